@@ -1,0 +1,48 @@
+# `make quickstart` and `make test` set up .venv from requirements.lock when it is missing or older.
+# Needs Python 3.11 or newer, git and make.
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+CONFIG ?= quickstart.yaml
+# Two workers fit the two cores that the tests are meant for; more only cost memory there.
+WORKERS ?= 2
+
+.PHONY: quickstart test lint format setup clean
+
+# Synthetic data, stage 1, stage 2, test, prediction and pictures: minutes on two cores.
+quickstart: $(STAMP)
+	$(RUN) -m experiments.run --config $(CONFIG)
+
+test: lint
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile
+
+lint: $(STAMP)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(STAMP)
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@python=; \
+	for name in python3 python3.12 python3.11 python3.13; do \
+	  if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	      2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "error: got no Python 3.11 or newer with the venv module on PATH:" \
+	    "install python3.11 and python3.11-venv, or put another one on PATH" >&2; exit 2; \
+	fi; \
+	echo "setting up $(VENV) with $$($$python --version)"; \
+	if [ ! -x $(RUN) ]; then $$python -m venv $(VENV); fi
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf .mypy_cache .pytest_cache .ruff_cache build *.egg-info

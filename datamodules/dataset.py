@@ -1,0 +1,130 @@
+"""Record -> Sample: the picture is opened, transformed, and described by what is left in sight."""
+
+import hashlib
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset, get_worker_info
+
+from datamodules.captions import Caption
+from datamodules.image_files import open_image, open_mask
+from datamodules.manifest import Manifest
+from datamodules.sample import Record, Sample
+from datamodules.sampler import Draw
+from datamodules.transforms import Transform, to_tensor
+
+CACHE_LIMIT_BYTES = 2 * 1024**3
+
+
+class DefectDataset(Dataset[Sample]):
+    """The Samples of some rows of a manifest.
+
+    in_memory: decoded pictures are kept, up to 2 GiB over all workers; the rest is read anew.
+    A good part needs no mask file: all its pixels are known to be good, so `has_mask` is True.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        rows: np.ndarray,
+        transform: Transform,
+        *,
+        seed: int,
+        in_memory: bool = False,
+    ) -> None:
+        self.manifest = manifest
+        self.rows = rows
+        self.transform = transform
+        self.seed = seed
+        self.in_memory = in_memory
+        self.epoch = 0
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._kept_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the turn of augmentations that plain integer indices get."""
+        self.epoch = epoch
+
+    def __getitem__(self, draw: Draw | int) -> Sample:
+        """The Sample of a Draw (or of an index in this epoch), the same one at each call.
+
+        Raises the one-line FileNotFoundError or ValueError of a picture that went bad.
+        """
+        index, turn = draw if isinstance(draw, tuple) else (draw, self.epoch)
+        row = int(self.rows[index])
+        record = self.manifest[row]
+        has_mask = bool(record.mask) or not record.defects
+        image, mask = self._pixels(row, record)
+        image, mask, caption = self.transform(
+            image,
+            mask,
+            record.caption,
+            has_mask=has_mask,
+            seed=_item_seed(self.seed, turn, row),
+        )
+        class_ids = self._visible_classes(record, mask) if has_mask else self._classes(record)
+        return Sample(
+            image=to_tensor(image),
+            mask=torch.from_numpy(mask.astype(np.int64)),
+            has_mask=has_mask,
+            caption=self._name_visible(caption, record, class_ids).render(),
+            class_ids=class_ids,
+            row=row,
+        )
+
+    def _pixels(self, row: int, record: Record) -> tuple[np.ndarray, np.ndarray]:
+        """The image (H, W, 3) uint8 and its mask of class ids, from memory or from the files."""
+        if row in self._kept:
+            image, mask = self._kept[row]
+            return (image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)), mask
+        image = open_image(self.manifest.root / record.image)
+        size_px = (image.shape[0], image.shape[1])
+        if record.mask:
+            path = self.manifest.root / record.mask
+            vocabulary = self.manifest.vocabulary
+            mask = open_mask(path, record.mask_values, vocabulary=vocabulary, size_px=size_px)
+        else:
+            mask = np.zeros(size_px, dtype=np.uint8)
+        if self.in_memory:
+            self._keep(row, image, mask)
+        return image, mask
+
+    def _keep(self, row: int, image: np.ndarray, mask: np.ndarray) -> None:
+        if (image == image[:, :, :1]).all():
+            image = np.ascontiguousarray(image[:, :, 0])  # most of industry is grey: a third of it
+        worker = get_worker_info()
+        limit = CACHE_LIMIT_BYTES // (worker.num_workers if worker else 1)
+        if self._kept_bytes + image.nbytes + mask.nbytes <= limit:
+            self._kept[row] = (image, mask)
+            self._kept_bytes += image.nbytes + mask.nbytes
+
+    def _classes(self, record: Record) -> tuple[int, ...]:
+        return tuple(self.manifest.vocabulary.id_of(name) for name in record.defects)
+
+    def _visible_classes(self, record: Record, mask: np.ndarray) -> tuple[int, ...]:
+        """The classes in the mask: those of the record in its order, then others by area."""
+        counts = np.bincount(mask.ravel())
+        present = [
+            int(class_id) for class_id in np.argsort(-counts) if class_id and counts[class_id]
+        ]
+        named = [class_id for class_id in self._classes(record) if class_id in present]
+        return tuple(named + [class_id for class_id in present if class_id not in named])
+
+    def _name_visible(
+        self, caption: Caption, record: Record, class_ids: tuple[int, ...]
+    ) -> Caption:
+        """The caption, with the defect's name and cause replaced where other types are in sight."""
+        if not caption.defect or set(class_ids) == set(self._classes(record)):
+            return caption
+        names = [self.manifest.vocabulary.names[class_id] for class_id in class_ids]
+        return replace(caption, defect=" and ".join(names), cause="")
+
+
+def _item_seed(seed: int, turn: int, row: int) -> int:
+    digest = hashlib.blake2b(f"{seed}/{turn}/{row}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")

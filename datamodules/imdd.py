@@ -1,0 +1,216 @@
+"""IMDDDataModule: the one DataModule of both stages and all baselines, over any source."""
+
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+
+from datamodules.dataset import DefectDataset
+from datamodules.manifest import Manifest, Source, records_sha256, verify, write_manifest
+from datamodules.sample import Record
+from datamodules.sampler import Draw, ResumableLoader, ResumableSampler
+from datamodules.splits import assign_splits, check_leakage, type_of
+from datamodules.transforms import NativeCrop, Transform, Unchanged
+from datamodules.vocabulary import Vocabulary
+
+
+class IMDDDataModule(LightningDataModule):
+    """Batches of a source in its original layout, or of a manifest that prepare wrote.
+
+    source, root: read, verified and split here, the manifest goes to `manifest_folder`.
+    manifest: used as it is; `root` then replaces its data folder where it is given.
+    draws_per_epoch: samples in a training epoch, all training images once where None.
+    max_val_images: validate on that many images only, the mix of types kept.
+    Under DDP each rank loads its share by itself, whatever `use_distributed_sampler` says.
+    """
+
+    def __init__(
+        self,
+        source: Source | None = None,
+        root: str = "",
+        manifest: str = "",
+        manifest_folder: str = "mlruns/data",
+        train_transform: Transform | None = None,
+        batch_size: int = 32,
+        draws_per_epoch: int | None = None,
+        eval_batch_size: int = 1,
+        num_workers: int = 0,
+        train_fraction: float = 0.6,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.25,
+        split_seed: int = 0,
+        seed: int = 0,
+        max_val_images: int | None = None,
+        in_memory: bool = True,
+    ) -> None:
+        super().__init__()
+        if (source is None) == (not manifest):
+            got = "neither" if source is None else "both"
+            raise ValueError(
+                f"the data has {got} of source and manifest, expected exactly one: name a source "
+                "with its root, or a manifest that experiments.prepare wrote"
+            )
+        if source is not None and not root:
+            raise ValueError(f"source {source.name} has no root: give the folder with its data")
+        if batch_size < 1 or eval_batch_size < 1:
+            raise ValueError(
+                f"batch sizes are {batch_size} and {eval_batch_size}, expected 1 or more"
+            )
+        self.source = source
+        self.root = root
+        self.manifest = manifest
+        self.manifest_folder = manifest_folder
+        self.train_transform = train_transform or NativeCrop()
+        self.batch_size = batch_size
+        self.draws_per_epoch = draws_per_epoch
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.fractions = {"train": train_fraction, "val": val_fraction, "test": test_fraction}
+        self.split_seed = split_seed
+        self.seed = seed
+        self.max_val_images = max_val_images
+        self.in_memory = in_memory
+        self._index: Manifest | None = None
+
+    @property
+    def index(self) -> Manifest:
+        """The manifest in use; it is there after `setup`."""
+        if self._index is None:
+            raise RuntimeError("the data is not set up: call prepare_data() and setup() first")
+        return self._index
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The class names of the manifest; they are there after `setup`."""
+        return self.index.vocabulary
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Training samples of one epoch over all processes."""
+        return self.draws_per_epoch or len(self._rows("train"))
+
+    def training_images(self, count: int) -> Tensor:
+        """The first `count` augmented training images as one tensor (N, 3, H, W) in [-1, 1]."""
+        dataset = self._dataset(self._rows("train"), self.train_transform)
+        turns = [divmod(place, len(dataset)) for place in range(count)]
+        return torch.stack([dataset[Draw(index, turn)].image for turn, index in turns])
+
+    def prepare_data(self) -> None:
+        """Write the manifest of the source, on one process; pictures are verified when it is new.
+
+        Raises FileNotFoundError or ValueError for data that is missing, broken or leaking.
+        """
+        if self.source is None:
+            return
+        records = prepare_records(self.source, self.root, **self.fractions, seed=self.split_seed)
+        vocabulary = self.source.vocabulary(records)
+        path = self._manifest_path()
+        if not path.is_file() or Manifest.open(path).sha256 != records_sha256(records, vocabulary):
+            verify(records, self.root)
+        write_manifest(
+            path, records, root=self.root, vocabulary=vocabulary, source=self.source.name
+        )
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the manifest; the same on every process."""
+        if self._index is None:
+            self._index = Manifest.open(self._manifest_path(), self.root or None)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Shuffled, augmented training batches, whose place in the order is part of checkpoints."""
+        dataset = self._dataset(self._rows("train"), self.train_transform)
+        rank, world_size = self._rank()
+        sampler = ResumableSampler(
+            len(dataset),
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+            draws_per_epoch=self.draws_per_epoch,
+        )
+        return self._loader(dataset, sampler, batch_size=self.batch_size)
+
+    def val_dataloader(self) -> ResumableLoader:
+        """Whole validation images in the order of their rows."""
+        rows = self._rows("val")
+        if self.max_val_images is not None:
+            rows = self._representative(rows, self.max_val_images)
+        return self._eval_loader(rows)
+
+    def test_dataloader(self) -> ResumableLoader:
+        """Whole test images in the order of their rows."""
+        return self._eval_loader(self._rows("test"))
+
+    def _manifest_path(self) -> Path:
+        """The manifest's place; its name holds the settings, so that two runs never share one."""
+        if self.source is None:
+            return Path(self.manifest)
+        settings = sorted(vars(self.source).items()) if hasattr(self.source, "__dict__") else ()
+        identity = repr((Path(self.root).resolve(), settings, self.fractions, self.split_seed))
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+        return Path(self.manifest_folder) / f"{self.source.name}-{digest}.parquet"
+
+    def _rows(self, split: str) -> np.ndarray:
+        rows = self.index.rows_of(split)
+        if len(rows) == 0:
+            raise ValueError(
+                f"manifest {self.index.path} has no {split} images among {len(self.index)}: "
+                f"give {split}_fraction a share and the data more groups"
+            )
+        return rows
+
+    def _representative(self, rows: np.ndarray, count: int) -> np.ndarray:
+        """At most `count` of the rows, evenly spaced over the types, ascending."""
+        if count >= len(rows):
+            return rows
+        by_type: dict[str, list[int]] = defaultdict(list)
+        for row in rows.tolist():
+            by_type[type_of(self.index[row])].append(row)
+        ordered = [row for name in sorted(by_type) for row in by_type[name]]
+        places = (np.arange(count) + 0.5) * len(ordered) / count
+        return np.sort(np.array([ordered[int(place)] for place in places], dtype=np.int64))
+
+    def _rank(self) -> tuple[int, int]:
+        """This process and the number of processes; (0, 1) without a trainer."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _dataset(self, rows: np.ndarray, transform: Transform) -> DefectDataset:
+        return DefectDataset(self.index, rows, transform, seed=self.seed, in_memory=self.in_memory)
+
+    def _eval_loader(self, rows: np.ndarray) -> ResumableLoader:
+        rank, world_size = self._rank()
+        sampler = ResumableSampler(
+            len(rows), shuffle=False, rank=rank, world_size=world_size, even_ranks=False
+        )
+        dataset = self._dataset(rows, Unchanged())
+        return self._loader(dataset, sampler, batch_size=self.eval_batch_size)
+
+    def _loader(
+        self, dataset: DefectDataset, sampler: ResumableSampler, *, batch_size: int
+    ) -> ResumableLoader:
+        return ResumableLoader(
+            dataset, sampler, batch_size=batch_size, num_workers=self.num_workers
+        )
+
+
+def prepare_records(
+    source: Source, root: str | Path, *, train: float, val: float, test: float, seed: int
+) -> list[Record]:
+    """The records of a source with splits that do not leak; no picture is opened yet.
+
+    Raises FileNotFoundError or ValueError where the folder is missing, empty or leaks.
+    """
+    records = source.records(Path(root))
+    if not records:
+        raise ValueError(
+            f"{root} holds no pictures of source {source.name}: expected its original layout; "
+            "check the path"
+        )
+    records = assign_splits(records, train=train, val=val, test=test, seed=seed)
+    check_leakage(records)
+    return records

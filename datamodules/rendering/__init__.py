@@ -1,0 +1,1 @@
+"""Procedural pictures of surfaces and their defects, for `sources/synthetic.py`."""

@@ -1,0 +1,122 @@
+"""The four stations of a datum: Record -> Sample -> Batch -> Prediction, and their shapes.
+
+Class id 0 is always "good" (background, no defect); defect types are 1..K in vocabulary order.
+Words are in `captions.py` and `vocabulary.py`; the file that holds Records is `manifest.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from datamodules.captions import Caption
+
+GOOD = "good"
+GOOD_ID = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MaskValues:
+    """A range of grey values in a mask file, ends included, and the class it stands for."""
+
+    low: int
+    high: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of a manifest: where the picture and its mask lie, and what is said of them.
+
+    Paths are relative to the manifest's root. `mask` is "" where no pixel annotation exists;
+    `defects` names the types in the picture, the dominant one first, and is empty for a good
+    part. Records of one `group` (capture run, board, wafer) never part between splits.
+    """
+
+    image: str
+    mask: str
+    mask_values: tuple[MaskValues, ...]
+    defects: tuple[str, ...]
+    caption: Caption
+    group: str
+    source: str
+    split: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One opened and transformed record.
+
+    image: (3, H, W) in [-1, 1]; mask: (H, W) int64 class ids, all zero where `has_mask` is False;
+    class_ids: the defect types that are visible, dominant first, empty for good;
+    row: the record's row in the manifest.
+    """
+
+    image: Tensor
+    mask: Tensor
+    has_mask: bool
+    caption: str
+    class_ids: tuple[int, ...]
+    row: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """Samples of one size, stacked. Not frozen: Lightning moves it to the device in place.
+
+    image: (B, 3, H, W) in [-1, 1]; mask: (B, H, W) int64 class ids; has_mask: (B,) bool;
+    row: (B,) int64; captions and class_ids: one entry per sample.
+    """
+
+    image: Tensor
+    mask: Tensor
+    has_mask: Tensor
+    captions: list[str]
+    class_ids: list[tuple[int, ...]]
+    row: Tensor
+
+
+@dataclass(slots=True)
+class Instance:
+    """One connected defect: mask (H, W) bool; box in pixels as (x, y, width, height)."""
+
+    class_id: int
+    score: float
+    mask: Tensor
+    box_xywh_px: tuple[int, int, int, int]
+
+
+@dataclass(slots=True)
+class Prediction:
+    """What a model says of one image, at the image's own size.
+
+    label_map: (H, W) int64 class ids; anomaly_map: (H, W) in [0, 1]; image_score: in [0, 1],
+    high for defective; type_scores: (K+1,) scores of good and each type, summing to one;
+    type_id: the image's answer, 0 for good.
+    """
+
+    label_map: Tensor
+    anomaly_map: Tensor
+    image_score: float
+    type_scores: Tensor
+    type_id: int
+    instances: list[Instance] = field(default_factory=list)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """The samples as one Batch; all images must have the same size."""
+    sizes = {tuple(sample.image.shape[1:]) for sample in samples}
+    if len(sizes) != 1:
+        raise ValueError(
+            f"a batch holds images of {len(sizes)} sizes ({sorted(sizes)[:3]}): expected one size; "
+            "use a cropping transform or batch size 1"
+        )
+    return Batch(
+        image=torch.stack([sample.image for sample in samples]),
+        mask=torch.stack([sample.mask for sample in samples]),
+        has_mask=torch.tensor([sample.has_mask for sample in samples]),
+        captions=[sample.caption for sample in samples],
+        class_ids=[sample.class_ids for sample in samples],
+        row=torch.tensor([sample.row for sample in samples]),
+    )

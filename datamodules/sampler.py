@@ -1,0 +1,157 @@
+"""A deterministic, resumable, distributed order of samples, and the loader that keeps its place.
+
+The whole order follows from (seed, epoch); (seed, epoch, consumed) is a place in it. Augmentation
+seeds come with each Draw, so a resumed epoch yields the very samples of an uninterrupted one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+from datamodules.sample import Batch, Sample, collate
+
+
+class Draw(NamedTuple):
+    """One sample to open: its place in the dataset, and the how-many-eth time it is drawn."""
+
+    item: int
+    turn: int
+
+
+class ResumableSampler(DistributedSampler[Draw]):
+    """The Draws of one rank in one epoch, from the place where the last state stood.
+
+    Is a DistributedSampler so that Lightning leaves it in place under DDP (a replaced sampler
+    would lose the state). With `draws_per_epoch` an epoch is a stretch of an endless row of
+    permutations: no item comes again before all others came. With `even_ranks` all ranks get
+    equally many draws, the few left over are dropped; without it none is dropped.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+        draws_per_epoch: int | None = None,
+        even_ranks: bool = True,
+    ) -> None:
+        if length < 1:
+            raise ValueError("there is nothing to sample from: expected at least 1 record")
+        if draws_per_epoch is not None and draws_per_epoch < world_size:
+            raise ValueError(
+                f"draws_per_epoch is {draws_per_epoch}, expected at least one per process "
+                f"({world_size})"
+            )
+        super().__init__(
+            range(length),  # type: ignore[arg-type]
+            num_replicas=world_size,
+            rank=rank,
+            shuffle=shuffle,
+            seed=seed,
+        )
+        self.length = length
+        self.draws_per_epoch = draws_per_epoch or length
+        total = self.draws_per_epoch
+        self.total = total - total % world_size if even_ranks and total >= world_size else total
+        self.consumed = 0
+
+    def __len__(self) -> int:
+        """The draws of this rank in a whole epoch, wherever the epoch stands."""
+        return len(range(self.rank, self.total, self.num_replicas))
+
+    def __iter__(self) -> Iterator[Draw]:
+        """The draws of this rank that are left in this epoch."""
+        start = self.epoch * self.draws_per_epoch
+        positions = range(self.consumed + self.rank, self.total, self.num_replicas)
+        turn, order = -1, np.empty(0, dtype=np.int64)
+        for position in positions:
+            if (start + position) // self.length != turn:
+                turn = (start + position) // self.length
+                order = self._order(turn)
+            yield Draw(int(order[(start + position) % self.length]), turn)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of `epoch`; the place is kept where it already is the current one."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.consumed = 0
+
+    def _order(self, turn: int) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.length)
+        return np.random.default_rng([self.seed, turn]).permutation(self.length)
+
+
+class ResumableLoader(DataLoader[Sample]):
+    """A DataLoader of Batches whose state is the number of samples handed out, not prefetched.
+
+    Lightning saves and loads that state with each checkpoint. A second `iter` without
+    `load_state_dict` begins the next epoch.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Sample],
+        sampler: ResumableSampler,
+        *,
+        batch_size: int,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        collate_fn: Callable[[Sequence[Sample]], Batch] = collate,
+    ) -> None:
+        super().__init__(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,  # type: ignore[arg-type]
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            collate_fn=collate_fn,
+            persistent_workers=num_workers > 0,
+        )
+        self.order = sampler
+        self._resumed = False
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        """The batches that are left in the epoch, or those of the next one."""
+        # A generator, so that all this happens at the first batch: Lightning calls iter() before
+        # it tells the sampler the epoch.
+        order = self.order
+        finished = order.consumed >= order.total
+        if finished or (order.consumed > 0 and not self._resumed):
+            order.set_epoch(order.epoch + 1)
+        self._resumed = False
+        epoch, start = order.epoch, order.consumed
+        for count, batch in enumerate(super().__iter__(), start=1):
+            handed_out = count * (self.batch_size or 1) * order.num_replicas
+            if order.epoch == epoch:
+                order.consumed = min(order.total, start + handed_out)
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The place in the order over all ranks; the same numbers on each rank."""
+        order = self.order
+        return {
+            "seed": order.seed,
+            "epoch": order.epoch,
+            "consumed": order.consumed,
+            "length": order.length,
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, int]) -> None:
+        """Continue at a saved place; ValueError where it is a place in another order."""
+        order = self.order
+        for name, own in (("seed", order.seed), ("length", order.length)):
+            if state_dict[name] != own:
+                raise ValueError(
+                    f"the checkpoint was made with data {name} {state_dict[name]}, expected {own}: "
+                    "resume with the same manifest and seed, or start a new run from its weights"
+                )
+        order.epoch = state_dict["epoch"]
+        order.consumed = state_dict["consumed"]
+        self._resumed = True

@@ -1,0 +1,190 @@
+"""Rendered surfaces with exact defect masks: a data set that needs no download.
+
+What the pictures look like is `datamodules/rendering/`; here they become files and Records.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import numpy as np
+
+from datamodules.captions import Caption, location_of, morphology_of
+from datamodules.manifest import Source
+from datamodules.rendering.defects import DEFECTS, Defect, add_defect
+from datamodules.rendering.materials import MATERIALS, Material
+from datamodules.sample import GOOD, MaskValues, Record
+from datamodules.vocabulary import GOOD_WORDS, Vocabulary
+
+RENDERING_VERSION = 1
+SMALLEST_IMAGE_PX = 64
+RECORDS_FILE = "records.json"
+SYNONYMS = {
+    "scratch": ("scuff", "score mark"),
+    "crack": ("fissure", "fracture"),
+    "hole": ("puncture", "pit"),
+    "stain": ("discoloration", "smear"),
+    "dent": ("indentation", "dimple"),
+    "missing part": ("broken off piece", "chipped corner"),
+    "inclusion": ("foreign particle", "embedded grain"),
+    "fray": ("frayed edge", "loose fibres"),
+}
+
+
+class Synthetic(Source):
+    """Rendered pictures of six materials with eight types of defect, equal for an equal seed.
+
+    Settings name the folder under root, so that sets with other settings lie side by side.
+    """
+
+    name: ClassVar[str] = "synthetic"
+
+    def __init__(
+        self,
+        image_count: int = 240,
+        image_size_px: int = 128,
+        *,
+        seed: int = 0,
+        good_fraction: float = 0.25,
+    ) -> None:
+        if image_count < 1:
+            raise ValueError(f"synthetic image_count is {image_count}: expected 1 or more")
+        if image_size_px < SMALLEST_IMAGE_PX:
+            raise ValueError(
+                f"synthetic image_size_px is {image_size_px}: expected {SMALLEST_IMAGE_PX} or more"
+            )
+        if not 0 <= good_fraction <= 1:
+            raise ValueError(f"synthetic good_fraction is {good_fraction}: expected 0 to 1")
+        if seed < 0:
+            raise ValueError(f"synthetic seed is {seed}: expected 0 or more")
+        self.image_count = image_count
+        self.image_size_px = image_size_px
+        self.seed = seed
+        self.good_fraction = good_fraction
+
+    def records(self, root: Path) -> list[Record]:
+        """One Record per picture; the pictures are rendered under root where they are not yet.
+
+        Raises OSError where root cannot be written.
+        """
+        folder = Path(root) / self._folder_name()
+        if not (folder / RECORDS_FILE).is_file():
+            self._render_all(folder)
+        rows = json.loads((folder / RECORDS_FILE).read_text(encoding="utf-8"))
+        return [_record_from_json(row) for row in rows]
+
+    def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
+        """All defect types in the order of DEFECTS, with synonyms, whichever occur in records."""
+        return Vocabulary(
+            (GOOD_WORDS, *((defect.name, *SYNONYMS[defect.name]) for defect in DEFECTS))
+        )
+
+    def _folder_name(self) -> str:
+        return (
+            f"synthetic_{self.image_count}x{self.image_size_px}px_seed{self.seed}"
+            f"_good{self.good_fraction:g}_v{RENDERING_VERSION}"
+        )
+
+    def _plan(self) -> list[tuple[Material, Defect | None]]:
+        """What every picture shows: materials and defects in turn, in an order drawn by seed."""
+        good_count = round(self.image_count * self.good_fraction)
+        plan: list[tuple[Material, Defect | None]] = [
+            (MATERIALS[k % len(MATERIALS)], None) for k in range(good_count)
+        ]
+        for k in range(self.image_count - good_count):
+            # Each round of all defects starts at the next material: every pair occurs.
+            turn, kind = divmod(k, len(DEFECTS))
+            plan.append((MATERIALS[(turn + kind) % len(MATERIALS)], DEFECTS[kind]))
+        order = np.random.default_rng([self.seed]).permutation(self.image_count)
+        return [plan[k] for k in order]
+
+    def _render_all(self, folder: Path) -> None:
+        """The finished folder, renamed from a temporary one: never half a data set."""
+        partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        try:
+            (partial / "images").mkdir(parents=True)
+            (partial / "masks").mkdir()
+            rows = [
+                asdict(self._render(index, material, defect, into=partial))
+                for index, (material, defect) in enumerate(self._plan())
+            ]
+            (partial / RECORDS_FILE).write_text(json.dumps(rows, indent=1), encoding="utf-8")
+            partial.rename(folder)
+        except OSError as error:
+            # Another process may have finished the very same folder first: then it is ours too.
+            if not (folder / RECORDS_FILE).is_file():
+                raise OSError(
+                    f"cannot render synthetic pictures into {folder} ({error.strerror or error}): "
+                    "choose a root that can be written and is not full"
+                ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _render(
+        self, index: int, material: Material, defect: Defect | None, *, into: Path
+    ) -> Record:
+        rng = np.random.default_rng([self.seed, index])
+        image = material.draw(rng, self.image_size_px)
+        mask = np.zeros(image.shape[:2], bool)
+        caption = Caption(material.product, material.material)
+        values: tuple[MaskValues, ...] = (MaskValues(0, 127, GOOD),)
+        if defect is not None:
+            severity = float(rng.uniform())
+            image, mask = add_defect(rng, image, defect, severity=severity)
+            caption = _describe(rng, material, defect, mask=mask, severity=severity)
+            values = (*values, MaskValues(128, 255, defect.name))
+        file_name = f"{index:05d}.png"
+        pixels = np.round(image * 255).astype(np.uint8)
+        _write_png(into / "images" / file_name, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        _write_png(into / "masks" / file_name, mask.astype(np.uint8) * 255)
+        folder_name = self._folder_name()
+        return Record(
+            image=f"{folder_name}/images/{file_name}",
+            mask=f"{folder_name}/masks/{file_name}",
+            mask_values=values,
+            defects=() if defect is None else (defect.name,),
+            caption=caption,
+            group=f"{self.name}_{index:05d}",
+            source=self.name,
+        )
+
+
+def _describe(
+    rng: np.random.Generator,
+    material: Material,
+    defect: Defect,
+    *,
+    mask: np.ndarray,
+    severity: float,
+) -> Caption:
+    contrast = "faint" if severity < 1 / 3 else "clear" if severity < 2 / 3 else "strong"
+    return Caption(
+        product=material.product,
+        material=material.material,
+        defect=defect.name,
+        location=location_of(mask),
+        morphology=f"{morphology_of(mask)}, {defect.look}, of {contrast} contrast",
+        cause=defect.causes[rng.integers(len(defect.causes))],
+    )
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    # Encoded in memory first: cv2.imwrite only answers False on a full disk.
+    encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1]
+    path.write_bytes(encoded.tobytes())
+
+
+def _record_from_json(row: dict[str, object]) -> Record:
+    fields = dict(row)
+    values, defects, caption = (fields.pop(key) for key in ("mask_values", "defects", "caption"))
+    return Record(
+        mask_values=tuple(MaskValues(**value) for value in values),  # type: ignore[attr-defined]
+        defects=tuple(defects),  # type: ignore[arg-type]
+        caption=Caption(**caption),  # type: ignore[arg-type]
+        **fields,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,140 @@
+"""Records -> the same Records with a split: by group, stratified by type, stable by hash.
+
+Groups (capture runs, boards, wafers) never part; `check_leakage` holds that for any manifest.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from datamodules.sample import GOOD, Record
+
+SPLITS = ("train", "val", "test")
+FIRST_SERVED = ("train", "test", "val")
+
+
+def assign_splits(
+    records: Sequence[Record],
+    *,
+    train: float = 0.6,
+    val: float = 0.15,
+    test: float = 0.25,
+    seed: int = 0,
+) -> list[Record]:
+    """The records in their order, each with a split; whoever has one keeps it.
+
+    train, val, test: shares of the images, summing to one. A record without split follows its
+    group. Where a source gives splits to all records but none is "val", whole groups of its
+    "train" become "val". Every type with three groups or more is in every split.
+    """
+    shares = _checked_shares(train=train, val=val, test=test)
+    given = {record.group: record.split for record in records if record.split}
+    loose = [record for record in records if record.group not in given]
+    chosen = given | _split_groups(loose, shares, seed)
+    if not loose and val > 0 and "val" not in given.values():
+        trained = [record for record in records if chosen[record.group] == "train"]
+        carved = {"train": train / (train + val), "val": val / (train + val)}
+        chosen |= _split_groups(trained, carved, seed)
+        return [
+            replace(record, split=chosen[record.group]) if record.split == "train" else record
+            for record in records
+        ]
+    return [replace(record, split=record.split or chosen[record.group]) for record in records]
+
+
+def check_leakage(records: Sequence[Record]) -> None:
+    """Nothing, where no group is in two splits and no image is listed twice; else ValueError."""
+    split_of: dict[str, str] = {}
+    for record in records:
+        if split_of.setdefault(record.group, record.split) != record.split:
+            raise ValueError(
+                f"group {record.group!r} is in the splits {split_of[record.group]!r} and "
+                f"{record.split!r} (image {record.image}), expected one: "
+                "split by group or name the groups apart"
+            )
+    image, count = Counter(record.image for record in records).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"image {image} is listed {count} times, expected once: drop the copies")
+
+
+def k_shot(records: Sequence[Record], k: int, seed: int) -> list[Record]:
+    """The records with at most `k` training images per type (good included), in their order.
+
+    Other splits stay whole; a type with fewer images keeps all. Larger k contain smaller ones.
+    """
+    if k < 1:
+        raise ValueError(f"k-shot needs at least 1 image per type, got {k}: choose k >= 1")
+    by_type: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.split == "train":
+            by_type[type_of(record)].append(record)
+    kept = {
+        record.image
+        for members in by_type.values()
+        for record in sorted(members, key=lambda member: _rank(member.image, seed))[:k]
+    }
+    return [record for record in records if record.split != "train" or record.image in kept]
+
+
+def type_of(record: Record) -> str:
+    """The dominant defect type of a record, "good" without any."""
+    return record.defects[0] if record.defects else GOOD
+
+
+def _checked_shares(**shares: float) -> dict[str, float]:
+    if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6 or shares["train"] == 0:
+        got = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        raise ValueError(f"split shares are {got}, expected train > 0 and a sum of 1: correct them")
+    return shares
+
+
+def _split_groups(
+    records: Sequence[Record], shares: Mapping[str, float], seed: int
+) -> dict[str, str]:
+    """Group -> split; inside each type the groups are cut in hash order."""
+    sizes = Counter(record.group for record in records)
+    frequency = Counter(type_of(record) for record in records)
+    stratum: dict[str, tuple[bool, int, str]] = {}
+    for record in records:
+        name = type_of(record)
+        # A run of many good tiles with one crack is a crack run: rare types must reach each split.
+        rarity = (name == GOOD, frequency[name], name)
+        stratum[record.group] = min(stratum.get(record.group, rarity), rarity)
+    members: dict[str, list[str]] = defaultdict(list)
+    for group in sorted(sizes, key=lambda name: _rank(name, seed)):
+        members[stratum[group][2]].append(group)
+    return {
+        group: split
+        for groups in members.values()
+        for group, split in _cut(groups, sizes, shares).items()
+    }
+
+
+def _cut(
+    groups: Sequence[str], sizes: Mapping[str, int], shares: Mapping[str, float]
+) -> dict[str, str]:
+    """Consecutive groups to each split up to its share of images, none of them left empty."""
+    wanted = [split for split in SPLITS if shares.get(split, 0) > 0]
+    if len(groups) < len(wanted):
+        served = [split for split in FIRST_SERVED if split in wanted]
+        return dict(zip(groups, served, strict=False))
+    total = sum(sizes[group] for group in groups)
+    chosen: dict[str, str] = {}
+    taken, border, start = 0, 0.0, 0
+    for position, split in enumerate(wanted):
+        border += shares[split] * total
+        last = len(groups) - (len(wanted) - position - 1)
+        end = start
+        while end < last and (
+            end == start or split == wanted[-1] or taken + sizes[groups[end]] / 2 <= border
+        ):
+            chosen[groups[end]] = split
+            taken += sizes[groups[end]]
+            end += 1
+        start = end
+    return chosen
+
+
+def _rank(name: str, seed: int) -> str:
+    return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()

@@ -1,0 +1,238 @@
+"""Augmentations of both stages, and the only place that sets value ranges.
+
+A transform moves image, mask and caption together: words of place follow the pixels. Geometry is
+one affine warp per sample; the colours are changed by albumentations.
+"""
+
+import os
+from abc import ABC, abstractmethod
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+# albumentations asks a server for its newest version when it is imported.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+from albumentations.augmentations.pixel import functional as colours
+
+from datamodules.captions import Caption
+
+
+class Transform(ABC):
+    """A change of one picture; the same arguments always give the same result.
+
+    size_px: the side of the square that comes out, 0 where each picture keeps its own size.
+    """
+
+    size_px: int = 0
+
+    @abstractmethod
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, caption: Caption, *, has_mask: bool, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, Caption]:
+        """The changed image, mask and caption.
+
+        image: (H, W, 3) uint8; mask: (H, W) class ids, uint8 or uint16. The place in the caption
+        is measured on the changed mask; without a mask it is mirrored, or dropped after a crop.
+        """
+
+
+class Unchanged(Transform):
+    """The whole picture as it is, for validation and test."""
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, caption: Caption, *, has_mask: bool, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, Caption]:
+        """The arguments themselves."""
+        return image, mask, caption
+
+
+class ResizedCrop(Transform):
+    """Stage 1's augmentation, in its order (Table 2): a crop resized to a square.
+
+    color_jitter_bsch: brightness, saturation, contrast, hue; crop_scale: share of the area.
+    Corners that rotation leaves open are filled by reflection.
+    """
+
+    def __init__(
+        self,
+        image_size_px: int = 512,
+        horizontal_flip_probability: float = 0.5,
+        vertical_flip_probability: float = 0.5,
+        rotation_degrees: float = 15.0,
+        color_jitter_bsch: tuple[float, float, float, float] = (0.2, 0.2, 0.1, 0.05),
+        crop_scale: tuple[float, float] = (0.8, 1.0),
+    ) -> None:
+        self.size_px = image_size_px
+        self.horizontal_flip_probability = horizontal_flip_probability
+        self.vertical_flip_probability = vertical_flip_probability
+        self.rotation_degrees = rotation_degrees
+        self.color_jitter_bsch = color_jitter_bsch
+        self.crop_scale = crop_scale
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, caption: Caption, *, has_mask: bool, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, Caption]:
+        """The picture mirrored, turned, recoloured and cropped to a square of image_size_px."""
+        rng = np.random.default_rng(seed)
+        horizontal = bool(rng.random() < self.horizontal_flip_probability)
+        vertical = bool(rng.random() < self.vertical_flip_probability)
+        angle = np.deg2rad(rng.uniform(-self.rotation_degrees, self.rotation_degrees))
+        height, width = mask.shape
+        crop_width, crop_height = _crop_shape(width, height, rng.uniform(*self.crop_scale), rng)
+        shift = np.array([width - crop_width, height - crop_height]) * (rng.random(2) - 0.5)
+        size = self.size_px
+        shrink = max(crop_width, crop_height) / size
+        if shrink > 1.5:
+            # A warp reads single source pixels: averaging first keeps fine texture from aliasing.
+            image = cv2.GaussianBlur(image, (0, 0), 0.4 * shrink)
+        turn = _mirror(horizontal, vertical) @ _rotation(angle)
+        centre = np.array([width - 1, height - 1]) / 2 + turn @ shift
+        stretch = np.diag([crop_width, crop_height]) / size
+        image, mask = _warp(image, mask, turn @ stretch, centre, size)
+        image = change_colours(image, self.color_jitter_bsch, rng)
+        cropped = self.crop_scale[0] < 1
+        caption = _follow(caption, mask if has_mask else None, horizontal, vertical, cropped)
+        return image, mask, caption
+
+
+class NativeCrop(Transform):
+    """A square crop at native resolution, often on a defect, so that small defects stay whole.
+
+    With `defect_probability` the crop holds a random pixel of a random defect type of the
+    picture. scale: random zoom, 1 is native. Pictures smaller than the crop are reflected.
+    """
+
+    def __init__(
+        self,
+        crop_size_px: int = 128,
+        defect_probability: float = 0.5,
+        scale: tuple[float, float] = (0.8, 1.25),
+        horizontal_flip_probability: float = 0.5,
+        vertical_flip_probability: float = 0.5,
+        rotation_degrees: float = 15.0,
+        color_jitter_bsch: tuple[float, float, float, float] = (0.2, 0.2, 0.1, 0.05),
+    ) -> None:
+        self.size_px = crop_size_px
+        self.defect_probability = defect_probability
+        self.scale = scale
+        self.horizontal_flip_probability = horizontal_flip_probability
+        self.vertical_flip_probability = vertical_flip_probability
+        self.rotation_degrees = rotation_degrees
+        self.color_jitter_bsch = color_jitter_bsch
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, caption: Caption, *, has_mask: bool, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, Caption]:
+        """The crop of (crop_size_px, crop_size_px), mirrored, turned, zoomed and recoloured."""
+        rng = np.random.default_rng(seed)
+        horizontal = bool(rng.random() < self.horizontal_flip_probability)
+        vertical = bool(rng.random() < self.vertical_flip_probability)
+        angle = np.deg2rad(rng.uniform(-self.rotation_degrees, self.rotation_degrees))
+        low, high = self.scale
+        zoom = float(low * (high / low) ** rng.random())
+        window = self.size_px / zoom
+        wants_defect = rng.random() < self.defect_probability
+        target = _defect_pixel(mask, rng) if has_mask and wants_defect else None
+        centre = _window_centre(mask.shape, window, target, rng)
+        turn = _mirror(horizontal, vertical) @ _rotation(angle) / zoom
+        image, mask = _warp(image, mask, turn, centre, self.size_px)
+        image = change_colours(image, self.color_jitter_bsch, rng)
+        caption = _follow(caption, mask if has_mask else None, horizontal, vertical, True)
+        return image, mask, caption
+
+
+def change_colours(
+    image: np.ndarray, bsch: tuple[float, float, float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """The image (H, W, 3) uint8 with brightness, saturation, contrast and hue changed (Table 2).
+
+    bsch: half-widths of the factors around 1, and of the hue's turn as a share of the circle.
+    """
+    spread = np.asarray(bsch) * rng.uniform(-1, 1, size=4)
+    brightness, saturation, contrast = (float(1 + value) for value in spread[:3])
+    image = colours.adjust_brightness_torchvision(image, brightness)
+    image = colours.adjust_saturation_torchvision(image, saturation)
+    image = colours.adjust_contrast_torchvision(image, contrast)
+    return colours.adjust_hue_torchvision(image, float(spread[3]))
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """The image (H, W, 3) uint8 as (3, H, W) float32 in [-1, 1]."""
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
+    return torch.from_numpy(planes).float().div_(127.5).sub_(1.0)
+
+
+def to_pixels(image: Tensor) -> np.ndarray:
+    """The image (3, H, W) in [-1, 1] as (H, W, 3) uint8; values outside are clipped."""
+    levels = image.detach().float().cpu().add(1.0).mul(127.5).round().clamp(0, 255)
+    return np.ascontiguousarray(levels.to(torch.uint8).permute(1, 2, 0).numpy())
+
+
+def _rotation(angle: float) -> np.ndarray:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def _mirror(horizontal: bool, vertical: bool) -> np.ndarray:
+    return np.diag([-1.0 if horizontal else 1.0, -1.0 if vertical else 1.0])
+
+
+def _crop_shape(
+    width: int, height: int, area: float, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Width and height of a crop of a share `area`, its shape up to 4:3 from the picture's."""
+    aspect = (4 / 3) ** rng.uniform(-0.5, 0.5)
+    aspect = float(np.clip(aspect, area, 1 / area))
+    return width * (area * aspect) ** 0.5, height * (area / aspect) ** 0.5
+
+
+def _defect_pixel(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+    """The (x, y) of a random pixel of a random type in the mask, or None without any."""
+    places = cv2.findNonZero((mask > 0).astype(np.uint8))
+    if places is None:
+        return None
+    places = places.reshape(-1, 2)  # (N, 1, 2) in OpenCV 4, (N, 2) in 5
+    types = mask[places[:, 1], places[:, 0]]
+    present = np.flatnonzero(np.bincount(types))
+    if present.size > 1:
+        places = places[types == rng.choice(present)]
+    return places[rng.integers(len(places))]
+
+
+def _window_centre(
+    shape: tuple[int, ...], window: float, target: np.ndarray | None, rng: np.random.Generator
+) -> np.ndarray:
+    """The (x, y) centre of a window in the picture, with the target inside where there is one."""
+    length = np.array([shape[1], shape[0]], dtype=float)
+    nearest = np.minimum(window / 2, length - window / 2)
+    farthest = np.maximum(window / 2, length - window / 2)
+    if target is None:
+        centre = rng.uniform(nearest, farthest)
+    else:
+        # 0.35 keeps the target off the crop's rim, and in the crop when that turns by 15 degrees.
+        centre = np.clip(target + rng.uniform(-0.35, 0.35, 2) * window, nearest, farthest)
+    # On whole pixels, so that without turn and zoom the crop is a copy and not a blend.
+    return np.round(centre - window / 2) + window / 2 - 0.5
+
+
+def _warp(
+    image: np.ndarray, mask: np.ndarray, linear: np.ndarray, centre: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image and mask of (size, size); output pixel p shows centre + linear (p - middle)."""
+    middle = np.array([size - 1, size - 1]) / 2
+    to_source = np.column_stack([linear, centre - linear @ middle])
+    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+    border = cv2.BORDER_REFLECT_101
+    warped = cv2.warpAffine(image, to_source, (size, size), flags=flags, borderMode=border)
+    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST
+    return warped, cv2.warpAffine(mask, to_source, (size, size), flags=flags, borderMode=border)
+
+
+def _follow(
+    caption: Caption, mask: np.ndarray | None, horizontal: bool, vertical: bool, cropped: bool
+) -> Caption:
+    caption = caption.flipped(horizontal=horizontal, vertical=vertical)
+    if mask is not None:
+        return caption.relocated(mask)
+    return caption.without_location() if cropped else caption

@@ -1,0 +1,55 @@
+"""A trained stage from its run directory: config.yaml builds it, the checkpoint fills it."""
+
+import json
+from pathlib import Path
+
+import yaml
+from jsonargparse import Namespace
+from lightning import LightningModule
+
+from experiments.configuration import merge_layers, parse_stage, stage_parser
+from lightning_modules.saved_stage import find_checkpoint, read_stage
+
+CONFIG_NAME = "config.yaml"
+THRESHOLDS_NAME = "thresholds.json"
+
+
+def write_configuration(stage: Namespace, directory: Path) -> None:
+    """The resolved configuration of a stage as config.yaml in its run directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    text = stage_parser().dump(stage)
+    temporary = directory / f".{CONFIG_NAME}"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(directory / CONFIG_NAME)
+
+
+def load_stage(checkpoint: Path) -> LightningModule:
+    """The stage-2 model of a run directory or checkpoint file, in evaluation mode.
+
+    Raises FileNotFoundError or ValueError, one line, when the checkpoint or its config.yaml is
+    missing, truncated or not ours, or when it holds no stage that finds masks.
+    """
+    # The directory of a two-stage run: its second stage is the one that predicts.
+    folder = checkpoint / "finetune" if (checkpoint / "finetune").is_dir() else checkpoint
+    file = find_checkpoint(folder)
+    saved = read_stage(file)
+    directory = file.parent.parent
+    if not (directory / CONFIG_NAME).is_file():
+        raise FileNotFoundError(
+            f"{directory / CONFIG_NAME} is missing: expected the config.yaml that the run wrote "
+            "beside its checkpoints folder; keep the run directory whole"
+        )
+    raw = yaml.safe_load((directory / CONFIG_NAME).read_text(encoding="utf-8"))
+    # Callbacks and devices of the training machine have no say here.
+    stage = parse_stage(merge_layers({**raw, "trainer": {}}, {}))
+    model: LightningModule = stage_parser().instantiate(stage).model
+    if not hasattr(model, "restore"):
+        raise ValueError(
+            f"checkpoint {file} holds {type(model).__name__}, which finds no masks: expected the "
+            "run directory of a stage 2 or of a baseline"
+        )
+    model.restore(saved)
+    point_file = directory / THRESHOLDS_NAME
+    if point_file.is_file():
+        model.post_processing.calibrate(**json.loads(point_file.read_text(encoding="utf-8")))
+    return model.eval()

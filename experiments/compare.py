@@ -1,0 +1,72 @@
+"""`python -m experiments.compare`: the runs of an experiment side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from experiments.command import run_command
+from experiments.configuration_errors import nearest_names
+from experiments.runs import RunRow, read_runs
+from experiments.tables import list_runs, to_markdown, to_rich, transpose_runs
+
+SIDE_BY_SIDE_RUNS = 6
+
+
+def build_parser() -> ArgumentParser:
+    """The command's arguments."""
+    parser = ArgumentParser(prog="python -m experiments.compare", description=__doc__)
+    parser.add_argument("--experiment", type=str, required=True, help="MLflow experiment")
+    parser.add_argument(
+        "--metric", type=str, default="", help="sort by it, highest first; a name or its last part"
+    )
+    parser.add_argument("--output", type=str, default="mlruns", help="folder of the runs")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the comparison; ValueError for an unknown experiment or metric."""
+    arguments = build_parser().parse_args(argv)
+    runs = read_runs(Path(arguments.output), arguments.experiment)
+    if not runs:
+        print(f"experiment {arguments.experiment!r} has no runs yet")
+        return 0
+    metrics = find_metrics(runs, arguments.metric)
+    if arguments.metric:
+        runs = sort_runs(runs, metrics[0])
+    # Few runs read best as columns; many runs or one metric as rows.
+    side_by_side = len(runs) <= SIDE_BY_SIDE_RUNS and not arguments.metric
+    build = transpose_runs if side_by_side else list_runs
+    table = build(f"experiment {arguments.experiment}", runs, metrics)
+    if arguments.markdown:
+        print(to_markdown(table))
+    else:
+        Console().print(to_rich(table))
+    return 0
+
+
+def find_metrics(runs: Sequence[RunRow], wanted: str) -> list[str]:
+    """All metric names without `wanted`, else those that are it or end in /`wanted`.
+
+    Test metrics come first. Raises ValueError where no run has such a metric.
+    """
+    names = {name for run in runs for name in run.metrics}
+    ordered = sorted(names, key=lambda name: ("/test/" not in name, name))
+    if not wanted:
+        return ordered
+    found = [name for name in ordered if name == wanted or name.endswith(f"/{wanted}")]
+    if not found:
+        raise ValueError(f"metric {wanted!r} is in no run; {nearest_names(wanted, ordered)}")
+    return found
+
+
+def sort_runs(runs: Sequence[RunRow], metric: str) -> list[RunRow]:
+    """The runs, the highest metric first, those without it last."""
+    lowest = float("-inf")
+    return sorted(runs, key=lambda run: run.metrics.get(metric, lowest), reverse=True)
+
+
+if __name__ == "__main__":
+    run_command(main)

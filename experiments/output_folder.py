@@ -1,0 +1,54 @@
+"""A folder of results that appears whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_folder(folder: Path, *, entries: Collection[str], overwrite: bool) -> Iterator[Path]:
+    """An empty folder beside `folder` to write into; renamed to it at the end, removed on errors.
+
+    entries: the names that a finished folder holds; with `overwrite` a folder with nothing but
+    these is replaced. Raises ValueError where `folder` is in the way or cannot be written.
+    """
+    folder = folder.resolve()
+    check_is_free(folder, entries=entries, overwrite=overwrite)
+    unfinished = folder.with_name(f".{folder.name}.unfinished.{os.getpid()}")
+    try:
+        unfinished.mkdir(parents=True)
+    except OSError as error:
+        raise ValueError(
+            f"output {folder} cannot be written ({error.strerror}): choose another --out"
+        ) from error
+    try:
+        yield unfinished
+        if folder.exists():
+            replaced = folder.with_name(f".{folder.name}.replaced.{os.getpid()}")
+            folder.rename(replaced)
+            unfinished.rename(folder)
+            shutil.rmtree(replaced)
+        else:
+            unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def check_is_free(folder: Path, *, entries: Collection[str], overwrite: bool) -> None:
+    """ValueError unless `folder` is missing, empty, or ours to overwrite."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"output {folder} is a file: expected a folder; choose another --out")
+    found = {path.name for path in folder.iterdir()}
+    if found and not overwrite:
+        raise ValueError(f"output {folder} is not empty: choose another --out or give --overwrite")
+    foreign = sorted(found - set(entries))
+    if foreign:
+        raise ValueError(
+            f"output {folder} holds {foreign[0]!r}, which this command doesn't write: "
+            "choose another --out, it is not overwritten"
+        )

@@ -1,0 +1,113 @@
+"""Train, test and track: `python -m experiments.run --config NAME [--config MORE] [--a.b value]`.
+
+What one stage does is in `stage_run.py`; layering and checking of YAML in `configuration.py`.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from experiments.checkpoints import write_configuration
+from experiments.command import run_command
+from experiments.configuration import (
+    STAGE_NAMES,
+    load_layers,
+    parse_stage,
+    split_stages,
+    stage_parser,
+)
+from experiments.runs import new_run_directory, tracking_uri
+from experiments.stage_run import StageRun
+from experiments.tables import metrics_table, to_rich
+
+# Ranks that a strategy starts as further processes find the run directory here.
+DIRECTORY_VARIABLE = "DIFFUSE_DEFECT_RUN_DIRECTORY"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the configured stages one after the other and print what came out."""
+    arguments, overrides = command_parser().parse_known_args(argv)
+    if arguments.help:
+        command_parser().print_help()
+        stage_parser().print_help()
+        return 0
+    if not arguments.config:
+        raise ValueError("no config was given: expected --config NAME, for example quickstart.yaml")
+    raw = load_layers(arguments.config, overrides)
+    raw.setdefault("name", Path(arguments.config[0]).stem)
+    if arguments.print_config:
+        print(yaml.safe_dump(raw, sort_keys=False), end="")
+        return 0
+    # Every stage is checked before the first one trains.
+    stages = [(name, parse_stage(stage)) for name, stage in chosen_stages(raw, arguments.only)]
+    first = stages[0][1]
+    output = Path(first.output)
+    directory = run_directory(output, first.name)
+    results: dict[str, float] = {}
+    before: Path | None = None
+    for name, stage in stages:
+        if before is not None:
+            stage.model.init_args.pretrained = str(before)
+        run = StageRun(stage, directory / name, name=f"{directory.name} {name}".strip())
+        write_configuration(stage, run.directory)
+        results |= run.run()
+        before = run.directory
+    report(results, directory, output)
+    return 0
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """The words of the command itself; everything else is an override of the configuration."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.run", add_help=False, allow_abbrev=False, description=__doc__
+    )
+    parser.add_argument("--config", action="append", metavar="YAML", help="may be repeated")
+    parser.add_argument(
+        "--only", choices=STAGE_NAMES, help="run this stage of a two-stage config alone"
+    )
+    parser.add_argument("--print_config", action="store_true", help="print the layers merged")
+    parser.add_argument("--help", "-h", action="store_true", help="this, and all keys of a stage")
+    return parser
+
+
+def chosen_stages(
+    raw: dict[str, object], only: str | None
+) -> list[tuple[str, dict[str, object]]]:
+    """The configuration's stages, or the one named; ValueError where it has no such stage."""
+    stages = split_stages(raw)
+    chosen = [(name, stage) for name, stage in stages if only in (None, name)]
+    if not chosen:
+        raise ValueError(f"--only {only}: the configuration is one stage, not two; leave --only out")
+    return chosen
+
+
+def run_directory(output: Path, name: str) -> Path:
+    """The directory of this run: a new one, or on a further rank the first rank's."""
+    known = os.environ.get(DIRECTORY_VARIABLE)
+    if known and int(os.environ.get("LOCAL_RANK", "0")) > 0:
+        return Path(known)
+    directory = new_run_directory(output, name)
+    os.environ[DIRECTORY_VARIABLE] = str(directory)
+    return directory
+
+
+def report(results: dict[str, float], directory: Path, output: Path) -> None:
+    """Print the results, where they lie, and how to look at them."""
+    console = Console()
+    shown = {
+        name: value
+        for name, value in sorted(results.items())
+        if "/test/" in name or name.startswith(("pretrain/val/", "perf/"))
+    }
+    console.print(to_rich(metrics_table("results", shown)))
+    console.print(f"run directory: {directory}", soft_wrap=True)
+    uri = tracking_uri(output)
+    look = f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
+    console.print(f"compare runs:  {look}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run_command(main)

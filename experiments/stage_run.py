@@ -1,0 +1,124 @@
+"""One stage of a run: objects from a configuration, fit, calibration, test, results."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import lightning
+from jsonargparse import Namespace
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
+from callbacks.plain_progress import PlainProgress
+from callbacks.run_record import RunRecord
+from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME
+from experiments.configuration import stage_parser
+from experiments.runs import initialise_tracking, run_logger, write_results
+
+MEASURED_IMAGES = 256
+
+
+class StageRun:
+    """Runs one parsed stage in `directory`; `name` is its name in the tracker."""
+
+    def __init__(self, stage: Namespace, directory: Path, *, name: str) -> None:
+        self.stage, self.directory = stage, directory
+        directory.mkdir(parents=True, exist_ok=True)
+        lightning.seed_everything(stage.seed, workers=True, verbose=False)
+        objects = stage_parser().instantiate(stage)
+        self.data: LightningDataModule = objects.data
+        self.model: LightningModule = objects.model
+        output = Path(stage.output)
+        initialise_tracking(output)
+        tags = {"seed": str(stage.seed), "stage": type(self.model).__name__}
+        self.logger = run_logger(output, stage.experiment, name, tags, run_directory=directory)
+        self.trainer = self.build_trainer(objects.trainer)
+
+    def build_trainer(self, settings: Namespace) -> Trainer:
+        """The Trainer of the configuration with the callbacks that every run has."""
+        own: list[Callback] = [
+            RunRecord(),
+            ModelCheckpoint(self.directory / "checkpoints", save_top_k=0, save_last=True),
+            RichProgressBar() if sys.stdout.isatty() else PlainProgress(),
+        ]
+        arguments = {key: value for key, value in settings.as_dict().items() if value is not None}
+        configured = arguments.pop("callbacks", [])
+        if not arguments.get("fast_dev_run"):
+            own.append(LearningRateMonitor("step"))
+        return Trainer(
+            **arguments,
+            callbacks=[*configured, *own],
+            logger=self.logger,
+            default_root_dir=self.directory,
+        )
+
+    def run(self) -> dict[str, float]:
+        """Fit where there is something to learn, then calibrate and test; the results by name."""
+        self.log_configuration()
+        self.prepare()
+        results: dict[str, float] = {}
+        if any(parameter.requires_grad for parameter in self.model.parameters()):
+            self.trainer.fit(self.model, self.data)
+            results |= numbers(self.trainer.callback_metrics)
+        for metrics in self.trainer.validate(self.model, self.data, verbose=False):
+            results |= metrics
+        if is_overridden("test_step", self.model):
+            self.write_thresholds()
+            for metrics in self.trainer.test(self.model, self.data, verbose=False):
+                results |= metrics
+        self.finish(results)
+        return results
+
+    def prepare(self) -> None:
+        """Everything that a net must be told before it can train: weights, scale, vocabulary."""
+        self.data.prepare_data()
+        self.data.setup("fit")
+        self.model.load()
+        self.model.measure(self.data.training_images(MEASURED_IMAGES))
+        if hasattr(self.model, "set_vocabulary"):
+            self.model.set_vocabulary(self.data.vocabulary)
+
+    def log_configuration(self) -> None:
+        """The resolved configuration as parameters of the tracked run."""
+        settings = json.loads(stage_parser().dump(self.stage, format="json"))
+        self.logger.log_hyperparams(flatten(settings))
+
+    @rank_zero_only
+    def write_thresholds(self) -> None:
+        """The operating point that validation has set, beside the weights."""
+        post_processing = self.model.post_processing
+        point = {
+            "pixel_threshold": float(post_processing.pixel_threshold),
+            "image_threshold": float(post_processing.image_threshold),
+        }
+        (self.directory / THRESHOLDS_NAME).write_text(json.dumps(point, indent=2) + "\n")
+
+    @rank_zero_only
+    def finish(self, results: Mapping[str, float]) -> None:
+        """Writes results.json and hands the run's files to the tracker."""
+        write_results(self.directory, results)
+        for file in (*sorted(self.directory.glob("*.json")), self.directory / CONFIG_NAME):
+            self.logger.log_artifact(file)
+
+
+def numbers(metrics: Mapping[str, object]) -> dict[str, float]:
+    """The metrics as plain numbers, without the step-wise twins that Lightning keeps."""
+    return {
+        name: float(value)  # type: ignore[arg-type]
+        for name, value in metrics.items()
+        if not name.endswith(("_step", "_epoch"))
+    }
+
+
+def flatten(settings: object, prefix: str = "") -> dict[str, object]:
+    """Nested settings with dotted keys; the class_path / init_args wrapping is left out."""
+    if not isinstance(settings, Mapping):
+        return {prefix: settings}
+    flat: dict[str, object] = {}
+    for key, value in settings.items():
+        name = prefix if key == "init_args" else f"{prefix}.{key}".strip(".")
+        flat |= flatten(value, name)
+    return flat

@@ -1,0 +1,96 @@
+"""Rows of text and numbers as a terminal table or as Markdown; nothing here reads a run."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.table import Table as RichTable
+
+if TYPE_CHECKING:
+    # The doctor prints tables also where MLflow, which runs.py imports, is missing.
+    from experiments.runs import RunRow
+
+Cell = str | float | int | None
+MISSING = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A titled table; every row has one cell per column."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"table {self.title!r}: got a row of {len(row)} cells, "
+                    f"expected {len(self.columns)}"
+                )
+
+
+def format_cell(cell: Cell) -> str:
+    """The cell as text: four significant digits, `-` for what is missing or nan."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return MISSING
+    if isinstance(cell, float):
+        if cell.is_integer() and abs(cell) < 1e15:
+            return str(int(cell)) if abs(cell) >= 10 else f"{cell:.1f}"
+        return f"{cell:.4f}" if 1e-3 <= abs(cell) < 10 else f"{cell:.4g}"
+    return str(cell)
+
+
+def to_rich(table: Table) -> RichTable:
+    """The table for a rich console; numbers are right-aligned."""
+    drawn = RichTable(title=table.title or None)
+    for index, column in enumerate(table.columns):
+        numeric = any(isinstance(row[index], int | float) for row in table.rows)
+        # Folded, not cut: a metric name that ends in "..." names nothing.
+        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*map(format_cell, row))
+    return drawn
+
+
+def to_markdown(table: Table) -> str:
+    """The table as Markdown, title first, without a trailing line break."""
+    lines = [f"**{table.title}**", ""] if table.title else []
+    lines.append(_markdown_row(table.columns))
+    lines.append(_markdown_row(["---"] * len(table.columns)))
+    lines += [_markdown_row([format_cell(cell) for cell in row]) for row in table.rows]
+    return "\n".join(lines)
+
+
+def metrics_table(title: str, metrics: Mapping[str, float]) -> Table:
+    """One row per metric, in the order given."""
+    return Table(title, ("metric", "value"), tuple(metrics.items()))
+
+
+def transpose_runs(title: str, runs: "Sequence[RunRow]", metrics: Sequence[str]) -> Table:
+    """The runs side by side: one row per metric, one column per run."""
+    columns = ("metric", *(run.name for run in runs))
+    rows = tuple((name, *(run.metrics.get(name) for run in runs)) for name in metrics)
+    return Table(title, columns, rows)
+
+
+def list_runs(title: str, runs: "Sequence[RunRow]", metrics: Sequence[str]) -> Table:
+    """One row per run, one column per metric."""
+    columns = ("run", "status", "started", *metrics)
+    rows = tuple(
+        (
+            run.name,
+            run.status,
+            run.started.strftime("%Y-%m-%d %H:%M"),
+            *(run.metrics.get(name) for name in metrics),
+        )
+        for run in runs
+    )
+    return Table(title, columns, rows)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    """One line of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,88 @@
+"""The plain answer: a segmentation-models-pytorch U-Net on a closed list of types."""
+
+from functools import partial
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from datamodules.sample import Batch
+from datamodules.vocabulary import Vocabulary
+from lightning_modules.optimizers import (
+    adamw,
+    schedule,
+    split_by_decay,
+    total_steps,
+    warm_up_polynomial,
+)
+from lightning_modules.tiled_model import TiledModel
+
+
+class Unet(TiledModel):
+    """U-Net with a timm or torchvision encoder from random weights, cross-entropy plus dice."""
+
+    stage = "unet"
+
+    def __init__(
+        self,
+        encoder_name: str = "resnet18",
+        class_count: int = 6,
+        base_learning_rate: float = 1e-3,
+        weight_decay: float = 1e-4,
+        warmup_steps: int = 100,
+        tile_px: int = 128,
+        tile_overlap_px: int = 32,
+        tile_batch_size: int = 16,
+    ) -> None:
+        super().__init__(tile_px, tile_overlap_px, tile_batch_size)
+        self.class_count = class_count
+        self.base_learning_rate = base_learning_rate
+        self.weight_decay = weight_decay
+        self.warmup_steps = warmup_steps
+        self.net = smp.Unet(encoder_name, encoder_weights=None, classes=class_count)
+
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Takes the class names; ValueError when their number is not the net's."""
+        super().set_vocabulary(vocabulary)
+        if len(vocabulary) != self.class_count:
+            raise ValueError(
+                f"the data has {len(vocabulary)} classes with good, the U-Net "
+                f"{self.class_count}: set model.init_args.class_count to {len(vocabulary)}"
+            )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross-entropy plus dice over all classes, on pixels whose mask is known."""
+        known = batch.has_mask | torch.tensor([not ids for ids in batch.class_ids]).to(self.device)
+        logits = self.net(batch.image[known])
+        mask = batch.mask[known]
+        truth = functional.one_hot(mask, self.class_count).movedim(-1, 1).float()
+        probability = logits.softmax(1)
+        overlap = (probability * truth).sum((0, 2, 3))
+        total = (probability + truth).sum((0, 2, 3))
+        dice = (1 - (2 * overlap + 1) / (total + 1))[1:].mean()
+        loss = functional.cross_entropy(logits, mask) + dice
+        self.log("unet/train/loss", loss.detach(), batch_size=len(batch.image))
+        return loss
+
+    @torch.no_grad()
+    def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """Type maps (T, K, s, s) and answers (T, K+1): an image has the type of its best pixel."""
+        probability = self.net(tiles).softmax(1)
+        maps = probability[:, 1:]
+        best = maps.flatten(2).amax(-1)
+        good = 1 - best.amax(-1, keepdim=True)
+        answer = torch.cat([good, best], dim=-1)
+        return maps, answer / answer.sum(-1, keepdim=True)
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """AdamW with warm-up and polynomial decay, as stage 2."""
+        groups = split_by_decay(self, self.weight_decay)
+        optimizer = adamw(groups, lr=self.base_learning_rate, betas=(0.9, 0.999))
+        curve = partial(
+            warm_up_polynomial,
+            warmup_steps=self.warmup_steps,
+            total_steps=total_steps(self.trainer),
+            power=0.9,
+        )
+        return schedule(optimizer, curve)

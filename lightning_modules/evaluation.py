@@ -1,0 +1,66 @@
+"""Counts predictions into metrics and logs them under `stage/split/name`.
+
+Stages and baselines hold one of these, so that all are judged by the same figures.
+"""
+
+import math
+from typing import Protocol
+
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from datamodules.sample import Batch, Prediction
+from lightning_modules.metrics.anomaly import AnomalyMetrics
+from lightning_modules.metrics.segmentation import SegmentationMetrics
+
+
+class Calibrated(Protocol):
+    """A post-processing whose thresholds can be moved."""
+
+    def calibrate(self, pixel_threshold: float, image_threshold: float) -> None: ...
+
+
+class Evaluation(nn.Module):
+    """Metrics of the validation and the test split for predictions over `class_names`."""
+
+    def __init__(self, stage: str, class_names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.stage = stage
+        self.segmentation = nn.ModuleDict(
+            {split: SegmentationMetrics(class_names) for split in ("val", "test")}
+        )
+        self.anomaly = nn.ModuleDict({split: AnomalyMetrics() for split in ("val", "test")})
+
+    def count(self, split: str, predictions: list[Prediction], batch: Batch) -> list[Prediction]:
+        """The same predictions, after they were counted."""
+        self.segmentation[split].update(predictions, batch)
+        self.anomaly[split].update(predictions, batch)
+        return predictions
+
+    def compute(self, split: str) -> dict[str, Tensor]:
+        """All figures of a split by name; the counters start again."""
+        values = {**self.segmentation[split].compute(), **self.anomaly[split].compute()}
+        self.segmentation[split].reset()
+        self.anomaly[split].reset()
+        return values
+
+    def finish_validation(self, module: LightningModule, post_processing: Calibrated) -> None:
+        """Logs the validation figures; a validation after the fit also sets the thresholds.
+
+        Not within the fit: there the weights that validate are swapped in for the moment.
+        """
+        values = self._log(module, "val")
+        thresholds = [float(values[f"{what}_threshold_best"]) for what in ("pixel", "image")]
+        # A split without a defect, or without a good image, has no best threshold.
+        if module.trainer.state.fn == "validate" and all(map(math.isfinite, thresholds)):
+            post_processing.calibrate(*thresholds)
+
+    def finish_test(self, module: LightningModule) -> None:
+        """Logs the test figures."""
+        self._log(module, "test")
+
+    def _log(self, module: LightningModule, split: str) -> dict[str, Tensor]:
+        values = self.compute(split)
+        named = {f"{self.stage}/{split}/{name}": value for name, value in values.items()}
+        module.log_dict({name: value.float() for name, value in named.items()})
+        return values

@@ -1,0 +1,101 @@
+"""How well label maps and image answers name the defects, against the truth.
+
+Scores without names are judged in `anomaly.py`. Never a bare "iou": NOTES.md row 20 (the paper's
+"IoU" is undefined) gives each kind its own name.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from datamodules.sample import GOOD, GOOD_ID, Batch, Prediction
+
+
+class SegmentationMetrics(Metric):
+    """Type accuracies and the three kinds of IoU, from two confusion matrices and three sums.
+
+    `type_accuracy`: share of images whose answer is the dominant true type or good;
+    `type_accuracy_balanced`: its mean over the types that occur. `iou_image`, `f1_image`: of the
+    foreground whatever its type, mean over images with defect pixels (over all products alike).
+    `iou_dataset`: the foreground's, pixels pooled; `iou_type/<name>`: one type's, pixels pooled.
+    Images without a mask count in the type accuracies only. Figures without an answer are NaN.
+    """
+
+    full_state_update = False
+    type_confusion: Tensor
+    pixel_confusion: Tensor
+    iou_sum: Tensor
+    f1_sum: Tensor
+    defective_count: Tensor
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        """class_names: a vocabulary's names, good first; ValueError otherwise."""
+        super().__init__()
+        if not class_names or class_names[0] != GOOD:
+            raise ValueError(f"class names are {list(class_names)[:3]}: expected '{GOOD}' first")
+        self.class_names = tuple(class_names)
+        square = torch.zeros(len(class_names), len(class_names), dtype=torch.int64)
+        self.add_state("type_confusion", square.clone(), dist_reduce_fx="sum")
+        self.add_state("pixel_confusion", square.clone(), dist_reduce_fx="sum")
+        self.add_state("iou_sum", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("f1_sum", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("defective_count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, predictions: list[Prediction], batch: Batch) -> None:
+        """Counts one batch; one prediction per image of it."""
+        device = self.type_confusion.device
+        for index, prediction in enumerate(predictions):
+            true_types = batch.class_ids[index]
+            true_type = true_types[0] if true_types else GOOD_ID
+            self.type_confusion[true_type, prediction.type_id] += 1
+            if not bool(batch.has_mask[index]):
+                continue
+            confusion = count_pairs(
+                batch.mask[index].to(device),
+                prediction.label_map.to(device),
+                len(self.class_names),
+            )
+            self.pixel_confusion += confusion
+            if confusion[1:].sum() > 0:
+                iou, f1 = foreground_overlap(confusion)
+                self.iou_sum += iou
+                self.f1_sum += f1
+                self.defective_count += 1
+
+    def compute(self) -> dict[str, Tensor]:
+        """The figures, each a scalar in [0, 1] or NaN."""
+        types = self.type_confusion.cpu().double()
+        recall = types.diagonal() / types.sum(dim=1)
+        pixels = self.pixel_confusion.cpu().double()
+        matched = pixels.diagonal()
+        iou_of_type = matched / (pixels.sum(dim=0) + pixels.sum(dim=1) - matched)
+        iou_dataset, _ = foreground_overlap(self.pixel_confusion)
+        figures = {
+            "type_accuracy": types.diagonal().sum() / types.sum(),
+            "type_accuracy_balanced": recall.nanmean(),
+            "iou_image": self.iou_sum / self.defective_count,
+            "f1_image": self.f1_sum / self.defective_count,
+            "iou_dataset": iou_dataset,
+        }
+        for name, iou in zip(self.class_names[1:], iou_of_type[1:], strict=True):
+            figures[f"iou_type/{name}"] = iou
+        device = self.type_confusion.device
+        return {name: figure.float().to(device) for name, figure in figures.items()}
+
+
+def count_pairs(truth: Tensor, answer: Tensor, class_count: int) -> Tensor:
+    """(K+1, K+1) int64 confusion matrix: rows true ids, columns answered ids, same shape inputs."""
+    pairs = truth.flatten() * class_count + answer.flatten()
+    return torch.bincount(pairs, minlength=class_count**2).reshape(class_count, class_count)
+
+
+def foreground_overlap(confusion: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU and F1 of "any defect" against good, NaN where neither side has any.
+
+    confusion: (K+1, K+1) pixel counts, good first.
+    """
+    shared = confusion[1:, 1:].sum()
+    union = confusion.sum() - confusion[GOOD_ID, GOOD_ID]
+    return shared / union, 2 * shared / (union + shared)

@@ -1,0 +1,134 @@
+"""Image to latent and back (eq. 11): a block-DCT that needs no weights, and the SD KL-VAE.
+
+Both have `latent_channels`, `stride`, `encode`, `decode`, `measure` and `load`; nothing else in
+the system knows which one it speaks to.
+"""
+
+import math
+from typing import cast
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lightning_modules.nets.hub import load_from_hub
+
+# JPEG's full-range YCbCr, without offset: luma, blue and red difference of RGB in [-1, 1].
+YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+
+
+def zigzag(block_px: int) -> list[tuple[int, int]]:
+    """The (row, column) frequencies of a block in JPEG's order, lowest first."""
+    places = [(row, column) for row in range(block_px) for column in range(block_px)]
+    return sorted(places, key=lambda p: (p[0] + p[1], p[0] if (p[0] + p[1]) % 2 else p[1]))
+
+
+def cosine_basis(block_px: int, count: int) -> Tensor:
+    """The first `count` orthonormal DCT-II patterns in zigzag order, (count, block, block)."""
+    place = torch.arange(block_px, dtype=torch.float64) + 0.5
+    waves = torch.stack([torch.cos(math.pi / block_px * k * place) for k in range(block_px)])
+    waves *= math.sqrt(2 / block_px)
+    waves[0] /= math.sqrt(2)
+    order = zigzag(block_px)[:count]
+    return torch.stack([torch.outer(waves[row], waves[column]) for row, column in order]).float()
+
+
+class DctAutoencoder(nn.Module):
+    """Latents from a fixed 8x8 block DCT: 22 luma and 5 + 5 chroma coefficients, no weights.
+
+    Each coefficient is standardised by the mean and deviation that `measure` takes from training
+    images, since they differ by two orders of magnitude. Stands in for the VAE at tiny scale.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    measured: Tensor
+    kernels: Tensor
+
+    def __init__(self, luma_coefficients: int = 22, chroma_coefficients: int = 5) -> None:
+        super().__init__()
+        counts = (luma_coefficients, chroma_coefficients, chroma_coefficients)
+        self.stride = 8
+        self.latent_channels = sum(counts)
+        mixing = torch.tensor(YCBCR)
+        kernels = [
+            mixing[plane].view(1, 3, 1, 1) * cosine_basis(self.stride, count)[:, None]
+            for plane, count in enumerate(counts)
+        ]
+        inverse = torch.linalg.inv(mixing)
+        inverse_kernels = [
+            inverse[:, plane].view(1, 3, 1, 1) * cosine_basis(self.stride, count)[:, None]
+            for plane, count in enumerate(counts)
+        ]
+        self.register_buffer("kernels", torch.cat(kernels), persistent=False)
+        self.register_buffer("inverse_kernels", torch.cat(inverse_kernels), persistent=False)
+        self.register_buffer("mean", torch.zeros(self.latent_channels))
+        self.register_buffer("deviation", torch.ones(self.latent_channels))
+        self.register_buffer("measured", torch.tensor(False))
+
+    @torch.no_grad()
+    def measure(self, image: Tensor) -> None:
+        """Takes mean and deviation of each coefficient from image (B, 3, H, W) in [-1, 1]."""
+        coefficients = functional.conv2d(image, self.kernels, stride=self.stride)
+        self.mean.copy_(coefficients.mean(dim=(0, 2, 3)))
+        # Grey images have no chroma: a floor keeps rounding noise from being blown up.
+        self.deviation.copy_(coefficients.std(dim=(0, 2, 3)).clamp(min=0.02))
+        self.measured.fill_(True)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Latents (B, c, H/8, W/8) of about unit variance from image (B, 3, H, W) in [-1, 1]."""
+        coefficients = functional.conv2d(image, self.kernels, stride=self.stride)
+        return (coefficients - self.mean.view(-1, 1, 1)) / self.deviation.view(-1, 1, 1)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Image (B, 3, H, W), clipped to [-1, 1], from latents (B, c, h, w)."""
+        coefficients = z * self.deviation.view(-1, 1, 1) + self.mean.view(-1, 1, 1)
+        kernels = cast(Tensor, self.inverse_kernels)
+        image = functional.conv_transpose2d(coefficients, kernels, stride=self.stride)
+        return image.clamp(-1, 1)
+
+    def load(self) -> None:
+        """Nothing to load: the basis is a formula."""
+
+
+class KlAutoencoder(nn.Module):
+    """The Stable Diffusion KL-VAE (83.7 M, 4 channels, stride 8) by hub name or local folder."""
+
+    def __init__(
+        self,
+        pretrained: str = "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        subfolder: str = "vae",
+        block_channels: tuple[int, ...] = (128, 256, 512, 512),
+        layers_per_block: int = 2,
+        latent_channels: int = 4,
+        norm_groups: int = 32,
+    ) -> None:
+        super().__init__()
+        self.pretrained, self.subfolder = pretrained, subfolder
+        self.vae = AutoencoderKL(
+            block_out_channels=block_channels,
+            down_block_types=("DownEncoderBlock2D",) * len(block_channels),
+            up_block_types=("UpDecoderBlock2D",) * len(block_channels),
+            layers_per_block=layers_per_block,
+            latent_channels=latent_channels,
+            norm_num_groups=norm_groups,
+        )
+        self.latent_channels = latent_channels
+        self.stride = 2 ** (len(block_channels) - 1)
+
+    def load(self) -> None:
+        """Reads the weights; ValueError when name, folder or shapes do not fit."""
+        self.vae = load_from_hub(AutoencoderKL, self.pretrained, self.subfolder, like=self.vae)
+
+    def measure(self, image: Tensor) -> None:
+        """Nothing to measure: the VAE's scaling factor is part of its weights."""
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Scaled posterior mean (B, 4, H/8, W/8) from image (B, 3, H, W) in [-1, 1]."""
+        mean = self.vae.encode(image).latent_dist.mode()
+        return mean * self.vae.config.scaling_factor
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Image (B, 3, H, W), clipped to [-1, 1], from scaled latents (B, 4, h, w)."""
+        return self.vae.decode(z / self.vae.config.scaling_factor).sample.clamp(-1, 1)

@@ -1,0 +1,105 @@
+"""Features of a frozen diffusion model at one noise level, in a single pass (NOTES 12, 14)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.equations.diffusion import add_noise
+from lightning_modules.nets.autoencoder import KlAutoencoder
+from lightning_modules.nets.conditioning import implicit_condition
+from lightning_modules.nets.denoiser import tap_modules
+from lightning_modules.nets.diffusion_model import DiffusionModel
+
+NOISE_SEED = 42
+
+
+@contextmanager
+def recorded_inputs(modules: list[nn.Module]) -> Iterator[list[Tensor]]:
+    """A list that fills with the first input of each module, in the order of their calls."""
+    inputs: list[Tensor] = []
+
+    def record(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        inputs.append(arguments[0])
+
+    handles = [module.register_forward_pre_hook(record) for module in modules]
+    try:
+        yield inputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class DiffusionFeatures(nn.Module):
+    """Feature maps of the frozen denoiser at step `feature_timestep` of noising.
+
+    `taps` is `unet` (the input of each up stage's last residual block) or `full` (the ancestor's
+    eight: two of the VAE encoder, four of the U-Net, two of the VAE decoder). The noise is one
+    fixed draw, the same in training and test. `strides` and `channels` describe the maps.
+    Raises ValueError for taps that the autoencoder does not have.
+    """
+
+    def __init__(self, diffusion: DiffusionModel, feature_timestep: int, taps: str) -> None:
+        super().__init__()
+        self.diffusion = diffusion.requires_grad_(False)
+        self.feature_timestep = feature_timestep
+        self.unet_taps = tap_modules(diffusion.denoiser)
+        autoencoder = diffusion.autoencoder
+        self.strides = [diffusion.stride // 2**level for level in range(len(self.unet_taps))]
+        self.channels = [int(module.in_channels) for module in self.unet_taps]
+        self.encoder_taps: list[nn.Module] = []
+        self.decoder_taps: list[nn.Module] = []
+        if taps == "full":
+            if not isinstance(autoencoder, KlAutoencoder):
+                raise ValueError(
+                    f"taps is 'full', but {type(autoencoder).__name__} has no layers to tap: "
+                    "set taps: unet"
+                )
+            self._add_autoencoder_taps(autoencoder)
+        elif taps != "unet":
+            raise ValueError(f"taps is {taps!r}: expected full or unet")
+
+    def _add_autoencoder_taps(self, autoencoder: KlAutoencoder) -> None:
+        encoder, decoder = autoencoder.vae.encoder, autoencoder.vae.decoder
+        self.encoder_taps = [block.resnets[1] for block in encoder.down_blocks[-2:]]
+        self.decoder_taps = [block.resnets[2] for block in decoder.up_blocks[:2]]
+        half = autoencoder.stride // 2
+        taps = (*self.encoder_taps, *self.decoder_taps)
+        self.channels += [int(module.in_channels) for module in taps]
+        self.strides += [half, autoencoder.stride, autoencoder.stride, half]
+
+    def train(self, mode: bool = True) -> "DiffusionFeatures":
+        """Stays in evaluation mode: the model is frozen."""
+        return super().train(False)
+
+    def shared_noise(self, z_0: Tensor) -> Tensor:
+        """The one fixed noise draw, the same for each image: (1, c, h, w)."""
+        generator = torch.Generator().manual_seed(NOISE_SEED)
+        return torch.randn(1, *z_0.shape[1:], generator=generator).to(z_0)
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Maps (B, channels[i], H / strides[i], W / strides[i]) of image (B, 3, H, W).
+
+        H and W must be multiples of the coarsest stride; ValueError otherwise.
+        """
+        coarsest = self.diffusion.stride
+        if image.shape[-2] % coarsest or image.shape[-1] % coarsest:
+            raise ValueError(
+                f"image is {image.shape[-2]} x {image.shape[-1]} px: expected multiples of "
+                f"{coarsest}, the coarsest stride; set the crop and tile size accordingly"
+            )
+        model = self.diffusion
+        with recorded_inputs(self.encoder_taps) as encoder_maps:
+            z_0 = model.encode(image)
+        t = torch.full((len(image),), self.feature_timestep, device=image.device)
+        eps = self.shared_noise(z_0).expand_as(z_0)
+        z_t = add_noise(z_0, eps, t, model.schedule.alpha_bar)
+        condition = implicit_condition(model.caption(image))
+        with recorded_inputs(self.unet_taps) as unet_maps:
+            model.denoiser(z_t, t, condition.tokens, condition.mask)
+        with recorded_inputs(self.decoder_taps) as decoder_maps:
+            if self.decoder_taps:
+                model.autoencoder.decode(z_0)
+        return [*unet_maps, *encoder_maps, *decoder_maps]

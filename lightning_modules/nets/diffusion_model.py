@@ -1,0 +1,59 @@
+"""All boxes of stage 1 in one module: the machine that stage 1 trains and stage 2 freezes."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.nets.denoiser import Denoiser
+from lightning_modules.nets.implicit_captioner import ImplicitCaptioner
+from lightning_modules.nets.noise_schedule import NoiseSchedule
+
+
+class DiffusionModel(nn.Module):
+    """Autoencoder, text and image towers, implicit captioner, denoiser and noise schedule.
+
+    `denoiser` and `captioner` are built here from the widths of the other parts, so that latent
+    channels and text width are stated nowhere twice.
+    """
+
+    def __init__(
+        self,
+        autoencoder: nn.Module,
+        text_encoder: nn.Module,
+        image_encoder: nn.Module,
+        denoiser: Callable[[int, int], Denoiser],
+        captioner: Callable[[int, int], ImplicitCaptioner] = ImplicitCaptioner,
+        schedule: NoiseSchedule | None = None,
+    ) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder.requires_grad_(False)
+        self.text_encoder = text_encoder.requires_grad_(False)
+        self.image_encoder = image_encoder
+        self.captioner = captioner(image_encoder.width, text_encoder.width)
+        self.denoiser = denoiser(autoencoder.latent_channels, text_encoder.width)
+        self.schedule = schedule or NoiseSchedule()
+
+    @property
+    def stride(self) -> int:
+        """Pixels per cell of the denoiser's coarsest map; image sides must be multiples of it."""
+        stages = len(self.denoiser.unet.up_blocks)
+        return int(self.autoencoder.stride) * 2 ** (stages - 1)
+
+    def load(self) -> None:
+        """Reads the weights of the parts that name some; ValueError when one cannot be read."""
+        for part in (self.autoencoder, self.text_encoder, self.image_encoder):
+            part.load()
+
+    def measure(self, image: Tensor) -> None:
+        """Fits the autoencoder's scale to image (B, 3, H, W), where it has one to fit."""
+        self.autoencoder.measure(image)
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> Tensor:
+        """Clean latents z_0 of an image, without gradient (eq. 11)."""
+        return self.autoencoder.encode(image)
+
+    def caption(self, image: Tensor) -> Tensor:
+        """The image's pseudo-caption, (B, D_text)."""
+        return self.captioner(self.image_encoder(image))

@@ -1,0 +1,133 @@
+"""Feature maps of any strides brought to one width and to the strides that masks need."""
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Group norm with the most groups, up to 32, that divide the channels."""
+    groups = next(g for g in (32, 16, 8, 4, 2, 1) if channels % g == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions with norms around a shortcut: any width in, `width` out."""
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        inner = max(32, width // 4)
+        self.body = nn.Sequential(
+            nn.Conv2d(in_channels, inner, 1, bias=False),
+            norm(inner),
+            nn.ReLU(),
+            nn.Conv2d(inner, inner, 3, padding=1, bias=False),
+            norm(inner),
+            nn.ReLU(),
+            nn.Conv2d(inner, width, 1, bias=False),
+            norm(width),
+        )
+        self.shortcut = nn.Sequential(nn.Conv2d(in_channels, width, 1, bias=False), norm(width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, width, h, w) from (B, in_channels, h, w)."""
+        return functional.relu(self.body(features) + self.shortcut(features))
+
+
+class ImageStem(nn.Module):
+    """Two small strided steps on the image itself: maps at strides 2 and 4.
+
+    They place what a stride-8 latent blurs; an autoencoder with taps at stride 4 needs none. The
+    first step has one convolution only: at stride 2 each costs as much as the rest of the pyramid.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.to_half = self._layer(3, width, stride=2)
+        self.to_quarter = nn.Sequential(
+            self._layer(width, width, stride=2), self._layer(width, width, stride=1)
+        )
+
+    @staticmethod
+    def _layer(in_channels: int, width: int, *, stride: int) -> nn.Sequential:
+        convolution = nn.Conv2d(in_channels, width, 3, stride=stride, padding=1, bias=False)
+        return nn.Sequential(convolution, norm(width), nn.ReLU())
+
+    def forward(self, image: Tensor) -> dict[int, Tensor]:
+        """Maps by stride, 2 and 4, from image (B, 3, H, W)."""
+        half = self.to_half(image)
+        return {2: half, 4: self.to_quarter(half)}
+
+
+class TimmEncoder(nn.Module):
+    """A light timm encoder that trains with stage 2: maps at strides 2 to 32 (the hybrid)."""
+
+    def __init__(self, model_name: str, width: int, strides: tuple[int, ...]) -> None:
+        super().__init__()
+        self.backbone = timm.create_model(model_name, pretrained=False, features_only=True)
+        info = zip(
+            self.backbone.feature_info.reduction(),
+            self.backbone.feature_info.channels(),
+            strict=True,
+        )
+        channels = {stride: count for stride, count in info if stride in strides}
+        self.strides = tuple(channels)
+        self.reductions = tuple(self.backbone.feature_info.reduction())
+        self.project = nn.ModuleDict(
+            {
+                str(stride): nn.Sequential(nn.Conv2d(count, width, 1, bias=False), norm(width))
+                for stride, count in channels.items()
+            }
+        )
+
+    def forward(self, image: Tensor) -> dict[int, Tensor]:
+        """Maps (B, width, H / stride, W / stride) by stride."""
+        maps = dict(zip(self.reductions, self.backbone(image), strict=True))
+        return {stride: self.project[str(stride)](maps[stride]) for stride in self.strides}
+
+
+class FeaturePyramid(nn.Module):
+    """One map per stride, fine to coarse: projected taps summed, joined by stem and encoder.
+
+    A tap's stride is clamped into the pyramid's. `stem` adds strides 2 and 4 from the image;
+    `encoder` (a timm name, "" for none) joins a trainable encoder at each stride, which makes
+    the pyramid a hybrid. Raises ValueError when a stride has no source.
+    """
+
+    def __init__(
+        self,
+        *,
+        tap_channels: list[int],
+        tap_strides: list[int],
+        width: int,
+        strides: tuple[int, ...],
+        stem: bool,
+        encoder: str,
+    ) -> None:
+        super().__init__()
+        self.strides = strides
+        self.tap_strides = [min(max(s, strides[0]), strides[-1]) for s in tap_strides]
+        self.project = nn.ModuleList([Bottleneck(count, width) for count in tap_channels])
+        self.stem = ImageStem(width) if stem else None
+        self.encoder = TimmEncoder(encoder, width, strides) if encoder else None
+        covered = set(self.tap_strides) | ({2, 4} if stem else set())
+        covered |= set(self.encoder.strides) if self.encoder else set()
+        missing = sorted(set(strides) - covered)
+        if missing:
+            raise ValueError(
+                f"the pyramid has no features at strides {missing}: set stem: true, name an "
+                "encoder, or use an autoencoder with taps (taps: full)"
+            )
+
+    def forward(self, image: Tensor, taps: list[Tensor]) -> list[Tensor]:
+        """Maps (B, width, H / s, W / s), fine to coarse, from the image and the frozen taps."""
+        sums: dict[int, list[Tensor]] = {stride: [] for stride in self.strides}
+        for tap, stride, project in zip(taps, self.tap_strides, self.project, strict=True):
+            size = (image.shape[-2] // stride, image.shape[-1] // stride)
+            sums[stride].append(project(functional.interpolate(tap, size=size)))
+        for extra in (self.stem, self.encoder):
+            for stride, features in (extra(image) if extra else {}).items():
+                if stride in sums:
+                    sums[stride].append(features)
+        return [torch.stack(sums[stride]).sum(0) for stride in self.strides]

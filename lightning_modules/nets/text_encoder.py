@@ -1,0 +1,120 @@
+"""Words to vectors: hashed words that need no weights, and CLIP's text tower by name.
+
+Both have `width`, `forward` and `load`; every text in the system passes through one of them.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from lightning_modules.equations.embedding import embed_positions
+from lightning_modules.nets.hub import load_from_hub
+
+
+@dataclass(slots=True)
+class TextEmbedding:
+    """tokens: (N, L, D); mask: (N, L) bool, True where a token is real; pooled: (N, D)."""
+
+    tokens: Tensor
+    mask: Tensor
+    pooled: Tensor
+
+
+class HashedTextEncoder(nn.Module):
+    """Each word a fixed random unit vector drawn from its own hash: no weights, no vocabulary.
+
+    Words that share no letters share no meaning here; what a name looks like is learned in
+    stage 2. Plural -s is cut, so that "scratches" and "scratch" meet.
+    """
+
+    def __init__(self, width: int = 64, max_tokens: int = 77) -> None:
+        super().__init__()
+        self.width, self.max_tokens = width, max_tokens
+        self._vectors: dict[str, Tensor] = {}
+        self.register_buffer("anchor", torch.zeros(1), persistent=False)  # knows the device
+
+    def load(self) -> None:
+        """Nothing to load: the vectors are a hash."""
+
+    def words_of(self, text: str) -> list[str]:
+        """The words of a text, lower-case and singular; an empty text is one special word."""
+        words = re.findall(r"[^\W_]+", text.lower())
+        stems = [re.sub(r"(?<=ch|sh|ss)es$|(?<=[^s])s$", "", word) for word in words]
+        return stems[: self.max_tokens] or ["<empty>"]
+
+    def vector_of(self, word: str) -> Tensor:
+        """The unit vector of a word, (D,), the same on every machine."""
+        if word not in self._vectors:
+            seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big") >> 1
+            generator = torch.Generator().manual_seed(seed)
+            vector = torch.randn(self.width, generator=generator)
+            self._vectors[word] = vector / vector.norm()
+        return self._vectors[word]
+
+    def forward(self, texts: Sequence[str]) -> TextEmbedding:
+        """Embeddings of texts; the pooled vector is the normalised mean of the words."""
+        words = [self.words_of(text) for text in texts]
+        length = max(len(row) for row in words)
+        tokens = torch.zeros(len(texts), length, self.width)
+        mask = torch.zeros(len(texts), length, dtype=torch.bool)
+        for index, row in enumerate(words):
+            tokens[index, : len(row)] = torch.stack([self.vector_of(word) for word in row])
+            mask[index, : len(row)] = True
+        pooled = nn.functional.normalize(tokens.sum(1), dim=-1)
+        order = 0.1 * embed_positions(torch.arange(length), self.width) / self.width**0.5
+        # Scaled to unit variance per coordinate, as a text tower's tokens are.
+        tokens = (tokens + order) * mask[..., None] * self.width**0.5
+        device = self.anchor.device
+        return TextEmbedding(tokens.to(device), mask.to(device), pooled.to(device))
+
+
+class ClipTextEncoder(nn.Module):
+    """CLIP's text tower and tokenizer, by hub name or local folder (ViT-L/14: 123 M, 768-d)."""
+
+    def __init__(
+        self,
+        pretrained: str = "openai/clip-vit-large-patch14",
+        width: int = 768,
+        layers: int = 12,
+        heads: int = 12,
+        intermediate_width: int = 3072,
+    ) -> None:
+        super().__init__()
+        self.pretrained, self.width, self.max_tokens = pretrained, width, 77
+        self.tokenizer: CLIPTokenizer | None = None
+        self.tower = CLIPTextModel(
+            CLIPTextConfig(
+                hidden_size=width,
+                num_hidden_layers=layers,
+                num_attention_heads=heads,
+                intermediate_size=intermediate_width,
+                projection_dim=width,
+            )
+        )
+
+    def load(self) -> None:
+        """Reads tokenizer and weights; ValueError when they cannot be read or do not fit."""
+        self.tower = load_from_hub(CLIPTextModel, self.pretrained, "", like=self.tower)
+        self.tokenizer = CLIPTokenizer.from_pretrained(self.pretrained)
+
+    @torch.no_grad()
+    def forward(self, texts: Sequence[str]) -> TextEmbedding:
+        """Embeddings of texts at 77 tokens; the pooled vector is that of the end token."""
+        if self.tokenizer is None:
+            raise RuntimeError("the text tower has no weights yet: call load() first")
+        encoded = self.tokenizer(
+            list(texts),
+            padding="max_length",
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        ).to(self.tower.device)
+        output = self.tower(**encoded)
+        # Stable Diffusion attends to the padding too; so does this.
+        mask = torch.ones_like(encoded.attention_mask, dtype=torch.bool)
+        return TextEmbedding(output.last_hidden_state, mask, output.pooler_output)

@@ -1,0 +1,86 @@
+"""Parameter groups and learning-rate schedules of both stages (Tables 2 and 3)."""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+import lightning
+import torch
+from torch import nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def warm_up_cosine(
+    step: int, *, warmup_steps: int, total_steps: int, start: float, floor: float
+) -> float:
+    """Learning-rate factor: linear from `start` to 1, then a cosine to `floor` (Table 2)."""
+    if step < warmup_steps:
+        return start + (1 - start) * step / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def warm_up_polynomial(step: int, *, warmup_steps: int, total_steps: int, power: float) -> float:
+    """Learning-rate factor: linear from 0 to 1, then (1 - progress) ** power to 0 (Table 3)."""
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return (1 - progress) ** power
+
+
+def schedule(optimizer: Optimizer, curve: partial[float]) -> dict[str, object]:
+    """Optimizer and per-step schedule in the form that Lightning takes."""
+    scheduler = LambdaLR(optimizer, curve)
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": scheduler, "interval": "step", "frequency": 1},
+    }
+
+
+def trainable(module: nn.Module) -> Iterator[nn.Parameter]:
+    """The parameters that an optimizer may touch."""
+    return (parameter for parameter in module.parameters() if parameter.requires_grad)
+
+
+def split_by_decay(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Two parameter groups: matrices decay; norms, biases and embeddings do not."""
+    exempt_types = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.Embedding)
+    exempt = {
+        id(parameter)
+        for child in module.modules()
+        if isinstance(child, exempt_types)
+        for parameter in child.parameters(recurse=False)
+    }
+    decayed, plain = [], []
+    for parameter in trainable(module):
+        is_plain = parameter.ndim <= 1 or id(parameter) in exempt
+        (plain if is_plain else decayed).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+
+
+def adamw(groups: list[dict[str, object]], *, lr: float, betas: tuple[float, float]) -> AdamW:
+    """AdamW on those groups, in its fused form where the parameters' device has one."""
+    return AdamW(groups, lr=lr, betas=betas, fused=torch.cuda.is_available())
+
+
+def total_steps(trainer: lightning.Trainer) -> int:
+    """Optimizer steps of the whole fit, from config and manifest alone.
+
+    `trainer.estimated_stepping_batches` would give the same number but silently drops the
+    resumable loader's state, so it is never touched. Raises ValueError for an endless fit.
+    """
+    if trainer.max_steps and trainer.max_steps > 0:
+        return trainer.max_steps
+    if not trainer.max_epochs or trainer.max_epochs < 1:
+        raise ValueError(
+            "the schedule needs an end, got neither max_steps nor max_epochs: "
+            "set trainer.max_epochs or trainer.max_steps"
+        )
+    samples: int = trainer.datamodule.samples_per_epoch  # type: ignore[attr-defined]
+    per_step: int = trainer.datamodule.batch_size * trainer.world_size  # type: ignore[attr-defined]
+    batches = max(1, samples // per_step)
+    return trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)

@@ -1,0 +1,91 @@
+"""What stage 2 and all baselines share: tiles, one post-processing, the same metrics."""
+
+from abc import abstractmethod
+
+from lightning import LightningModule
+from torch import Tensor
+
+from datamodules.sample import Batch, Prediction
+from datamodules.vocabulary import Vocabulary
+from lightning_modules.evaluation import Evaluation
+from lightning_modules.nets.post_processing import PostProcessing
+from lightning_modules.nets.tiling import score_image
+from lightning_modules.saved_stage import STAMP, SavedStage, stamp
+
+
+class TiledModel(LightningModule):
+    """A model that scores tiles; prediction, evaluation and saving follow from that.
+
+    `stage` is the first word of its metrics' names.
+    """
+
+    stage: str
+
+    def __init__(self, tile_px: int, tile_overlap_px: int, tile_batch_size: int) -> None:
+        super().__init__()
+        self.tile_px = tile_px
+        self.tile_overlap_px = tile_overlap_px
+        self.tile_batch_size = tile_batch_size
+        self.post_processing = PostProcessing()
+        self.evaluation: Evaluation | None = None
+        self.vocabulary: Vocabulary | None = None
+
+    @abstractmethod
+    def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """Type maps (T, K, s, s) in [0, 1] and answers (T, K+1) of tiles (T, 3, s, s)."""
+
+    def load(self) -> None:
+        """Reads the weights of parts that name some; nothing here."""
+
+    def measure(self, image: Tensor) -> None:
+        """Fits fixed scales to training images (B, 3, H, W) in [-1, 1]; nothing here."""
+
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Names masks from this list from now on."""
+        self.vocabulary = vocabulary
+        self.evaluation = Evaluation(self.stage, vocabulary.names)
+
+    def restore(self, saved: SavedStage) -> None:
+        """Fills the model with what a checkpoint saved, the vocabulary too."""
+        self.load_state_dict(saved.state)
+        self.set_vocabulary(Vocabulary(saved.entries))
+
+    def predict_image(self, image: Tensor) -> Prediction:
+        """The prediction for one image (3, H, W) in [-1, 1] of any size, by overlapping tiles."""
+        scores = score_image(
+            image,
+            self.score_tiles,
+            tile_px=self.tile_px,
+            overlap_px=self.tile_overlap_px,
+            batch_size=self.tile_batch_size,
+        )
+        return self.post_processing(scores)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        """One prediction per image of the batch."""
+        return [self.predict_image(image) for image in batch.image]
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        """Predictions, counted into the validation metrics."""
+        assert self.evaluation is not None
+        return self.evaluation.count("val", self.predict_step(batch, batch_idx), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the metrics; after the fit the thresholds move to this split's best ones."""
+        assert self.evaluation is not None
+        self.evaluation.finish_validation(self, self.post_processing)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        """Predictions, counted into the test metrics."""
+        assert self.evaluation is not None
+        return self.evaluation.count("test", self.predict_step(batch, batch_idx), batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the metrics of the test split."""
+        assert self.evaluation is not None
+        self.evaluation.finish_test(self)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """Marks the checkpoint as ours and keeps the vocabulary beside the weights."""
+        assert self.vocabulary is not None
+        checkpoint[STAMP] = stamp(self.stage, self.vocabulary.entries)

@@ -1,0 +1,100 @@
+"""Holds the colours, names and layout of the pictures."""
+
+import numpy as np
+import torch
+from PIL import ImageFont
+
+from callbacks.drawing import (
+    FILL_OPACITY,
+    Panel,
+    class_color,
+    draw_grid,
+    draw_overlay,
+    join_side_by_side,
+    pixels_of,
+    tags_of_map,
+    wrap_text,
+)
+from datamodules.transforms import to_tensor
+
+NAMES = ("good", "crack", "stain")
+
+
+def square_of(class_id: int, *, size_px: int = 64) -> np.ndarray:
+    label_map = np.zeros((size_px, size_px), dtype=np.int64)
+    label_map[30:50, 20:40] = class_id
+    return label_map
+
+
+def test_pixels_are_the_inverse_of_the_transforms() -> None:
+    pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    assert np.array_equal(pixels_of(to_tensor(pixels)), pixels)
+    assert np.array_equal(pixels_of(torch.full((3, 2, 2), 9.0)), np.full((2, 2, 3), 255))
+
+
+def test_overlay_keeps_size_and_leaves_good_pixels_alone() -> None:
+    image = np.full((64, 64, 3), 90, dtype=np.uint8)
+    overlay = draw_overlay(image, square_of(1), [])
+    assert overlay.shape == image.shape
+    changed = (overlay != image).any(axis=2)
+    assert np.array_equal(changed, square_of(1) > 0)
+
+
+def test_region_is_tinted_inside_and_outlined_in_its_color() -> None:
+    image = np.full((64, 64, 3), 90, dtype=np.uint8)
+    overlay = draw_overlay(image, square_of(2), [])
+    color = np.array(class_color(2))
+    assert np.array_equal(overlay[30, 25], color)
+    assert np.allclose(overlay[40, 30], (1 - FILL_OPACITY) * 90 + FILL_OPACITY * color, atol=1)
+
+
+def test_name_is_written_outside_its_region() -> None:
+    image = np.full((64, 64, 3), 90, dtype=np.uint8)
+    plain = draw_overlay(image, square_of(1), [])
+    named = draw_overlay(image, square_of(1), tags_of_map(square_of(1), NAMES))
+    changed = (named != plain).any(axis=2)
+    assert changed.sum() > 100
+    assert not changed[30:50, 20:40].any()
+
+
+def test_scaled_overlay_is_larger() -> None:
+    overlay = draw_overlay(np.zeros((64, 64, 3), np.uint8), square_of(1), [], scale=2.5)
+    assert overlay.shape == (160, 160, 3)
+
+
+def test_tags_name_each_region_largest_first() -> None:
+    label_map = square_of(1)
+    label_map[2:5, 2:5] = label_map[10:12, 60:64] = 2
+    tags = tags_of_map(label_map, NAMES)
+    assert [tag.text for tag in tags] == ["crack", "stain", "stain"]
+    assert tags[0].box_xywh_px == (20, 30, 20, 20)
+
+
+def test_a_crowd_of_names_in_a_tiny_image_is_no_error() -> None:
+    label_map = np.kron(np.eye(8, dtype=np.int64), np.ones((2, 2), dtype=np.int64))
+    label_map[:, ::3] = 2
+    draw_overlay(np.zeros((16, 16, 3), np.uint8), label_map, tags_of_map(label_map, NAMES))
+    draw_overlay(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1)), [])
+
+
+def test_types_have_colors_of_their_own() -> None:
+    assert len({class_color(class_id) for class_id in range(1, 60)}) == 59
+
+
+def test_grid_holds_every_panel_and_caption() -> None:
+    panels = [Panel(np.full((40, 60, 3), shade, np.uint8), "a " * 40) for shade in (10, 20, 30)]
+    grid = draw_grid(panels, columns=2, title="title", header=("one", "two"))
+    assert grid.shape[1] >= 2 * 60
+    assert all((grid == shade).all(axis=2).sum() >= 40 * 60 for shade in (10, 20, 30))
+
+
+def test_text_is_wrapped_to_the_width_and_loses_no_word() -> None:
+    font = ImageFont.load_default(12)
+    lines = wrap_text("a crack at the upper left of the tile", font, 70)
+    assert " ".join(lines) == "a crack at the upper left of the tile"
+    assert all(font.getlength(line) <= 70 for line in lines)
+
+
+def test_pictures_of_two_heights_join() -> None:
+    joined = join_side_by_side([np.zeros((4, 3, 3), np.uint8), np.zeros((6, 5, 3), np.uint8)])
+    assert joined.shape == (6, 3 + 6 + 5, 3)

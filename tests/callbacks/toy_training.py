@@ -1,0 +1,88 @@
+"""A model of three weights and its batches: what callbacks are tried on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from datamodules.sample import Batch
+
+
+class ToyModule(LightningModule):
+    """A trainable head on a frozen backbone; notes the head's weight whenever it validates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Linear(3, 3).requires_grad_(False)
+        self.head = nn.Linear(3, 1)
+        self.register_buffer("threshold", torch.tensor(0.0))
+        self.validated: list[Tensor] = []
+        self.trained: list[Tensor] = []
+        self.tested: list[Tensor] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean square of the head's answer to the mean colour."""
+        if batch_idx > 0:
+            self.trained.append(self.head.weight.detach().clone())
+        return self.head(self.backbone(batch.image.mean((2, 3)))).square().mean()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Note the weights that validate."""
+        self.validated.append(self.head.weight.detach().clone())
+        self.log("mask/val/iou_image", 0.5, batch_size=1)
+
+    def on_validation_epoch_end(self) -> None:
+        """Calibrate, as a real module does after its last validation batch."""
+        self.threshold += 1
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Note the weights that are tested."""
+        self.tested.append(self.head.weight.detach().clone())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Plain SGD on the head."""
+        return torch.optim.SGD(self.head.parameters(), lr=0.1)
+
+
+def toy_batch(image_count: int = 2) -> Batch:
+    """Random images without masks."""
+    return Batch(
+        image=torch.rand(image_count, 3, 4, 4) + 1,
+        mask=torch.zeros(image_count, 4, 4, dtype=torch.int64),
+        has_mask=torch.zeros(image_count, dtype=torch.bool),
+        captions=[""] * image_count,
+        class_ids=[()] * image_count,
+        row=torch.arange(image_count),
+    )
+
+
+def toy_loader(batch_count: int = 4) -> DataLoader[Batch]:
+    """Loader of ready batches."""
+    batches = [toy_batch() for _ in range(batch_count)]
+    return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+
+
+def toy_trainer(
+    folder: Path,
+    callbacks: Sequence[Callback],
+    *,
+    max_epochs: int = 1,
+    logger: Logger | None = None,
+) -> Trainer:
+    """A silent CPU trainer."""
+    return Trainer(
+        accelerator="cpu",
+        max_epochs=max_epochs,
+        default_root_dir=folder,
+        callbacks=list(callbacks),
+        logger=logger or False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )

@@ -1,0 +1,63 @@
+"""Small parts on disk: grey pictures with one square defect each, and their Records."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datamodules.captions import Caption
+from datamodules.manifest import Manifest, write_manifest
+from datamodules.sample import MaskValues, Record
+from datamodules.vocabulary import Vocabulary
+
+TYPES = ("crack", "stain")
+VALUES = (MaskValues(1, 1, "crack"), MaskValues(2, 2, "stain"))
+
+
+def write_part(folder: Path, number: int, *, size_px: tuple[int, int] = (40, 60)) -> Record:
+    """One part with a 10 px defect at its left: types crack and stain, every third part good."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(number)
+    pixels = rng.integers(60, 200, size=size_px, dtype=np.uint8)
+    mask = np.zeros(size_px, dtype=np.uint8)
+    name = ("", *TYPES)[number % 3]
+    if name:
+        mask[15:25, 4:14] = 1 + TYPES.index(name)
+        pixels[mask > 0] = 255
+    Image.fromarray(pixels).save(folder / f"{number:03}.png")
+    Image.fromarray(mask).save(folder / f"{number:03}_mask.png")
+    return Record(
+        image=f"{number:03}.png",
+        mask=f"{number:03}_mask.png",
+        mask_values=VALUES,
+        defects=(name,) if name else (),
+        caption=Caption("plate", "steel", name, "the left" if name else ""),
+        group=f"run{number // 2}",
+        source="parts",
+    )
+
+
+@pytest.fixture
+def make_records(tmp_path: Path) -> Callable[[int], list[Record]]:
+    """A function that writes `count` parts to tmp_path / "raw" and gives their Records."""
+    return lambda count: [write_part(tmp_path / "raw", number) for number in range(count)]
+
+
+@pytest.fixture
+def make_manifest(
+    tmp_path: Path, make_records: Callable[[int], list[Record]]
+) -> Callable[[int], Manifest]:
+    """A function that writes `count` parts and their manifest, all of them without a split."""
+
+    def make(count: int) -> Manifest:
+        return write_manifest(
+            tmp_path / "parts.parquet",
+            make_records(count),
+            root=tmp_path / "raw",
+            vocabulary=Vocabulary.from_names(TYPES),
+            source="parts",
+        )
+
+    return make

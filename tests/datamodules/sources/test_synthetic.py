@@ -1,0 +1,108 @@
+"""The rendered data set: balance, exact words, determinism."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from datamodules.captions import Caption, location_of
+from datamodules.image_files import open_image
+from datamodules.rendering.defects import DEFECTS, MIN_AREA_PX
+from datamodules.rendering.materials import MATERIALS
+from datamodules.sources.synthetic import Synthetic
+
+
+def mask_of(record, root) -> np.ndarray:
+    return open_image(root / record.mask)[..., 0] > 127
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("synthetic")
+
+
+@pytest.fixture(scope="module")
+def records(root):
+    return Synthetic(64, 64, seed=3).records(root)
+
+
+def test_a_quarter_is_good_and_types_are_even(records):
+    counts = Counter(record.defects for record in records)
+    assert counts.pop(()) == 16
+    assert set(counts.values()) == {6}
+    assert len(counts) == len(DEFECTS) >= 8
+
+
+def test_every_material_is_there(records):
+    assert len({record.caption.material for record in records}) == len(MATERIALS) >= 6
+
+
+def test_every_defect_meets_every_material(records):
+    pairs = {(record.caption.material, record.defects) for record in records if record.defects}
+    assert len(pairs) == len(MATERIALS) * len(DEFECTS)
+
+
+def test_defects_cover_20_pixels_to_a_quarter(records, root):
+    for record in records:
+        area_px = mask_of(record, root).sum()
+        expected = MIN_AREA_PX <= area_px <= 0.25 * 64 * 64 if record.defects else area_px == 0
+        assert expected, record.image
+
+
+def test_location_words_are_those_of_the_mask(records, root):
+    for record in records:
+        assert record.caption.location == location_of(mask_of(record, root))
+
+
+def test_captions_fill_the_whole_template_and_parse_back(records):
+    for record in records:
+        assert Caption.parse(record.caption.render()) == record.caption
+        assert all(vars_of(record.caption)) == bool(record.defects)
+
+
+def vars_of(caption: Caption) -> list[str]:
+    names = ("product", "material", "defect", "location", "morphology", "cause")
+    return [getattr(caption, name) for name in names]
+
+
+def test_equal_seeds_give_equal_pictures(tmp_path, records, root):
+    again = Synthetic(64, 64, seed=3).records(tmp_path)
+    assert again == records
+    for record in records[:8]:
+        assert (tmp_path / record.image).read_bytes() == (root / record.image).read_bytes()
+
+
+def test_another_seed_gives_other_pictures(tmp_path):
+    first, second = (Synthetic(1, 64, seed=seed).records(tmp_path)[0] for seed in (0, 1))
+    assert (tmp_path / first.image).read_bytes() != (tmp_path / second.image).read_bytes()
+
+
+def test_pictures_are_rendered_once(tmp_path):
+    image = tmp_path / Synthetic(2, 64).records(tmp_path)[0].image
+    before = image.stat().st_mtime_ns
+    Synthetic(2, 64).records(tmp_path)
+    assert image.stat().st_mtime_ns == before
+
+
+def test_nothing_half_rendered_stays(tmp_path, monkeypatch):
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("datamodules.sources.synthetic._write_png", full_disk)
+    with pytest.raises(OSError, match=r"cannot render synthetic pictures .*No space left"):
+        Synthetic(2, 64).records(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"image_count": 0}, "image_count is 0"),
+        ({"image_size_px": 8}, "image_size_px is 8"),
+        ({"good_fraction": 1.5}, "good_fraction is 1.5"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_impossible_settings_are_one_clear_line(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Synthetic(**settings)

@@ -1,0 +1,224 @@
+"""Claims about the DataModule: from a folder to batches, and what it refuses."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+from torch import Tensor
+
+from datamodules.imdd import IMDDDataModule
+from datamodules.manifest import Manifest, Source
+from datamodules.sample import Batch, Record
+from datamodules.splits import check_leakage
+from datamodules.transforms import NativeCrop, ResizedCrop
+
+MakeRecords = Callable[[int], list[Record]]
+
+
+class Parts(Source):
+    """The parts that were written before."""
+
+    name: ClassVar[str] = "parts"
+
+    def __init__(self, records: list[Record]) -> None:
+        self.given = records
+
+    def records(self, root: Path) -> list[Record]:
+        if not root.is_dir():
+            raise FileNotFoundError(f"parts root {root} is missing: expected the parts")
+        return self.given
+
+
+MakeData = Callable[..., IMDDDataModule]
+
+
+@pytest.fixture
+def make_data(make_records: MakeRecords, tmp_path: Path) -> MakeData:
+    """A function that gives the DataModule of 48 parts, with settings of the caller."""
+
+    def make(**settings: object) -> IMDDDataModule:
+        arguments = {
+            "source": Parts(make_records(48)),
+            "root": str(tmp_path / "raw"),
+            "manifest_folder": str(tmp_path / "data"),
+            "train_transform": NativeCrop(32),
+            "batch_size": 4,
+        }
+        return IMDDDataModule(**(arguments | settings))  # type: ignore[arg-type]
+
+    return make
+
+
+def ready(data: IMDDDataModule) -> IMDDDataModule:
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def test_training_batches_are_crops_of_one_size(make_data: MakeData) -> None:
+    batches = list(ready(make_data()).train_dataloader())
+    assert all(batch.image.shape[1:] == (3, 32, 32) for batch in batches)
+    assert batches[0].mask.shape == (4, 32, 32)
+    assert len(batches[0].captions) == len(batches[0].class_ids) == 4
+
+
+def test_validation_and_test_are_whole_images_in_order(make_data: MakeData) -> None:
+    data = ready(make_data())
+    for split, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
+        batches = list(loader)
+        assert [int(batch.row) for batch in batches] == data.index.rows_of(split).tolist()
+        assert all(batch.image.shape == (1, 3, 40, 60) for batch in batches)
+
+
+def test_splits_share_no_group(make_data: MakeData) -> None:
+    index = ready(make_data()).index
+    check_leakage([index[row] for row in range(len(index))])
+    assert {len(index.rows_of(split)) > 0 for split in ("train", "val", "test")} == {True}
+
+
+def test_vocabulary_is_that_of_the_source(make_data: MakeData) -> None:
+    assert ready(make_data()).vocabulary.names == ("good", "crack", "stain")
+
+
+def test_draws_per_epoch_set_the_length_of_an_epoch(make_data: MakeData) -> None:
+    loader = ready(make_data(draws_per_epoch=10)).train_dataloader()
+    assert len(loader) == 3
+    assert sum(len(batch.row) for batch in loader) == 10
+
+
+def test_fewer_validation_images_keep_the_mix_of_types(make_data: MakeData) -> None:
+    data = ready(
+        make_data(train_fraction=0.3, val_fraction=0.5, test_fraction=0.2, max_val_images=6)
+    )
+    batches = list(data.val_dataloader())
+    assert len(batches) == 6
+    assert {batch.class_ids[0] for batch in batches} == {(), (1,), (2,)}
+
+
+def test_prepared_manifest_opens_without_its_source(make_data: MakeData, tmp_path: Path) -> None:
+    first = ready(make_data())
+    data = ready(IMDDDataModule(manifest=str(first.index.path), eval_batch_size=2))
+    assert data.index.sha256 == first.index.sha256
+    assert next(iter(data.test_dataloader())).image.shape[0] == 2
+
+
+def test_root_replaces_the_folder_of_a_manifest(make_data: MakeData, tmp_path: Path) -> None:
+    path = ready(make_data()).index.path
+    (tmp_path / "raw").rename(tmp_path / "moved")
+    data = ready(IMDDDataModule(manifest=str(path), root=str(tmp_path / "moved")))
+    assert (
+        next(iter(data.test_dataloader())).row.tolist() == data.index.rows_of("test")[:1].tolist()
+    )
+
+
+def test_other_settings_never_share_a_manifest(make_data: MakeData) -> None:
+    first, second = make_data(), make_data(split_seed=1)
+    first.prepare_data()
+    second.prepare_data()
+    first.setup()
+    second.setup()
+    assert first.index.path != second.index.path
+    assert first.index.split_sha256 != second.index.split_sha256
+
+
+def test_pictures_are_verified_before_anything_is_written(
+    make_data: MakeData, tmp_path: Path
+) -> None:
+    data = make_data()
+    (tmp_path / "raw" / "007.png").write_bytes(b"gone")
+    with pytest.raises(ValueError, match=r"007\.png is not a readable picture"):
+        data.prepare_data()
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(("given", "word"), [({}, "neither"), ({"manifest": "m"}, "both")])
+def test_exactly_one_of_source_and_manifest(
+    given: dict[str, str], word: str, make_records: MakeRecords
+) -> None:
+    source = Parts(make_records(1)) if given else None
+    with pytest.raises(ValueError, match=f"the data has {word} of source and manifest"):
+        IMDDDataModule(source=source, root="raw", **given)
+
+
+def test_source_without_root_is_refused(make_data: MakeData) -> None:
+    with pytest.raises(ValueError, match="source parts has no root"):
+        make_data(root="")
+
+
+def test_missing_root_is_one_line(make_data: MakeData, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere is missing"):
+        make_data(root=str(tmp_path / "nowhere")).prepare_data()
+
+
+def test_empty_folder_is_one_line(make_data: MakeData, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no pictures of source parts"):
+        make_data(source=Parts([])).prepare_data()
+
+
+def test_leaking_source_is_refused(make_data: MakeData, make_records: MakeRecords) -> None:
+    splits = ("train", "val", "test")
+    records = [replace(r, split=splits[k % 3]) for k, r in enumerate(make_records(12))]
+    with pytest.raises(ValueError, match="is in the splits"):
+        make_data(source=Parts(records)).prepare_data()
+
+
+def test_missing_manifest_is_one_line() -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.parquet is missing: run python -m"):
+        IMDDDataModule(manifest="none.parquet").setup()
+
+
+def test_split_without_images_is_one_line(make_data: MakeData) -> None:
+    with pytest.raises(ValueError, match="has no val images among 48"):
+        ready(make_data(train_fraction=0.75, val_fraction=0.0)).val_dataloader()
+
+
+def test_asking_before_setup_is_our_own_fault(make_data: MakeData) -> None:
+    with pytest.raises(RuntimeError, match="call prepare_data"):
+        make_data().vocabulary  # noqa: B018
+
+
+class Summed(LightningModule):
+    """A module of one weight that counts the images it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.trained, self.validated = 0, 0
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.trained += len(batch.row)
+        return (self.weight * batch.image.mean()).sum()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.validated += len(batch.row)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_lightning_trains_on_it(make_data: MakeData, tmp_path: Path) -> None:
+    module, data = Summed(), make_data(train_transform=ResizedCrop(24), draws_per_epoch=12)
+    trainer = Trainer(
+        default_root_dir=tmp_path,
+        max_epochs=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        accelerator="cpu",
+        devices=1,
+    )
+    trainer.fit(module, data)
+    assert module.trained == 24
+    assert module.validated == 2 * len(data.index.rows_of("val"))
+
+
+def test_manifest_written_here_is_one_that_opens(make_data: MakeData) -> None:
+    path = ready(make_data()).index.path
+    assert path.name.startswith("parts-")
+    assert Manifest.open(path).source == "parts"

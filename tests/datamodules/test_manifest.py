@@ -1,0 +1,164 @@
+"""Claims about the Parquet index of records."""
+
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from datamodules.manifest import Manifest, Source, verify, write_manifest
+from datamodules.sample import Record
+from datamodules.vocabulary import Vocabulary
+
+MakeRecords = Callable[[int], list[Record]]
+MakeManifest = Callable[[int], Manifest]
+NAMES = Vocabulary.from_names(["crack", "stain"])
+
+
+class Listed(Source):
+    """A source whose records are given."""
+
+    name = "listed"
+
+    def records(self, root: Path) -> list[Record]:
+        return []
+
+
+def test_records_come_back_as_written(make_records: MakeRecords, tmp_path: Path) -> None:
+    records = make_records(4)
+    manifest = write_manifest(
+        tmp_path / "m.parquet", records, root=tmp_path, vocabulary=NAMES, source="parts"
+    )
+    assert [manifest[row] for row in range(len(manifest))] == records
+    assert manifest.vocabulary == NAMES
+    assert (manifest.root, manifest.source) == (tmp_path, "parts")
+
+
+def test_a_given_root_replaces_the_written_one(make_manifest: MakeManifest, tmp_path: Path) -> None:
+    path = make_manifest(2).path
+    assert Manifest.open(path, tmp_path / "elsewhere").root == tmp_path / "elsewhere"
+
+
+def test_a_pickled_manifest_opens_the_same_file(make_manifest: MakeManifest) -> None:
+    manifest = make_manifest(3)
+    twin = pickle.loads(pickle.dumps(manifest))
+    assert twin[2] == manifest[2]
+    assert len(pickle.dumps(manifest)) < 1000
+
+
+def test_rows_of_a_split_are_ascending(make_records: MakeRecords, tmp_path: Path) -> None:
+    splits = ["train", "test", "train", "val"]
+    records = [replace(r, split=s) for r, s in zip(make_records(4), splits, strict=True)]
+    manifest = write_manifest(
+        tmp_path / "m.parquet", records, root=tmp_path, vocabulary=NAMES, source="parts"
+    )
+    assert manifest.rows_of("train").tolist() == [0, 2]
+    assert manifest.rows_of("nosuch").tolist() == []
+    assert manifest.groups == ["run0", "run0", "run1", "run1"]
+
+
+def test_hash_follows_the_records_and_not_the_place(
+    make_records: MakeRecords, tmp_path: Path
+) -> None:
+    def sha(records: list[Record], root: str) -> tuple[str, str]:
+        path = tmp_path / "m.parquet"
+        manifest = write_manifest(path, records, root=root, vocabulary=NAMES, source="parts")
+        return manifest.sha256, manifest.split_sha256
+
+    records = make_records(3)
+    moved = [replace(records[0], split="test"), *records[1:]]
+    assert sha(records, "a") == sha(records, "b")
+    assert sha(records, "a")[0] != sha(moved, "a")[0]
+    assert sha(records, "a")[1] != sha(moved, "a")[1]
+
+
+def test_split_hash_does_not_depend_on_the_order(make_records: MakeRecords, tmp_path: Path) -> None:
+    records = make_records(4)
+    hashes = {
+        write_manifest(
+            tmp_path / "m.parquet", order, root=tmp_path, vocabulary=NAMES, source="parts"
+        ).split_sha256
+        for order in (records, records[::-1])
+    }
+    assert len(hashes) == 1
+
+
+def test_default_vocabulary_is_the_sorted_types(make_records: MakeRecords) -> None:
+    assert Listed().vocabulary(make_records(6)).names == ("good", "crack", "stain")
+
+
+def test_row_outside_the_manifest_is_refused(make_manifest: MakeManifest) -> None:
+    with pytest.raises(IndexError, match="row 2 is outside"):
+        make_manifest(2)[2]
+
+
+def test_missing_manifest_names_the_command_that_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"experiments\.prepare --source NAME"):
+        Manifest.open(tmp_path / "none.parquet")
+
+
+def test_truncated_manifest_is_one_line(make_manifest: MakeManifest) -> None:
+    path = make_manifest(5).path
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match="not a readable Parquet manifest") as caught:
+        Manifest.open(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_foreign_parquet_file_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="manifest version none, expected 1"):
+        Manifest.open(tmp_path / "a.parquet")
+
+
+def test_no_records_write_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no pictures"):
+        write_manifest(tmp_path / "m.parquet", [], root="raw", vocabulary=NAMES, source="parts")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unwritable_place_is_one_line_and_leaves_nothing(
+    make_records: MakeRecords, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="expected a folder you may write to") as caught:
+        write_manifest(
+            tmp_path / "file" / "m.parquet",
+            make_records(2),
+            root=tmp_path,
+            vocabulary=NAMES,
+            source="parts",
+        )
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_failed_write_keeps_the_old_manifest(
+    make_records: MakeRecords, make_manifest: MakeManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_manifest(3).path
+
+    def half_write(table: pa.Table, where: Path) -> None:
+        where.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", half_write)
+    with pytest.raises(OSError, match="No space left"):
+        write_manifest(path, make_records(2), root="raw", vocabulary=NAMES, source="parts")
+    assert len(Manifest.open(path)) == 3
+    assert [entry.name for entry in path.parent.glob("*parquet*")] == [path.name]
+
+
+def test_verify_accepts_sound_pictures(make_records: MakeRecords, tmp_path: Path) -> None:
+    verify(make_records(6), tmp_path / "raw")
+
+
+def test_verify_names_the_first_bad_picture(make_records: MakeRecords, tmp_path: Path) -> None:
+    records = make_records(6)
+    for name in ("002.png", "004.png"):
+        (tmp_path / "raw" / name).write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match=r"002\.png is not a readable picture"):
+        verify(records, tmp_path / "raw")

@@ -1,0 +1,206 @@
+"""Claims about the order of samples: complete, deterministic, resumable, shared by ranks."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datamodules.sample import Batch, Sample
+from datamodules.sampler import Draw, ResumableLoader, ResumableSampler
+
+
+class Numbered(Dataset[Sample]):
+    """Samples whose row is their place and whose only pixel tells the turn."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        image = torch.full((3, 1, 1), float(draw.turn))
+        mask = torch.zeros(1, 1, dtype=torch.int64)
+        return Sample(image, mask, True, "", (), draw.item)
+
+
+def loader(length: int, *, workers: int = 0, seed: int = 0, batch_size: int = 3) -> ResumableLoader:
+    sampler = ResumableSampler(length, seed=seed)
+    return ResumableLoader(Numbered(length), sampler, batch_size=batch_size, num_workers=workers)
+
+
+def drawn(batch: Batch) -> list[tuple[int, int]]:
+    return list(zip(batch.row.tolist(), batch.image[:, 0, 0, 0].int().tolist(), strict=True))
+
+
+def test_an_epoch_is_a_permutation_that_follows_from_seed_and_epoch() -> None:
+    first, second = ResumableSampler(50, seed=1), ResumableSampler(50, seed=1)
+    second.set_epoch(1)
+    assert sorted(draw.item for draw in first) == list(range(50))
+    assert list(first) == list(ResumableSampler(50, seed=1))
+    assert [d.item for d in first] != [d.item for d in second]
+    assert list(first) != list(ResumableSampler(50, seed=2))
+
+
+def test_without_shuffle_the_order_is_that_of_the_rows() -> None:
+    assert [draw.item for draw in ResumableSampler(4, shuffle=False)] == [0, 1, 2, 3]
+
+
+def test_no_sample_comes_twice_over_two_ranks() -> None:
+    ranks = [ResumableSampler(41, rank=rank, world_size=2) for rank in (0, 1)]
+    indices = [draw.item for sampler in ranks for draw in sampler]
+    assert [len(list(sampler)) for sampler in ranks] == [20, 20] == [len(s) for s in ranks]
+    assert len(set(indices)) == 40
+
+
+def test_uneven_ranks_leave_no_sample_out() -> None:
+    ranks = [
+        ResumableSampler(41, rank=rank, world_size=2, shuffle=False, even_ranks=False)
+        for rank in (0, 1)
+    ]
+    assert [len(sampler) for sampler in ranks] == [21, 20]
+    assert {draw.item for sampler in ranks for draw in sampler} == set(range(41))
+
+
+def test_more_draws_than_samples_repeat_each_evenly_with_new_turns() -> None:
+    draws = list(ResumableSampler(10, draws_per_epoch=35))
+    assert len(draws) == len(set(draws)) == 35
+    assert set(Counter(draw.item for draw in draws).values()) == {3, 4}
+
+
+def test_fewer_draws_than_samples_see_every_sample_before_any_again() -> None:
+    sampler = ResumableSampler(10, draws_per_epoch=4)
+    draws = []
+    for epoch in range(5):
+        sampler.set_epoch(epoch)
+        draws += list(sampler)
+    assert sorted(draw.item for draw in draws[:10]) == list(range(10))
+    assert sorted(draw.item for draw in draws[10:]) == list(range(10))
+
+
+def test_nothing_to_sample_from_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected at least 1 record"):
+        ResumableSampler(0)
+    with pytest.raises(ValueError, match="draws_per_epoch is 1"):
+        ResumableSampler(5, world_size=2, draws_per_epoch=1)
+
+
+def test_a_second_pass_is_the_next_epoch() -> None:
+    order = loader(10)
+    first, second = ([drawn(batch) for batch in order] for _ in range(2))
+    assert first != second
+    assert order.state_dict()["epoch"] == 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resumed_loader_yields_what_was_left(workers: int) -> None:
+    whole = [drawn(batch) for batch in loader(20, workers=workers)]
+    stopped = loader(20, workers=workers)
+    batches = iter(stopped)
+    for _ in range(3):
+        next(batches)
+    resumed = loader(20, workers=workers)
+    resumed.load_state_dict(stopped.state_dict())
+    assert [drawn(batch) for batch in resumed] == whole[3:]
+    assert [drawn(batch) for batch in resumed] != whole, "then comes the next epoch"
+    del batches
+
+
+def test_state_counts_batches_handed_out_and_not_prefetched() -> None:
+    order = loader(30, workers=2)
+    batches = iter(order)
+    for _ in range(2):
+        next(batches)
+    assert order.state_dict() == {"seed": 0, "epoch": 0, "consumed": 6, "length": 30}
+    del batches
+
+
+def test_state_at_the_end_of_an_epoch_goes_on_with_the_next() -> None:
+    order, resumed = loader(10), loader(10)
+    for _ in order:
+        pass
+    resumed.load_state_dict(order.state_dict())
+    assert [drawn(batch) for batch in resumed] == [drawn(batch) for batch in order]
+
+
+def test_ranks_resume_from_one_state() -> None:
+    def rank_loader(rank: int) -> ResumableLoader:
+        sampler = ResumableSampler(20, rank=rank, world_size=2)
+        return ResumableLoader(Numbered(20), sampler, batch_size=2)
+
+    stopped = rank_loader(0)
+    next(iter(stopped))
+    left = []
+    for rank in (0, 1):
+        resumed = rank_loader(rank)
+        resumed.load_state_dict(stopped.state_dict())
+        left += [row for batch in resumed for row in batch.row.tolist()]
+    assert len(left) == len(set(left)) == 16
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 7), ("length", 21)])
+def test_state_of_another_order_is_refused(name: str, value: int) -> None:
+    state = loader(20).state_dict() | {name: value}
+    with pytest.raises(ValueError, match=f"data {name} {value}, expected"):
+        loader(20).load_state_dict(state)
+
+
+class Watcher(LightningModule):
+    """A module of one weight that notes which draws it was trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: list[list[tuple[int, int]]] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.seen.append(drawn(batch))
+        return self.weight.sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(folder: Path, *, steps: int, workers: int = 0, resume: str | None = None) -> Watcher:
+    module = Watcher()
+    trainer = Trainer(
+        default_root_dir=folder,
+        max_steps=steps,
+        logger=False,
+        callbacks=[ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+        devices=1,
+    )
+    trainer.fit(module, loader(20, workers=workers), ckpt_path=resume, weights_only=True)
+    return module
+
+
+# 7 batches make an epoch: within the first, at its end, within the second.
+@pytest.mark.parametrize("stop", [3, 7, 10])
+def test_lightning_resumes_with_the_samples_that_were_left(stop: int, tmp_path: Path) -> None:
+    whole = fit(tmp_path / "whole", steps=16)
+    fit(tmp_path / "part", steps=stop)
+    checkpoint = str(tmp_path / "part" / f"step={stop}.ckpt")
+    resumed = fit(tmp_path / "rest", steps=16, resume=checkpoint)
+    assert resumed.seen == whole.seen[stop:]
+
+
+def test_lightning_resumes_with_workers(tmp_path: Path) -> None:
+    whole = fit(tmp_path / "whole", steps=9)
+    fit(tmp_path / "part", steps=4, workers=2)
+    checkpoint = str(tmp_path / "part" / "step=4.ckpt")
+    assert fit(tmp_path / "rest", steps=9, workers=2, resume=checkpoint).seen == whole.seen[4:]
+
+
+def test_every_epoch_under_lightning_has_every_row_once(tmp_path: Path) -> None:
+    seen = fit(tmp_path, steps=14).seen
+    for epoch in (0, 1):
+        draws = [draw for batch in seen[7 * epoch : 7 * epoch + 7] for draw in batch]
+        assert sorted(draws) == [(row, epoch) for row in range(20)]

@@ -1,0 +1,149 @@
+"""Claims about group-aware, stratified, stable splits."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from datamodules.captions import Caption
+from datamodules.sample import Record
+from datamodules.splits import assign_splits, check_leakage, k_shot, type_of
+
+
+def record(number: int, *, defect: str = "", group: str = "", split: str = "") -> Record:
+    return Record(
+        image=f"{number}.png",
+        mask="",
+        mask_values=(),
+        defects=(defect,) if defect else (),
+        caption=Caption("plate", defect=defect),
+        group=group or f"g{number}",
+        source="parts",
+        split=split,
+    )
+
+
+def runs(counts: dict[str, int], *, per_group: int = 1) -> list[Record]:
+    """`counts` images of each type, `per_group` of one type in a group."""
+    kinds = [(kind, place) for kind, count in counts.items() for place in range(count)]
+    return [
+        record(number, defect=kind, group=f"{kind}/{place // per_group}")
+        for number, (kind, place) in enumerate(kinds)
+    ]
+
+
+def shares(records: list[Record]) -> dict[str, float]:
+    counts = Counter(r.split for r in records)
+    return {split: counts[split] / len(records) for split in ("train", "val", "test")}
+
+
+def test_shares_of_images_are_met() -> None:
+    got = shares(assign_splits(runs({"": 200, "crack": 60, "stain": 40}, per_group=2)))
+    assert got == pytest.approx({"train": 0.6, "val": 0.15, "test": 0.25}, abs=0.03)
+
+
+def test_groups_never_part() -> None:
+    records = assign_splits(runs({"": 50, "crack": 31}, per_group=5))
+    check_leakage(records)
+    assert {r.split for r in records} == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("group_count", [3, 4, 7])
+def test_a_type_with_three_groups_is_in_every_split(group_count: int) -> None:
+    records = assign_splits(runs({"": 500, "crack": group_count}))
+    assert {r.split for r in records if r.defects} == {"train", "val", "test"}
+
+
+def test_one_large_group_does_not_empty_a_split() -> None:
+    big = [record(n, defect="crack", group="big") for n in range(50)]
+    small = [record(100 + n, defect="crack", group=f"s{n}") for n in range(2)]
+    assert {r.split for r in assign_splits(big + small)} == {"train", "val", "test"}
+
+
+def test_types_with_one_or_two_groups_are_trained_and_tested_first() -> None:
+    one = assign_splits(runs({"": 30, "crack": 1}))
+    two = assign_splits(runs({"": 30, "crack": 2}))
+    assert [r.split for r in one if r.defects] == ["train"]
+    assert {r.split for r in two if r.defects} == {"train", "test"}
+
+
+def test_a_rare_type_among_good_pictures_of_its_run_is_in_every_split() -> None:
+    mixed = [
+        record(10 * g + n, defect="crack" if n == 0 else "", group=f"m{g}")
+        for g in range(4)
+        for n in range(5)
+    ]
+    records = assign_splits(mixed + runs({"stain": 60}))
+    assert {r.split for r in records if type_of(r) == "crack"} == {"train", "val", "test"}
+
+
+def test_split_does_not_depend_on_the_order_of_records() -> None:
+    records = runs({"": 40, "crack": 20}, per_group=3)
+    shuffled = random.Random(1).sample(records, len(records))
+    first = {r.image: r.split for r in assign_splits(records)}
+    assert first == {r.image: r.split for r in assign_splits(shuffled)}
+
+
+def test_another_seed_is_another_split() -> None:
+    records = runs({"": 60})
+    assert assign_splits(records, seed=0) != assign_splits(records, seed=1)
+
+
+def test_given_splits_are_kept_and_val_is_carved_from_train_by_group() -> None:
+    given = [record(n, group=f"a{n // 4}", split="train") for n in range(80)]
+    given += [record(100 + n, split="test") for n in range(20)]
+    records = assign_splits(given)
+    assert all(r.split == "test" for r in records[80:])
+    counts = Counter(r.split for r in records[:80])
+    assert counts == {"train": 64, "val": 16}
+    check_leakage(records)
+
+
+def test_a_given_val_is_not_added_to() -> None:
+    given = [record(n, split=("train", "val", "test")[n % 3]) for n in range(9)]
+    assert assign_splits(given) == given
+
+
+def test_no_val_is_carved_where_none_is_asked_for() -> None:
+    given = [record(n, split="train") for n in range(9)]
+    assert assign_splits(given, train=0.8, val=0.0, test=0.2) == given
+
+
+def test_records_without_split_follow_their_group() -> None:
+    records = [record(0, group="a", split="test"), record(1, group="a"), *runs({"crack": 30})]
+    assert assign_splits(records)[1].split == "test"
+
+
+def test_shares_that_do_not_sum_to_one_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"train 0\.6, val 0\.3, test 0\.25, .*sum of 1"):
+        assign_splits(runs({"": 9}), val=0.3)
+
+
+def test_leaking_group_is_named() -> None:
+    records = [record(0, group="run7", split="train"), record(1, group="run7", split="test")]
+    with pytest.raises(ValueError, match=r"group 'run7' is in the splits 'train' and 'test'"):
+        check_leakage(records)
+
+
+def test_image_listed_twice_is_named() -> None:
+    with pytest.raises(ValueError, match=r"image 0\.png is listed 2 times"):
+        check_leakage([record(0), replace(record(0), group="other")])
+
+
+def test_k_shot_keeps_k_of_each_type_and_all_test_images() -> None:
+    records = assign_splits(runs({"": 60, "crack": 30}))
+    few = k_shot(records, 4, seed=0)
+    counts = Counter(type_of(r) for r in few if r.split == "train")
+    assert counts == {"good": 4, "crack": 4}
+    assert [r for r in few if r.split == "test"] == [r for r in records if r.split == "test"]
+
+
+def test_more_shots_contain_fewer_shots() -> None:
+    records = [replace(r, split="train") for r in runs({"": 20, "crack": 20})]
+    assert set(k_shot(records, 2, seed=3)) < set(k_shot(records, 5, seed=3))
+
+
+def test_zero_shots_are_refused() -> None:
+    with pytest.raises(ValueError, match="got 0: choose k >= 1"):
+        k_shot(runs({"": 3}), 0, seed=0)

@@ -1,0 +1,211 @@
+"""Claims about augmentations: words follow pixels, ids stay exact, a seed decides all."""
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.captions import Caption
+from datamodules.transforms import (
+    NativeCrop,
+    ResizedCrop,
+    Transform,
+    Unchanged,
+    change_colours,
+    to_pixels,
+    to_tensor,
+)
+
+LEFT = Caption("tile", defect="crack", location="the left")
+BOTH = [NativeCrop(64), ResizedCrop(64)]
+
+
+def part(*, height: int = 90, width: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    """A noise picture with a white defect of id 3 in the middle of its left third."""
+    image = np.random.default_rng(0).integers(0, 200, (height, width, 3), dtype=np.uint8)
+    mask = np.zeros((height, width), dtype=np.uint8)
+    mask[height // 2 - 6 : height // 2 + 6, 10:22] = 3
+    image[mask > 0] = 255
+    return image, mask
+
+
+def flip_only(horizontal: float, vertical: float) -> ResizedCrop:
+    return ResizedCrop(
+        96,
+        horizontal_flip_probability=horizontal,
+        vertical_flip_probability=vertical,
+        crop_scale=(1.0, 1.0),
+        rotation_degrees=0.0,
+        color_jitter_bsch=(0.0, 0.0, 0.0, 0.0),
+    )
+
+
+def test_mirrored_defect_on_the_left_is_said_to_be_on_the_right() -> None:
+    image, mask = part()
+    _, turned, caption = flip_only(1.0, 0.0)(image, mask, LEFT, has_mask=True, seed=0)
+    assert caption.location == "the right"
+    assert np.nonzero(turned)[1].min() > 64
+
+
+def test_without_a_mask_the_words_are_mirrored() -> None:
+    image, mask = part()
+    caption = Caption("tile", defect="crack", location="the upper left")
+    flip = flip_only(1.0, 1.0)
+    _, _, caption = flip(image, np.zeros_like(mask), caption, has_mask=False, seed=0)
+    assert caption.location == "the lower right"
+
+
+@pytest.mark.parametrize("transform", BOTH)
+def test_without_a_mask_a_crop_drops_the_place(transform: Transform) -> None:
+    image, mask = part()
+    _, _, caption = transform(image, np.zeros_like(mask), LEFT, has_mask=False, seed=0)
+    assert caption == Caption("tile", defect="crack")
+
+
+def test_crop_beside_the_defect_is_captioned_as_good() -> None:
+    image, mask = part(height=400, width=400)
+    crop = NativeCrop(64, defect_probability=0.0)
+    found = [crop(image, mask, LEFT, has_mask=True, seed=seed) for seed in range(20)]
+    empty = [caption for _, cropped, caption in found if not cropped.any()]
+    assert empty
+    assert all(caption == Caption("tile") for caption in empty)
+
+
+@pytest.mark.parametrize("transform", BOTH)
+def test_same_seed_gives_the_same_sample(transform: Transform) -> None:
+    image, mask = part()
+    first = transform(image, mask, LEFT, has_mask=True, seed=7)
+    again = transform(image.copy(), mask.copy(), LEFT, has_mask=True, seed=7)
+    assert all(np.array_equal(a, b) for a, b in zip(first[:2], again[:2], strict=True))
+    assert first[2] == again[2]
+
+
+@pytest.mark.parametrize("transform", BOTH)
+def test_another_seed_gives_another_sample(transform: Transform) -> None:
+    image, mask = part()
+    first, second = (transform(image, mask, LEFT, has_mask=True, seed=s)[0] for s in (1, 2))
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("transform", BOTH)
+def test_arguments_are_not_written_to(transform: Transform) -> None:
+    image, mask = part()
+    image.flags.writeable = mask.flags.writeable = False
+    transform(image, mask, LEFT, has_mask=True, seed=3)
+
+
+@pytest.mark.parametrize("transform", BOTH)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_mask_ids_stay_exact(transform: Transform, dtype: type) -> None:
+    image, mask = part()
+    ids = mask.astype(dtype)
+    ids[60:80, 60:100] = 200
+    seen = [transform(image, ids, LEFT, has_mask=True, seed=seed)[1] for seed in range(20)]
+    assert {int(value) for cropped in seen for value in np.unique(cropped)} == {0, 3, 200}
+    assert all(cropped.dtype == dtype for cropped in seen)
+
+
+@pytest.mark.parametrize("transform", BOTH)
+@pytest.mark.parametrize("shape", [(300, 400), (64, 64), (30, 500), (9, 9), (1, 1)])
+def test_any_size_gives_the_asked_square(transform: Transform, shape: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), 77, dtype=np.uint8)
+    mask = np.ones(shape, dtype=np.uint8)
+    image, mask, _ = transform(image, mask, LEFT, has_mask=True, seed=0)
+    assert (image.shape, mask.shape) == ((64, 64, 3), (64, 64))
+    assert mask.all(), "reflection leaves no empty border"
+
+
+@pytest.mark.parametrize("transform", BOTH)
+def test_mask_moves_with_the_image(transform: Transform) -> None:
+    _, mask = part()
+    dark = np.where(mask[:, :, None] > 0, np.uint8(255), np.uint8(0)).repeat(3, axis=2)
+    for seed in range(10):
+        moved, ids, _ = transform(dark, mask, LEFT, has_mask=True, seed=seed)
+        agreement = (moved[:, :, 0] > 100) == (ids > 0)
+        assert agreement.mean() > 0.97
+
+
+def test_crop_on_a_defect_shows_it() -> None:
+    image, mask = part(height=300, width=400)
+    crop = NativeCrop(64, defect_probability=1.0)
+    shown = [crop(image, mask, LEFT, has_mask=True, seed=seed)[1].any() for seed in range(100)]
+    assert all(shown)
+
+
+def test_rare_types_are_cropped_as_often_as_common_ones() -> None:
+    image, mask = part(height=300, width=400)
+    mask[:, 200:] = 2
+    crop = NativeCrop(32, defect_probability=1.0)
+    masks = [crop(image, mask, LEFT, has_mask=True, seed=seed)[1] for seed in range(200)]
+    assert 0.35 < np.mean([(ids == 3).any() for ids in masks]) < 0.65
+
+
+def test_crop_without_turn_and_zoom_copies_native_pixels() -> None:
+    image, mask = part()
+    crop = NativeCrop(
+        48,
+        scale=(1.0, 1.0),
+        horizontal_flip_probability=0.0,
+        vertical_flip_probability=0.0,
+        rotation_degrees=0.0,
+        color_jitter_bsch=(0.0, 0.0, 0.0, 0.0),
+    )
+    cropped, _, _ = crop(image, mask, LEFT, has_mask=True, seed=5)
+    windows = np.lib.stride_tricks.sliding_window_view(image[:, :, 0], (48, 48))
+    assert (windows == cropped[:, :, 0]).all(axis=(2, 3)).sum() == 1
+
+
+def test_whole_picture_resized_to_its_own_size_is_itself() -> None:
+    image, mask = part(height=96, width=96)
+    same, ids, _ = flip_only(0.0, 0.0)(image, mask, LEFT, has_mask=True, seed=0)
+    assert (same == image).all()
+    assert (ids == mask).all()
+
+
+def test_mirrored_picture_is_numpys_mirror() -> None:
+    image, mask = part(height=96, width=96)
+    mirrored, ids, _ = flip_only(1.0, 0.0)(image, mask, LEFT, has_mask=True, seed=0)
+    assert (mirrored == image[:, ::-1]).all()
+    assert (ids == mask[:, ::-1]).all()
+
+
+def test_unchanged_returns_its_arguments() -> None:
+    image, mask = part()
+    result = Unchanged()(image, mask, LEFT, has_mask=True, seed=0)
+    assert result[0] is image
+    assert result[1] is mask
+    assert result[2] is LEFT
+
+
+class OnesGenerator:
+    """A stand-in generator that draws the upper end of every range."""
+
+    def uniform(self, low: float, high: float, size: int) -> np.ndarray:
+        return np.full(size, high)
+
+
+@pytest.mark.parametrize(
+    ("bsch", "expected"),
+    [
+        ((0.2, 0.0, 0.0, 0.0), (120, 60, 60)),  # brightness: every channel by 1.2
+        ((0.0, 0.2, 0.0, 0.0), (107, 47, 47)),  # saturation: grey 64.95 moves away by 1.2
+        ((0.0, 0.0, 0.2, 0.0), (107, 47, 47)),  # contrast: the same for a picture of one colour
+        ((0.0, 0.0, 0.0, 1 / 3), (50, 100, 50)),  # hue: red turns to green
+    ],
+)
+def test_jitter_order_is_brightness_saturation_contrast_hue(
+    bsch: tuple[float, float, float, float], expected: tuple[int, int, int]
+) -> None:
+    image = np.tile(np.array([100, 50, 50], np.uint8), (4, 4, 1))
+    changed = change_colours(image, bsch, OnesGenerator())  # type: ignore[arg-type]
+    assert np.abs(changed.astype(int) - np.array(expected)).max() <= 1
+
+
+def test_tensor_spans_minus_one_to_one() -> None:
+    image = np.array([[[0, 255, 51]]], dtype=np.uint8)
+    assert torch.allclose(to_tensor(image).flatten(), torch.tensor([-1.0, 1.0, -0.6]), atol=1e-6)
+
+
+def test_pixels_are_the_inverse_of_the_tensor() -> None:
+    image, _ = part()
+    assert (to_pixels(to_tensor(image)) == image).all()
+    assert to_pixels(torch.full((3, 2, 2), 1.7)).min() == 255

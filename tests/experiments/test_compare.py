@@ -1,0 +1,55 @@
+"""Claims about the comparison of runs."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments.compare import main
+from experiments.runs import initialise_tracking, run_logger
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three tracked runs of one experiment."""
+    folder = tmp_path_factory.mktemp("mlruns")
+    initialise_tracking(folder)
+    for name, iou in (("weak", 0.25), ("strong", 0.75), ("middle", 0.5)):
+        logger = run_logger(folder, "study", name, {})
+        logger.log_metrics({"mask/test/iou_image": iou, "mask/val/iou_image": iou / 2})
+        logger.finalize()
+    run_logger(folder, "empty", "x", {}).experiment  # noqa: B018 - makes the experiment
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def test_runs_stand_side_by_side(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--experiment", "study", "--output", str(output), "--markdown"]) == 0
+    text = capsys.readouterr().out
+    assert "| metric | weak | strong | middle |" in text
+    assert "| mask/test/iou_image | 0.2500 | 0.7500 | 0.5000 |" in text
+
+
+def test_metric_sorts_the_runs(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--experiment", "study", "--output", str(output), "--metric", "iou_image"])
+    text = capsys.readouterr().out
+    assert text.index("strong") < text.index("middle") < text.index("weak")
+
+
+def test_missing_experiment_names_the_existing(output: Path) -> None:
+    with pytest.raises(ValueError, match=r"'studdy' is not in .*; did you mean study\?"):
+        main(["--experiment", "studdy", "--output", str(output)])
+
+
+def test_unknown_metric_names_the_nearest(output: Path) -> None:
+    with pytest.raises(ValueError, match=r"is in no run; did you mean mask/test/iou_image"):
+        main(["--experiment", "study", "--output", str(output), "--metric", "test/iou_imag"])
+
+
+def test_missing_database_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run python -m"):
+        main(["--experiment", "study", "--output", str(tmp_path)])

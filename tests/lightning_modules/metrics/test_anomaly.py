@@ -1,0 +1,136 @@
+"""Holds the anomaly figures against scikit-learn and a brute-force AUPRO."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from datamodules.sample import Batch, Prediction
+from lightning_modules.metrics.anomaly import AnomalyMetrics
+
+PIXEL_FIGURES = ("pixel_auroc", "pixel_ap", "pixel_f1_best", "pixel_threshold_best", "aupro")
+IMAGE_FIGURES = ("image_auroc", "image_ap", "image_threshold_best")
+
+
+def random_case(
+    seed: int, count: int = 6, *, defective: int = 4, has_mask: bool = True
+) -> tuple[list[Prediction], Batch]:
+    """Images of 40 x 30 px, the first `defective` of them with a large and a small defect."""
+    generator = np.random.default_rng(seed)
+    mask = np.zeros((count, 40, 30), dtype=np.int64)
+    mask[:defective, 3:15, 4:20] = 1
+    mask[:defective, 30:33, 10:14] = 2
+    maps = 1 / (1 + np.exp(-(generator.normal(-2, 1, mask.shape) + 1.5 * (mask > 0))))
+    batch = Batch(
+        image=torch.zeros(count, 3, 40, 30),
+        mask=torch.from_numpy(mask),
+        has_mask=torch.full((count,), has_mask),
+        captions=[""] * count,
+        class_ids=[(1, 2) if index < defective else () for index in range(count)],
+        row=torch.arange(count),
+    )
+    predictions = [
+        Prediction(
+            label_map=torch.zeros(40, 30, dtype=torch.int64),
+            anomaly_map=torch.from_numpy(single).float(),
+            image_score=float(generator.random() * 0.5 + 0.3 * (index < defective)),
+            type_scores=torch.ones(3) / 3,
+            type_id=0,
+        )
+        for index, single in enumerate(maps)
+    ]
+    return predictions, batch
+
+
+def run(predictions: list[Prediction], batch: Batch) -> dict[str, float]:
+    metric = AnomalyMetrics()
+    metric.update(predictions, batch)
+    return {name: float(figure) for name, figure in metric.compute().items()}
+
+
+def brute_force_aupro(maps: np.ndarray, truth: np.ndarray, limit: float) -> float:
+    """Every distinct score as a threshold, every region by itself, then the trapezoid rule."""
+    points = [(0.0, 0.0)]
+    regions = [ndimage.label(single, structure=np.ones((3, 3)))[0] for single in truth]
+    for threshold in np.unique(maps)[::-1]:
+        found = maps >= threshold
+        overlaps = [
+            (found[image] & (labels == region)).sum() / (labels == region).sum()
+            for image, labels in enumerate(regions)
+            for region in range(1, labels.max() + 1)
+        ]
+        points.append((found[~truth].mean(), float(np.mean(overlaps))))
+        if points[-1][0] > limit:
+            break
+    rate, overlap = np.array(points).T
+    grid = np.linspace(0, limit, 20001)
+    return float(np.trapezoid(np.interp(grid, rate, overlap), grid) / limit)
+
+
+def test_pixel_ranking_equals_sklearn() -> None:
+    predictions, batch = random_case(0)
+    scores = np.concatenate([p.anomaly_map.numpy().ravel() for p in predictions])
+    truth = batch.mask.numpy().ravel() > 0
+    figures = run(predictions, batch)
+    assert figures["pixel_auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-4)
+    assert figures["pixel_ap"] == pytest.approx(average_precision_score(truth, scores), abs=2e-3)
+
+
+def test_image_ranking_equals_sklearn() -> None:
+    predictions, batch = random_case(1, count=30, defective=12)
+    scores = [prediction.image_score for prediction in predictions]
+    truth = [bool(ids) for ids in batch.class_ids]
+    figures = run(predictions, batch)
+    assert figures["image_auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-6)
+    assert figures["image_ap"] == pytest.approx(average_precision_score(truth, scores), abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_aupro_equals_brute_force_over_every_threshold_and_region(seed: int) -> None:
+    predictions, batch = random_case(seed, count=3, defective=2)
+    maps = np.stack([prediction.anomaly_map.numpy() for prediction in predictions])
+    expected = brute_force_aupro(maps, batch.mask.numpy() > 0, 0.3)
+    assert run(predictions, batch)["aupro"] == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_perfect_map_reaches_one_and_a_constant_map_gives_chance() -> None:
+    predictions, batch = random_case(4)
+    for prediction, mask in zip(predictions, batch.mask, strict=True):
+        prediction.anomaly_map = (mask > 0).float()
+    perfect = run(predictions, batch)
+    assert all(perfect[name] == pytest.approx(1.0) for name in ("pixel_ap", "aupro"))
+    for prediction in predictions:
+        prediction.anomaly_map = torch.full((40, 30), 0.4)
+    constant = run(predictions, batch)
+    assert constant["pixel_auroc"] == pytest.approx(0.5)
+    assert constant["aupro"] == pytest.approx(0.15)
+
+
+def test_small_and_large_regions_weigh_alike_in_aupro() -> None:
+    predictions, batch = random_case(5, count=1, defective=1)
+    predictions[0].anomaly_map = (batch.mask[0] == 2).float()
+    # Half the regions are found without a false alarm; the rest comes with all good pixels.
+    assert run(predictions, batch)["aupro"] == pytest.approx(0.5 + 0.5 * 0.15)
+
+
+def test_states_of_two_processes_add_up_to_one_pass() -> None:
+    first, second, whole = AnomalyMetrics(), AnomalyMetrics(), AnomalyMetrics()
+    for metric, seed in ((first, 6), (second, 7), (whole, 6), (whole, 7)):
+        metric.update(*random_case(seed))
+    first.merge_state(second)
+    for name, figure in whole.compute().items():
+        torch.testing.assert_close(first.compute()[name], figure)
+
+
+@pytest.mark.parametrize("defective", [0, 6])
+def test_without_both_kinds_of_image_the_image_ranking_has_no_answer(defective: int) -> None:
+    figures = run(*random_case(8, defective=defective))
+    assert all(np.isnan(figures[name]) for name in IMAGE_FIGURES)
+    assert np.isnan(figures["aupro"]) == (defective == 0)
+
+
+def test_images_without_a_mask_stay_out_of_the_pixel_figures() -> None:
+    figures = run(*random_case(9, has_mask=False))
+    assert all(np.isnan(figures[name]) for name in PIXEL_FIGURES)
+    assert not any(np.isnan(figures[name]) for name in IMAGE_FIGURES)

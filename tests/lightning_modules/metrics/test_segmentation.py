@@ -1,0 +1,116 @@
+"""Holds the overlap and naming figures against torchmetrics."""
+
+import pytest
+import torch
+from torch import Tensor
+from torchmetrics.classification import BinaryJaccardIndex, MulticlassJaccardIndex
+from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
+
+from datamodules.sample import Batch, Prediction
+from lightning_modules.metrics.segmentation import SegmentationMetrics
+
+NAMES = ("good", "crack", "stain")
+
+
+def make_batch(mask: Tensor, class_ids: list[tuple[int, ...]], has_mask: bool = True) -> Batch:
+    count = len(mask)
+    return Batch(
+        image=torch.zeros(count, 3, *mask.shape[1:]),
+        mask=mask,
+        has_mask=torch.full((count,), has_mask),
+        captions=[""] * count,
+        class_ids=class_ids,
+        row=torch.arange(count),
+    )
+
+
+def answer(label_map: Tensor, type_id: int) -> Prediction:
+    return Prediction(label_map, (label_map > 0).float(), 0.5, torch.ones(3) / 3, type_id)
+
+
+def random_case(seed: int, count: int = 4) -> tuple[list[Prediction], Batch]:
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.randint(0, 3, (count, 12, 10), generator=generator)
+    labels = torch.randint(0, 3, (count, 12, 10), generator=generator)
+    answered = torch.randint(0, 3, (count,), generator=generator).tolist()
+    true_types = torch.randint(0, 3, (count,), generator=generator).tolist()
+    batch = make_batch(truth, [(t,) if t else () for t in true_types])
+    return [answer(m, t) for m, t in zip(labels, answered, strict=True)], batch
+
+
+def run(cases: list[tuple[list[Prediction], Batch]]) -> dict[str, Tensor]:
+    metric = SegmentationMetrics(NAMES)
+    for predictions, batch in cases:
+        metric.update(predictions, batch)
+    return metric.compute()
+
+
+def test_iou_of_each_type_equals_torchmetrics() -> None:
+    predictions, batch = random_case(0)
+    labels = torch.stack([prediction.label_map for prediction in predictions])
+    expected = MulticlassJaccardIndex(3, average="none")(labels, batch.mask)
+    figures = run([(predictions, batch)])
+    torch.testing.assert_close(figures["iou_type/crack"], expected[1])
+    torch.testing.assert_close(figures["iou_type/stain"], expected[2])
+
+
+def test_pooled_foreground_iou_equals_torchmetrics() -> None:
+    predictions, batch = random_case(1)
+    labels = torch.stack([prediction.label_map for prediction in predictions])
+    expected = BinaryJaccardIndex()((labels > 0).long(), (batch.mask > 0).long())
+    torch.testing.assert_close(run([(predictions, batch)])["iou_dataset"], expected)
+
+
+def test_image_figures_are_means_over_defective_images_only() -> None:
+    predictions, batch = random_case(2)
+    batch.mask[3] = 0
+    truth = (batch.mask > 0).long()
+    pairs = [((p.label_map > 0).long(), t) for p, t in zip(predictions, truth, strict=True)][:3]
+    figures = run([(predictions, batch)])
+    iou = torch.stack([binary_jaccard_index(labels, t) for labels, t in pairs]).mean()
+    f1 = torch.stack([binary_f1_score(labels, t) for labels, t in pairs]).mean()
+    torch.testing.assert_close(figures["iou_image"], iou)
+    torch.testing.assert_close(figures["f1_image"], f1)
+
+
+def test_balanced_accuracy_is_the_mean_over_types_that_occur() -> None:
+    empty = torch.zeros(4, 2, 2, dtype=torch.int64)
+    batch = make_batch(empty, [(), (), (), (2, 1)])
+    figures = run([([answer(empty[0], t) for t in (0, 0, 1, 2)], batch)])
+    assert float(figures["type_accuracy"]) == pytest.approx(3 / 4)
+    assert float(figures["type_accuracy_balanced"]) == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_states_of_two_processes_add_up_to_one_pass() -> None:
+    first, second, whole = (SegmentationMetrics(NAMES) for _ in range(3))
+    for metric, seed in ((first, 3), (second, 4), (whole, 3), (whole, 4)):
+        metric.update(*random_case(seed))
+    first.merge_state(second)
+    for name, figure in whole.compute().items():
+        torch.testing.assert_close(first.compute()[name], figure)
+
+
+def test_images_without_a_mask_count_in_type_accuracy_only() -> None:
+    mask = torch.zeros(1, 4, 4, dtype=torch.int64)
+    batch = make_batch(mask, [(1,)], has_mask=False)
+    figures = run([([answer(torch.ones_like(mask[0]), 1)], batch)])
+    assert float(figures["type_accuracy"]) == 1.0
+    assert all(figures[name].isnan() for name in ("iou_image", "f1_image", "iou_dataset"))
+
+
+def test_no_defective_image_leaves_image_iou_without_an_answer() -> None:
+    mask = torch.zeros(2, 4, 4, dtype=torch.int64)
+    figures = run([([answer(mask[0], 0)] * 2, make_batch(mask, [(), ()]))])
+    assert figures["iou_image"].isnan()
+    assert float(figures["type_accuracy_balanced"]) == 1.0
+
+
+def test_no_good_image_still_gives_every_figure() -> None:
+    mask = torch.ones(1, 4, 4, dtype=torch.int64)
+    figures = run([([answer(mask[0], 1)], make_batch(mask, [(1,)]))])
+    assert float(figures["iou_image"]) == float(figures["iou_dataset"]) == 1.0
+
+
+def test_names_without_good_first_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected 'good' first"):
+        SegmentationMetrics(["crack"])
