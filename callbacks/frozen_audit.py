@@ -58,4 +58,4 @@ class FrozenAudit(Callback):
 def checksum(tensor: Tensor) -> int:
     """CRC-32 of the tensor's bytes, which sees any changed bit of any dtype."""
     raw = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
-    return zlib.crc32(raw.cpu().numpy())
+    return zlib.crc32(raw.cpu().numpy().tobytes())

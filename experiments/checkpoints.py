@@ -5,10 +5,10 @@ from pathlib import Path
 
 import yaml
 from jsonargparse import Namespace
-from lightning import LightningModule
 
-from experiments.configuration import merge_layers, parse_stage, stage_parser
+from experiments.configuration import build_stage, merge_layers, parse_stage, stage_parser
 from lightning_modules.saved_stage import find_checkpoint, read_stage
+from lightning_modules.tiled_model import TiledModel
 
 CONFIG_NAME = "config.yaml"
 THRESHOLDS_NAME = "thresholds.json"
@@ -23,7 +23,7 @@ def write_configuration(stage: Namespace, directory: Path) -> None:
     temporary.replace(directory / CONFIG_NAME)
 
 
-def load_stage(checkpoint: Path) -> LightningModule:
+def load_stage(checkpoint: Path) -> TiledModel:
     """The stage-2 model of a run directory or checkpoint file, in evaluation mode.
 
     Raises FileNotFoundError or ValueError, one line, when the checkpoint or its config.yaml is
@@ -42,8 +42,8 @@ def load_stage(checkpoint: Path) -> LightningModule:
     raw = yaml.safe_load((directory / CONFIG_NAME).read_text(encoding="utf-8"))
     # Callbacks and devices of the training machine have no say here.
     stage = parse_stage(merge_layers({**raw, "trainer": {}}, {}))
-    model: LightningModule = stage_parser().instantiate(stage).model
-    if not hasattr(model, "restore"):
+    model = build_stage(stage).model
+    if not isinstance(model, TiledModel):
         raise ValueError(
             f"checkpoint {file} holds {type(model).__name__}, which finds no masks: expected the "
             "run directory of a stage 2 or of a baseline"

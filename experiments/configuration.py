@@ -94,8 +94,10 @@ def merge_layers(lower: Mapping[str, object], upper: Mapping[str, object]) -> di
     merged = dict(lower)
     for key, value in upper.items():
         below = merged.get(key)
-        both_mappings = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge_layers(below, value) if both_mappings else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge_layers(below, value)
+        else:
+            merged[key] = value
     return merged
 
 
@@ -191,6 +193,18 @@ def parse_stage(raw: Mapping[str, object]) -> Namespace:
         return stage_parser().parse_object({**raw, **words})
     except ArgumentError as error:
         raise ValueError(typed_error_line("", raw, str(error))) from error
+
+
+def build_stage(stage: Namespace) -> Namespace:
+    """The stage with objects in place of class_path nodes; ValueError, one line, if one refuses."""
+    try:
+        return stage_parser().instantiate(stage)
+    except ValueError as error:
+        # jsonargparse wraps a class's own one line in reports of all types that it tried.
+        inmost: BaseException = error
+        while inmost.__cause__ or inmost.__context__:
+            inmost = inmost.__cause__ or inmost.__context__ or inmost
+        raise ValueError(str(inmost)) from error
 
 
 def _read_value(key: str, text: str) -> object:

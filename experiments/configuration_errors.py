@@ -25,9 +25,7 @@ def nearest_names(name: str, known: Iterable[str]) -> str:
     return f"known are {listed}" if names else "none is known"
 
 
-def check_keys(
-    path: str, node: Mapping[str, object], known: Iterable[str], *, owner: str
-) -> None:
+def check_keys(path: str, node: Mapping[str, object], known: Iterable[str], *, owner: str) -> None:
     """Raise ValueError for the first key that `owner` does not take."""
     names = list(known)
     for key in node:
@@ -67,17 +65,19 @@ def check_nodes(path: str, node: object) -> None:
 
 def typed_error_line(path: str, node: Mapping[str, object], message: str) -> str:
     """A jsonargparse message about the keys of `node` as one line that names key and type."""
-    required = re.search(r"arguments are required: (.+)", message)
-    if required:
+    missing = _missing_argument(message)
+    if missing:
         prefix = f"{path}." if path else ""
-        return f"{prefix}{required[1].strip()} is missing: expected a value, there is no default"
+        return f"{prefix}{missing} is missing: expected a value, there is no default"
     found = re.search(r'Parser key "([^"]+)"', message)
     if found is None:
         return f"{path}: {_one_line(message)}" if path else _one_line(message)
     key = found[1]
     where = f"{path}.{key}" if path else key
     got = _short(_value_at(node, key))
-    wrong_class = re.search(r"Import path (\S+) does not correspond to a subclass of (\w+)", message)
+    wrong_class = re.search(
+        r"Import path (\S+) does not correspond to a subclass of (\w+)", message
+    )
     if wrong_class:
         return f"{where}.class_path: got {wrong_class[1]}, expected a subclass of {wrong_class[2]}"
     expected = re.search(r"Subtypes: \[(.+)\]", message) or re.search(
@@ -87,6 +87,26 @@ def typed_error_line(path: str, node: Mapping[str, object], message: str) -> str
         return f"{where}: got {got}, expected {_type_words(expected[1])}"
     reason = _one_line(message.split(f'"{key}":', 1)[1])
     return f"{where}: got {got}: {reason}"
+
+
+def _missing_argument(message: str) -> str:
+    """The dotted key of a required argument that the message misses; "" where it misses none.
+
+    The message is a tree by indentation: the keys of the lines above lead down to the argument.
+    """
+    lines = message.splitlines()
+    for index, line in enumerate(lines):
+        required = re.search(r"arguments are required: (.+)", line)
+        if required is None:
+            continue
+        keys, indent = [required[1].strip()], len(line) - len(line.lstrip())
+        for above in reversed(lines[:index]):
+            found = re.match(r'(\s*)Parser key "([^"]+)"', above)
+            if found and len(found[1]) < indent:
+                keys.append(found[2])
+                indent = len(found[1])
+        return ".init_args.".join(reversed(keys))
+    return ""
 
 
 def _check_class_keys(path: str, node: Mapping[str, object]) -> ArgumentParser | None:

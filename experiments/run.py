@@ -4,6 +4,7 @@ What one stage does is in `stage_run.py`; layering and checking of YAML in `conf
 """
 
 import argparse
+import logging
 import os
 from pathlib import Path
 
@@ -29,6 +30,7 @@ DIRECTORY_VARIABLE = "DIFFUSE_DEFECT_RUN_DIRECTORY"
 
 def main(argv: list[str] | None = None) -> int:
     """Run the configured stages one after the other and print what came out."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     arguments, overrides = command_parser().parse_known_args(argv)
     if arguments.help:
         command_parser().print_help()
@@ -73,14 +75,14 @@ def command_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def chosen_stages(
-    raw: dict[str, object], only: str | None
-) -> list[tuple[str, dict[str, object]]]:
+def chosen_stages(raw: dict[str, object], only: str | None) -> list[tuple[str, dict[str, object]]]:
     """The configuration's stages, or the one named; ValueError where it has no such stage."""
     stages = split_stages(raw)
     chosen = [(name, stage) for name, stage in stages if only in (None, name)]
     if not chosen:
-        raise ValueError(f"--only {only}: the configuration is one stage, not two; leave --only out")
+        raise ValueError(
+            f"--only {only}: the configuration is one stage, not two; leave --only out"
+        )
     return chosen
 
 

@@ -10,8 +10,9 @@ import os
 import re
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypedDict
 
 from lightning.fabric.utilities.logger import _convert_params, _flatten_dict
 from lightning.pytorch.loggers import MLFlowLogger
@@ -22,6 +23,7 @@ from mlflow.tracking import MlflowClient
 
 logger = logging.getLogger(__name__)
 
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SPOOL_NAME = "spool.jsonl"
 PARAM_CHARACTERS = 6000
 BATCH_ENTRIES = 100
@@ -31,6 +33,14 @@ REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 TRACKER_ERRORS = (MlflowException, OSError)
 
 Entry = dict[str, object]
+
+
+class Batch(TypedDict, total=False):
+    """Entities that one `log_batch` sends."""
+
+    metrics: list[Metric]
+    params: list[Param]
+    tags: list[RunTag]
 
 
 class SpooledMLFlowLogger(MLFlowLogger):
@@ -65,6 +75,21 @@ class SpooledMLFlowLogger(MLFlowLogger):
         self._retry_seconds = retry_seconds
         self._silent_until = 0.0
 
+    @property
+    def experiment(self) -> MlflowClient:
+        """The MLflow client; the first call makes the run, and may fail while the tracker is down.
+
+        Lightning sets MLFLOW_TRACKING_URI on the way, which would decide for every later run of
+        this process, in whatever folder: the variable is put back.
+        """
+        before = os.environ.get(URI_VARIABLE)
+        try:
+            return super().experiment
+        finally:
+            os.environ.pop(URI_VARIABLE, None)
+            if before is not None:
+                os.environ[URI_VARIABLE] = before
+
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Send or spool the metrics."""
@@ -75,7 +100,9 @@ class SpooledMLFlowLogger(MLFlowLogger):
     @rank_zero_only
     def log_hyperparams(self, params: Mapping[str, object] | Namespace) -> None:
         """Send or spool the parameters, nested keys joined by "/", texts to 6000 characters."""
-        flat = _flatten_dict(_convert_params(params))
+        flat = _flatten_dict(
+            _convert_params(params if isinstance(params, Namespace) else dict(params))
+        )
         values = {_allowed(str(key)): str(value)[:PARAM_CHARACTERS] for key, value in flat.items()}
         self._log({"kind": "params", "values": values})
 
@@ -128,16 +155,14 @@ class SpooledMLFlowLogger(MLFlowLogger):
     def _send(self, entry: Entry) -> None:
         """Send one entry; what the tracker refuses for good is reported and dropped."""
         client: MlflowClient = self.experiment
-        run_id = self.run_id
+        run_id = str(self.run_id)
         try:
             if entry["kind"] == "artifact":
                 if Path(str(entry["path"])).exists():
                     client.log_artifact(run_id, str(entry["path"]), str(entry["folder"]) or None)
                 return
-            items = _mlflow_items(entry)
-            for start in range(0, len(items), BATCH_ENTRIES):
-                batch = items[start : start + BATCH_ENTRIES]
-                client.log_batch(run_id, **{str(entry["kind"]): batch})
+            for batch in _mlflow_batches(entry):
+                client.log_batch(run_id, **batch)
         except MlflowException as error:
             if error.error_code not in REFUSALS:
                 raise
@@ -169,15 +194,20 @@ class SpooledMLFlowLogger(MLFlowLogger):
                 self.spool_path.unlink()
 
 
-def _mlflow_items(entry: Entry) -> list[Metric] | list[Param] | list[RunTag]:
-    """The MLflow entities of one entry."""
+def _mlflow_batches(entry: Entry) -> Iterator[Batch]:
+    """The arguments of `log_batch` for one entry, in the sizes that MLflow takes."""
     values = entry["values"]
     assert isinstance(values, dict)
-    if entry["kind"] == "metrics":
-        moment, step = int(str(entry["time_ms"])), int(str(entry["step"]))
-        return [Metric(key, value, moment, step) for key, value in values.items()]
-    kind = Param if entry["kind"] == "params" else RunTag
-    return [kind(key, value) for key, value in values.items()]
+    pairs = list(values.items())
+    for start in range(0, len(pairs), BATCH_ENTRIES):
+        chunk = pairs[start : start + BATCH_ENTRIES]
+        if entry["kind"] == "metrics":
+            moment, step = int(str(entry["time_ms"])), int(str(entry["step"]))
+            yield {"metrics": [Metric(key, value, moment, step) for key, value in chunk]}
+        elif entry["kind"] == "params":
+            yield {"params": [Param(key, value) for key, value in chunk]}
+        else:
+            yield {"tags": [RunTag(key, value) for key, value in chunk]}
 
 
 def _parse_entry(line: str) -> Entry | None:

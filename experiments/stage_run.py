@@ -2,23 +2,35 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import lightning
 from jsonargparse import Namespace
-from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from callbacks.plain_progress import PlainProgress
 from callbacks.run_record import RunRecord
+from datamodules.imdd import IMDDDataModule
 from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME
-from experiments.configuration import stage_parser
+from experiments.configuration import build_stage, stage_parser
 from experiments.runs import initialise_tracking, run_logger, write_results
+from lightning_modules.diffusion_pretrain import DiffusionPretrain
+from lightning_modules.tiled_model import TiledModel
 
 MEASURED_IMAGES = 256
+# What Lightning says of any run like ours: frozen parts evaluate on purpose, and the data is read
+# by the process itself at tiny scale.
+EXPECTED_WARNINGS = (
+    ".*LeafSpec.*",
+    "Found .* module.s. in eval mode",
+    ".*does not have many workers",
+    ".*number of training batches .* is smaller than the logging interval",
+    "Checkpoint directory .* exists and is not empty",
+)
 
 
 class StageRun:
@@ -28,9 +40,9 @@ class StageRun:
         self.stage, self.directory = stage, directory
         directory.mkdir(parents=True, exist_ok=True)
         lightning.seed_everything(stage.seed, workers=True, verbose=False)
-        objects = stage_parser().instantiate(stage)
-        self.data: LightningDataModule = objects.data
-        self.model: LightningModule = objects.model
+        objects = build_stage(stage)
+        self.data: IMDDDataModule = objects.data
+        self.model: DiffusionPretrain | TiledModel = objects.model
         output = Path(stage.output)
         initialise_tracking(output)
         tags = {"seed": str(stage.seed), "stage": type(self.model).__name__}
@@ -41,10 +53,17 @@ class StageRun:
         """The Trainer of the configuration with the callbacks that every run has."""
         own: list[Callback] = [
             RunRecord(),
-            ModelCheckpoint(self.directory / "checkpoints", save_top_k=0, save_last=True),
+            ModelCheckpoint(
+                self.directory / "checkpoints",
+                filename="last",
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
+            ),
             RichProgressBar() if sys.stdout.isatty() else PlainProgress(),
         ]
         arguments = {key: value for key, value in settings.as_dict().items() if value is not None}
+        if not sys.stdout.isatty():
+            arguments |= {"enable_progress_bar": False, "enable_model_summary": False}
         configured = arguments.pop("callbacks", [])
         if not arguments.get("fast_dev_run"):
             own.append(LearningRateMonitor("step"))
@@ -57,6 +76,12 @@ class StageRun:
 
     def run(self) -> dict[str, float]:
         """Fit where there is something to learn, then calibrate and test; the results by name."""
+        with warnings.catch_warnings():
+            for message in EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
+            return self._run()
+
+    def _run(self) -> dict[str, float]:
         self.log_configuration()
         self.prepare()
         results: dict[str, float] = {}
@@ -65,8 +90,8 @@ class StageRun:
             results |= numbers(self.trainer.callback_metrics)
         for metrics in self.trainer.validate(self.model, self.data, verbose=False):
             results |= metrics
-        if is_overridden("test_step", self.model):
-            self.write_thresholds()
+        if isinstance(self.model, TiledModel):
+            self.write_thresholds(self.model)
             for metrics in self.trainer.test(self.model, self.data, verbose=False):
                 results |= metrics
         self.finish(results)
@@ -78,7 +103,7 @@ class StageRun:
         self.data.setup("fit")
         self.model.load()
         self.model.measure(self.data.training_images(MEASURED_IMAGES))
-        if hasattr(self.model, "set_vocabulary"):
+        if isinstance(self.model, TiledModel):
             self.model.set_vocabulary(self.data.vocabulary)
 
     def log_configuration(self) -> None:
@@ -87,9 +112,9 @@ class StageRun:
         self.logger.log_hyperparams(flatten(settings))
 
     @rank_zero_only
-    def write_thresholds(self) -> None:
+    def write_thresholds(self, model: TiledModel) -> None:
         """The operating point that validation has set, beside the weights."""
-        post_processing = self.model.post_processing
+        post_processing = model.post_processing
         point = {
             "pixel_threshold": float(post_processing.pixel_threshold),
             "image_threshold": float(post_processing.image_threshold),

@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from datamodules.sample import Batch
@@ -137,7 +138,7 @@ class DiffusionPretrain(LightningModule):
         """Side of the images that training cuts out."""
         return int(self.trainer.datamodule.train_transform.size_px)  # type: ignore[attr-defined]
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine decay (Table 2, section 5.5)."""
         groups = [{"params": list(trainable(self)), "weight_decay": self.weight_decay}]
         optimizer = adamw(groups, lr=self.base_learning_rate, betas=self.adam_betas)

@@ -4,7 +4,7 @@ Stages and baselines hold one of these, so that all are judged by the same figur
 """
 
 import math
-from typing import Protocol
+from typing import Protocol, cast
 
 from lightning import LightningModule
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ from lightning_modules.metrics.segmentation import SegmentationMetrics
 class Calibrated(Protocol):
     """A post-processing whose thresholds can be moved."""
 
-    def calibrate(self, pixel_threshold: float, image_threshold: float) -> None: ...
+    def calibrate(self, pixel_threshold: float, image_threshold: float) -> None:
+        """Sets both thresholds."""
 
 
 class Evaluation(nn.Module):
@@ -26,23 +27,29 @@ class Evaluation(nn.Module):
     def __init__(self, stage: str, class_names: tuple[str, ...]) -> None:
         super().__init__()
         self.stage = stage
-        self.segmentation = nn.ModuleDict(
-            {split: SegmentationMetrics(class_names) for split in ("val", "test")}
+        self.counters = nn.ModuleDict(
+            {
+                split: nn.ModuleList([SegmentationMetrics(class_names), AnomalyMetrics()])
+                for split in ("val", "test")
+            }
         )
-        self.anomaly = nn.ModuleDict({split: AnomalyMetrics() for split in ("val", "test")})
 
     def count(self, split: str, predictions: list[Prediction], batch: Batch) -> list[Prediction]:
         """The same predictions, after they were counted."""
-        self.segmentation[split].update(predictions, batch)
-        self.anomaly[split].update(predictions, batch)
+        for counter in self._counters(split):
+            counter.update(predictions, batch)
         return predictions
 
     def compute(self, split: str) -> dict[str, Tensor]:
         """All figures of a split by name; the counters start again."""
-        values = {**self.segmentation[split].compute(), **self.anomaly[split].compute()}
-        self.segmentation[split].reset()
-        self.anomaly[split].reset()
+        values: dict[str, Tensor] = {}
+        for counter in self._counters(split):
+            values |= counter.compute()
+            counter.reset()
         return values
+
+    def _counters(self, split: str) -> list[SegmentationMetrics | AnomalyMetrics]:
+        return list(cast(nn.ModuleList, self.counters[split]))  # type: ignore[arg-type]
 
     def finish_validation(self, module: LightningModule, post_processing: Calibrated) -> None:
         """Logs the validation figures; a validation after the fit also sets the thresholds.

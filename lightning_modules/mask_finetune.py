@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional
 
@@ -160,7 +161,7 @@ class MaskFinetune(TiledModel):
         maps = score_pixels(masks.float(), logits[-1].float())
         return maps, answer_for_image(logits[-1].float()).softmax(-1)
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and polynomial decay; norms, biases and embeddings do not decay."""
         groups = split_by_decay(self, self.weight_decay)
         optimizer = adamw(groups, lr=self.base_learning_rate, betas=self.adam_betas)

@@ -6,6 +6,7 @@ from functools import partial
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -29,7 +30,7 @@ def warm_up_polynomial(step: int, *, warmup_steps: int, total_steps: int, power:
     return (1 - progress) ** power
 
 
-def schedule(optimizer: Optimizer, curve: partial[float]) -> dict[str, object]:
+def schedule(optimizer: Optimizer, curve: partial[float]) -> OptimizerLRSchedulerConfig:
     """Optimizer and per-step schedule in the form that Lightning takes."""
     scheduler = LambdaLR(optimizer, curve)
     return {
@@ -52,7 +53,8 @@ def split_by_decay(module: nn.Module, weight_decay: float) -> list[dict[str, obj
         if isinstance(child, exempt_types)
         for parameter in child.parameters(recurse=False)
     }
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for parameter in trainable(module):
         is_plain = parameter.ndim <= 1 or id(parameter) in exempt
         (plain if is_plain else decayed).append(parameter)

@@ -14,7 +14,8 @@ STAMP = "diffuse_defect"
 @dataclass(slots=True)
 class SavedStage:
     """stage: `pretrain`, `mask` or a baseline's name; state: tensors by name (EMA weights where
-    the run kept them); entries: the vocabulary, one tuple of words per class."""
+    the run kept them); entries: the vocabulary, one tuple of words per class.
+    """
 
     stage: str
     state: dict[str, Tensor]

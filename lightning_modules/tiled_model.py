@@ -65,7 +65,9 @@ class TiledModel(LightningModule):
         """One prediction per image of the batch."""
         return [self.predict_image(image) for image in batch.image]
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+    def validation_step(  # type: ignore[override]  # callbacks read the predictions
+        self, batch: Batch, batch_idx: int
+    ) -> list[Prediction]:
         """Predictions, counted into the validation metrics."""
         assert self.evaluation is not None
         return self.evaluation.count("val", self.predict_step(batch, batch_idx), batch)
@@ -75,7 +77,9 @@ class TiledModel(LightningModule):
         assert self.evaluation is not None
         self.evaluation.finish_validation(self, self.post_processing)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+    def test_step(  # type: ignore[override]
+        self, batch: Batch, batch_idx: int
+    ) -> list[Prediction]:
         """Predictions, counted into the test metrics."""
         assert self.evaluation is not None
         return self.evaluation.count("test", self.predict_step(batch, batch_idx), batch)

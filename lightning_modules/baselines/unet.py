@@ -4,6 +4,7 @@ from functools import partial
 
 import segmentation_models_pytorch as smp
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional
 
@@ -75,7 +76,7 @@ class Unet(TiledModel):
         answer = torch.cat([good, best], dim=-1)
         return maps, answer / answer.sum(-1, keepdim=True)
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and polynomial decay, as stage 2."""
         groups = split_by_decay(self, self.weight_decay)
         optimizer = adamw(groups, lr=self.base_learning_rate, betas=(0.9, 0.999))

@@ -1,8 +1,4 @@
-"""Image to latent and back (eq. 11): a block-DCT that needs no weights, and the SD KL-VAE.
-
-Both have `latent_channels`, `stride`, `encode`, `decode`, `measure` and `load`; nothing else in
-the system knows which one it speaks to.
-"""
+"""Image to latent and back (eq. 11): a block-DCT that needs no weights, and the SD KL-VAE."""
 
 import math
 from typing import cast
@@ -34,7 +30,28 @@ def cosine_basis(block_px: int, count: int) -> Tensor:
     return torch.stack([torch.outer(waves[row], waves[column]) for row, column in order]).float()
 
 
-class DctAutoencoder(nn.Module):
+class Autoencoder(nn.Module):
+    """What the system needs of an autoencoder: latents of about unit variance, and back."""
+
+    latent_channels: int
+    stride: int
+
+    def load(self) -> None:
+        """Reads the weights; nothing where a formula is all."""
+
+    def measure(self, image: Tensor) -> None:
+        """Fits fixed scales to image (B, 3, H, W) in [-1, 1]; nothing where weights have them."""
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Latents (B, c, H / stride, W / stride) from image (B, 3, H, W) in [-1, 1]."""
+        raise NotImplementedError
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Image (B, 3, H, W), clipped to [-1, 1], from latents (B, c, h, w)."""
+        raise NotImplementedError
+
+
+class DctAutoencoder(Autoencoder):
     """Latents from a fixed 8x8 block DCT: 22 luma and 5 + 5 chroma coefficients, no weights.
 
     Each coefficient is standardised by the mean and deviation that `measure` takes from training
@@ -88,11 +105,8 @@ class DctAutoencoder(nn.Module):
         image = functional.conv_transpose2d(coefficients, kernels, stride=self.stride)
         return image.clamp(-1, 1)
 
-    def load(self) -> None:
-        """Nothing to load: the basis is a formula."""
 
-
-class KlAutoencoder(nn.Module):
+class KlAutoencoder(Autoencoder):
     """The Stable Diffusion KL-VAE (83.7 M, 4 channels, stride 8) by hub name or local folder."""
 
     def __init__(
@@ -120,9 +134,6 @@ class KlAutoencoder(nn.Module):
     def load(self) -> None:
         """Reads the weights; ValueError when name, folder or shapes do not fit."""
         self.vae = load_from_hub(AutoencoderKL, self.pretrained, self.subfolder, like=self.vae)
-
-    def measure(self, image: Tensor) -> None:
-        """Nothing to measure: the VAE's scaling factor is part of its weights."""
 
     def encode(self, image: Tensor) -> Tensor:
         """Scaled posterior mean (B, 4, H/8, W/8) from image (B, 3, H, W) in [-1, 1]."""

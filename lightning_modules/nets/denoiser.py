@@ -2,6 +2,7 @@
 
 from diffusers import UNet2DConditionModel
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 
@@ -81,7 +82,7 @@ def initialise(unet: UNet2DConditionModel, *, zero_init: bool) -> None:
         nn.init.zeros_(module.weight)
 
 
-def tap_modules(denoiser: Denoiser) -> list[nn.Module]:
+def tap_modules(denoiser: Denoiser) -> list[ResnetBlock2D]:
     """The last residual block of each up stage, coarse to fine; their inputs are the features."""
     return [block.resnets[-1] for block in denoiser.unet.up_blocks]
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from lightning_modules.equations.diffusion import add_noise
@@ -42,12 +44,13 @@ class DiffusionFeatures(nn.Module):
 
     def __init__(self, diffusion: DiffusionModel, feature_timestep: int, taps: str) -> None:
         super().__init__()
-        self.diffusion = diffusion.requires_grad_(False)
+        self.diffusion = diffusion
+        self.diffusion.requires_grad_(False)
         self.feature_timestep = feature_timestep
         self.unet_taps = tap_modules(diffusion.denoiser)
         autoencoder = diffusion.autoencoder
         self.strides = [diffusion.stride // 2**level for level in range(len(self.unet_taps))]
-        self.channels = [int(module.in_channels) for module in self.unet_taps]
+        self.channels: list[int] = [module.in_channels for module in self.unet_taps]
         self.encoder_taps: list[nn.Module] = []
         self.decoder_taps: list[nn.Module] = []
         if taps == "full":
@@ -66,7 +69,7 @@ class DiffusionFeatures(nn.Module):
         self.decoder_taps = [block.resnets[2] for block in decoder.up_blocks[:2]]
         half = autoencoder.stride // 2
         taps = (*self.encoder_taps, *self.decoder_taps)
-        self.channels += [int(module.in_channels) for module in taps]
+        self.channels += [cast(ResnetBlock2D, module).in_channels for module in taps]
         self.strides += [half, autoencoder.stride, autoencoder.stride, half]
 
     def train(self, mode: bool = True) -> "DiffusionFeatures":

@@ -5,9 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.nets.autoencoder import Autoencoder
 from lightning_modules.nets.denoiser import Denoiser
+from lightning_modules.nets.image_encoder import ImageEncoder
 from lightning_modules.nets.implicit_captioner import ImplicitCaptioner
 from lightning_modules.nets.noise_schedule import NoiseSchedule
+from lightning_modules.nets.text_encoder import TextEncoder
 
 
 class DiffusionModel(nn.Module):
@@ -19,16 +22,18 @@ class DiffusionModel(nn.Module):
 
     def __init__(
         self,
-        autoencoder: nn.Module,
-        text_encoder: nn.Module,
-        image_encoder: nn.Module,
+        autoencoder: Autoencoder,
+        text_encoder: TextEncoder,
+        image_encoder: ImageEncoder,
         denoiser: Callable[[int, int], Denoiser],
         captioner: Callable[[int, int], ImplicitCaptioner] = ImplicitCaptioner,
         schedule: NoiseSchedule | None = None,
     ) -> None:
         super().__init__()
-        self.autoencoder = autoencoder.requires_grad_(False)
-        self.text_encoder = text_encoder.requires_grad_(False)
+        self.autoencoder = autoencoder
+        self.autoencoder.requires_grad_(False)
+        self.text_encoder = text_encoder
+        self.text_encoder.requires_grad_(False)
         self.image_encoder = image_encoder
         self.captioner = captioner(image_encoder.width, text_encoder.width)
         self.denoiser = denoiser(autoencoder.latent_channels, text_encoder.width)
@@ -38,12 +43,13 @@ class DiffusionModel(nn.Module):
     def stride(self) -> int:
         """Pixels per cell of the denoiser's coarsest map; image sides must be multiples of it."""
         stages = len(self.denoiser.unet.up_blocks)
-        return int(self.autoencoder.stride) * 2 ** (stages - 1)
+        return self.autoencoder.stride * 2 ** (stages - 1)
 
     def load(self) -> None:
         """Reads the weights of the parts that name some; ValueError when one cannot be read."""
-        for part in (self.autoencoder, self.text_encoder, self.image_encoder):
-            part.load()
+        self.autoencoder.load()
+        self.text_encoder.load()
+        self.image_encoder.load()
 
     def measure(self, image: Tensor) -> None:
         """Fits the autoencoder's scale to image (B, 3, H, W), where it has one to fit."""

@@ -8,7 +8,8 @@ from torch import nn
 class HubClass(Protocol):
     """A diffusers or transformers class that reads weights by name."""
 
-    def from_pretrained(self, name: str, **settings: object) -> nn.Module: ...
+    def from_pretrained(self, name: str, **settings: object) -> nn.Module:
+        """The net with the weights of that name."""
 
 
 Net = TypeVar("Net", bound=nn.Module)

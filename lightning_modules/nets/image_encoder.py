@@ -1,7 +1,4 @@
-"""Image towers in front of the implicit captioner: a small timm net, and CLIP's by name.
-
-Both have `width`, `forward` and `load`.
-"""
+"""Image towers in front of the implicit captioner: a small timm net, and CLIP's by name."""
 
 import timm
 import torch
@@ -14,7 +11,20 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 
-class TimmImageEncoder(nn.Module):
+class ImageEncoder(nn.Module):
+    """What the system needs of an image tower: one embedding per image, `width` wide."""
+
+    width: int
+
+    def load(self) -> None:
+        """Reads the weights; nothing where the tower learns with stage 1."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Embeddings (B, D) of image (B, 3, H, W) in [-1, 1]."""
+        raise NotImplementedError
+
+
+class TimmImageEncoder(ImageEncoder):
     """A timm backbone that is trained with stage 1; its pooled features are the embedding."""
 
     def __init__(self, model_name: str = "mobilenetv3_small_050") -> None:
@@ -24,15 +34,12 @@ class TimmImageEncoder(nn.Module):
             probe = torch.zeros(1, 3, 64, 64, device=next(self.backbone.parameters()).device)
             self.width = int(self.backbone.eval()(probe).shape[1])
 
-    def load(self) -> None:
-        """Nothing to load: the net starts from random weights and learns with stage 1."""
-
     def forward(self, image: Tensor) -> Tensor:
         """Embeddings (B, D) of image (B, 3, H, W) in [-1, 1]."""
         return self.backbone(image)
 
 
-class ClipImageEncoder(nn.Module):
+class ClipImageEncoder(ImageEncoder):
     """CLIP's frozen image tower, by hub name or local folder (ViT-B/16: 512-d)."""
 
     def __init__(

@@ -27,7 +27,8 @@ from lightning_modules.nets.class_head import answer_for_image
 class MaskTargets:
     """masks: (B, N, H, W) float 0/1, padded; classes: (B, N) ids, padded with 0;
     counts: how many of the N are real; drawn: (B,) bool, whether the image's masks are known;
-    answer: (B,) the image's class, 0 for good."""
+    answer: (B,) the image's class, 0 for good.
+    """
 
     masks: Tensor
     classes: Tensor

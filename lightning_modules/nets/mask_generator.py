@@ -12,7 +12,8 @@ from transformers.models.mask2former import modeling_mask2former as mask2former
 @dataclass(slots=True)
 class MaskQueries:
     """masks: (S, B, Q, h, w) logits of S prediction sets, the last is the answer;
-    queries: (S, B, Q, D) normalised query states; mask_features: (B, D, h, w)."""
+    queries: (S, B, Q, D) normalised query states; mask_features: (B, D, h, w).
+    """
 
     masks: Tensor
     queries: Tensor

@@ -1,5 +1,7 @@
 """From noise to latents: the reverse process with guidance (eq. 7 and 10)."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -30,7 +32,7 @@ def sample_latents(
     batch_size = len(noise)
     null_tokens = null.tokens.expand(batch_size, -1, -1)
     null_mask = null.mask.expand(batch_size, -1)
-    for t, previous in zip(times[:-1], times[1:], strict=True):
+    for t, previous in pairwise(times):
         time = torch.full((batch_size,), t, device=noise.device)
         conditioned = denoiser(z, time, text.tokens, text.mask)
         unconditioned = denoiser(z, time, null_tokens, null_mask)

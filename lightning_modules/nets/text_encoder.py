@@ -1,6 +1,6 @@
 """Words to vectors: hashed words that need no weights, and CLIP's text tower by name.
 
-Both have `width`, `forward` and `load`; every text in the system passes through one of them.
+Every text in the system passes through one of them.
 """
 
 import hashlib
@@ -25,21 +25,34 @@ class TextEmbedding:
     pooled: Tensor
 
 
-class HashedTextEncoder(nn.Module):
+class TextEncoder(nn.Module):
+    """What the system needs of a text tower: embeddings of texts, `width` wide."""
+
+    width: int
+    max_tokens: int
+
+    def load(self) -> None:
+        """Reads the weights; nothing where there are none."""
+
+    def forward(self, texts: Sequence[str]) -> TextEmbedding:
+        """Embeddings of texts."""
+        raise NotImplementedError
+
+
+class HashedTextEncoder(TextEncoder):
     """Each word a fixed random unit vector drawn from its own hash: no weights, no vocabulary.
 
     Words that share no letters share no meaning here; what a name looks like is learned in
     stage 2. Plural -s is cut, so that "scratches" and "scratch" meet.
     """
 
+    anchor: Tensor
+
     def __init__(self, width: int = 64, max_tokens: int = 77) -> None:
         super().__init__()
         self.width, self.max_tokens = width, max_tokens
         self._vectors: dict[str, Tensor] = {}
         self.register_buffer("anchor", torch.zeros(1), persistent=False)  # knows the device
-
-    def load(self) -> None:
-        """Nothing to load: the vectors are a hash."""
 
     def words_of(self, text: str) -> list[str]:
         """The words of a text, lower-case and singular; an empty text is one special word."""
@@ -73,7 +86,7 @@ class HashedTextEncoder(nn.Module):
         return TextEmbedding(tokens.to(device), mask.to(device), pooled.to(device))
 
 
-class ClipTextEncoder(nn.Module):
+class ClipTextEncoder(TextEncoder):
     """CLIP's text tower and tokenizer, by hub name or local folder (ViT-L/14: 123 M, 768-d)."""
 
     def __init__(

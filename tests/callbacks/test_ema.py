@@ -6,10 +6,10 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 from torch import Tensor
 
 from callbacks.ema import WeightEma
+from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 
 
 def fit(folder: Path, ema: WeightEma, *, max_epochs: int = 1) -> tuple[Trainer, ToyModule]:
@@ -65,9 +65,7 @@ def test_training_goes_on_from_the_training_weights(tmp_path: Path, seed: int) -
 
 def test_no_validation_sees_weights_that_were_never_averaged(tmp_path: Path, seed: int) -> None:
     class LateEma(WeightNotes):
-        def should_update(
-            self, step_idx: int | None = None, epoch_idx: int | None = None
-        ) -> bool:
+        def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
             return step_idx is not None and step_idx > 100
 
     ema = LateEma(0.9)
@@ -75,9 +73,7 @@ def test_no_validation_sees_weights_that_were_never_averaged(tmp_path: Path, see
     torch.testing.assert_close(module.validated[0], ema.notes[-1])
 
 
-def test_module_calibrates_on_the_averages_and_keeps_its_buffers(
-    tmp_path: Path, seed: int
-) -> None:
+def test_module_calibrates_on_the_averages_and_keeps_its_buffers(tmp_path: Path, seed: int) -> None:
     trainer, module = fit(tmp_path, WeightEma(0.9), max_epochs=2)
     assert float(module.threshold) == 2
     trainer.save_checkpoint(tmp_path / "a.ckpt")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 
 from callbacks.frozen_audit import FrozenAudit, checksum
+from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 
 
 def test_training_that_leaves_frozen_weights_alone_passes(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 
 from callbacks.plain_progress import PlainProgress, loss_of, time_left
+from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 
 
 def test_one_line_every_so_many_steps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 from lightning import LightningDataModule
 from lightning.pytorch.loggers import CSVLogger
-from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 from torch.utils.data import DataLoader
 
 from callbacks.run_record import RunRecord, git_state, parameter_counts
 from datamodules.sample import Batch
+from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 
 
 class ToyData(LightningDataModule):

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 
 from callbacks.throughput import Throughput
+from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 
 
 def test_first_steps_are_not_counted(tmp_path: Path) -> None:

@@ -24,7 +24,10 @@ def ending(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[in
     [
         (ValueError("got 3,\n  expected 4"), "error: got 3, expected 4\n"),
         (FileNotFoundError(2, "No such file", "x.png"), "error: No such file: x.png\n"),
-        (FileNotFoundError("data is missing: give --root"), "error: data is missing: give --root\n"),
+        (
+            FileNotFoundError("data is missing: give --root"),
+            "error: data is missing: give --root\n",
+        ),
         (MlflowException("no such run"), "error: no such run\n"),
         (ValueError(), "error: ValueError\n"),
     ],

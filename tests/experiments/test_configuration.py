@@ -128,9 +128,7 @@ def test_override_of_a_class_drops_its_old_arguments(tmp_path: Path) -> None:
     assert raw["data"]["init_args"]["source"] == {"class_path": "x.Y"}  # type: ignore[index]
 
 
-def test_missing_config_names_the_nearest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_config_names_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "stage1.yaml").touch()
     monkeypatch.setattr("experiments.configuration.CONFIG_FOLDER", tmp_path)
     assert find_config("stage1") == tmp_path / "stage1.yaml"

@@ -75,6 +75,8 @@ def test_broken_tracking_database_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_doctor_starts_without_the_packages_it_examines() -> None:
-    probe = "import sys, experiments.doctor; print(*{'torch', 'mlflow', 'lightning'} & {*sys.modules})"
+    probe = (
+        "import sys, experiments.doctor; print(*{'torch', 'mlflow', 'lightning'} & {*sys.modules})"
+    )
     answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT)
     assert answer.stdout.strip() == "", answer.stderr

@@ -72,7 +72,7 @@ def test_locked_database_is_one_line_with_remedy(tmp_path: Path) -> None:
     initialise_tracking(tmp_path)
     connection = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(ValueError, match="locked by another process: .* --output"):
+    with pytest.raises(ValueError, match=r"locked by another process: .* --output"):
         experiment_names(tmp_path)
     connection.close()
 
@@ -89,6 +89,11 @@ def test_run_is_read_back_with_metrics_params_and_tags(output: Path) -> None:
     assert row.tags["stage"] == "pretrain"
 
 
+def test_logger_does_not_decide_where_later_runs_go(output: Path, tmp_path: Path) -> None:
+    run_logger(output, "study-d", "first", {}).log_metrics({"a": 1.0})
+    assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
+
+
 def test_artifacts_lie_under_the_output(output: Path, tmp_path: Path) -> None:
     logger = run_logger(output, "pictures", "first", {})
     (tmp_path / "note.txt").write_text("seen")
@@ -99,10 +104,9 @@ def test_artifacts_lie_under_the_output(output: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_experiment_names_the_known(output: Path) -> None:
-    run_logger(output, "study-b", "x", {}).finalize()
-    run_logger(output, "study-b", "x", {}).log_metrics({"a": 1.0})
-    with pytest.raises(ValueError, match=r"did you mean study-b"):
-        read_runs(output, "study-c")
+    run_logger(output, "ablation", "x", {}).log_metrics({"a": 1.0})
+    with pytest.raises(ValueError, match=r"'ablatoin' is not in .*; did you mean ablation\?"):
+        read_runs(output, "ablatoin")
 
 
 def test_reading_makes_no_database(tmp_path: Path) -> None:

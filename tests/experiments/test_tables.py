@@ -1,6 +1,7 @@
 """Claims about how rows become text."""
 
 from datetime import UTC, datetime
+from io import StringIO
 
 import pytest
 from rich.console import Console
@@ -63,6 +64,6 @@ def test_listed_runs_carry_status_and_start() -> None:
 
 
 def test_terminal_table_holds_every_metric() -> None:
-    console = Console(width=60, record=True, file=open("/dev/null", "w"))
+    console = Console(width=60, record=True, file=StringIO())
     console.print(to_rich(metrics_table("results", {"mask/test/iou_image": 0.25})))
     assert "mask/test/iou_image" in console.export_text()
