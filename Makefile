@@ -13,6 +13,11 @@ WORKERS ?= 2
 # Synthetic data, stage 1, stage 2, test, prediction and pictures: minutes on two cores.
 quickstart: $(STAMP)
 	$(RUN) -m experiments.run --config $(CONFIG)
+	$(RUN) -m experiments.prepare --source synthetic --source.init_args.image_count 24 \
+	    --source.init_args.image_size_px 192 --source.init_args.seed 1 \
+	    --root mlruns/data/unseen --out mlruns/data/unseen
+	$(RUN) -m experiments.predict --checkpoint "$$(ls -td mlruns/runs/quickstart* | head -n 1)" \
+	    --images 'mlruns/data/unseen/*/images/*.png' --out mlruns/predictions --overwrite
 
 test: lint
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile

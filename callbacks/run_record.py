@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -35,6 +36,7 @@ PACKAGES = (
 class Hashed(Protocol):
     """The manifest of a datamodule, as far as a record needs it."""
 
+    source: str
     sha256: str
     split_sha256: str
 
@@ -94,22 +96,38 @@ class RunRecord(Callback):
 
 
 def parameter_counts(module: nn.Module) -> dict[str, dict[str, int]]:
-    """Trainable and frozen parameters per part (Table 3), and in `total`.
+    """Trainable and frozen parameters per box of the figure (Table 3), and in `total`.
 
     A weight that two parts share counts in both and once in the total.
     """
-    parts = {name: _count(list(part.parameters())) for name, part in module.named_children()}
+    parts = {name: _count(list(part.parameters())) for name, part in boxes_of(module)}
     parts["own"] = _count(list(module.parameters(recurse=False)))
     counts = {name: count for name, count in parts.items() if any(count.values())}
     return counts | {"total": _count(list(module.parameters()))}
 
 
+def boxes_of(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The module's parts by name; one that only holds boxes of ours is opened."""
+    package = type(module).__module__.split(".")[0]
+    for name, part in module.named_children():
+        inner = list(part.children())
+        holds_boxes = inner and all(type(box).__module__.startswith(package) for box in inner)
+        if holds_boxes and not list(part.parameters(recurse=False)):
+            yield from boxes_of(part)
+        else:
+            yield name, part
+
+
 def manifest_hashes(datamodule: object) -> dict[str, str]:
-    """The hashes of the datamodule's manifest and split; empty where it has no manifest."""
+    """Name and hashes of the datamodule's manifest and split; empty where it has none."""
     index = getattr(datamodule, "index", None)
     if not isinstance(index, Hashed):
         return {}
-    return {"manifest_sha256": str(index.sha256), "split_sha256": str(index.split_sha256)}
+    return {
+        "dataset": index.source,
+        "manifest_sha256": index.sha256,
+        "split_sha256": index.split_sha256,
+    }
 
 
 def git_state(folder: Path) -> dict[str, str]:

@@ -23,8 +23,18 @@ from experiments.configuration_errors import (
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 STAGE_NAMES = ("pretrain", "finetune")
 BASE_KEY = "from"
-STAGE_KEYS = ("name", "experiment", "output", "seed", "data", "model", "trainer")
-WORD_KEYS = ("name", "experiment", "output")
+STAGE_KEYS = (
+    "name",
+    "experiment",
+    "setting",
+    "scale",
+    "output",
+    "seed",
+    "data",
+    "model",
+    "trainer",
+)
+WORD_KEYS = ("name", "experiment", "setting", "scale", "output")
 # Both belong to the run directory, which the run owns.
 SKIPPED_TRAINER_KEYS = {"logger", "default_root_dir"}
 
@@ -164,6 +174,8 @@ def stage_parser() -> ArgumentParser:
         "--output", type=str, default="mlruns", help="folder of run directories and tracking"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything drawn at random")
+    parser.add_argument("--setting", type=str, default="full", help="full, k_shot_K or zero_shot")
+    parser.add_argument("--scale", type=str, default="tiny", help="tiny, small or paper")
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
     parser.add_subclass_arguments(LightningModule, "model", required=True)
     parser.add_class_arguments(

@@ -31,6 +31,8 @@ DIRECTORY_VARIABLE = "DIFFUSE_DEFECT_RUN_DIRECTORY"
 def main(argv: list[str] | None = None) -> int:
     """Run the configured stages one after the other and print what came out."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    # Its information is what a run is made of anyway, and advertisements.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     arguments, overrides = command_parser().parse_known_args(argv)
     if arguments.help:
         command_parser().print_help()

@@ -45,7 +45,12 @@ class StageRun:
         self.model: DiffusionPretrain | TiledModel = objects.model
         output = Path(stage.output)
         initialise_tracking(output)
-        tags = {"seed": str(stage.seed), "stage": type(self.model).__name__}
+        tags = {
+            "stage": type(self.model).__name__,
+            "setting": stage.setting,
+            "scale": stage.scale,
+            "seed": str(stage.seed),
+        }
         self.logger = run_logger(output, stage.experiment, name, tags, run_directory=directory)
         self.trainer = self.build_trainer(objects.trainer)
 

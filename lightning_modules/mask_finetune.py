@@ -98,8 +98,7 @@ class MaskFinetune(TiledModel):
         diffusion = self.features.diffusion
         diffusion.load()
         if self.pretrained != RANDOM:
-            saved = read_stage(Path(self.pretrained))
-            load_part(diffusion, "diffusion.", saved, self.pretrained)
+            load_part(diffusion, "diffusion.", read_pretrained(self.pretrained), self.pretrained)
 
     def measure(self, image: Tensor) -> None:
         """Fits the scale of an autoencoder that no stage 1 has fitted; image in [-1, 1]."""
@@ -172,3 +171,18 @@ class MaskFinetune(TiledModel):
             power=self.lr_schedule_power,
         )
         return schedule(optimizer, curve)
+
+
+def read_pretrained(name: str) -> SavedStage:
+    """Stage 1 as saved in the run directory or checkpoint `name`, of a two-stage run too.
+
+    Raises FileNotFoundError or ValueError when it is missing, broken, or another stage.
+    """
+    path = Path(name)
+    saved = read_stage(path / "pretrain" if (path / "pretrain").is_dir() else path)
+    if saved.stage != "pretrain":
+        raise ValueError(
+            f"pretrained is {name}, which holds stage {saved.stage!r}: expected the run directory "
+            f"of a stage 1, or the word {RANDOM!r} for an untrained U-Net"
+        )
+    return saved

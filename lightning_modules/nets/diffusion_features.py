@@ -45,7 +45,7 @@ class DiffusionFeatures(nn.Module):
     def __init__(self, diffusion: DiffusionModel, feature_timestep: int, taps: str) -> None:
         super().__init__()
         self.diffusion = diffusion
-        self.diffusion.requires_grad_(False)
+        self.diffusion.requires_grad_(False).eval()
         self.feature_timestep = feature_timestep
         self.unet_taps = tap_modules(diffusion.denoiser)
         autoencoder = diffusion.autoencoder

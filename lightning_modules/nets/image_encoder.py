@@ -33,6 +33,7 @@ class TimmImageEncoder(ImageEncoder):
         with torch.no_grad():
             probe = torch.zeros(1, 3, 64, 64, device=next(self.backbone.parameters()).device)
             self.width = int(self.backbone.eval()(probe).shape[1])
+        self.backbone.train()  # Lightning leaves each module in the mode that it finds
 
     def forward(self, image: Tensor) -> Tensor:
         """Embeddings (B, D) of image (B, 3, H, W) in [-1, 1]."""

@@ -17,7 +17,7 @@ from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 class ToyData(LightningDataModule):
     """Toy batches with the hashes of a manifest."""
 
-    index = SimpleNamespace(sha256="aa", split_sha256="bb")
+    index = SimpleNamespace(source="tiles", sha256="aa", split_sha256="bb")
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Four batches."""
@@ -44,7 +44,11 @@ class NotingLogger(CSVLogger):
 def test_record_names_code_packages_data_and_parameters(tmp_path: Path) -> None:
     toy_trainer(tmp_path, [RunRecord()]).fit(ToyModule(), datamodule=ToyData())
     record = json.loads((tmp_path / "run_record.json").read_text())
-    assert record["data"] == {"manifest_sha256": "aa", "split_sha256": "bb"}
+    assert record["data"] == {
+        "dataset": "tiles",
+        "manifest_sha256": "aa",
+        "split_sha256": "bb",
+    }
     assert record["parameters"] == {
         "backbone": {"trainable": 0, "frozen": 12},
         "head": {"trainable": 4, "frozen": 0},

@@ -72,7 +72,7 @@ def small_finetune(pretrained: str = RANDOM, *, names: tuple[str, ...] = NAMES) 
 
 
 def defect_batch() -> Batch:
-    """Four images of 64 px: bright cracks, dark stains, each with its exact mask, and a good one."""
+    """Four images of 64 px: two bright cracks and a dark stain with exact masks, and a good one."""
     image = torch.full((4, 3, SIDE_PX, SIDE_PX), 0.1)
     image += 0.02 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(4, SIDE_PX, SIDE_PX, dtype=torch.int64)

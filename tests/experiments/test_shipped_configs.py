@@ -1,0 +1,197 @@
+"""Holds every YAML that we ship: it builds, and the paper's two say what Tables 2 and 3 say."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from jsonargparse import Namespace
+from lightning import LightningDataModule, LightningModule
+from torch import nn
+
+from experiments.configuration import (
+    CONFIG_FOLDER,
+    load_layers,
+    parse_stage,
+    split_stages,
+    stage_parser,
+)
+
+FILES = sorted(path.relative_to(CONFIG_FOLDER).as_posix() for path in CONFIG_FOLDER.rglob("*.yaml"))
+# A data config says what to learn on, not what learns: the U-Net stands for a user's choice.
+BENEATH = {"data": ["baselines/unet.yaml"]}
+PRETRAIN = "lightning_modules.diffusion_pretrain.DiffusionPretrain"
+FINETUNE = "lightning_modules.mask_finetune.MaskFinetune"
+
+
+@cache
+def parse(file: str) -> dict[str, Namespace]:
+    """The stages of a shipped config by name, typed and checked."""
+    raw = load_layers([*BENEATH.get(Path(file).parent.name, []), file])
+    return {name: parse_stage({"name": "x", **stage}) for name, stage in split_stages(raw)}
+
+
+def build(stage: Namespace) -> Namespace:
+    """The stage's objects, their weights on the meta device: shapes without memory."""
+    with torch.device("meta"):
+        return stage_parser().instantiate(stage)
+
+
+@cache
+def model_of(file: str) -> LightningModule:
+    return build(parse(file)[""]).model
+
+
+def count(part: object) -> int:
+    assert isinstance(part, nn.Module)
+    return sum(weight.numel() for weight in part.parameters())
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_shipped_config_builds_in_every_stage(file: str) -> None:
+    for stage in parse(file).values():
+        objects = build(stage)
+        assert isinstance(objects.model, LightningModule)
+        assert isinstance(objects.data, LightningDataModule)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_shipped_config_starts_with_a_line_of_explanation(file: str) -> None:
+    assert (CONFIG_FOLDER / file).read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_shipped_config_names_no_path_of_a_machine(file: str) -> None:
+    words = (CONFIG_FOLDER / file).read_text().split()
+    assert not [word for word in words if word.startswith(("/", "~")) and word[1:]]
+
+
+@pytest.mark.parametrize("file", ["quickstart.yaml", "mtd_tiny.yaml", "neu_tiny.yaml"])
+def test_both_stages_of_a_run_have_one_diffusion_model_and_one_data_set(file: str) -> None:
+    stages = parse(file)
+    assert list(stages) == ["pretrain", "finetune"]
+    assert [stage.model.class_path for stage in stages.values()] == [PRETRAIN, FINETUNE]
+    one, two = stages.values()
+    assert one.model.init_args.diffusion == two.model.init_args.diffusion
+    assert one.data.init_args.source == two.data.init_args.source
+    assert one.data.init_args.root == two.data.init_args.root
+
+
+def test_stage_1_and_2_have_one_diffusion_model() -> None:
+    one, two = (
+        parse(file)[""].model.init_args.diffusion for file in ("stage1.yaml", "stage2.yaml")
+    )
+    assert dict(vars(two.init_args)) | {"schedule": None} == dict(vars(one.init_args)) | {
+        "schedule": None
+    }
+
+
+@pytest.mark.parametrize("file", ["quickstart.yaml", "stage1_tiny.yaml", "stage2_tiny.yaml"])
+def test_tiny_configs_need_no_download(file: str) -> None:
+    text = str([stage.model for stage in parse(file).values()])
+    assert "Clip" not in text and "KlAutoencoder" not in text
+
+
+TABLE_2 = {
+    "model.init_args.base_learning_rate": 1e-4,
+    "model.init_args.weight_decay": 1e-4,
+    "model.init_args.adam_betas": (0.9, 0.999),
+    "data.init_args.batch_size": 32,
+    "trainer.devices": 8,
+    "model.init_args.warmup_steps": 5_000,
+    "model.init_args.warmup_start_learning_rate": 1e-6,
+    "model.init_args.final_learning_rate": 1e-6,
+    "trainer.max_epochs": 100,
+    "trainer.gradient_clip_val": 1.0,
+    "trainer.precision": "16-mixed",
+    "model.init_args.diffusion.init_args.schedule.init_args.diffusion_steps": 1_000,
+    "model.init_args.diffusion.init_args.schedule.init_args.kind": "linear",
+    "model.init_args.diffusion.init_args.schedule.init_args.beta_start": 1e-4,
+    "model.init_args.diffusion.init_args.schedule.init_args.beta_end": 2e-2,
+    "model.init_args.loss_weight_diff": 1.0,
+    "model.init_args.loss_weight_imp": 0.3,
+    "model.init_args.text_conditioning_probability": 0.5,
+    "data.init_args.train_transform.init_args.image_size_px": 512,
+    "data.init_args.train_transform.init_args.horizontal_flip_probability": 0.5,
+    "data.init_args.train_transform.init_args.vertical_flip_probability": 0.5,
+    "data.init_args.train_transform.init_args.rotation_degrees": 15.0,
+    "data.init_args.train_transform.init_args.color_jitter_bsch": (0.2, 0.2, 0.1, 0.05),
+    "data.init_args.train_transform.init_args.crop_scale": (0.8, 1.0),
+}
+TABLE_3 = {
+    "model.init_args.base_learning_rate": 5e-5,
+    "model.init_args.weight_decay": 1e-4,
+    "data.init_args.batch_size": 2,
+    "trainer.devices": 8,
+    "model.init_args.lr_schedule_power": 0.9,
+    "model.init_args.warmup_steps": 500,
+    "trainer.max_epochs": 50,
+    "trainer.gradient_clip_val": 0.01,
+    "trainer.precision": "16-mixed",
+    "model.init_args.feature_timestep": 50,
+    "model.init_args.loss_weight_mask": 1.0,
+    "model.init_args.loss_weight_cls": 0.5,
+    "model.init_args.mask_generator.init_args.mask_queries": 100,
+    "model.init_args.mask_generator.init_args.transformer_layers": 9,
+}
+
+
+@pytest.mark.parametrize(("key", "value"), TABLE_2.items())
+def test_stage_1_holds_table_2(key: str, value: object) -> None:
+    assert parse("stage1.yaml")[""][key] == value
+
+
+@pytest.mark.parametrize(("key", "value"), TABLE_3.items())
+def test_stage_2_holds_table_3(key: str, value: object) -> None:
+    assert parse("stage2.yaml")[""][key] == value
+
+
+@pytest.mark.parametrize(("file", "table"), [("stage1.yaml", TABLE_2), ("stage2.yaml", TABLE_3)])
+def test_each_row_of_a_table_is_written_out_and_not_left_to_a_default(
+    file: str, table: dict[str, object]
+) -> None:
+    text = (CONFIG_FOLDER / file).read_text()
+    left_out = {key.rpartition(".")[2] for key in table if f"{key.rpartition('.')[2]}:" not in text}
+    assert not left_out
+
+
+def test_ema_decay_of_stage_1_is_table_2s() -> None:
+    callbacks = {one.class_path: one for one in parse("stage1.yaml")[""].trainer.callbacks}
+    assert callbacks["callbacks.ema.WeightEma"].init_args.decay == 0.9999
+
+
+def test_unet_at_paper_scale_has_859520964_parameters() -> None:
+    assert count(model_of("stage1.yaml").diffusion.denoiser) == 859_520_964  # type: ignore[union-attr]
+
+
+def test_captioner_has_0_3_million_parameters() -> None:
+    captioner = model_of("stage1.yaml").diffusion.captioner  # type: ignore[union-attr]
+    assert count(captioner) == pytest.approx(0.3e6, rel=0.1)
+
+
+def test_autoencoder_has_84_million_parameters() -> None:
+    autoencoder = model_of("stage1.yaml").diffusion.autoencoder  # type: ignore[union-attr]
+    assert count(autoencoder) == pytest.approx(84e6, rel=0.01)
+
+
+def test_stage_1_trains_unet_and_captioner_alone() -> None:
+    weights = model_of("stage1.yaml").named_parameters()
+    parts = {name.split(".")[1] for name, weight in weights if weight.requires_grad}
+    assert parts == {"denoiser", "captioner"}
+
+
+def test_stage_2_trains_none_of_the_diffusion_model() -> None:
+    weights = model_of("stage2.yaml").named_parameters()
+    parts = {name.split(".")[0] for name, weight in weights if weight.requires_grad}
+    assert parts == {"pyramid", "mask_generator", "class_head"}
+
+
+def test_stage_2_at_paper_scale_taps_eight_maps() -> None:
+    features = model_of("stage2.yaml").features
+    assert features.strides == [64, 32, 16, 8, 4, 8, 8, 4]  # type: ignore[union-attr]
+
+
+def test_stage_2_trains_23_million_weights() -> None:
+    model = model_of("stage2.yaml")
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    assert trained == pytest.approx(23.3e6, rel=0.01)

@@ -1,0 +1,121 @@
+"""Holds the DCT against scipy and its own inverse, and the KL-VAE's shapes and scale."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.fft import dctn
+from torch import Tensor
+
+from lightning_modules.nets.autoencoder import (
+    DctAutoencoder,
+    KlAutoencoder,
+    cosine_basis,
+    zigzag,
+)
+
+CHANNELS = (8, 16, 24, 32)
+
+
+def smooth_image(count: int = 2, side_px: int = 64) -> Tensor:
+    """Coloured waves of long wavelength in [-1, 1]."""
+    y, x = torch.meshgrid(torch.arange(side_px), torch.arange(side_px), indexing="ij")
+    waves = [torch.sin(x / 9 + k) * torch.cos(y / 7 - k) for k in range(3 * count)]
+    return 0.8 * torch.stack(waves).view(count, 3, side_px, side_px)
+
+
+def measured(image: Tensor) -> DctAutoencoder:
+    autoencoder = DctAutoencoder()
+    autoencoder.measure(image)
+    return autoencoder
+
+
+def small_vae(folder: str = "") -> KlAutoencoder:
+    return KlAutoencoder(folder, block_channels=CHANNELS, norm_groups=4)
+
+
+def psnr_db(one: Tensor, other: Tensor) -> float:
+    return 10 * math.log10(4 / (one - other).square().mean().item())
+
+
+def test_zigzag_is_the_order_of_jpeg() -> None:
+    assert zigzag(8)[:6] == [(0, 0), (0, 1), (1, 0), (2, 0), (1, 1), (0, 2)]
+    assert len(set(zigzag(8))) == 64
+
+
+def test_basis_is_orthonormal() -> None:
+    basis = cosine_basis(8, 64).flatten(1)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(64), rtol=0, atol=1e-5)
+
+
+def test_luma_coefficients_equal_scipy(seed: int) -> None:
+    image = torch.rand(1, 3, 8, 8) * 2 - 1
+    luma = (image[0] * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0)
+    expected = dctn(luma.numpy(), norm="ortho")
+    latents = DctAutoencoder().encode(image)[0, :22, 0, 0]
+    assert np.allclose(latents, [expected[place] for place in zigzag(8)[:22]], atol=1e-5)
+
+
+def test_smooth_image_comes_back_above_35_db() -> None:
+    image = smooth_image()
+    autoencoder = measured(image)
+    assert psnr_db(autoencoder.decode(autoencoder.encode(image)), image) > 35
+
+
+def test_decoding_inverts_encoding_on_latents() -> None:
+    autoencoder = measured(smooth_image())
+    latents = autoencoder.encode(smooth_image())
+    back = autoencoder.encode(autoencoder.decode(latents))
+    torch.testing.assert_close(back, latents, rtol=0, atol=1e-2)
+
+
+def test_measured_latents_have_zero_mean_and_unit_deviation(seed: int) -> None:
+    image = torch.rand(4, 3, 64, 64) * 2 - 1
+    latents = measured(image).encode(image)
+    assert latents.shape == (4, 32, 8, 8)
+    torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(32), rtol=0, atol=1e-4)
+    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(32), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("grey", [-1.0, 0.0, 1.0])
+def test_grey_images_have_finite_latents_and_come_back(grey: float) -> None:
+    image = torch.full((2, 3, 16, 16), grey)
+    autoencoder = measured(image)
+    assert autoencoder.encode(image).abs().max() < 1
+    back = autoencoder.decode(autoencoder.encode(image))
+    torch.testing.assert_close(back, image, rtol=0, atol=1e-3)
+
+
+def test_images_leave_the_decoder_in_range() -> None:
+    assert measured(smooth_image()).decode(10 * torch.randn(1, 32, 2, 2)).abs().max() <= 1
+
+
+def test_scale_travels_in_the_state_and_the_basis_does_not() -> None:
+    state = measured(smooth_image()).state_dict()
+    assert sorted(state) == ["deviation", "mean", "measured"]
+    fresh = DctAutoencoder()
+    fresh.load_state_dict(state)
+    assert bool(fresh.measured)
+
+
+def test_vae_shapes_follow_its_stages() -> None:
+    vae = small_vae()
+    latents = vae.encode(torch.zeros(1, 3, 32, 32))
+    assert vae.stride == 8 and latents.shape == (1, 4, 4, 4)
+    assert vae.decode(latents).shape == (1, 3, 32, 32)
+
+
+def test_vae_latents_are_scaled_by_its_own_factor() -> None:
+    vae, image = small_vae(), torch.randn(1, 3, 16, 16)
+    plain = vae.vae.encode(image).latent_dist.mode()
+    torch.testing.assert_close(vae.encode(image), 0.18215 * plain)
+
+
+def test_vae_reads_its_weights_from_a_folder(tmp_path: Path) -> None:
+    saved, image = small_vae(), torch.randn(1, 3, 16, 16)
+    saved.vae.save_pretrained(tmp_path / "vae")
+    loaded = small_vae(str(tmp_path))
+    loaded.load()
+    torch.testing.assert_close(loaded.encode(image), saved.encode(image))

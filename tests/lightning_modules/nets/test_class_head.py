@@ -1,0 +1,110 @@
+"""Holds that names are words: any list, synonyms, "good", and nothing else moves the answer."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lightning_modules.nets.class_head import (
+    ClassHead,
+    answer_for_image,
+    pool_by_mask,
+    score_pixels,
+)
+from lightning_modules.nets.mask_generator import MaskQueries
+
+
+def queries() -> MaskQueries:
+    """Two prediction sets of two images with four queries, 8 wide."""
+    generator = torch.Generator().manual_seed(0)
+    return MaskQueries(
+        masks=torch.randn(2, 2, 4, 6, 6, generator=generator),
+        queries=torch.randn(2, 2, 4, 8, generator=generator),
+        mask_features=torch.randn(2, 8, 6, 6, generator=generator),
+    )
+
+
+def texts(count: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return functional.normalize(torch.randn(count, 5, generator=generator), dim=-1)
+
+
+@pytest.fixture
+def head(seed: int) -> ClassHead:
+    """A head whose "good" offset is not zero."""
+    head = ClassHead(8, 5)
+    torch.nn.init.normal_(head.good_offset)
+    return head
+
+
+def test_one_logit_per_class_of_each_query(head: ClassHead) -> None:
+    assert head(queries(), texts(3), torch.arange(3)).shape == (2, 2, 4, 3)
+
+
+def test_an_unrelated_extra_name_does_not_change_the_other_logits(head: ClassHead) -> None:
+    few = head(queries(), texts(3), torch.arange(3))
+    extra = torch.cat([texts(3), texts(1, seed=9)])
+    more = head(queries(), extra, torch.arange(4))
+    torch.testing.assert_close(more[..., :3], few)
+
+
+def test_a_class_scores_with_its_best_synonym(head: ClassHead) -> None:
+    alone = head(queries(), texts(4), torch.arange(4))
+    joined = head(queries(), texts(4), torch.tensor([0, 1, 2, 2]))
+    torch.testing.assert_close(joined[..., 2], torch.maximum(alone[..., 2], alone[..., 3]))
+
+
+def test_order_of_defects_only_permutes_the_logits(head: ClassHead) -> None:
+    logits = head(queries(), texts(3), torch.arange(3))
+    swapped = head(queries(), texts(3)[[0, 2, 1]], torch.arange(3))
+    torch.testing.assert_close(swapped, logits[..., [0, 2, 1]])
+
+
+def test_learned_offset_belongs_to_class_zero_alone(head: ClassHead) -> None:
+    before = head(queries(), texts(3), torch.arange(3))
+    torch.nn.init.normal_(head.good_offset)
+    after = head(queries(), texts(3), torch.arange(3))
+    assert not torch.allclose(before[..., 0], after[..., 0])
+    torch.testing.assert_close(before[..., 1:], after[..., 1:])
+
+
+def test_logits_are_cosines_over_a_temperature(head: ClassHead) -> None:
+    assert head.log_scale.exp().item() == pytest.approx(1 / 0.07)
+    assert head(queries(), texts(3), torch.arange(3)).abs().max() <= 1 / 0.07 + 1e-4
+
+
+def test_gradient_reaches_every_weight(head: ClassHead) -> None:
+    head(queries(), texts(3), torch.arange(3)).square().sum().backward()
+    assert all(w.grad is not None and w.grad.any() for w in head.parameters())
+
+
+def test_pooling_is_the_mean_inside_the_mask() -> None:
+    masks = torch.full((1, 1, 1, 2, 2), -1.0)
+    masks[..., 0, :] = 1
+    features = torch.tensor([[[[1.0, 3.0], [100.0, 100.0]]]])
+    pooled = pool_by_mask(MaskQueries(masks, torch.zeros(1, 1, 1, 1), features))
+    assert pooled.item() == pytest.approx(2)
+
+
+def test_empty_mask_pools_to_zero() -> None:
+    outputs = queries()
+    outputs.masks = torch.full_like(outputs.masks, -1)
+    assert pool_by_mask(outputs).abs().max() == 0
+
+
+def test_image_is_good_only_when_every_query_is() -> None:
+    logits = torch.tensor([[[5.0, 0.0, 1.0], [2.0, 4.0, -1.0]]])
+    assert answer_for_image(logits).tolist() == [[2.0, 4.0, 1.0]]
+
+
+def test_pixel_score_is_the_best_querys_mask_times_name() -> None:
+    masks = torch.tensor([[[[100.0, -100.0]], [[100.0, 100.0]]]])
+    logits = torch.tensor([[[-100.0, 100.0, -100.0], [0.0, 0.0, 0.0]]])
+    maps = score_pixels(masks, logits)
+    torch.testing.assert_close(maps[0, 0], torch.tensor([[1.0, 1 / 3]]))
+    torch.testing.assert_close(maps[0, 1], torch.tensor([[1 / 3, 1 / 3]]))
+
+
+def test_pixel_scores_stay_in_range_however_many_queries(seed: int) -> None:
+    maps = score_pixels(5 * torch.randn(1, 50, 4, 4), 5 * torch.randn(1, 50, 3))
+    assert maps.shape == (1, 2, 4, 4) and maps.min() >= 0 and maps.max() <= 1

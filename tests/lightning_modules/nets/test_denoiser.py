@@ -1,0 +1,110 @@
+"""Holds the U-Net's size, initialisation, time index and gradients."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_modules.nets.denoiser import Denoiser, count_parameters, tap_modules
+from tests.lightning_modules.small_parts import small_denoiser
+
+
+def inputs(batch_size: int = 2) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Latents, times, three tokens of text, and their mask."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(batch_size, 4, 8, 8, generator=generator)
+    text = torch.randn(batch_size, 3, 16, generator=generator)
+    mask = torch.ones(batch_size, 3, dtype=torch.bool)
+    return latents, torch.arange(1, batch_size + 1), text, mask
+
+
+def awake_denoiser(**settings: object) -> Denoiser:
+    """A denoiser whose output layers are not zero."""
+    return small_denoiser(4, 16, zero_init=False, **settings).eval()
+
+
+def test_paper_scale_has_exactly_859520964_parameters() -> None:
+    with torch.device("meta"):
+        denoiser = Denoiser(4, 768)
+    assert count_parameters(denoiser) == (859_520_964, 0)
+
+
+def test_untrained_denoiser_predicts_no_noise(seed: int) -> None:
+    assert small_denoiser(4, 16)(*inputs()).abs().max() == 0
+
+
+def test_zero_init_can_be_switched_off(seed: int) -> None:
+    assert awake_denoiser()(*inputs()).abs().max() > 0
+
+
+def test_residual_convolutions_start_by_he_and_biases_at_zero(seed: int) -> None:
+    block = small_denoiser(4, 16).unet.down_blocks[2].resnets[0]
+    fan_in = 32 * 9
+    assert block.conv2.weight.std().item() == pytest.approx((1 / fan_in) ** 0.5, rel=0.1)
+    assert block.conv2.bias.abs().max() == 0
+
+
+def test_time_one_is_the_librarys_time_zero(seed: int) -> None:
+    denoiser = awake_denoiser()
+    latents, _, text, mask = inputs()
+    ours = denoiser(latents, torch.tensor([1, 1]), text, mask)
+    theirs = denoiser.unet(
+        latents, torch.tensor([0, 0]), encoder_hidden_states=text, encoder_attention_mask=mask
+    ).sample
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("time_embedding", ["sd15", "paper"])
+def test_time_changes_the_answer(time_embedding: str, seed: int) -> None:
+    denoiser = awake_denoiser(time_embedding=time_embedding)
+    latents, _, text, mask = inputs()
+    early, late = (denoiser(latents, torch.full((2,), t), text, mask) for t in (1, 900))
+    assert not torch.allclose(early, late)
+
+
+def test_paper_time_embedding_is_256_to_1024_to_1280() -> None:
+    with torch.device("meta"):
+        unet = Denoiser(4, 768, time_embedding="paper").unet
+    assert unet.time_proj.num_channels == 256
+    assert unet.time_embedding.linear_1.weight.shape == (1024, 256)
+    assert unet.time_embedding.linear_2.weight.shape == (1280, 1024)
+
+
+def test_masked_tokens_do_not_matter(seed: int) -> None:
+    denoiser = awake_denoiser()
+    latents, t, text, mask = inputs()
+    mask[:, 1:] = False
+    changed = text.clone()
+    changed[:, 1:] += 10
+    expected = denoiser(latents, t, text, mask)
+    torch.testing.assert_close(denoiser(latents, t, changed, mask), expected)
+
+
+def test_real_tokens_matter(seed: int) -> None:
+    denoiser = awake_denoiser()
+    latents, t, text, mask = inputs()
+    assert not torch.allclose(denoiser(latents, t, text, mask), denoiser(latents, t, -text, mask))
+
+
+def test_gradient_reaches_every_weight(seed: int) -> None:
+    denoiser = awake_denoiser()
+    denoiser(*inputs()).square().sum().backward()
+    unreached = [n for n, w in denoiser.named_parameters() if w.grad is None or not w.grad.any()]
+    assert not unreached
+
+
+def test_taps_go_from_coarse_to_fine(seed: int) -> None:
+    denoiser, sizes = small_denoiser(4, 16), []
+    for tap in tap_modules(denoiser):
+        tap.register_forward_pre_hook(lambda _, arguments: sizes.append(arguments[0].shape[-1]))
+    denoiser(*inputs())
+    assert sizes == [2, 4, 8]
+
+
+def test_flags_that_do_not_fit_the_stages_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 block_channels and 2 attention flags"):
+        small_denoiser(4, 16, attention=(True, False))
+
+
+def test_unknown_time_embedding_is_refused() -> None:
+    with pytest.raises(ValueError, match="'sd2': expected sd15 or paper"):
+        small_denoiser(4, 16, time_embedding="sd2")

@@ -1,0 +1,101 @@
+"""Holds the mask generator's initialisation against the stock model, and its shapes."""
+
+import torch
+from torch import Tensor, nn
+from transformers import Mask2FormerConfig, Mask2FormerModel, SwinConfig
+from transformers.models.mask2former import modeling_mask2former as mask2former
+
+from lightning_modules.nets.mask_generator import MaskGenerator
+from tests.lightning_modules.small_parts import small_generator
+
+DEFORMABLE = mask2former.Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention
+
+
+def pyramid(strides: tuple[int, ...] = (4, 8, 16, 32), side_px: int = 64) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    sides = [side_px // stride for stride in strides]
+    return [torch.randn(2, 32, side, side, generator=generator) for side in sides]
+
+
+def offset_biases(module: nn.Module) -> list[Tensor]:
+    parts = [part for part in module.modules() if isinstance(part, DEFORMABLE)]
+    return [part.sampling_offsets.bias for part in parts]
+
+
+def stock_model() -> Mask2FormerModel:
+    """Transformers' own model of the same widths, initialised by itself."""
+    backbone = SwinConfig(embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1], window_size=4)
+    backbone.out_features = ["stage1", "stage2", "stage3", "stage4"]
+    return Mask2FormerModel(
+        Mask2FormerConfig(
+            backbone_config=backbone,
+            feature_size=32,
+            mask_feature_size=32,
+            hidden_dim=32,
+            num_attention_heads=4,
+            encoder_layers=1,
+            decoder_layers=3,
+            dim_feedforward=32,
+            encoder_feedforward_dim=32,
+        )
+    )
+
+
+def test_deformable_offsets_start_as_in_the_stock_model() -> None:
+    (ours,), (stock,) = offset_biases(small_generator()), offset_biases(stock_model())
+    assert (ours != 0).any()
+    torch.testing.assert_close(ours, stock)
+
+
+def test_deformable_offsets_point_all_ways_at_growing_distance() -> None:
+    (bias,) = offset_biases(small_generator())
+    offsets = bias.view(4, 3, 4, 2)
+    assert offsets.sum(0).abs().max() < 1e-5
+    reach = offsets.abs().amax(-1)[0, 0]
+    torch.testing.assert_close(reach, torch.arange(1.0, 5.0))
+
+
+def test_level_embedding_is_drawn_and_not_left_in_memory(seed: int) -> None:
+    embedding = small_generator().pixel_decoder.level_embed
+    assert torch.isfinite(embedding).all()
+    assert 0.7 < embedding.std().item() < 1.3
+
+
+def test_same_seed_draws_the_same_generator() -> None:
+    torch.manual_seed(3)
+    one = small_generator().state_dict()
+    torch.manual_seed(3)
+    other = small_generator().state_dict()
+    assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_prediction_sets_are_one_more_than_the_layers(seed: int) -> None:
+    outputs = small_generator()(pyramid())
+    assert outputs.masks.shape == (3, 2, 6, 16, 16)
+    assert outputs.queries.shape == (3, 2, 6, 32)
+    assert outputs.mask_features.shape == (2, 32, 16, 16)
+
+
+def test_masks_come_at_the_finest_stride(seed: int) -> None:
+    strides = (2, 4, 8, 16, 32)
+    assert small_generator(strides)(pyramid(strides)).masks.shape[-2:] == (32, 32)
+
+
+def test_images_of_a_batch_do_not_mix(seed: int) -> None:
+    generator, maps = small_generator().eval(), pyramid()
+    alone = generator([each[1:] for each in maps])
+    torch.testing.assert_close(generator(maps).masks[:, 1:], alone.masks, rtol=1e-3, atol=1e-4)
+
+
+def test_gradient_reaches_every_weight(seed: int) -> None:
+    generator = small_generator()
+    outputs = generator(pyramid())
+    (outputs.masks.square().mean() + outputs.queries.square().mean()).backward()
+    unreached = [n for n, w in generator.named_parameters() if w.grad is None]
+    assert not unreached
+
+
+def test_every_weight_of_the_paper_scale_is_accounted_for() -> None:
+    with torch.device("meta"):
+        generator = MaskGenerator()
+    assert 19e6 < sum(weight.numel() for weight in generator.parameters()) < 27e6

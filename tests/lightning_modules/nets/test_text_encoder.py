@@ -1,0 +1,118 @@
+"""Holds what hashed words and CLIP's text tower make of texts."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_modules.nets.text_encoder import ClipTextEncoder, HashedTextEncoder
+
+
+def test_a_word_has_the_same_vector_in_a_fresh_encoder() -> None:
+    assert HashedTextEncoder(32).vector_of("crack").equal(HashedTextEncoder(32).vector_of("crack"))
+
+
+def test_a_words_vector_is_the_same_on_every_machine() -> None:
+    expected = torch.tensor([-0.26803, -0.798712, 0.496342, 0.209438])
+    torch.testing.assert_close(HashedTextEncoder(4).vector_of("crack"), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("plural", "singular"),
+    [("scratches", "scratch"), ("holes", "hole"), ("Cracks", "crack"), ("glasses", "glass")],
+)
+def test_plural_meets_singular(plural: str, singular: str) -> None:
+    encoder = HashedTextEncoder()
+    assert encoder.words_of(plural) == encoder.words_of(singular)
+
+
+@pytest.mark.parametrize("word", ["glass", "brass", "s"])
+def test_singular_words_that_end_in_s_stay(word: str) -> None:
+    assert HashedTextEncoder().words_of(word) == [word]
+
+
+def test_empty_text_is_one_real_token() -> None:
+    empty = HashedTextEncoder()([""])
+    assert empty.mask.tolist() == [[True]]
+    assert empty.tokens.abs().sum() > 0 and empty.pooled.norm().item() == pytest.approx(1)
+
+
+def test_short_texts_are_padded_with_masked_zeros() -> None:
+    both = HashedTextEncoder(8)(["one two three", "one"])
+    assert both.tokens.shape == (2, 3, 8)
+    assert both.mask.tolist() == [[True, True, True], [True, False, False]]
+    assert both.tokens[1, 1:].abs().sum() == 0
+
+
+def test_tokens_have_unit_variance_per_coordinate() -> None:
+    tokens = HashedTextEncoder(256)(["a long caption about a deep scratch on steel"]).tokens
+    assert tokens.square().mean().item() == pytest.approx(1, abs=0.1)
+
+
+def test_order_of_words_changes_tokens_and_not_the_pooled_vector() -> None:
+    both = HashedTextEncoder()(["crack on steel", "steel on crack"])
+    assert not torch.allclose(both.tokens[0, 0], both.tokens[1, 2])
+    torch.testing.assert_close(both.pooled[0], both.pooled[1])
+
+
+def test_shared_words_bring_texts_near() -> None:
+    deep, crack, stain = HashedTextEncoder()(["deep crack", "crack", "oil stain"]).pooled
+    assert deep @ crack > 0.5 > abs(deep @ stain)
+
+
+def test_captions_are_cut_at_the_longest_length() -> None:
+    assert HashedTextEncoder(8, max_tokens=5)(["word " * 9]).tokens.shape[1] == 5
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP text tower of one layer with random weights, and a tokenizer of letters."""
+    folder = tmp_path_factory.mktemp("clip")
+    letters = [chr(code) for code in range(33, 127)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters)]
+    words += [f"unused{index}" for index in range(len(words), 49406)]
+    words += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    small_clip(folder).tower.save_pretrained(folder)
+    return folder
+
+
+def small_clip(folder: Path) -> ClipTextEncoder:
+    return ClipTextEncoder(str(folder), width=16, layers=1, heads=2, intermediate_width=16)
+
+
+def test_clip_gives_77_tokens_and_the_end_tokens_vector(clip_folder: Path) -> None:
+    encoder = small_clip(clip_folder)
+    encoder.load()
+    text = encoder(["crack", "a deep crack"])
+    assert text.tokens.shape == (2, 77, 16) and text.mask.all()
+    end = len("crack") + 1
+    torch.testing.assert_close(text.pooled[0], text.tokens[0, end])
+
+
+def test_clip_tells_texts_apart_and_cuts_long_ones(clip_folder: Path) -> None:
+    encoder = small_clip(clip_folder)
+    encoder.load()
+    crack, stain, long = encoder(["crack", "stain", "crack " * 100]).pooled
+    assert not torch.allclose(crack, stain) and torch.isfinite(long).all()
+
+
+def test_clip_without_weights_says_so(clip_folder: Path) -> None:
+    with pytest.raises(RuntimeError, match="call load"):
+        small_clip(clip_folder)(["crack"])
+
+
+def test_clip_from_a_missing_folder_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere.* expected a local folder") as caught:
+        small_clip(tmp_path / "nowhere").load()
+    assert "\n" not in str(caught.value)
+
+
+def test_clip_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
+    encoder = small_clip(tmp_path)
+    encoder.tower.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="tokenizer"):
+        encoder.load()

@@ -1,0 +1,192 @@
+"""Holds stage 1: it learns, what is frozen stays, conditions are drawn in their shares."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+
+from datamodules.sample import Batch
+from lightning_modules.diffusion_pretrain import DiffusionPretrain, crop_to_multiple
+from lightning_modules.nets.conditioning import IMPLICIT, NULL, TEXT
+from tests.lightning_modules.small_parts import (
+    FourImages,
+    defect_batch,
+    save,
+    small_diffusion,
+    train,
+)
+
+
+def small_pretrain(**settings: float) -> DiffusionPretrain:
+    torch.manual_seed(0)
+    module = DiffusionPretrain(small_diffusion(), **settings)  # type: ignore[arg-type]
+    module.measure(defect_batch().image)
+    return module
+
+
+def loss_of(module: DiffusionPretrain) -> float:
+    """The weighted loss of the four images under one fixed draw of 16 noises and times."""
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(1)
+        draws = [module.losses(defect_batch()) for _ in range(16)]
+    return sum(float(diff + 0.3 * imp) for diff, imp in draws) / len(draws)
+
+
+def attach(module: DiffusionPretrain) -> DiffusionPretrain:
+    """The module with as much of a trainer as it asks outside of a fit."""
+    data = SimpleNamespace(
+        vocabulary=FourImages(1).vocabulary,
+        train_transform=SimpleNamespace(size_px=64),
+        samples_per_epoch=80,
+        batch_size=4,
+    )
+    module._trainer = SimpleNamespace(  # type: ignore[assignment]
+        datamodule=data, max_steps=100_000, max_epochs=None, world_size=1
+    )
+    return module
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[float, dict[str, Tensor], DiffusionPretrain]:
+    """The loss before, the state before, and the module after 50 steps on four images."""
+    module = small_pretrain(base_learning_rate=3e-3, warmup_steps=5)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    loss = loss_of(module)
+    train(module, tmp_path_factory.mktemp("fit"), steps=50)
+    return loss, before, module
+
+
+def test_loss_falls_on_four_images_in_50_steps(
+    trained: tuple[float, dict[str, Tensor], DiffusionPretrain],
+) -> None:
+    before, _, module = trained
+    assert loss_of(module) < 0.8 * before
+
+
+def test_training_moves_denoiser_captioner_and_image_tower_and_nothing_frozen(
+    trained: tuple[float, dict[str, Tensor], DiffusionPretrain],
+) -> None:
+    _, before, module = trained
+    moved = {name for name, value in module.state_dict().items() if not value.equal(before[name])}
+    parts = {name.split(".")[1] for name in moved}
+    assert parts == {"denoiser", "captioner", "image_encoder"}
+    unmoved = {name for name, weight in module.named_parameters() if weight.requires_grad} - moved
+    assert not unmoved
+
+
+@pytest.mark.parametrize(
+    ("null_probability", "shares"),
+    [(0.1, {TEXT: 0.45, IMPLICIT: 0.45, NULL: 0.1}), (0.0, {TEXT: 0.5, IMPLICIT: 0.5, NULL: 0})],
+)
+def test_conditions_are_drawn_in_their_shares(
+    null_probability: float, shares: dict[int, float], seed: int
+) -> None:
+    choice = small_pretrain(null_probability=null_probability).draw_choice(40_000)
+    for kind, share in shares.items():
+        assert (choice == kind).float().mean().item() == pytest.approx(share, abs=0.01)
+
+
+def test_no_null_is_ever_drawn_by_the_letter_of_table_2(seed: int) -> None:
+    assert not (small_pretrain(null_probability=0.0).draw_choice(10_000) == NULL).any()
+
+
+def test_loss_is_noise_plus_03_implicit_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = small_pretrain()
+    monkeypatch.setattr(module, "losses", lambda batch: (torch.tensor(2.0), torch.tensor(1.0)))
+    assert module.training_step(defect_batch(), 0).item() == pytest.approx(2.3)
+
+
+def test_untrained_denoiser_has_the_loss_of_unit_noise(seed: int) -> None:
+    loss_diff, loss_imp = small_pretrain().losses(defect_batch())
+    assert loss_diff.item() == pytest.approx(1, abs=0.05)
+    assert 0 <= loss_imp.item() <= 2
+
+
+def test_latents_that_are_noised_have_about_unit_variance() -> None:
+    latents = small_pretrain().diffusion.encode(defect_batch().image)
+    assert latents.std().item() == pytest.approx(1, abs=0.3)
+
+
+def validation_losses(module: DiffusionPretrain, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    seen: list[float] = []
+
+    def note(split: str, *, loss_diff: Tensor, loss_imp: Tensor, batch_size: int) -> None:
+        seen.extend([float(loss_diff.detach()), float(loss_imp.detach())])
+
+    monkeypatch.setattr(module, "_log", note)
+    for batch_idx in range(2):
+        module.validation_step(defect_batch(), batch_idx)
+    return seen
+
+
+def test_validation_draws_the_same_noise_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = small_pretrain()
+    assert validation_losses(module, monkeypatch) == validation_losses(module, monkeypatch)
+
+
+def test_validation_leaves_the_draws_of_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = small_pretrain()
+    before = torch.get_rng_state()
+    validation_losses(module, monkeypatch)
+    assert torch.get_rng_state().equal(before)
+
+
+@pytest.mark.gpu
+def test_validation_leaves_the_draws_on_the_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = small_pretrain().cuda()
+    monkeypatch.setattr(module, "_log", lambda split, **losses: None)
+    batch = defect_batch()
+    batch.image = batch.image.cuda()
+    before = torch.cuda.get_rng_state()
+    module.validation_step(batch, 0)
+    assert torch.cuda.get_rng_state().equal(before)
+
+
+def test_validation_takes_images_of_any_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, batch = small_pretrain(), defect_batch()
+    monkeypatch.setattr(module, "_log", lambda split, **losses: None)
+    batch.image = batch.image[..., :63, :50]
+    module.validation_step(batch, 0)
+
+
+def test_crop_takes_the_middle_multiple() -> None:
+    image = torch.arange(7.0).view(1, 1, 1, 7).expand(1, 1, 4, 7)
+    assert crop_to_multiple(image, 4)[0, 0, 0].tolist() == [1, 2, 3, 4]
+
+
+def test_image_under_one_stride_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"20 x 64 px: expected at least 32"):
+        crop_to_multiple(torch.zeros(1, 3, 20, 64), 32)
+
+
+def test_generated_images_have_training_size_and_range_and_repeat() -> None:
+    module = attach(small_pretrain())
+    captions = ["steel with crack", "steel, no defect"]
+    one, again, other = (module.generate(captions, seed=s, steps=2) for s in (0, 0, 1))
+    assert one.shape == (2, 3, 64, 64) and one.abs().max() <= 1
+    assert one.equal(again) and not one.equal(other)
+
+
+def test_optimizer_starts_at_the_warm_up_rate_and_holds_what_learns() -> None:
+    module = attach(small_pretrain(base_learning_rate=1e-4))
+    optimizer = module.configure_optimizers()["optimizer"]
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-6)
+    held = {id(w) for group in optimizer.param_groups for w in group["params"]}
+    assert held == {id(w) for w in module.parameters() if w.requires_grad}
+
+
+def test_checkpoint_says_its_stage_and_vocabulary(tmp_path: Path) -> None:
+    saved = save(attach(small_pretrain()), tmp_path / "one.ckpt")
+    assert saved.stage == "pretrain"
+    assert [entry[0] for entry in saved.entries] == ["good", "crack", "stain"]
+
+
+def test_words_of_other_lengths_in_a_batch_are_no_trouble(seed: int) -> None:
+    batch: Batch = defect_batch()
+    batch.captions = ["", "crack", "a very long caption " * 10, "steel"]
+    assert all(torch.isfinite(loss) for loss in small_pretrain().losses(batch))

@@ -1,0 +1,197 @@
+"""Holds stage 2: it learns, the diffusion model does not move, masks are named in any words."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from datamodules.vocabulary import Vocabulary
+from lightning_modules.mask_finetune import MaskFinetune
+from lightning_modules.nets.mask_criterion import MaskLosses
+from tests.lightning_modules.small_parts import (
+    LossRecord,
+    defect_batch,
+    save,
+    small_diffusion,
+    small_finetune,
+    train,
+)
+from tests.lightning_modules.test_diffusion_pretrain import attach, small_pretrain
+
+
+@dataclass(slots=True)
+class Trained:
+    """The module after 50 steps on four images, its state before, and the losses between."""
+
+    module: MaskFinetune
+    before: dict[str, Tensor]
+    record: LossRecord
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    torch.manual_seed(0)
+    module = small_finetune()
+    module.measure(defect_batch().image)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    record = train(module, tmp_path_factory.mktemp("fit"), steps=50)
+    return Trained(module.eval(), before, record)
+
+
+def logits_of(module: MaskFinetune) -> Tensor:
+    """The last prediction set's class logits of the four images."""
+    with torch.no_grad():
+        return module(defect_batch().image)[1][-1]
+
+
+def test_loss_falls_on_four_images_in_50_steps(trained: Trained) -> None:
+    assert trained.record.mean(40, 50) < 0.5 * trained.record.mean(0, 5)
+
+
+def test_diffusion_model_does_not_move(trained: Trained) -> None:
+    after = trained.module.state_dict()
+    frozen = [name for name in after if name.startswith("features.")]
+    assert frozen and all(after[name].equal(trained.before[name]) for name in frozen)
+
+
+def test_every_trainable_weight_moves(trained: Trained) -> None:
+    after = trained.module.state_dict()
+    names = [name for name, weight in trained.module.named_parameters() if weight.requires_grad]
+    assert not [name for name in names if after[name].equal(trained.before[name])]
+
+
+def test_trained_model_finds_and_names_what_it_saw(trained: Trained) -> None:
+    batch = defect_batch()
+    answers = trained.module.predict_step(batch, 0)
+    assert [answer.type_id for answer in answers] == [1, 2, 1, 0]
+    overlap = (answers[0].label_map == 1) & (batch.mask[0] == 1)
+    union = (answers[0].label_map == 1) | (batch.mask[0] == 1)
+    assert overlap.sum() / union.sum() > 0.5
+
+
+def test_trained_masks_are_named_by_any_vocabulary(trained: Trained) -> None:
+    names = logits_of(trained.module)
+    weights = {name: value.clone() for name, value in trained.module.state_dict().items()}
+    trained.module.set_vocabulary(Vocabulary.parse("scratch, scuff; stain; crack; good"))
+    other = logits_of(trained.module)
+    trained.module.set_vocabulary(Vocabulary.from_names(["crack", "stain"]))
+    assert other.shape[-1] == 4
+    torch.testing.assert_close(other[..., [3, 2]], names[..., 1:])
+    assert all(v.equal(weights[n]) for n, v in trained.module.state_dict().items())
+
+
+def test_prediction_speaks_the_vocabulary_that_is_set(trained: Trained) -> None:
+    trained.module.set_vocabulary(Vocabulary.parse("burr; dent; stain; crack"))
+    answer = trained.module.predict_image(defect_batch().image[0])
+    trained.module.set_vocabulary(Vocabulary.from_names(["crack", "stain"]))
+    assert answer.type_scores.shape == (5,) and answer.type_id == 4
+
+
+def test_restored_model_answers_the_same(trained: Trained, tmp_path: Path) -> None:
+    saved = save(trained.module, tmp_path / "one.ckpt")
+    fresh = small_finetune(names=("something", "else", "entirely"))
+    fresh.restore(saved)
+    assert fresh.vocabulary == trained.module.vocabulary
+    torch.testing.assert_close(logits_of(fresh.eval()), logits_of(trained.module))
+
+
+def test_checkpoint_of_another_shape_is_one_line(trained: Trained, tmp_path: Path) -> None:
+    saved = save(trained.module, tmp_path / "one.ckpt")
+    saved.state.pop("class_head.good_offset")
+    with pytest.raises(ValueError, match="expected") as caught:
+        small_finetune().restore(saved)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (40, 50), (20, 130), (65, 97)])
+def test_images_of_any_size_come_back_at_their_own(size: tuple[int, int], trained: Trained) -> None:
+    answer = trained.module.predict_image(torch.zeros(3, *size))
+    assert answer.label_map.shape == answer.anomaly_map.shape == size
+    assert answer.type_scores.sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_tile_scores_are_in_range(trained: Trained) -> None:
+    maps, answers = trained.module.score_tiles(defect_batch().image)
+    assert maps.shape == (4, 2, 64, 64) and maps.min() >= 0 and maps.max() <= 1
+    torch.testing.assert_close(answers.sum(1), torch.ones(4))
+
+
+def test_each_word_of_the_vocabulary_is_one_unit_vector() -> None:
+    module = small_finetune()
+    module.set_vocabulary(Vocabulary.parse("crack, fissure; stain; good, fine"))
+    assert module.text_class.tolist() == [0, 0, 1, 1, 2]
+    torch.testing.assert_close(module.texts.norm(dim=1), torch.ones(5))
+
+
+def test_loss_is_masks_plus_half_the_names() -> None:
+    module = small_finetune()
+    values = [torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0)]
+    module.criterion = FixedCriterion(MaskLosses(*values))  # type: ignore[assignment]
+    assert module.training_step(defect_batch(), 0).item() == pytest.approx(1 + 2 + 0.5 * (3 + 4))
+
+
+class FixedCriterion:
+    """A criterion whose losses are known."""
+
+    point_count, oversampling = 4, 1
+
+    def __init__(self, losses: MaskLosses) -> None:
+        self.losses = losses
+
+    def __call__(self, *_: object) -> MaskLosses:
+        """The known losses."""
+        return self.losses
+
+
+def test_matching_weighs_names_like_the_loss() -> None:
+    assert small_finetune().criterion.name_weight == small_finetune().loss_weight_cls == 0.5
+
+
+def test_only_the_new_parts_are_trainable() -> None:
+    parts = {n.split(".")[0] for n, w in small_finetune().named_parameters() if w.requires_grad}
+    assert parts == {"pyramid", "mask_generator", "class_head"}
+
+
+def test_stage_1_weights_and_scale_are_read_from_its_checkpoint(tmp_path: Path) -> None:
+    pretrain = attach(small_pretrain())
+    save(pretrain, tmp_path / "one.ckpt")
+    module = small_finetune(str(tmp_path / "one.ckpt"))
+    module.load()
+    module.measure(torch.zeros(1, 3, 64, 64))
+    expected, loaded = pretrain.diffusion.state_dict(), module.features.diffusion.state_dict()
+    assert expected and all(loaded[name].equal(value) for name, value in expected.items())
+
+
+def test_random_features_measure_the_data_themselves() -> None:
+    module = small_finetune()
+    module.load()
+    module.measure(defect_batch().image)
+    assert bool(module.features.diffusion.autoencoder.measured)
+
+
+def test_missing_stage_1_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*nowhere: expected") as caught:
+        small_finetune(str(tmp_path / "nowhere")).load()
+    assert "\n" not in str(caught.value)
+
+
+def test_stage_2_checkpoint_in_the_place_of_stage_1_is_one_line(tmp_path: Path) -> None:
+    save(small_finetune(), tmp_path / "two.ckpt")
+    with pytest.raises(ValueError, match=r"two.ckpt do not fit this config") as caught:
+        small_finetune(str(tmp_path / "two.ckpt")).load()
+    assert "\n" not in str(caught.value)
+
+
+def test_stage_1_of_another_width_is_one_line(tmp_path: Path) -> None:
+    pretrain = attach(small_pretrain())
+    pretrain.diffusion.captioner = torch.nn.Identity()  # type: ignore[assignment]
+    save(pretrain, tmp_path / "one.ckpt")
+    with pytest.raises(ValueError, match="expected the same `diffusion` settings"):
+        small_finetune(str(tmp_path / "one.ckpt")).load()
+
+
+def test_features_are_taken_at_the_configured_time() -> None:
+    assert small_finetune().features.feature_timestep == 50
+    assert small_diffusion().schedule.diffusion_steps == 1000

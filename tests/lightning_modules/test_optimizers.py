@@ -1,0 +1,149 @@
+"""Holds both schedules at their ends, the decay groups, and how the steps are counted."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning import Trainer
+from torch import nn
+
+from lightning_modules.optimizers import (
+    adamw,
+    schedule,
+    split_by_decay,
+    total_steps,
+    trainable,
+    warm_up_cosine,
+    warm_up_polynomial,
+)
+
+TABLE_2 = partial(warm_up_cosine, warmup_steps=5_000, total_steps=484_500, start=0.01, floor=0.01)
+TABLE_3 = partial(warm_up_polynomial, warmup_steps=500, total_steps=10_000, power=0.9)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [
+        (0, 1e-6),
+        (2_500, (1e-6 + 1e-4) / 2),
+        (5_000, 1e-4),
+        (5_000 + 479_500 // 2, (1e-6 + 1e-4) / 2),
+        (484_500, 1e-6),
+        (10**9, 1e-6),
+    ],
+)
+def test_stage_1_rate_is_table_2s(step: int, rate: float) -> None:
+    assert 1e-4 * TABLE_2(step) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [(500, 1.0), (5_250, 0.5**0.9), (9_999, (1 / 9_500) ** 0.9), (10_000, 0.0), (10**9, 0.0)],
+)
+def test_stage_2_rate_is_a_polynomial_of_power_09(step: int, factor: float) -> None:
+    assert TABLE_3(step) == pytest.approx(factor)
+
+
+def test_stage_2_warms_up_in_a_line_and_never_rests_at_zero() -> None:
+    rates = [TABLE_3(step) for step in range(501)]
+    gaps = torch.tensor(rates).diff()
+    assert 0 < rates[0] < 0.01
+    torch.testing.assert_close(gaps, gaps[:1].expand(500), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("curve", [TABLE_2, TABLE_3])
+def test_rate_never_leaves_zero_to_one(curve: partial[float]) -> None:
+    assert all(0 <= curve(step) <= 1 for step in range(0, 600_000, 97))
+
+
+@pytest.mark.parametrize("name", ["warm_up_cosine", "warm_up_polynomial"])
+def test_fit_shorter_than_its_warm_up_is_finite(name: str) -> None:
+    ends = {"warm_up_cosine": {"start": 0.01, "floor": 0.01}, "warm_up_polynomial": {"power": 0.9}}
+    curves = {"warm_up_cosine": warm_up_cosine, "warm_up_polynomial": warm_up_polynomial}
+    curve = partial(curves[name], warmup_steps=100, total_steps=10, **ends[name])
+    assert all(0 <= curve(step) <= 1 for step in range(200))
+
+
+def test_schedule_moves_the_optimizer_step_by_step() -> None:
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = adamw([{"params": [weight]}], lr=1e-4, betas=(0.9, 0.999))
+    settings = schedule(optimizer, TABLE_2)["lr_scheduler"]
+    assert settings["interval"] == "step"  # type: ignore[index]
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-6)
+    optimizer.step()
+    settings["scheduler"].step()  # type: ignore[index]
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-4 * TABLE_2(1))
+
+
+class Toy(nn.Module):
+    """One weight of each kind, one of them frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 3)
+        self.norm = nn.GroupNorm(1, 3)
+        self.words = nn.Embedding(4, 3)
+        self.scale = nn.Parameter(torch.zeros(()))
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+
+
+def test_only_matrices_decay() -> None:
+    toy = Toy()
+    decayed, plain = split_by_decay(toy, 0.1)
+    assert decayed["weight_decay"] == 0.1 and plain["weight_decay"] == 0
+    assert decayed["params"] == [toy.linear.weight]
+    names = {id(weight): name for name, weight in toy.named_parameters()}
+    assert {names[id(weight)] for weight in plain["params"]} == {  # type: ignore[attr-defined]
+        "linear.bias", "norm.weight", "norm.bias", "words.weight", "scale",
+    }  # fmt: skip
+
+
+def test_frozen_weights_are_never_handed_to_an_optimizer() -> None:
+    toy = Toy()
+    assert not {id(w) for w in toy.frozen.parameters()} & {id(w) for w in trainable(toy)}
+
+
+class FakeTrainer:
+    """As much of a Trainer as counting steps needs; touching its own estimate fails."""
+
+    def __init__(self, **settings: object) -> None:
+        self.max_steps, self.max_epochs = -1, 10
+        self.world_size, self.accumulate_grad_batches = 1, 1
+        self.datamodule = SimpleNamespace(samples_per_epoch=100, batch_size=8)
+        vars(self).update(settings)
+
+    @property
+    def estimated_stepping_batches(self) -> int:
+        """Never to be touched: it drops the resumable loader's state."""
+        raise AssertionError("estimated_stepping_batches was touched")
+
+
+def steps_of(**settings: object) -> int:
+    trainer: Trainer = FakeTrainer(**settings)  # type: ignore[assignment]
+    return total_steps(trainer)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, 120),
+        ({"world_size": 2}, 60),
+        ({"accumulate_grad_batches": 5}, 30),
+        ({"max_steps": 7}, 7),
+        ({"max_steps": 7, "max_epochs": None}, 7),
+        ({"max_epochs": 1, "world_size": 1000}, 1),
+    ],
+)
+def test_steps_come_from_data_and_trainer_alone(settings: dict[str, object], steps: int) -> None:
+    assert steps_of(**settings) == steps
+
+
+def test_the_shorter_of_epochs_and_steps_ends_the_fit() -> None:
+    assert steps_of(max_steps=10_000, max_epochs=10) == 120
+
+
+@pytest.mark.parametrize("max_epochs", [None, -1, 0])
+def test_endless_fit_is_refused(max_epochs: int | None) -> None:
+    with pytest.raises(ValueError, match=r"set trainer.max_epochs or trainer.max_steps"):
+        steps_of(max_epochs=max_epochs)
