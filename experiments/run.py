@@ -52,12 +52,15 @@ def main(argv: list[str] | None = None) -> int:
     directory = run_directory(output, first.name)
     results: dict[str, float] = {}
     before: Path | None = None
+    trained = Path(arguments.weights) if arguments.weights else None
+    if trained is not None and len(stages) > 1:
+        raise ValueError("--weights tests one stage, got two: add --only finetune")
     for name, stage in stages:
         if before is not None:
             stage.model.init_args.pretrained = str(before)
         run = StageRun(stage, directory / name, name=f"{directory.name} {name}".strip())
         write_configuration(stage, run.directory)
-        results |= run.run()
+        results |= run.fit_and_test() if trained is None else run.test(trained)
         before = run.directory
     report(results, directory, output)
     return 0
@@ -71,6 +74,9 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", action="append", metavar="YAML", help="may be repeated")
     parser.add_argument(
         "--only", choices=STAGE_NAMES, help="run this stage of a two-stage config alone"
+    )
+    parser.add_argument(
+        "--weights", metavar="RUN", help="train nothing: calibrate and test this run's weights"
     )
     parser.add_argument("--print_config", action="store_true", help="print the layers merged")
     parser.add_argument("--help", "-h", action="store_true", help="this, and all keys of a stage")

@@ -3,7 +3,8 @@
 import json
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning
@@ -19,6 +20,7 @@ from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME
 from experiments.configuration import build_stage, stage_parser
 from experiments.runs import initialise_tracking, run_logger, write_results
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
+from lightning_modules.saved_stage import read_stage
 from lightning_modules.tiled_model import TiledModel
 
 MEASURED_IMAGES = 256
@@ -79,20 +81,34 @@ class StageRun:
             default_root_dir=self.directory,
         )
 
-    def run(self) -> dict[str, float]:
+    def fit_and_test(self) -> dict[str, float]:
         """Fit where there is something to learn, then calibrate and test; the results by name."""
-        with warnings.catch_warnings():
-            for message in EXPECTED_WARNINGS:
-                warnings.filterwarnings("ignore", message=message)
-            return self._run()
+        with expected_warnings_hidden():
+            self.log_configuration()
+            self.prepare()
+            results: dict[str, float] = {}
+            if any(parameter.requires_grad for parameter in self.model.parameters()):
+                self.trainer.fit(self.model, self.data)
+                results |= numbers(self.trainer.callback_metrics)
+            return self.calibrate_and_test(results)
 
-    def _run(self) -> dict[str, float]:
-        self.log_configuration()
-        self.prepare()
-        results: dict[str, float] = {}
-        if any(parameter.requires_grad for parameter in self.model.parameters()):
-            self.trainer.fit(self.model, self.data)
-            results |= numbers(self.trainer.callback_metrics)
+    def test(self, trained: Path) -> dict[str, float]:
+        """Calibrate and test the weights of another run on this data; the results by name."""
+        if not isinstance(self.model, TiledModel):
+            raise ValueError(
+                f"{type(self.model).__name__} finds no masks to test: expected a stage 2 or a "
+                "baseline"
+            )
+        with expected_warnings_hidden():
+            self.log_configuration()
+            self.data.prepare_data()
+            self.data.setup("fit")
+            self.model.restore(read_stage(trained))
+            self.model.set_vocabulary(self.data.vocabulary)
+            return self.calibrate_and_test({})
+
+    def calibrate_and_test(self, results: dict[str, float]) -> dict[str, float]:
+        """Validate, which sets the thresholds, then test; everything is written down."""
         for metrics in self.trainer.validate(self.model, self.data, verbose=False):
             results |= metrics
         if isinstance(self.model, TiledModel):
@@ -132,6 +148,15 @@ class StageRun:
         write_results(self.directory, results)
         for file in (*sorted(self.directory.glob("*.json")), self.directory / CONFIG_NAME):
             self.logger.log_artifact(file)
+
+
+@contextmanager
+def expected_warnings_hidden() -> Iterator[None]:
+    """Hides what Lightning says of any run like ours."""
+    with warnings.catch_warnings():
+        for message in EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield
 
 
 def numbers(metrics: Mapping[str, object]) -> dict[str, float]:

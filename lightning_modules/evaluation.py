@@ -57,7 +57,9 @@ class Evaluation(nn.Module):
         Not within the fit: there the weights that validate are swapped in for the moment.
         """
         values = self._log(module, "val")
-        thresholds = [float(values[f"{what}_threshold_best"]) for what in ("pixel", "image")]
+        # The best F1 of pooled pixels would be set by the few largest defects alone.
+        names = ("iou_image_threshold_best", "image_threshold_best")
+        thresholds = [float(values[name]) for name in names]
         # A split without a defect, or without a good image, has no best threshold.
         if module.trainer.state.fn == "validate" and all(map(math.isfinite, thresholds)):
             post_processing.calibrate(*thresholds)

@@ -15,8 +15,10 @@ from lightning_modules.metrics.score_histogram import (
     average_precision,
     best_balanced_accuracy,
     best_f1,
+    best_mean_overlap,
     bin_scores,
     count_scores,
+    overlap_at_thresholds,
     sum_from_top,
 )
 
@@ -24,7 +26,7 @@ EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
 class AnomalyMetrics(Metric):
-    """Pixel and image AUROC, AP and best thresholds, and AUPRO, from three histograms.
+    """Pixel and image AUROC, AP and best thresholds, and AUPRO, from histograms alone.
 
     Images without a mask count in the image figures only. An image is defective when it names a
     type. Figures without an answer (no good or no defect seen) are NaN.
@@ -35,6 +37,8 @@ class AnomalyMetrics(Metric):
     image_counts: Tensor
     region_weights: Tensor
     region_count: Tensor
+    overlap_sum: Tensor
+    overlap_count: Tensor
 
     def __init__(self, bins: int = 16384, *, false_positive_limit: float = 0.3) -> None:
         """bins: resolution of scores; false_positive_limit: AUPRO integrates up to there."""
@@ -46,6 +50,8 @@ class AnomalyMetrics(Metric):
         self.add_state("image_counts", counts.clone(), dist_reduce_fx="sum")
         self.add_state("region_weights", torch.zeros(bins), dist_reduce_fx="sum")
         self.add_state("region_count", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("overlap_sum", torch.zeros(bins), dist_reduce_fx="sum")
+        self.add_state("overlap_count", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
         """Counts the scores of one batch; one prediction per image of it."""
@@ -58,22 +64,30 @@ class AnomalyMetrics(Metric):
                 continue
             is_defect = batch.mask[index].to(device) != GOOD_ID
             anomaly_map = prediction.anomaly_map.to(device)
-            self.pixel_counts += count_scores(anomaly_map, is_defect, self.bins)
+            counts = count_scores(anomaly_map, is_defect, self.bins)
+            self.pixel_counts += counts
             if is_defect.any():
                 weights, regions = weigh_regions(anomaly_map, is_defect, self.bins)
                 self.region_weights += weights.to(device)
                 self.region_count += regions
+                self.overlap_sum += overlap_at_thresholds(counts)
+                self.overlap_count += 1
 
     def compute(self) -> dict[str, Tensor]:
         """The figures, each a scalar in [0, 1] or NaN."""
         pixels, images = self.pixel_counts.cpu(), self.image_counts.cpu()
         pixel_f1, pixel_threshold = best_f1(pixels)
         _, image_threshold = best_balanced_accuracy(images)
+        overlap, overlap_threshold = best_mean_overlap(
+            self.overlap_sum.cpu() / self.overlap_count.cpu(), pixels
+        )
         figures = {
             "pixel_auroc": area_under_roc(pixels),
             "pixel_ap": average_precision(pixels),
             "pixel_f1_best": pixel_f1,
             "pixel_threshold_best": pixel_threshold,
+            "iou_image_best": overlap,
+            "iou_image_threshold_best": overlap_threshold,
             "aupro": area_under_region_overlap(
                 pixels[GOOD_ID],
                 self.region_weights.cpu() / self.region_count.cpu(),

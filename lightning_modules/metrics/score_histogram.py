@@ -85,6 +85,23 @@ def best_balanced_accuracy(histograms: Tensor) -> tuple[Tensor, Tensor]:
     return _best_with_threshold((true_rate + 1 - false_rate) / 2, histograms)
 
 
+def overlap_at_thresholds(histograms: Tensor) -> Tensor:
+    """Intersection over union of one image's defect at each threshold, (bins,).
+
+    histograms: (2, bins) of the image's good and defect pixels.
+    """
+    good, defect = histograms.double()
+    return (sum_from_top(defect) / (sum_from_top(good) + defect.sum())).float()
+
+
+def best_mean_overlap(mean_overlap: Tensor, histograms: Tensor) -> tuple[Tensor, Tensor]:
+    """The highest mean IoU of any threshold, and that threshold.
+
+    mean_overlap: (bins,) mean over images; histograms: (2, bins) of all their pixels.
+    """
+    return _best_with_threshold(mean_overlap.double(), histograms)
+
+
 def _best_with_threshold(figure: Tensor, histograms: Tensor) -> tuple[Tensor, Tensor]:
     """The best figure over bins, and the threshold midway to the next lower score that occurs."""
     good, defect = histograms

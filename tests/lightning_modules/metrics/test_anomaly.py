@@ -134,3 +134,19 @@ def test_images_without_a_mask_stay_out_of_the_pixel_figures() -> None:
     figures = run(*random_case(9, has_mask=False))
     assert all(np.isnan(figures[name]) for name in PIXEL_FIGURES)
     assert not any(np.isnan(figures[name]) for name in IMAGE_FIGURES)
+
+
+def test_best_mean_overlap_equals_trying_every_threshold() -> None:
+    predictions, batch = random_case(3)
+    maps = np.stack([prediction.anomaly_map.numpy() for prediction in predictions[:4]])
+    truth = batch.mask[:4].numpy() > 0
+
+    def mean_overlap(threshold: float) -> float:
+        found = maps >= threshold
+        both = (found & truth).sum((1, 2)) / (found | truth).sum((1, 2))
+        return float(both.mean())
+
+    figures = run(predictions, batch)
+    best = max(mean_overlap(threshold) for threshold in np.unique(maps))
+    assert figures["iou_image_best"] == pytest.approx(best, abs=1e-3)
+    assert mean_overlap(figures["iou_image_threshold_best"]) == pytest.approx(best, abs=1e-3)
