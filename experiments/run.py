@@ -6,15 +6,18 @@ What one stage does is in `stage_run.py`; layering and checking of YAML in `conf
 import argparse
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
+import torch
 import yaml
+from jsonargparse import Namespace
 from rich.console import Console
 
-from experiments.checkpoints import write_configuration
 from experiments.command import run_command
 from experiments.configuration import (
     STAGE_NAMES,
+    build_stage,
     load_layers,
     parse_stage,
     split_stages,
@@ -45,25 +48,39 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.print_config:
         print(yaml.safe_dump(raw, sort_keys=False), end="")
         return 0
-    # Every stage is checked before the first one trains.
+    # Every stage is checked, and later ones built without memory, before the first one trains.
     stages = [(name, parse_stage(stage)) for name, stage in chosen_stages(raw, arguments.only)]
-    first = stages[0][1]
-    output = Path(first.output)
-    directory = run_directory(output, first.name)
-    results: dict[str, float] = {}
-    before: Path | None = None
+    for _, stage in stages[1:]:
+        with torch.device("meta"):
+            build_stage(stage)
     trained = Path(arguments.weights) if arguments.weights else None
     if trained is not None and len(stages) > 1:
         raise ValueError("--weights tests one stage, got two: add --only finetune")
-    for name, stage in stages:
-        if before is not None:
-            stage.model.init_args.pretrained = str(before)
-        run = StageRun(stage, directory / name, name=f"{directory.name} {name}".strip())
-        write_configuration(stage, run.directory)
-        results |= run.fit_and_test() if trained is None else run.test(trained)
-        before = run.directory
-    report(results, directory, output)
+    run_stages(stages, trained)
     return 0
+
+
+def run_stages(stages: list[tuple[str, Namespace]], trained: Path | None) -> None:
+    """Run the stages into one new directory, each on the one before, and print the results."""
+    output = Path(stages[0][1].output)
+    results: dict[str, float] = {}
+    directory: Path | None = None
+    before = ""
+    for name, stage in stages:
+        if directory is not None:
+            stage.model.init_args.pretrained = str(directory / before)
+        # Data and weights are read first: what they refuse leaves no directory behind.
+        run = StageRun(stage, trained)
+        directory = directory or run_directory(output, stage.name)
+        try:
+            results |= run.run(directory / name, name=f"{directory.name} {name}".strip())
+        except BaseException:
+            with suppress(OSError):
+                directory.rmdir()  # goes only where nothing was written
+            raise
+        before = name
+    assert directory is not None
+    report(results, directory, output)
 
 
 def command_parser() -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from callbacks.plain_progress import PlainProgress
 from callbacks.run_record import RunRecord
 from datamodules.imdd import IMDDDataModule
-from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME
+from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME, write_configuration
 from experiments.configuration import build_stage, stage_parser
 from experiments.runs import initialise_tracking, run_logger, write_results
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
@@ -36,25 +36,65 @@ EXPECTED_WARNINGS = (
 
 
 class StageRun:
-    """Runs one parsed stage in `directory`; `name` is its name in the tracker."""
+    """One parsed stage with its data and weights read, ready to run.
 
-    def __init__(self, stage: Namespace, directory: Path, *, name: str) -> None:
-        self.stage, self.directory = stage, directory
-        directory.mkdir(parents=True, exist_ok=True)
+    `trained` names a run whose weights are tested instead of training new ones. Raises
+    FileNotFoundError or ValueError, one line, for what the stage, data or weights refuse.
+    """
+
+    def __init__(self, stage: Namespace, trained: Path | None = None) -> None:
+        self.stage, self.trained = stage, trained
         lightning.seed_everything(stage.seed, workers=True, verbose=False)
         objects = build_stage(stage)
+        self.trainer_settings: Namespace = objects.trainer
         self.data: IMDDDataModule = objects.data
         self.model: DiffusionPretrain | TiledModel = objects.model
-        output = Path(stage.output)
+        self.data.prepare_data()
+        self.data.setup("fit")
+        if trained is None:
+            self.load_parts()
+        else:
+            self.load_trained(trained)
+        if isinstance(self.model, TiledModel):
+            self.model.set_vocabulary(self.data.vocabulary)
+
+    def load_parts(self) -> None:
+        """What a net must be told before it can train: weights of its parts, and their scale."""
+        self.model.load()
+        self.model.measure(self.data.training_images(MEASURED_IMAGES))
+
+    def load_trained(self, trained: Path) -> None:
+        """The weights of another run."""
+        if not isinstance(self.model, TiledModel):
+            raise ValueError(
+                f"{type(self.model).__name__} finds no masks to test: expected a stage 2 or a "
+                "baseline"
+            )
+        self.model.restore(read_stage(trained))
+
+    def run(self, directory: Path, *, name: str) -> dict[str, float]:
+        """Fit unless trained, calibrate, test; files go to `directory`, results come by name."""
+        self.directory = directory
+        output = Path(self.stage.output)
         initialise_tracking(output)
         tags = {
             "stage": type(self.model).__name__,
-            "setting": stage.setting,
-            "scale": stage.scale,
-            "seed": str(stage.seed),
+            "setting": self.stage.setting,
+            "scale": self.stage.scale,
+            "seed": str(self.stage.seed),
         }
-        self.logger = run_logger(output, stage.experiment, name, tags, run_directory=directory)
-        self.trainer = self.build_trainer(objects.trainer)
+        self.logger = run_logger(output, self.stage.experiment, name, tags, run_directory=directory)
+        self.trainer = self.build_trainer(self.trainer_settings)
+        write_configuration(self.stage, directory)
+        results: dict[str, float] = {}
+        with expected_warnings_hidden():
+            self.log_configuration()
+            if self.trained is None and any(p.requires_grad for p in self.model.parameters()):
+                self.trainer.fit(self.model, self.data)
+                results |= numbers(self.trainer.callback_metrics)
+            results |= self.calibrate_and_test()
+        self.finish(results)
+        return results
 
     def build_trainer(self, settings: Namespace) -> Trainer:
         """The Trainer of the configuration with the callbacks that every run has."""
@@ -81,51 +121,16 @@ class StageRun:
             default_root_dir=self.directory,
         )
 
-    def fit_and_test(self) -> dict[str, float]:
-        """Fit where there is something to learn, then calibrate and test; the results by name."""
-        with expected_warnings_hidden():
-            self.log_configuration()
-            self.prepare()
-            results: dict[str, float] = {}
-            if any(parameter.requires_grad for parameter in self.model.parameters()):
-                self.trainer.fit(self.model, self.data)
-                results |= numbers(self.trainer.callback_metrics)
-            return self.calibrate_and_test(results)
-
-    def test(self, trained: Path) -> dict[str, float]:
-        """Calibrate and test the weights of another run on this data; the results by name."""
-        if not isinstance(self.model, TiledModel):
-            raise ValueError(
-                f"{type(self.model).__name__} finds no masks to test: expected a stage 2 or a "
-                "baseline"
-            )
-        with expected_warnings_hidden():
-            self.log_configuration()
-            self.data.prepare_data()
-            self.data.setup("fit")
-            self.model.restore(read_stage(trained))
-            self.model.set_vocabulary(self.data.vocabulary)
-            return self.calibrate_and_test({})
-
-    def calibrate_and_test(self, results: dict[str, float]) -> dict[str, float]:
-        """Validate, which sets the thresholds, then test; everything is written down."""
+    def calibrate_and_test(self) -> dict[str, float]:
+        """Validate, which sets the thresholds, then test; the figures by name."""
+        results: dict[str, float] = {}
         for metrics in self.trainer.validate(self.model, self.data, verbose=False):
             results |= metrics
         if isinstance(self.model, TiledModel):
             self.write_thresholds(self.model)
             for metrics in self.trainer.test(self.model, self.data, verbose=False):
                 results |= metrics
-        self.finish(results)
         return results
-
-    def prepare(self) -> None:
-        """Everything that a net must be told before it can train: weights, scale, vocabulary."""
-        self.data.prepare_data()
-        self.data.setup("fit")
-        self.model.load()
-        self.model.measure(self.data.training_images(MEASURED_IMAGES))
-        if isinstance(self.model, TiledModel):
-            self.model.set_vocabulary(self.data.vocabulary)
 
     def log_configuration(self) -> None:
         """The resolved configuration as parameters of the tracked run."""

@@ -1,6 +1,7 @@
-"""Counts predictions into metrics and logs them under `stage/split/name`.
+"""Counts predictions into metrics and logs them under `mask/split/name`.
 
-Stages and baselines hold one of these, so that all are judged by the same figures.
+Stage 2 and all baselines hold one of these: judged by the same figures under the same names, they
+stand side by side in the tracker.
 """
 
 import math
@@ -13,6 +14,8 @@ from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.anomaly import AnomalyMetrics
 from lightning_modules.metrics.segmentation import SegmentationMetrics
 
+TASK = "mask"
+
 
 class Calibrated(Protocol):
     """A post-processing whose thresholds can be moved."""
@@ -24,9 +27,8 @@ class Calibrated(Protocol):
 class Evaluation(nn.Module):
     """Metrics of the validation and the test split for predictions over `class_names`."""
 
-    def __init__(self, stage: str, class_names: tuple[str, ...]) -> None:
+    def __init__(self, class_names: tuple[str, ...]) -> None:
         super().__init__()
-        self.stage = stage
         self.counters = nn.ModuleDict(
             {
                 split: nn.ModuleList([SegmentationMetrics(class_names), AnomalyMetrics()])
@@ -70,6 +72,6 @@ class Evaluation(nn.Module):
 
     def _log(self, module: LightningModule, split: str) -> dict[str, Tensor]:
         values = self.compute(split)
-        named = {f"{self.stage}/{split}/{name}": value for name, value in values.items()}
+        named = {f"{TASK}/{split}/{name}": value for name, value in values.items()}
         module.log_dict({name: value.float() for name, value in named.items()})
         return values

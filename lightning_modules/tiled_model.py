@@ -16,7 +16,7 @@ from lightning_modules.saved_stage import STAMP, SavedStage, stamp
 class TiledModel(LightningModule):
     """A model that scores tiles; prediction, evaluation and saving follow from that.
 
-    `stage` is the first word of its metrics' names.
+    `stage` is what its checkpoints are marked with.
     """
 
     stage: str
@@ -43,7 +43,7 @@ class TiledModel(LightningModule):
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """Names masks from this list from now on."""
         self.vocabulary = vocabulary
-        self.evaluation = Evaluation(self.stage, vocabulary.names)
+        self.evaluation = Evaluation(vocabulary.names)
 
     def restore(self, saved: SavedStage) -> None:
         """Fills the model with what a checkpoint saved, the vocabulary too."""

@@ -63,7 +63,7 @@ class Unet(TiledModel):
         total = (probability + truth).sum((0, 2, 3))
         dice = (1 - (2 * overlap + 1) / (total + 1))[1:].mean()
         loss = functional.cross_entropy(logits, mask) + dice
-        self.log("unet/train/loss", loss.detach(), batch_size=len(batch.image))
+        self.log("mask/train/loss", loss.detach(), batch_size=len(batch.image))
         return loss
 
     @torch.no_grad()

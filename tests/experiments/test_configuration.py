@@ -235,3 +235,17 @@ def test_fault_is_one_line_with_key_and_remedy(
         parse_stage(raw)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_lies_over_the_configs_that_its_from_names(tmp_path: Path) -> None:
+    base, top = tmp_path / "base.yaml", tmp_path / "top.yaml"
+    base.write_text("seed: 1\nname: base\n")
+    top.write_text(f"from: {base}\nname: top\n")
+    assert load_layers([str(top)]) == {"seed": 1, "name": "top"}
+
+
+def test_shared_keys_lie_over_a_stages_bases_and_under_its_own(tmp_path: Path) -> None:
+    base = tmp_path / "base.yaml"
+    base.write_text("seed: 1\nscale: tiny\noutput: base\n")
+    raw = {"seed": 2, "output": "shared", "pretrain": {"from": str(base), "output": "own"}}
+    assert split_stages(raw) == [("pretrain", {"seed": 2, "scale": "tiny", "output": "own"})]

@@ -1,13 +1,10 @@
-"""Holds the command that trains: one very small two-stage run from end to end, and refusals."""
+"""Holds the command that trains: one very small two-stage run from end to end, on real files."""
 
 import io
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,51 +17,11 @@ from PIL import Image
 from callbacks.ema import LIVE_KEY
 from experiments import predict, run
 from experiments.checkpoints import load_stage
-from experiments.command import run_command
 from experiments.configuration import parse_stage, stage_parser
-from experiments.runs import RunRow, read_runs, tracking_uri
+from experiments.runs import read_runs, tracking_uri
+from tests.experiments.small_run import SmallRun, refusal, small_words
 
 STAGES = ("pretrain", "finetune")
-
-
-def small_words(output: Path) -> list[str]:
-    """The quickstart in `output`, cut down to four steps of four crops of 64 px in each stage."""
-    settings = {
-        "output": output,
-        "data.init_args.root": output / "data",
-        "data.init_args.manifest_folder": output / "manifests",
-        "data.init_args.source.init_args.image_count": 48,
-        "data.init_args.source.init_args.image_size_px": 72,
-        "data.init_args.batch_size": 4,
-        "data.init_args.draws_per_epoch": 16,
-        "data.init_args.train_transform.init_args.crop_size_px": 64,
-        "finetune.model.init_args.tile_px": 64,
-        "finetune.model.init_args.tile_overlap_px": 0,
-        "trainer.max_epochs": 1,
-        "trainer.check_val_every_n_epoch": 1,
-        "trainer.limit_val_batches": 3,
-        "trainer.limit_test_batches": 6,
-    }
-    return [f"--{key}={value}" for key, value in settings.items()]
-
-
-@dataclass(frozen=True, slots=True)
-class SmallRun:
-    """A finished run: its output folder, its directory, and what it printed."""
-
-    output: Path
-    directory: Path
-    printed: str
-
-    def checkpoint(self, stage: str) -> dict[str, dict[str, torch.Tensor]]:
-        return torch.load(self.directory / stage / "checkpoints" / "last.ckpt", weights_only=True)
-
-    def read(self, stage: str, name: str) -> dict[str, object]:
-        return json.loads((self.directory / stage / name).read_text())
-
-    def tracked(self, stage: str) -> RunRow:
-        (row,) = (row for row in read_runs(self.output, "quickstart") if stage in row.name)
-        return row
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -173,7 +130,8 @@ def test_tracked_run_is_finished_with_params_metrics_and_tags(
     assert row.params["data.batch_size"] == "4" and row.params["trainer.max_epochs"] == "1"
     figure = {"pretrain": "pretrain/train/loss_diff", "finetune": "mask/test/iou_image"}[stage]
     assert figure in row.metrics
-    assert {"git_commit", "manifest_sha256", "split_sha256", "seed", "stage"} <= set(row.tags)
+    tags = "git_commit manifest_sha256 split_sha256 dataset seed stage scale setting"
+    assert set(tags.split()) <= set(row.tags)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -201,6 +159,17 @@ def test_stage_1_is_refused_where_masks_are_wanted(finished: SmallRun) -> None:
         load_stage(finished.directory / "pretrain")
 
 
+def test_weights_of_a_run_are_tested_again_without_training(finished: SmallRun) -> None:
+    words = ["--config=quickstart.yaml", "--only=finetune", "--experiment=again", "--name=again"]
+    weights = f"--weights={finished.directory / 'finetune'}"
+    assert run.main([*words, weights, *small_words(finished.output)]) == 0
+    again = finished.output / "runs" / "again" / "finetune"
+    results = json.loads((again / "results.json").read_text())
+    expected = finished.read("finetune", "results.json")
+    assert results["mask/test/pixel_ap"] == pytest.approx(expected["mask/test/pixel_ap"])
+    assert not (again / "checkpoints").exists()
+
+
 def test_images_of_any_mode_and_size_are_predicted_in_any_words(
     finished: SmallRun, tmp_path: Path
 ) -> None:
@@ -216,37 +185,6 @@ def test_images_of_any_mode_and_size_are_predicted_in_any_words(
     assert sizes == {"grey": (61, 90), "alpha": (61, 40), "deep": (33, 90)}
     categories = json.loads((out / "predictions.json").read_text())["categories"]
     assert [category["name"] for category in categories] == ["crack", "scratch"]
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The one line that the command ends with; its exit code is 2."""
-    with pytest.raises(SystemExit) as ending:
-        run_command(lambda _: run.main(list(words)))
-    text = capsys.readouterr().err
-    assert ending.value.code == 2
-    lines = [line for line in text.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1 and "Traceback" not in text
-    return lines[0]
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (["--config", "quikstart.yaml"], "did you mean quickstart.yaml"),
-        ([], "no config was given"),
-        (["--config", "quickstart.yaml", "--sed", "1"], "did you mean seed"),
-        (["--config", "quickstart.yaml", "--seed", "one"], "seed: got 'one', expected int"),
-        (["--config", "quickstart.yaml", "--model.init_args.tile_pix", "1"], "tile_pix: got an"),
-        (["--config", "stage1_tiny.yaml", "--only", "finetune"], "leave --only out"),
-    ],
-    ids=["unknown config", "no config", "unknown key", "wrong type", "wrong stage", "one stage"],
-)
-def test_fault_of_a_configuration_is_one_line_and_writes_nothing(
-    words: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = tmp_path / "mlruns"
-    assert line in refusal(capsys, *words, *(["--output", str(output)] if words else []))
-    assert not output.exists()
 
 
 def faulty_words(fault: str, finished: SmallRun) -> list[str]:
@@ -281,50 +219,3 @@ def test_refused_run_is_not_left_running_in_the_tracker(
         run.main(faulty_words("data root" if experiment == "mtd" else "checkpoint", finished))
     statuses = {row.status for row in read_runs(finished.output, experiment)}
     assert "RUNNING" not in statuses
-
-
-def test_fault_of_stage_2_is_found_before_stage_1_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def train(*_: object, **__: object) -> None:
-        raise AssertionError("stage 1 trained")
-
-    monkeypatch.setattr(run, "StageRun", train)
-    words = ["--config", "quickstart.yaml", *small_words(tmp_path)]
-    with pytest.raises(ValueError, match="set stem: true"):
-        run.main([*words, "--finetune.model.init_args.stem", "false"])
-
-
-def test_output_that_is_a_file_is_one_line_with_a_remedy(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "file").write_text("mine")
-    line = refusal(capsys, "--config", "quickstart.yaml", "--output", str(tmp_path / "file"))
-    assert str(tmp_path / "file") in line and "--output" in line
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_command_refuses_a_broken_database_in_a_process_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_text("no database" * 100)
-    words = ["--config", "quickstart.yaml", "--output", str(tmp_path)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "experiments.run", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    assert ended.returncode == 2
-    (line,) = ended.stderr.splitlines()
-    assert line.startswith("error: tracking database") and "is not an SQLite database" in line
-    assert (tmp_path / "mlflow.db").read_text() == "no database" * 100
-
-
-def test_print_config_prints_the_layers_merged_and_runs_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["--config", "quickstart.yaml", "--output", str(tmp_path / "out"), "--seed", "7"]
-    assert run.main([*words, "--print_config"]) == 0
-    printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed["seed"] == 7 and printed["pretrain"]["trainer"]["max_epochs"] >= 1
-    assert not (tmp_path / "out").exists()

@@ -92,6 +92,13 @@ def test_tiny_configs_need_no_download(file: str) -> None:
     assert "Clip" not in text and "KlAutoencoder" not in text
 
 
+def test_override_reaches_into_a_list_that_a_stage_takes_from_its_base() -> None:
+    key = "pretrain.trainer.callbacks.0.init_args.decay"
+    stages = dict(split_stages(load_layers(["quickstart.yaml"], {key: "0.9"})))
+    callbacks = parse_stage({"name": "x", **stages["pretrain"]}).trainer.callbacks
+    assert callbacks[0].init_args.decay == 0.9 and len(callbacks) > 1
+
+
 TABLE_2 = {
     "model.init_args.base_learning_rate": 1e-4,
     "model.init_args.weight_decay": 1e-4,

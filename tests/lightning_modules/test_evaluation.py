@@ -38,7 +38,7 @@ class Module:
 
 
 def counted(split: str = "val") -> Evaluation:
-    evaluation, batch = Evaluation("mask", NAMES), defect_batch()
+    evaluation, batch = Evaluation(NAMES), defect_batch()
     evaluation.count(split, right_answers(batch), batch)
     return evaluation
 
@@ -46,7 +46,7 @@ def counted(split: str = "val") -> Evaluation:
 def test_predictions_pass_through_unchanged() -> None:
     batch = defect_batch()
     answers = right_answers(batch)
-    assert Evaluation("mask", NAMES).count("val", answers, batch) is answers
+    assert Evaluation(NAMES).count("val", answers, batch) is answers
 
 
 def test_perfect_predictions_have_perfect_figures() -> None:
@@ -91,7 +91,7 @@ def test_only_a_validation_after_the_fit_moves_the_thresholds(fn: str, moved: bo
 
 
 def test_a_split_without_defects_leaves_the_thresholds() -> None:
-    evaluation, batch, post_processing = Evaluation("mask", NAMES), defect_batch(), PostProcessing()
+    evaluation, batch, post_processing = Evaluation(NAMES), defect_batch(), PostProcessing()
     good = [
         Prediction(0 * m, 0.1 * torch.ones(64, 64), 0.1, torch.eye(3)[0], 0) for m in batch.mask
     ]

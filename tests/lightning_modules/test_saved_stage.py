@@ -46,12 +46,6 @@ def test_run_directory_stands_for_its_last_checkpoint(place: str, tmp_path: Path
     assert read_stage(tmp_path).stage == "mask"
 
 
-def test_two_stage_run_directory_stands_for_its_first_stage(tmp_path: Path) -> None:
-    # A run prints this directory at its end: it is what a user hands to `pretrained`.
-    file = write(tmp_path / "pretrain" / "checkpoints" / "last.ckpt")
-    assert find_checkpoint(tmp_path) == file
-
-
 def test_missing_checkpoint_is_one_line(tmp_path: Path) -> None:
     assert "no checkpoint at" in refusal(tmp_path / "nowhere")
 
