@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
-import yaml
 from jsonargparse import Namespace
 
-from experiments.configuration import build_stage, merge_layers, parse_stage, stage_parser
+from experiments.configuration import (
+    build_stage,
+    parse_stage,
+    read_layer,
+    stage_parser,
+)
 from lightning_modules.saved_stage import find_checkpoint, read_stage
 from lightning_modules.tiled_model import TiledModel
 
@@ -39,10 +43,12 @@ def load_stage(checkpoint: Path) -> TiledModel:
             f"{directory / CONFIG_NAME} is missing: expected the config.yaml that the run wrote "
             "beside its checkpoints folder; keep the run directory whole"
         )
-    raw = yaml.safe_load((directory / CONFIG_NAME).read_text(encoding="utf-8"))
+    raw = read_layer(directory / CONFIG_NAME)
     # Callbacks and devices of the training machine have no say here.
-    stage = parse_stage(merge_layers({**raw, "trainer": {}}, {}))
-    model = build_stage(stage).model
+    try:
+        model = build_stage(parse_stage({**raw, "trainer": {}})).model
+    except ValueError as error:
+        raise ValueError(f"{directory / CONFIG_NAME}: {error}") from error
     if not isinstance(model, TiledModel):
         raise ValueError(
             f"checkpoint {file} holds {type(model).__name__}, which finds no masks: expected the "
@@ -51,5 +57,20 @@ def load_stage(checkpoint: Path) -> TiledModel:
     model.restore(saved)
     point_file = directory / THRESHOLDS_NAME
     if point_file.is_file():
-        model.post_processing.calibrate(**json.loads(point_file.read_text(encoding="utf-8")))
+        model.post_processing.calibrate(*read_thresholds(point_file))
     return model.eval()
+
+
+def read_thresholds(file: Path) -> tuple[float, float]:
+    """Pixel and image threshold from a thresholds.json; ValueError where it is broken."""
+    try:
+        point = json.loads(file.read_text(encoding="utf-8"))
+        thresholds = float(point["pixel_threshold"]), float(point["image_threshold"])
+        if not all(0 <= value <= 1 for value in thresholds):
+            raise ValueError(f"got {thresholds}")
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{file} is broken ({error}): expected pixel_threshold and image_threshold in [0, 1]; "
+            "make it anew with python -m experiments.run --weights"
+        ) from error
+    return thresholds

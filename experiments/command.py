@@ -15,6 +15,7 @@ from jsonargparse import ArgumentError
 DEBUG_VARIABLE = "DIFFUSE_DEFECT_DEBUG"
 USER_ERROR_CODE = 2
 INTERRUPTED_CODE = 130
+TERMINATED_CODE = 143
 # Named, not imported: a command that touches no tracker should not pay for importing one.
 FOREIGN_USER_ERRORS = (
     ("mlflow.exceptions", "MlflowException"),
@@ -44,6 +45,12 @@ def run_command(main: Callable[[list[str] | None], int | None]) -> NoReturn:
         # `... | head` closed the pipe; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except SystemExit as stop:
+        # Lightning's answer to SIGTERM is a SystemExit without a code, which would read as success.
+        if type(stop) is SystemExit:
+            raise
+        print("stopped by SIGTERM", file=sys.stderr)
+        code = TERMINATED_CODE
     except Exception as error:
         if not is_user_error(error):
             raise

@@ -50,6 +50,7 @@ def load_layers(
     raw: dict[str, object] = {}
     for name in configs:
         raw = merge_layers(raw, read_layer(find_config(name)))
+    raw |= {stage: rest_on_bases(node, _shared(raw)) for stage, node in _stage_nodes(raw).items()}
     pairs = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
     for key, text in pairs.items():
         apply_override(raw, key, _read_value(key, text))
@@ -75,7 +76,9 @@ def read_layer(path: Path) -> dict[str, object]:
         layer = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"config {path} is not YAML: {reason}") from error
+        raise ValueError(
+            f"config {path} is not YAML: {reason}; expected keys and values"
+        ) from error
     if layer is None:
         return {}
     if not isinstance(layer, dict):
@@ -99,7 +102,7 @@ def merge_layers(lower: Mapping[str, object], upper: Mapping[str, object]) -> di
     An `upper` with another class_path replaces the node whole: init_args of the old class
     would mean nothing to the new one.
     """
-    if "class_path" in upper and upper["class_path"] != lower.get("class_path"):
+    if "class_path" in upper and lower.get("class_path") not in (None, upper["class_path"]):
         return dict(upper)
     merged = dict(lower)
     for key, value in upper.items():
@@ -153,14 +156,8 @@ def split_stages(raw: Mapping[str, object]) -> list[tuple[str, dict[str, object]
     named = [stage for stage in STAGE_NAMES if stage in raw]
     if not named:
         return [("", dict(raw))]
-    shared = {key: value for key, value in raw.items() if key not in STAGE_NAMES}
-    stages = []
-    for stage in named:
-        own = raw[stage]
-        if not isinstance(own, Mapping):
-            raise ValueError(f"{stage}: got {own!r}, expected the keys of a stage")
-        stages.append((stage, rest_on_bases(own, shared)))
-    return stages
+    nodes = _stage_nodes(raw)
+    return [(stage, rest_on_bases(nodes[stage], _shared(raw))) for stage in named]
 
 
 def stage_parser() -> ArgumentParser:
@@ -217,6 +214,23 @@ def build_stage(stage: Namespace) -> Namespace:
         while inmost.__cause__ or inmost.__context__:
             inmost = inmost.__cause__ or inmost.__context__ or inmost
         raise ValueError(str(inmost)) from error
+
+
+def _shared(raw: Mapping[str, object]) -> dict[str, object]:
+    """The keys beside the stages."""
+    return {key: value for key, value in raw.items() if key not in STAGE_NAMES}
+
+
+def _stage_nodes(raw: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+    """The nodes of the named stages; ValueError for one that is no mapping."""
+    nodes: dict[str, Mapping[str, object]] = {}
+    for stage in STAGE_NAMES:
+        node = raw.get(stage, {})
+        if not isinstance(node, Mapping):
+            raise ValueError(f"{stage}: got {node!r}, expected the keys of a stage")
+        if stage in raw:
+            nodes[stage] = node
+    return nodes
 
 
 def _read_value(key: str, text: str) -> object:

@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,7 +104,13 @@ def new_run_directory(output: Path, name: str) -> Path:
     if not name or name in (".", "..") or Path(name).name != name:
         raise ValueError(f"run name: got {name!r}, expected one word without folders")
     parent = output / "runs"
-    parent.mkdir(parents=True, exist_ok=True)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except (NotADirectoryError, FileExistsError) as error:
+        raise ValueError(
+            f"cannot write to {output}: it is a file, or lies in one; expected a folder, choose "
+            "another with --output"
+        ) from error
     number = 1
     while True:
         directory = parent / (name if number == 1 else f"{name}-{number}")
@@ -123,8 +128,8 @@ def write_results(run_directory: Path, metrics: Mapping[str, float]) -> Path:
     numbers = {key: float(value) for key, value in sorted(metrics.items())}
     flat = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
     path = run_directory / RESULTS_NAME
-    handle, temporary = tempfile.mkstemp(dir=run_directory, prefix=f".{RESULTS_NAME}")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
+    temporary = run_directory / f".{RESULTS_NAME}"
+    with temporary.open("w", encoding="utf-8") as file:
         json.dump(flat, file, indent=2, allow_nan=False)
         file.write("\n")
     os.replace(temporary, path)

@@ -100,7 +100,7 @@ class DiffusionPretrain(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The same losses on validation images, with noise that is the same each time."""
         batch.image = crop_to_multiple(batch.image, self.diffusion.stride)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng():
             torch.manual_seed(batch_idx)
             loss_diff, loss_imp = self.losses(batch)
         self._log("val", batch_size=len(batch.image), loss_diff=loss_diff, loss_imp=loss_imp)

@@ -68,6 +68,11 @@ class MaskFinetune(TiledModel):
         tile_batch_size: int = 16,
     ) -> None:
         super().__init__(tile_px, tile_overlap_px, tile_batch_size)
+        if tile_px % diffusion.stride:
+            raise ValueError(
+                f"tile_px is {tile_px}: expected a multiple of {diffusion.stride}, the coarsest "
+                "stride of the U-Net"
+            )
         self.pretrained = pretrained
         self.base_learning_rate = base_learning_rate
         self.weight_decay = weight_decay
@@ -98,7 +103,7 @@ class MaskFinetune(TiledModel):
         diffusion = self.features.diffusion
         diffusion.load()
         if self.pretrained != RANDOM:
-            load_part(diffusion, "diffusion.", read_pretrained(self.pretrained), self.pretrained)
+            load_part(diffusion, "diffusion.", read_pretrained(self.pretrained))
 
     def measure(self, image: Tensor) -> None:
         """Fits the scale of an autoencoder that no stage 1 has fitted; image in [-1, 1]."""

@@ -75,9 +75,10 @@ def total_steps(trainer: lightning.Trainer) -> int:
     `trainer.estimated_stepping_batches` would give the same number but silently drops the
     resumable loader's state, so it is never touched. Raises ValueError for an endless fit.
     """
-    if trainer.max_steps and trainer.max_steps > 0:
-        return trainer.max_steps
+    limit = trainer.max_steps if trainer.max_steps and trainer.max_steps > 0 else None
     if not trainer.max_epochs or trainer.max_epochs < 1:
+        if limit is not None:
+            return limit
         raise ValueError(
             "the schedule needs an end, got neither max_steps nor max_epochs: "
             "set trainer.max_epochs or trainer.max_steps"
@@ -85,4 +86,5 @@ def total_steps(trainer: lightning.Trainer) -> int:
     samples: int = trainer.datamodule.samples_per_epoch  # type: ignore[attr-defined]
     per_step: int = trainer.datamodule.batch_size * trainer.world_size  # type: ignore[attr-defined]
     batches = max(1, samples // per_step)
-    return trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+    steps = trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+    return min(steps, limit or steps)

@@ -20,6 +20,7 @@ class SavedStage:
     stage: str
     state: dict[str, Tensor]
     entries: tuple[tuple[str, ...], ...]
+    file: Path
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -45,17 +46,26 @@ def read_stage(path: Path) -> SavedStage:
         saved = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, OSError) as error:
         raise ValueError(
-            f"checkpoint {file} cannot be read ({str(error).splitlines()[0][:120]}): expected a "
+            f"checkpoint {file} cannot be read ({first_line(error)}): expected a "
             "complete file with plain weights; use another checkpoint of the run"
         ) from error
-    if not isinstance(saved, dict) or STAMP not in saved or "state_dict" not in saved:
+    mark = saved.get(STAMP) if isinstance(saved, dict) else None
+    if (
+        not isinstance(mark, dict)
+        or {"stage", "vocabulary"} - mark.keys()
+        or "state_dict" not in saved
+    ):
         raise ValueError(
             f"checkpoint {file} is not from this project: expected one that "
             "`python -m experiments.run` has written"
         )
-    stamp = saved[STAMP]
-    entries = tuple(tuple(entry) for entry in stamp["vocabulary"])
-    return SavedStage(stamp["stage"], saved["state_dict"], entries)
+    entries = tuple(tuple(entry) for entry in mark["vocabulary"])
+    return SavedStage(mark["stage"], saved["state_dict"], entries, file)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0][:120]
 
 
 def stamp(stage: str, entries: tuple[tuple[str, ...], ...]) -> dict[str, object]:
@@ -63,7 +73,7 @@ def stamp(stage: str, entries: tuple[tuple[str, ...], ...]) -> dict[str, object]
     return {"stage": stage, "vocabulary": [list(entry) for entry in entries]}
 
 
-def load_part(part: nn.Module, prefix: str, saved: SavedStage, source: str) -> None:
+def load_part(part: nn.Module, prefix: str, saved: SavedStage) -> None:
     """Fills `part` with the tensors saved under `prefix`; ValueError when they do not fit."""
     state = {
         key.removeprefix(prefix): value
@@ -75,6 +85,6 @@ def load_part(part: nn.Module, prefix: str, saved: SavedStage, source: str) -> N
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"the weights in {source} do not fit this config ({reason}): expected the same "
-            "`diffusion` settings as in the run's config.yaml; copy them from there"
+            f"the weights in {saved.file} do not fit this config ({reason}): expected the same model "
+            "settings as in the config.yaml beside them; copy them from there"
         ) from error

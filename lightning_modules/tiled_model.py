@@ -10,7 +10,7 @@ from datamodules.vocabulary import Vocabulary
 from lightning_modules.evaluation import Evaluation
 from lightning_modules.nets.post_processing import PostProcessing
 from lightning_modules.nets.tiling import score_image
-from lightning_modules.saved_stage import STAMP, SavedStage, stamp
+from lightning_modules.saved_stage import STAMP, SavedStage, load_part, stamp
 
 
 class TiledModel(LightningModule):
@@ -46,8 +46,11 @@ class TiledModel(LightningModule):
         self.evaluation = Evaluation(vocabulary.names)
 
     def restore(self, saved: SavedStage) -> None:
-        """Fills the model with what a checkpoint saved, the vocabulary too."""
-        self.load_state_dict(saved.state)
+        """Fills the model with what a checkpoint saved, the vocabulary too.
+
+        Raises ValueError when the weights do not fit.
+        """
+        load_part(self, "", saved)
         self.set_vocabulary(Vocabulary(saved.entries))
 
     def predict_image(self, image: Tensor) -> Prediction:

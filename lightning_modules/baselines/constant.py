@@ -19,9 +19,9 @@ class Constant(TiledModel):
     def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Maps of zeros and the one answer."""
         assert self.vocabulary is not None
-        answer = torch.zeros(len(tiles), len(self.vocabulary))
+        answer = tiles.new_zeros(len(tiles), len(self.vocabulary))
         answer[:, self.vocabulary.id_of(self.type_name)] = 1.0
-        return torch.zeros(len(tiles), len(self.vocabulary) - 1, *tiles.shape[-2:]), answer
+        return tiles.new_zeros(len(tiles), len(self.vocabulary) - 1, *tiles.shape[-2:]), answer
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """One prediction per image, its type the constant one, no pixel marked."""

@@ -44,7 +44,12 @@ class Unet(TiledModel):
         self.net = smp.Unet(encoder_name, encoder_weights=None, classes=class_count)
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Takes the class names; ValueError when their number is not the net's."""
+        """Takes the class names of the data; ValueError for others later: the list is closed."""
+        if self.vocabulary is not None and vocabulary.names != self.vocabulary.names:
+            raise ValueError(
+                f"got the names {', '.join(vocabulary.names[1:])}: a U-Net has the closed list "
+                f"{', '.join(self.vocabulary.names[1:])}; leave --labels out, or use a stage 2"
+            )
         super().set_vocabulary(vocabulary)
         if len(vocabulary) != self.class_count:
             raise ValueError(
@@ -55,6 +60,8 @@ class Unet(TiledModel):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy plus dice over all classes, on pixels whose mask is known."""
         known = batch.has_mask | torch.tensor([not ids for ids in batch.class_ids]).to(self.device)
+        if not known.any():
+            return self.net(batch.image).sum() * 0.0
         logits = self.net(batch.image[known])
         mask = batch.mask[known]
         truth = functional.one_hot(mask, self.class_count).movedim(-1, 1).float()

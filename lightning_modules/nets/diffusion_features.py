@@ -1,6 +1,6 @@
 """Features of a frozen diffusion model at one noise level, in a single pass (NOTES 12, 14)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -18,7 +18,7 @@ NOISE_SEED = 42
 
 
 @contextmanager
-def recorded_inputs(modules: list[nn.Module]) -> Iterator[list[Tensor]]:
+def recorded_inputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     """A list that fills with the first input of each module, in the order of their calls."""
     inputs: list[Tensor] = []
 
@@ -47,30 +47,33 @@ class DiffusionFeatures(nn.Module):
         self.diffusion = diffusion
         self.diffusion.requires_grad_(False).eval()
         self.feature_timestep = feature_timestep
-        self.unet_taps = tap_modules(diffusion.denoiser)
+        self.taps = taps
         autoencoder = diffusion.autoencoder
-        self.strides = [diffusion.stride // 2**level for level in range(len(self.unet_taps))]
-        self.channels: list[int] = [module.in_channels for module in self.unet_taps]
-        self.encoder_taps: list[nn.Module] = []
-        self.decoder_taps: list[nn.Module] = []
-        if taps == "full":
-            if not isinstance(autoencoder, KlAutoencoder):
-                raise ValueError(
-                    f"taps is 'full', but {type(autoencoder).__name__} has no layers to tap: "
-                    "set taps: unet"
-                )
-            self._add_autoencoder_taps(autoencoder)
-        elif taps != "unet":
+        if taps not in ("full", "unet"):
             raise ValueError(f"taps is {taps!r}: expected full or unet")
+        if taps == "full" and not isinstance(autoencoder, KlAutoencoder):
+            raise ValueError(
+                f"taps is 'full', but {type(autoencoder).__name__} has no layers to tap: "
+                "set taps: unet"
+            )
+        groups = self.tapped_modules()
+        self.channels: list[int] = [block.in_channels for group in groups for block in group]
+        self.strides = [diffusion.stride // 2**level for level in range(len(groups[0]))]
+        if taps == "full":
+            half = autoencoder.stride // 2
+            self.strides += [half, autoencoder.stride, autoencoder.stride, half]
 
-    def _add_autoencoder_taps(self, autoencoder: KlAutoencoder) -> None:
-        encoder, decoder = autoencoder.vae.encoder, autoencoder.vae.decoder
-        self.encoder_taps = [block.resnets[1] for block in encoder.down_blocks[-2:]]
-        self.decoder_taps = [block.resnets[2] for block in decoder.up_blocks[:2]]
-        half = autoencoder.stride // 2
-        taps = (*self.encoder_taps, *self.decoder_taps)
-        self.channels += [cast(ResnetBlock2D, module).in_channels for module in taps]
-        self.strides += [half, autoencoder.stride, autoencoder.stride, half]
+    def tapped_modules(self) -> tuple[list[ResnetBlock2D], ...]:
+        """The tapped blocks of the U-Net, the VAE's encoder and its decoder.
+
+        Looked up anew each time, because loading weights replaces the VAE.
+        """
+        unet_taps = tap_modules(self.diffusion.denoiser)
+        if self.taps == "unet":
+            return unet_taps, [], []
+        vae = cast(KlAutoencoder, self.diffusion.autoencoder).vae
+        encoder_taps = [block.resnets[1] for block in vae.encoder.down_blocks[-2:]]
+        return unet_taps, encoder_taps, [block.resnets[2] for block in vae.decoder.up_blocks[:2]]
 
     def train(self, mode: bool = True) -> "DiffusionFeatures":
         """Stays in evaluation mode: the model is frozen."""
@@ -94,15 +97,16 @@ class DiffusionFeatures(nn.Module):
                 f"{coarsest}, the coarsest stride; set the crop and tile size accordingly"
             )
         model = self.diffusion
-        with recorded_inputs(self.encoder_taps) as encoder_maps:
+        unet_taps, encoder_taps, decoder_taps = self.tapped_modules()
+        with recorded_inputs(encoder_taps) as encoder_maps:
             z_0 = model.encode(image)
         t = torch.full((len(image),), self.feature_timestep, device=image.device)
         eps = self.shared_noise(z_0).expand_as(z_0)
         z_t = add_noise(z_0, eps, t, model.schedule.alpha_bar)
         condition = implicit_condition(model.caption(image))
-        with recorded_inputs(self.unet_taps) as unet_maps:
+        with recorded_inputs(unet_taps) as unet_maps:
             model.denoiser(z_t, t, condition.tokens, condition.mask)
-        with recorded_inputs(self.decoder_taps) as decoder_maps:
-            if self.decoder_taps:
+        with recorded_inputs(decoder_taps) as decoder_maps:
+            if decoder_taps:
                 model.autoencoder.decode(z_0)
         return [*unet_maps, *encoder_maps, *decoder_maps]

@@ -2,6 +2,7 @@
 
 from typing import Protocol, TypeVar
 
+from safetensors import SafetensorError
 from torch import nn
 
 
@@ -22,7 +23,7 @@ def load_from_hub(hub_class: HubClass, name: str, subfolder: str, *, like: Net) 
     """
     try:
         net = hub_class.from_pretrained(name, subfolder=subfolder)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"weights {name!r} could not be read ({reason}): expected a local folder or a "

@@ -23,8 +23,8 @@ class MaskQueries:
 class MaskGenerator(nn.Module):
     """Deformable pixel decoder and masked-attention decoder: a pyramid in, masks out.
 
-    `strides` are those of the pyramid, fine to coarse; masks come at the finest. `preset`s of the
-    paper: 256-wide (26.4 M with heads) and 384-wide (`paper45m`), 100 queries, 9 layers (Table 3).
+    `strides` are those of the pyramid, fine to coarse; masks come at the finest. At the defaults
+    (100 queries, 9 layers, Table 3) it has 19.8 M parameters, 34.6 M at width 384.
     """
 
     def __init__(

@@ -113,7 +113,15 @@ class ClipTextEncoder(TextEncoder):
     def load(self) -> None:
         """Reads tokenizer and weights; ValueError when they cannot be read or do not fit."""
         self.tower = load_from_hub(CLIPTextModel, self.pretrained, "", like=self.tower)
-        self.tokenizer = CLIPTokenizer.from_pretrained(self.pretrained)
+        tokenizer = CLIPTokenizer.from_pretrained(self.pretrained)
+        if len(tokenizer) != self.tower.config.vocab_size:
+            # Without its files the library makes an empty tokenizer and says nothing.
+            raise ValueError(
+                f"tokenizer of {self.pretrained!r} knows {len(tokenizer)} words, the weights "
+                f"{self.tower.config.vocab_size}: put tokenizer.json, or vocab.json and "
+                "merges.txt, beside the weights"
+            )
+        self.tokenizer = tokenizer
 
     @torch.no_grad()
     def forward(self, texts: Sequence[str]) -> TextEmbedding:

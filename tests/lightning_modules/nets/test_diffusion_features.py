@@ -98,7 +98,7 @@ def test_time_of_noising_changes_the_features(seed: int) -> None:
 def test_hooks_are_gone_after_a_pass(seed: int) -> None:
     features = DiffusionFeatures(small_diffusion(), 50, "unet")
     features(image())
-    assert not any(tap._forward_pre_hooks for tap in features.unet_taps)
+    assert not any(tap._forward_pre_hooks for tap in features.tapped_modules()[0])
 
 
 def test_full_taps_of_a_dct_are_refused_in_one_line() -> None:
