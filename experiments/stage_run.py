@@ -19,6 +19,7 @@ from datamodules.imdd import IMDDDataModule
 from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME, write_configuration
 from experiments.configuration import build_stage, stage_parser
 from experiments.runs import initialise_tracking, run_logger, write_results
+from experiments.tables import metrics_table, to_markdown
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.saved_stage import read_stage
 from lightning_modules.tiled_model import TiledModel
@@ -83,6 +84,8 @@ class StageRun:
             "scale": self.stage.scale,
             "seed": str(self.stage.seed),
         }
+        if isinstance(self.model, TiledModel):
+            tags |= self.model.tags()
         self.logger = run_logger(output, self.stage.experiment, name, tags, run_directory=directory)
         self.trainer = self.build_trainer(self.trainer_settings)
         write_configuration(self.stage, directory)
@@ -149,10 +152,13 @@ class StageRun:
 
     @rank_zero_only
     def finish(self, results: Mapping[str, float]) -> None:
-        """Writes results.json and hands the run's files to the tracker."""
+        """Writes results.json and a table of it, and hands the run's files to the tracker."""
         write_results(self.directory, results)
-        for file in (*sorted(self.directory.glob("*.json")), self.directory / CONFIG_NAME):
-            self.logger.log_artifact(file)
+        table = to_markdown(metrics_table(self.directory.name, dict(sorted(results.items()))))
+        (self.directory / "results.md").write_text(table + "\n", encoding="utf-8")
+        for pattern in ("*.json", "results.md", CONFIG_NAME):
+            for file in sorted(self.directory.glob(pattern)):
+                self.logger.log_artifact(file)
 
 
 @contextmanager

@@ -67,13 +67,8 @@ class MaskFinetune(TiledModel):
         tile_overlap_px: int = 128,
         tile_batch_size: int = 16,
     ) -> None:
-        super().__init__(tile_px, tile_overlap_px, tile_batch_size)
-        if tile_px % diffusion.stride:
-            raise ValueError(
-                f"tile_px is {tile_px}: expected a multiple of {diffusion.stride}, the coarsest "
-                "stride of the U-Net"
-            )
-        self.pretrained = pretrained
+        super().__init__(tile_px, tile_overlap_px, tile_batch_size, stride=diffusion.stride)
+        self.pretrained, self.encoder = pretrained, encoder
         self.base_learning_rate = base_learning_rate
         self.weight_decay = weight_decay
         self.adam_betas = adam_betas
@@ -97,6 +92,12 @@ class MaskFinetune(TiledModel):
         self.class_head = ClassHead(mask_generator.width, diffusion.text_encoder.width)
         self.register_buffer("texts", torch.zeros(0), persistent=False)
         self.register_buffer("text_class", torch.zeros(0), persistent=False)
+
+    def tags(self) -> dict[str, str]:
+        """What the pyramid is made of, and where its frozen features come from."""
+        extras = ["stem"] if self.pyramid.stem else []
+        extras += [self.encoder] if self.encoder else []
+        return {"pyramid": "+".join(["diffusion", *extras]), "pretrained": self.pretrained}
 
     def load(self) -> None:
         """Reads hub weights of the frozen parts, then stage 1's EMA weights over them."""

@@ -85,6 +85,6 @@ def load_part(part: nn.Module, prefix: str, saved: SavedStage) -> None:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"the weights in {saved.file} do not fit this config ({reason}): expected the same model "
-            "settings as in the config.yaml beside them; copy them from there"
+            f"the weights in {saved.file} do not fit this config ({reason}): expected the same "
+            "model settings as in the config.yaml beside them; copy them from there"
         ) from error

@@ -16,13 +16,19 @@ from lightning_modules.saved_stage import STAMP, SavedStage, load_part, stamp
 class TiledModel(LightningModule):
     """A model that scores tiles; prediction, evaluation and saving follow from that.
 
-    `stage` is what its checkpoints are marked with.
+    `stage` is what its checkpoints are marked with; tiles must be multiples of `stride`.
     """
 
     stage: str
 
-    def __init__(self, tile_px: int, tile_overlap_px: int, tile_batch_size: int) -> None:
+    def __init__(
+        self, tile_px: int, tile_overlap_px: int, tile_batch_size: int, *, stride: int = 1
+    ) -> None:
         super().__init__()
+        if tile_px % stride:
+            raise ValueError(
+                f"tile_px is {tile_px}: expected a multiple of {stride}, the net's coarsest stride"
+            )
         self.tile_px = tile_px
         self.tile_overlap_px = tile_overlap_px
         self.tile_batch_size = tile_batch_size
@@ -33,6 +39,10 @@ class TiledModel(LightningModule):
     @abstractmethod
     def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Type maps (T, K, s, s) in [0, 1] and answers (T, K+1) of tiles (T, 3, s, s)."""
+
+    def tags(self) -> dict[str, str]:
+        """What a table must say beside this model's figures; nothing here."""
+        return {}
 
     def load(self) -> None:
         """Reads the weights of parts that name some; nothing here."""

@@ -36,7 +36,7 @@ class Unet(TiledModel):
         tile_overlap_px: int = 32,
         tile_batch_size: int = 16,
     ) -> None:
-        super().__init__(tile_px, tile_overlap_px, tile_batch_size)
+        super().__init__(tile_px, tile_overlap_px, tile_batch_size, stride=32)
         self.class_count = class_count
         self.base_learning_rate = base_learning_rate
         self.weight_decay = weight_decay

@@ -199,7 +199,7 @@ def test_stage_1_of_another_width_is_one_line(tmp_path: Path) -> None:
     pretrain = attach(small_pretrain())
     pretrain.diffusion.captioner = torch.nn.Identity()  # type: ignore[assignment]
     save(pretrain, tmp_path / "one.ckpt")
-    with pytest.raises(ValueError, match="expected the same `diffusion` settings"):
+    with pytest.raises(ValueError, match="expected the same model settings"):
         small_finetune(str(tmp_path / "one.ckpt")).load()
 
 

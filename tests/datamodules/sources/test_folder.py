@@ -175,7 +175,7 @@ def test_mask_for_two_pictures_is_one_clear_line(tmp_path):
 def test_mask_of_another_size_is_one_clear_line(tmp_path):
     add_image(tmp_path, "crack/a.png")
     add_mask(tmp_path, "crack/a.png", grey=255, size=(9, 9))
-    with pytest.raises(ValueError, match="is 9x9 px, expected 30x20 px"):
+    with pytest.raises(ValueError, match="is 9x9 px, expected its image's 30x20 px"):
         Folder().records(tmp_path)
 
 
