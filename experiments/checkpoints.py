@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from jsonargparse import Namespace
+from lightning.pytorch.utilities import rank_zero_only
 
 from experiments.configuration import (
     build_stage,
@@ -18,6 +19,7 @@ CONFIG_NAME = "config.yaml"
 THRESHOLDS_NAME = "thresholds.json"
 
 
+@rank_zero_only
 def write_configuration(stage: Namespace, directory: Path) -> None:
     """The resolved configuration of a stage as config.yaml in its run directory."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import yaml
 from jsonargparse import Namespace
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from experiments.command import run_command
@@ -121,6 +122,7 @@ def run_directory(output: Path, name: str) -> Path:
     return directory
 
 
+@rank_zero_only
 def report(results: dict[str, float], directory: Path, output: Path) -> None:
     """Print the results, where they lie, and how to look at them."""
     console = Console()

@@ -33,6 +33,8 @@ EXPECTED_WARNINGS = (
     ".*does not have many workers",
     ".*number of training batches .* is smaller than the logging interval",
     "Checkpoint directory .* exists and is not empty",
+    # The metrics are reduced over processes before they are logged.
+    ".*sync_dist=True.*",
 )
 
 
