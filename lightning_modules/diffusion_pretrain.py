@@ -130,6 +130,7 @@ class DiffusionPretrain(LightningModule):
             null=null,
             steps=steps,
             guidance_scale=self.guidance_scale,
+            generator=generator,
         )
         return model.autoencoder.decode(latents)
 

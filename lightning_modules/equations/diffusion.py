@@ -43,14 +43,30 @@ def remove_noise(z_t: Tensor, eps: Tensor, t: Tensor, alpha_bar: Tensor) -> Tens
     return (z_t - (1 - level).sqrt() * eps) / level.sqrt()
 
 
-def step_back(z_t: Tensor, eps: Tensor, *, t: int, previous: int, alpha_bar: Tensor) -> Tensor:
-    """The latent at the earlier step `previous` along the deterministic path (eq. 7, sigma = 0).
+def step_back(
+    z_t: Tensor,
+    eps: Tensor,
+    noise: Tensor,
+    *,
+    t: int,
+    previous: int,
+    alpha_bar: Tensor,
+    limit: float = math.inf,
+) -> Tensor:
+    """A draw of the latent at the earlier step `previous` (eq. 3-5 and 7).
 
-    Departs from the paper: the step may skip times, because a sample grid needs few of them.
+    z_t, eps, noise: (B, c, h, w), noise standard normal. Departs from the paper: the step may skip
+    times, and the clean latent is held within +-limit, because near t = T a small error of eps is
+    divided by sqrt(alpha_bar) = 0.006.
     """
     times = torch.full((z_t.shape[0],), t, device=z_t.device)
-    clean = remove_noise(z_t, eps, times, alpha_bar)
-    return add_noise(clean, eps, torch.full_like(times, previous), alpha_bar)
+    clean = remove_noise(z_t, eps, times, alpha_bar).clamp(-limit, limit)
+    level, level_before = alpha_bar[t], alpha_bar[previous]
+    kept = level / level_before
+    mean = level_before.sqrt() * (1 - kept) / (1 - level) * clean
+    mean = mean + kept.sqrt() * (1 - level_before) / (1 - level) * z_t
+    variance = (1 - kept) * (1 - level_before) / (1 - level)
+    return mean + variance.sqrt() * noise
 
 
 def noise_loss(eps_predicted: Tensor, eps: Tensor) -> Tensor:

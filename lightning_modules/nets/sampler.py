@@ -11,6 +11,9 @@ from lightning_modules.nets.denoiser import Denoiser
 from lightning_modules.nets.noise_schedule import NoiseSchedule
 from lightning_modules.nets.text_encoder import TextEmbedding
 
+# Latents have unit variance; few true ones lie further out.
+LATENT_LIMIT = 3.0
+
 
 @torch.no_grad()
 def sample_latents(
@@ -22,10 +25,13 @@ def sample_latents(
     null: TextEmbedding,
     steps: int,
     guidance_scale: float,
+    generator: torch.Generator,
+    latent_limit: float = LATENT_LIMIT,
 ) -> Tensor:
-    """Latents (B, c, h, w) that the text describes, in `steps` deterministic steps (DDIM).
+    """Latents (B, c, h, w) that the text describes, in `steps` ancestral steps.
 
-    noise: (B, c, h, w) standard normal; null: the embedding of no text, one row.
+    noise: (B, c, h, w) standard normal; null: the embedding of no text, one row; generator:
+    of the noise of each step, on the CPU.
     """
     z = noise
     times = torch.linspace(schedule.diffusion_steps, 0, steps + 1).round().int().tolist()
@@ -37,5 +43,14 @@ def sample_latents(
         conditioned = denoiser(z, time, text.tokens, text.mask)
         unconditioned = denoiser(z, time, null_tokens, null_mask)
         eps = guide(unconditioned, conditioned, guidance_scale)
-        z = step_back(z, eps, t=t, previous=previous, alpha_bar=schedule.alpha_bar)
+        fresh = torch.randn(z.shape, generator=generator).to(z)
+        z = step_back(
+            z,
+            eps,
+            fresh,
+            t=t,
+            previous=previous,
+            alpha_bar=schedule.alpha_bar,
+            limit=latent_limit,
+        )
     return z

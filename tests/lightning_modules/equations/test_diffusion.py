@@ -83,18 +83,35 @@ def test_true_noise_gives_the_latent_back(t: int) -> None:
 
 
 @pytest.mark.parametrize("t", [T, 500, 100])
-def test_step_back_equals_ddim(t: int) -> None:
+def test_step_back_equals_ancestral_sampling_that_skips(t: int) -> None:
     reference = DDIMScheduler(**PAPER, clip_sample=False, set_alpha_to_one=True)
     reference.set_timesteps(10)
-    expected = reference.step(latents(1), t - 1, latents(0), eta=0.0).prev_sample
-    back = step_back(latents(0), latents(1), t=t, previous=t - 100, alpha_bar=ALPHA_BAR)
+    expected = reference.step(
+        latents(1), t - 1, latents(0), eta=1.0, variance_noise=latents(2)
+    ).prev_sample
+    back = step_back(latents(0), latents(1), latents(2), t=t, previous=t - 100, alpha_bar=ALPHA_BAR)
     torch.testing.assert_close(back, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_step_back_with_the_true_noise_stays_on_the_path() -> None:
-    path = [add_noise(latents(0), latents(1), torch.full((3,), t), ALPHA_BAR) for t in (300, 700)]
-    back = step_back(path[1], latents(1), t=700, previous=300, alpha_bar=ALPHA_BAR)
-    torch.testing.assert_close(back, path[0], rtol=1e-5, atol=1e-5)
+def test_step_back_to_the_start_is_the_clean_latent() -> None:
+    z_t = add_noise(latents(0), latents(1), torch.full((3,), 700), ALPHA_BAR)
+    back = step_back(z_t, latents(1), latents(2), t=700, previous=0, alpha_bar=ALPHA_BAR)
+    torch.testing.assert_close(back, latents(0), rtol=1e-5, atol=1e-5)
+
+
+def test_step_back_by_one_is_equation_7() -> None:
+    t, beta = 400, linear_betas(T, 1e-4, 2e-2).float()[399]
+    mean = (latents(0) - beta / (1 - ALPHA_BAR[t]).sqrt() * latents(1)) / (1 - beta).sqrt()
+    sigma = (beta * (1 - ALPHA_BAR[t - 1]) / (1 - ALPHA_BAR[t])).sqrt()
+    back = step_back(latents(0), latents(1), latents(2), t=t, previous=t - 1, alpha_bar=ALPHA_BAR)
+    torch.testing.assert_close(back, mean + sigma * latents(2), rtol=1e-4, atol=1e-4)
+
+
+def test_step_back_holds_the_clean_latent_within_the_limit() -> None:
+    back = step_back(
+        latents(0), latents(1), latents(2), t=T, previous=0, alpha_bar=ALPHA_BAR, limit=0.5
+    )
+    assert back.abs().max() == pytest.approx(0.5)
 
 
 def test_noise_loss_is_the_mean_square() -> None:

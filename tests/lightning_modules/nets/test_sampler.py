@@ -1,5 +1,7 @@
 """Holds the reverse process with a denoiser whose answer is known."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +40,8 @@ def sample(denoiser: KnowsTheImage, *, steps: int, scale: float) -> Tensor:
         null=ENCODER([""]),
         steps=steps,
         guidance_scale=scale,
+        generator=torch.Generator().manual_seed(2),
+        latent_limit=math.inf,
     )
 
 
