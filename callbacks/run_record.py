@@ -39,6 +39,7 @@ class Hashed(Protocol):
     source: str
     sha256: str
     split_sha256: str
+    leaks: int
 
 
 @runtime_checkable
@@ -127,6 +128,7 @@ def manifest_hashes(datamodule: object) -> dict[str, str]:
         "dataset": index.source,
         "manifest_sha256": index.sha256,
         "split_sha256": index.split_sha256,
+        "leaks": str(index.leaks),
     }
 
 

@@ -1,17 +1,18 @@
 """Captions kept as the six fields of the paper's template: augmentations cannot falsify them.
 
-Words are derived from masks here; which pixels those masks hold is decided in `transforms.py`.
+Words are derived from masks in `descriptors.py`; which pixels those masks hold is decided in
+`transforms.py`. Captions that came with the data are read in `released_captions.py`.
 """
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
+from datamodules.descriptors import DIRECTIONS, SHAPES, SIZES, location_of, morphology_of
+
 NO_DEFECT = "no defect"
-MOST_OF_THE_SURFACE = "most of the surface"
-SEVERAL_PLACES = "several places"
 
 _TEMPLATE = re.compile(
     r"(?P<part>.+?) with (?P<defect>.+?)"
@@ -21,11 +22,17 @@ _TEMPLATE = re.compile(
     re.DOTALL,
 )
 _SHAPE_PHRASE = re.compile(
-    r"(?:a )?(?:small|medium|large) (?:elongated|round|irregular|scattered) areas?"
+    rf"(?:a )?(?:{'|'.join(SIZES)}) (?:(?P<direction>{'|'.join(DIRECTIONS)}) )?"
+    rf"(?:{'|'.join(SHAPES)}) areas?"
+)
+_PLACE_WORD = re.compile(
+    r"\b(?:left|right|top|bottom|upper|lower|cent(?:er|re|ral)|middle"
+    r"|horizontal|vertical|diagonal)(?:most|ly|s)?\b",
+    re.IGNORECASE,
 )
 _MIRRORED_PAIRS = {
-    "horizontal": [("left", "right")],
-    "vertical": [("top", "bottom"), ("upper", "lower")],
+    "horizontal": [("left", "right"), ("leftmost", "rightmost")],
+    "vertical": [("top", "bottom"), ("upper", "lower"), ("topmost", "bottommost")],
 }
 
 
@@ -50,14 +57,18 @@ class Caption:
         Departs from the paper: "of" joins product and material, because without a joint the
         sentence could not be parsed back into its fields.
         """
-        part = f"{self.product} of {self.material}" if self.material else self.product
-        part = part[:1].upper() + part[1:]
+        part = self.render_part().removesuffix(".")
         if not self.defect:
             return f"{part} with {NO_DEFECT}."
         location = f" located at {self.location}" if self.location else ""
         morphology = f", characterized by {self.morphology}" if self.morphology else ""
         cause = f", potentially caused by {self.cause}" if self.cause else ""
         return f"{part} with {self.defect}{location}{morphology}{cause}."
+
+    def render_part(self) -> str:
+        """The part alone, where nothing is known of its defects: "Magnetic tile of ferrite."."""
+        part = f"{self.product} of {self.material}" if self.material else self.product
+        return f"{part[:1].upper()}{part[1:]}."
 
     @classmethod
     def parse(cls, text: str) -> "Caption":
@@ -78,19 +89,36 @@ class Caption:
             fields["defect"] = ""
         return cls(product=_uncapitalise(product), material=material, **fields)
 
+    def fit(self, count_tokens: Callable[[str], int], limit: int) -> tuple[str, bool]:
+        """The caption in at most `limit` tokens, and whether fields were left out for that.
+
+        Cause, shape, place and material go in this order; at the end the defect alone is said.
+        ValueError where even its name is too long: it is never dropped and never cut.
+        """
+        shortened = self
+        for field in ("", "cause", "morphology", "location", "material"):
+            shortened = replace(shortened, **{field: ""}) if field else shortened
+            if count_tokens(shortened.render()) <= limit:
+                return shortened.render(), shortened != self
+        text = self.defect or NO_DEFECT
+        _refuse_long_names(text, count_tokens, limit=limit)
+        return text, True
+
     def relocated(self, mask: np.ndarray) -> "Caption":
         """The caption with location and shape words of `mask` (H, W), where non-zero is defect.
 
-        An empty mask means that the defect has left the picture: a caption of a good part.
+        Other phrases of the shape stay unless they tell a place, which no mask can follow. An
+        empty mask means that the defect has left the picture: a caption of a good part.
         """
         if not self.defect:
             return self
         if not mask.any():
             return Caption(product=self.product, material=self.material)
-        shape = _SHAPE_PHRASE.match(self.morphology)
-        morphology = self.morphology
-        if shape is not None:
-            morphology = morphology_of(mask) + morphology[shape.end() :]
+        measured = _SHAPE_PHRASE.match(self.morphology)
+        morphology = _placeless(
+            self.morphology[measured.end() :] if measured else self.morphology,
+            measured=morphology_of(mask) if measured else "",
+        )
         return replace(self, location=location_of(mask), morphology=morphology)
 
     def flipped(self, *, horizontal: bool, vertical: bool) -> "Caption":
@@ -104,69 +132,63 @@ class Caption:
         )
 
     def without_location(self) -> "Caption":
-        """The caption without its location words."""
-        return replace(self, location="")
+        """The caption without words of place and direction: those of the shape go too."""
+        measured = _SHAPE_PHRASE.match(self.morphology)
+        if measured is None:
+            return replace(self, location="", morphology=_placeless(self.morphology))
+        shape = measured.group()
+        if measured["direction"]:
+            shape = shape.replace(measured["direction"] + " ", "")
+        rest = self.morphology[measured.end() :]
+        return replace(self, location="", morphology=_placeless(rest, measured=shape))
 
 
-def location_of(mask: np.ndarray) -> str:
-    """Where the non-zero pixels of `mask` (H, W) lie, in words: "the upper left"; "" for none.
+def defect_first(
+    text: str, names: Sequence[str], *, count_tokens: Callable[[str], int], limit: int
+) -> tuple[str, bool]:
+    """The free text in at most `limit` tokens, and whether it was cut.
 
-    The picture is cut in thirds both ways and the centroid decides; a mask that covers more than
-    half is "most of the surface", apart spots around an empty centroid are "several places".
+    A text that is too long is cut after a word, with the defect `names` in front: "crack: ...".
+    ValueError where the names alone are too long.
     """
-    rows, columns = np.nonzero(mask)
-    if rows.size == 0:
-        return ""
-    height, width = mask.shape
-    if rows.size > 0.5 * mask.size:
-        return MOST_OF_THE_SURFACE
-    down = _third((rows.mean() + 0.5) / height)
-    across = _third((columns.mean() + 0.5) / width)
-    in_cell = (_thirds(rows, height) == down) & (_thirds(columns, width) == across)
-    if not in_cell.any() and _component_count(mask) > 1:
-        return SEVERAL_PLACES
-    if down == 1:
-        return ("the left", "the center", "the right")[across]
-    if across == 1:
-        return "the top" if down == 0 else "the bottom"
-    return f"the {('upper', '', 'lower')[down]} {('left', '', 'right')[across]}"
+    if count_tokens(text) <= limit:
+        return text, False
+    lead = ", ".join(names)
+    _refuse_long_names(lead, count_tokens, limit=limit)
+    lead = f"{lead}: " if lead else ""
+    ends = [0, *(word.end() for word in re.finditer(r"\S+", text))]
+    fitting, too_many = 0, len(ends)
+    while too_many - fitting > 1:
+        middle = (fitting + too_many) // 2
+        fits = count_tokens(lead + text[: ends[middle]].lstrip()) <= limit
+        fitting, too_many = (middle, too_many) if fits else (fitting, middle)
+    return (lead + text[: ends[fitting]].lstrip()).removesuffix(": "), True
 
 
-def morphology_of(mask: np.ndarray) -> str:
-    """The shape of the non-zero pixels of `mask` (H, W): "a small round area"; "" for none.
+def without_places(text: str) -> str:
+    """The free text without sentences that tell a place, which a flip, turn or crop falsifies.
 
-    Small is under 1 % of the picture, large over 10 %; scattered has four or more parts;
-    elongated is three times as long as wide, by second moments.
+    "" where no sentence is left.
     """
-    rows, columns = np.nonzero(mask)
-    if rows.size == 0:
-        return ""
-    share = rows.size / mask.size
-    size = "small" if share < 0.01 else "large" if share > 0.1 else "medium"
-    if _component_count(mask) >= 4:
-        return f"{size} scattered areas"
-    # A twelfth is the variance of one pixel's own square: it keeps one-pixel lines finite.
-    covariance = np.cov(rows, columns, bias=True) + np.eye(2) / 12
-    narrow, wide = np.linalg.eigvalsh(covariance)
-    if wide > 9 * narrow:
-        return f"a {size} elongated area"
-    ellipse_area = 4 * np.pi * np.sqrt(narrow * wide)
-    is_round = wide < 2.5 * narrow and rows.size > 0.85 * ellipse_area
-    return f"a {size} round area" if is_round else f"a {size} irregular area"
+    sentences = re.split(r"(?<=[.!?])\s+", text)
+    return " ".join(sentence for sentence in sentences if not _PLACE_WORD.search(sentence))
 
 
-def _component_count(mask: np.ndarray) -> int:
-    count, _ = cv2.connectedComponents((mask != 0).astype(np.uint8), connectivity=8)
-    return int(count) - 1
+def _refuse_long_names(names: str, count_tokens: Callable[[str], int], *, limit: int) -> None:
+    tokens = count_tokens(names)
+    if tokens > limit:
+        raise ValueError(
+            f"the defect {names[:60]!r} takes {tokens} tokens: expected at most the text encoder's "
+            f"{limit}; shorten the name or take a text encoder that reads more"
+        )
 
 
-def _third(position: float) -> int:
-    return 0 if position < 1 / 3 else 2 if position > 2 / 3 else 1
-
-
-def _thirds(pixels: np.ndarray, length: int) -> np.ndarray:
-    positions = (pixels + 0.5) / length
-    return np.where(positions < 1 / 3, 0, np.where(positions > 2 / 3, 2, 1))
+def _placeless(text: str, *, measured: str = "") -> str:
+    """The phrases between commas that tell no place, after the words that a mask wrote."""
+    joined, *phrases = text.split(", ")
+    first = measured if _PLACE_WORD.search(joined) else measured + joined
+    kept = [phrase for phrase in phrases if not _PLACE_WORD.search(phrase)]
+    return ", ".join([first, *kept] if first else kept)
 
 
 def _swap_words(text: str, pairs: list[tuple[str, str]]) -> str:

@@ -1,19 +1,19 @@
 """Record -> Sample: the picture is opened, transformed, and described by what is left in sight."""
 
 import hashlib
-from dataclasses import replace
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from datamodules.captions import Caption
-from datamodules.image_files import open_image, open_mask
+from datamodules.annotation import cut_window, is_known_good, open_annotation
+from datamodules.image_files import open_image
 from datamodules.manifest import Manifest
 from datamodules.sample import Record, Sample
 from datamodules.sampler import Draw
-from datamodules.transforms import Transform, to_tensor
+from datamodules.transforms import Transform, Unchanged, to_tensor
+from datamodules.wording import Wording
 
 CACHE_LIMIT_BYTES = 2 * 1024**3
 
@@ -22,7 +22,7 @@ class DefectDataset(Dataset[Sample]):
     """The Samples of some rows of a manifest.
 
     in_memory: decoded pictures are kept, up to 2 GiB over all workers; the rest is read anew.
-    A good part needs no mask file: all its pixels are known to be good, so `has_mask` is True.
+    `has_mask` is True where every pixel is known: a good part needs no mask file for that.
     """
 
     def __init__(
@@ -33,12 +33,14 @@ class DefectDataset(Dataset[Sample]):
         *,
         seed: int,
         in_memory: bool = False,
+        wording: Wording | None = None,
     ) -> None:
         self.manifest = manifest
         self.rows = rows
         self.transform = transform
         self.seed = seed
         self.in_memory = in_memory
+        self.wording = wording or Wording()
         self.epoch = 0
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._kept_bytes = 0
@@ -58,7 +60,7 @@ class DefectDataset(Dataset[Sample]):
         index, turn = draw if isinstance(draw, tuple) else (draw, self.epoch)
         row = int(self.rows[index])
         record = self.manifest[row]
-        has_mask = bool(record.mask) or not record.defects
+        has_mask = record.mask_kind != "none" or is_known_good(record)
         image, mask = self._pixels(row, record)
         image, mask, caption = self.transform(
             image,
@@ -68,13 +70,21 @@ class DefectDataset(Dataset[Sample]):
             seed=_item_seed(self.seed, turn, row),
         )
         class_ids = self._visible_classes(record, mask) if has_mask else self._classes(record)
+        names = self.manifest.vocabulary.names
         return Sample(
             image=to_tensor(image),
             mask=torch.from_numpy(mask.astype(np.int64)),
             has_mask=has_mask,
-            caption=self._name_visible(caption, record, class_ids).render(),
+            caption=self.wording.words(
+                caption,
+                record,
+                shown=[names[class_id] for class_id in class_ids],
+                moved=not isinstance(self.transform, Unchanged),
+                seed=_item_seed(self.seed, turn, row),
+            ),
             class_ids=class_ids,
             row=row,
+            is_box=record.mask_kind == "box",
         )
 
     def _pixels(self, row: int, record: Record) -> tuple[np.ndarray, np.ndarray]:
@@ -82,14 +92,16 @@ class DefectDataset(Dataset[Sample]):
         if row in self._kept:
             image, mask = self._kept[row]
             return (image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)), mask
-        image = open_image(self.manifest.root / record.image)
-        size_px = (image.shape[0], image.shape[1])
-        if record.mask:
-            path = self.manifest.root / record.mask
-            vocabulary = self.manifest.vocabulary
-            mask = open_mask(path, record.mask_values, vocabulary=vocabulary, size_px=size_px)
-        else:
-            mask = np.zeros(size_px, dtype=np.uint8)
+        root = self.manifest.root
+        picture = open_image(root / record.image)
+        ids = open_annotation(
+            record,
+            root,
+            vocabulary=self.manifest.vocabulary,
+            picture_size_px=(picture.shape[0], picture.shape[1]),
+        )
+        image = cut_window(picture, record)
+        mask = np.zeros(image.shape[:2], dtype=np.uint8) if ids is None else ids
         if self.in_memory:
             self._keep(row, image, mask)
         return image, mask
@@ -114,15 +126,6 @@ class DefectDataset(Dataset[Sample]):
         ]
         named = [class_id for class_id in self._classes(record) if class_id in present]
         return tuple(named + [class_id for class_id in present if class_id not in named])
-
-    def _name_visible(
-        self, caption: Caption, record: Record, class_ids: tuple[int, ...]
-    ) -> Caption:
-        """The caption, with the defect's name and cause replaced where other types are in sight."""
-        if not caption.defect or set(class_ids) == set(self._classes(record)):
-            return caption
-        names = [self.manifest.vocabulary.names[class_id] for class_id in class_ids]
-        return replace(caption, defect=" and ".join(names), cause="")
 
 
 def _item_seed(seed: int, turn: int, row: int) -> int:

@@ -1,7 +1,9 @@
 """IMDDDataModule: the one DataModule of both stages and all baselines, over any source."""
 
 import hashlib
+import logging
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +12,27 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from datamodules.dataset import DefectDataset
-from datamodules.manifest import Manifest, Source, records_sha256, verify, write_manifest
-from datamodules.sample import Record
+from datamodules.manifest import Manifest, Source
+from datamodules.preparation import prepare
+from datamodules.sample import UNLABELLED
 from datamodules.sampler import Draw, ResumableLoader, ResumableSampler
-from datamodules.splits import assign_splits, check_leakage, type_of
+from datamodules.splits import k_shot
 from datamodules.transforms import NativeCrop, Transform, Unchanged
 from datamodules.vocabulary import Vocabulary
+from datamodules.wording import Wording
+
+LOGGER = logging.getLogger(__name__)
 
 
 class IMDDDataModule(LightningDataModule):
     """Batches of a source in its original layout, or of a manifest that prepare wrote.
 
-    source, root: read, verified and split here, the manifest goes to `manifest_folder`.
-    manifest: used as it is; `root` then replaces its data folder where it is given.
+    source, root: read, verified and split here (`preparation.py` tells of protocol and copies),
+    the manifest goes to `manifest_folder`. manifest: used as it is; `root` then replaces its data
+    folder where it is given. allow_leakage: train although alike pictures are in training and
+    test; the run records it. shots_per_type: train on that many images per type, `split_seed`
+    chooses. use_unlabelled: train on unlabelled pictures too, which only stage 1 can use.
+    captions: `built`, `released` or `both` (`wording.py`).
     draws_per_epoch: samples in a training epoch, all training images once where None.
     max_val_images: validate on that many images only, the mix of types kept.
     Under DDP each rank loads its share by itself, whatever `use_distributed_sampler` says.
@@ -43,23 +53,19 @@ class IMDDDataModule(LightningDataModule):
         val_fraction: float = 0.15,
         test_fraction: float = 0.25,
         split_seed: int = 0,
+        protocol: str = "published",
+        copies: str = "drop",
+        allow_leakage: bool = False,
+        shots_per_type: int | None = None,
+        use_unlabelled: bool = False,
+        captions: str = "built",
         seed: int = 0,
         max_val_images: int | None = None,
         in_memory: bool = True,
     ) -> None:
         super().__init__()
-        if (source is None) == (not manifest):
-            got = "neither" if source is None else "both"
-            raise ValueError(
-                f"the data has {got} of source and manifest, expected exactly one: name a source "
-                "with its root, or a manifest that experiments.prepare wrote"
-            )
-        if source is not None and not root:
-            raise ValueError(f"source {source.name} has no root: give the folder with its data")
-        if batch_size < 1 or eval_batch_size < 1:
-            raise ValueError(
-                f"batch sizes are {batch_size} and {eval_batch_size}, expected 1 or more"
-            )
+        _check_origin(source, root, manifest)
+        _check_batch_sizes(batch_size, eval_batch_size)
         self.source = source
         self.root = root
         self.manifest = manifest
@@ -69,8 +75,14 @@ class IMDDDataModule(LightningDataModule):
         self.draws_per_epoch = draws_per_epoch
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
-        self.fractions = {"train": train_fraction, "val": val_fraction, "test": test_fraction}
+        self.fractions = (train_fraction, val_fraction, test_fraction)
         self.split_seed = split_seed
+        self.protocol = protocol
+        self.copies = copies
+        self.allow_leakage = allow_leakage
+        self.shots_per_type = shots_per_type
+        self.use_unlabelled = use_unlabelled
+        self.wording = Wording(captions)
         self.seed = seed
         self.max_val_images = max_val_images
         self.in_memory = in_memory
@@ -91,38 +103,52 @@ class IMDDDataModule(LightningDataModule):
     @property
     def samples_per_epoch(self) -> int:
         """Training samples of one epoch over all processes."""
-        return self.draws_per_epoch or len(self._rows("train"))
+        return self.draws_per_epoch or len(self._training_rows())
 
     def training_images(self, count: int) -> Tensor:
         """The first `count` augmented training images as one tensor (N, 3, H, W) in [-1, 1]."""
-        dataset = self._dataset(self._rows("train"), self.train_transform)
+        dataset = self._dataset(self._training_rows(), self.train_transform)
         turns = [divmod(place, len(dataset)) for place in range(count)]
         return torch.stack([dataset[Draw(index, turn)].image for turn, index in turns])
 
     def prepare_data(self) -> None:
-        """Write the manifest of the source, on one process; pictures are verified when it is new.
+        """Write the manifest of the source, on one process; only new pictures are opened.
 
         Raises FileNotFoundError or ValueError for data that is missing, broken or leaking.
         """
         if self.source is None:
             return
-        records = prepare_records(self.source, self.root, **self.fractions, seed=self.split_seed)
-        vocabulary = self.source.vocabulary(records)
-        path = self._manifest_path()
-        if not path.is_file() or Manifest.open(path).sha256 != records_sha256(records, vocabulary):
-            verify(records, self.root)
-        write_manifest(
-            path, records, root=self.root, vocabulary=vocabulary, source=self.source.name
+        done = prepare(
+            self.source,
+            self.root,
+            self._manifest_path(),
+            fractions=self.fractions,
+            split_seed=self.split_seed,
+            protocol=self.protocol,
+            copies=self.copies,
         )
+        for title, left_out in (("unusable", done.refused), ("copied", done.copies)):
+            if left_out:
+                LOGGER.warning(
+                    "%d %s pictures of %s are left out, the first is %s (%s)",
+                    len(left_out),
+                    title,
+                    self.source.name,
+                    left_out[0].image,
+                    left_out[0].reason,
+                )
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the manifest; the same on every process."""
+        """Open the manifest; the same on every process. ValueError for a leaking one."""
         if self._index is None:
-            self._index = Manifest.open(self._manifest_path(), self.root or None)
+            index = Manifest.open(self._manifest_path(), self.root or None)
+            if index.leaks and not self.allow_leakage:
+                raise ValueError(leak_line(index))
+            self._index = index
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled, augmented training batches, whose place in the order is part of checkpoints."""
-        dataset = self._dataset(self._rows("train"), self.train_transform)
+        dataset = self._dataset(self._training_rows(), self.train_transform)
         rank, world_size = self._rank()
         sampler = ResumableSampler(
             len(dataset),
@@ -149,7 +175,8 @@ class IMDDDataModule(LightningDataModule):
         if self.source is None:
             return Path(self.manifest)
         settings = sorted(vars(self.source).items()) if hasattr(self.source, "__dict__") else ()
-        identity = repr((Path(self.root).resolve(), settings, self.fractions, self.split_seed))
+        chosen = (self.fractions, self.split_seed, self.protocol, self.copies)
+        identity = repr((Path(self.root).resolve(), settings, *chosen))
         digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
         return Path(self.manifest_folder) / f"{self.source.name}-{digest}.parquet"
 
@@ -162,13 +189,27 @@ class IMDDDataModule(LightningDataModule):
             )
         return rows
 
+    def _training_rows(self) -> np.ndarray:
+        rows = self._rows("train")
+        if self.shots_per_type is not None:
+            images = self.index.column("image")
+            names = [images[row] for row in rows.tolist()]
+            types = self.index.types_of(rows)
+            rows = rows[k_shot(names, types, self.shots_per_type, seed=self.split_seed)]
+        if not self.use_unlabelled:
+            return rows
+        groups = self.index.column("group")
+        held_out = {groups[row] for split in ("val", "test") for row in self.index.rows_of(split)}
+        unlabelled = [r for r in self.index.rows_of(UNLABELLED) if groups[r] not in held_out]
+        return np.union1d(rows, np.array(unlabelled, dtype=np.int64))
+
     def _representative(self, rows: np.ndarray, count: int) -> np.ndarray:
         """At most `count` of the rows, evenly spaced over the types, ascending."""
         if count >= len(rows):
             return rows
         by_type: dict[str, list[int]] = defaultdict(list)
-        for row in rows.tolist():
-            by_type[type_of(self.index[row])].append(row)
+        for row, name in zip(rows.tolist(), self.index.types_of(rows), strict=True):
+            by_type[name].append(row)
         ordered = [row for name in sorted(by_type) for row in by_type[name]]
         places = (np.arange(count) + 0.5) * len(ordered) / count
         return np.sort(np.array([ordered[int(place)] for place in places], dtype=np.int64))
@@ -180,7 +221,18 @@ class IMDDDataModule(LightningDataModule):
         return self.trainer.global_rank, self.trainer.world_size
 
     def _dataset(self, rows: np.ndarray, transform: Transform) -> DefectDataset:
-        return DefectDataset(self.index, rows, transform, seed=self.seed, in_memory=self.in_memory)
+        return DefectDataset(
+            self.index,
+            rows,
+            transform,
+            seed=self.seed,
+            in_memory=self.in_memory,
+            wording=self.wording,
+        )
+
+    def fit_captions(self, count_tokens: Callable[[str], int], token_limit: int) -> None:
+        """Shorten the captions to what a text encoder reads, the defect's words last of all."""
+        self.wording = Wording(self.wording.choice, count_tokens, token_limit)
 
     def _eval_loader(self, rows: np.ndarray) -> ResumableLoader:
         rank, world_size = self._rank()
@@ -198,19 +250,29 @@ class IMDDDataModule(LightningDataModule):
         )
 
 
-def prepare_records(
-    source: Source, root: str | Path, *, train: float, val: float, test: float, seed: int
-) -> list[Record]:
-    """The records of a source with splits that do not leak; no picture is opened yet.
+def leak_line(index: Manifest) -> str:
+    """Why a manifest is not trained on, in one line."""
+    if index.leaks < 0:
+        found = "nobody has looked for alike pictures in its splits"
+    else:
+        found = f"{index.leaks} pairs of alike pictures are in different splits"
+    return (
+        f"manifest {index.path}: {found}; expected none: prepare it again with --copies drop, or "
+        "set data.init_args.allow_leakage to true, which the run will record"
+    )
 
-    Raises FileNotFoundError or ValueError where the folder is missing, empty or leaks.
-    """
-    records = source.records(Path(root))
-    if not records:
+
+def _check_origin(source: Source | None, root: str, manifest: str) -> None:
+    if (source is None) == (not manifest):
+        got = "neither" if source is None else "both"
         raise ValueError(
-            f"{root} holds no pictures of source {source.name}: expected its original layout; "
-            "check the path"
+            f"the data has {got} of source and manifest, expected exactly one: name a source "
+            "with its root, or a manifest that experiments.prepare wrote"
         )
-    records = assign_splits(records, train=train, val=val, test=test, seed=seed)
-    check_leakage(records)
-    return records
+    if source is not None and not root:
+        raise ValueError(f"source {source.name} has no root: give the folder with its data")
+
+
+def _check_batch_sizes(*sizes: int) -> None:
+    if min(sizes) < 1:
+        raise ValueError(f"batch sizes are {' and '.join(map(str, sizes))}, expected 1 or more")

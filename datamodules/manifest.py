@@ -1,78 +1,78 @@
-"""The Parquet index of Records: Source yields them, write_manifest keeps them, Manifest opens them.
+"""The index of Records: Source yields them, write_manifest keeps them, Manifest opens them.
 
-Nothing here reads a pixel except `verify`; who goes to which split is `splits.py`.
+Nothing here reads a pixel. The files and their schema are `manifest_file.py`, who goes to which
+split is `splits.py`, and the way from a source to a manifest is `preparation.py`.
 """
 
 import dataclasses
 import hashlib
 import json
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
+from datamodules.about import About
 from datamodules.captions import Caption
-from datamodules.image_files import open_image, open_mask
-from datamodules.sample import GOOD, MaskValues, Record
+from datamodules.manifest_file import SCHEMA, open_table, read_metadata, write_table
+from datamodules.sample import GOOD, MaskValues, Record, Region
+from datamodules.terminology import Terminology
 from datamodules.vocabulary import Vocabulary
 
-VERSION = 1
-CAPTION_FIELDS = tuple(field.name for field in dataclasses.fields(Caption))
-SCHEMA = pa.schema(
-    [
-        ("image", pa.string()),
-        ("mask", pa.string()),
-        (
-            "mask_values",
-            pa.list_(pa.struct([("low", pa.int32()), ("high", pa.int32()), ("name", pa.string())])),
-        ),
-        ("defects", pa.list_(pa.string())),
-        ("caption", pa.struct([(name, pa.string()) for name in CAPTION_FIELDS])),
-        ("group", pa.string()),
-        ("source", pa.string()),
-        ("split", pa.string()),
-    ]
-)
+COMPUTED_COLUMNS = ("mask_kind",)
 
 
 class Source(ABC):
-    """One public data set in its original layout; a subclass lives in `sources/<name>.py`."""
+    """One public data set in its original layout; a subclass lives in `sources/<name>.py`.
+
+    about: licence, citation and where the data comes from. causes: what usually causes a type.
+    """
 
     name: ClassVar[str]
+    about: ClassVar[About]
+    causes: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def records(self, root: Path) -> list[Record]:
-        """One Record per picture, paths relative to `root`.
+        """One Record per picture, paths relative to `root`; no picture or mask is opened.
 
+        What pixels tell is filled in later, for all sources alike (`inspection.py`).
         Raises FileNotFoundError or ValueError with one line where the layout is not as expected.
         """
 
     def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
-        """The class names of the records, sorted; a source with synonyms overrides it."""
-        return Vocabulary.from_names(
-            sorted({name for record in records for name in record.defects})
-        )
+        """The class names of the records, sorted, with the synonyms of the controlled vocabulary.
+
+        A source that knows its own synonyms, or an order of classes, overrides it.
+        """
+        names = sorted({name for record in records for name in record.defects})
+        return Terminology.load().vocabulary_of(names)
 
 
 class Manifest:
-    """A memory-mapped index: row number -> Record, with its root, vocabulary and hashes."""
+    """A memory-mapped index: row number -> Record, with its root, vocabulary and hashes.
 
-    def __init__(self, path: Path, table: pa.Table, *, root: Path | None = None) -> None:
-        metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+    leaks: pairs of alike pictures in training and test, -1 where nobody has looked for them.
+    """
+
+    def __init__(self, path: Path, *, root: Path | None = None) -> None:
+        metadata = read_metadata(path)
         self.path = path
         self.root = Path(metadata["root"]) if root is None else root
         self.source = metadata["source"]
         self.sha256 = metadata["sha256"]
+        self.split_sha256 = metadata["split_sha256"]
+        self.leaks = int(metadata["leaks"])
         entries = json.loads(metadata["vocabulary"])
         self.vocabulary = Vocabulary(tuple(tuple(words) for words in entries))
-        self._table = table
-        self._columns = [table.column(name).combine_chunks() for name in SCHEMA.names]
+        table = open_table(path)
+        # One chunk a column, as the map is written: a row is found without searching.
+        self._columns = {name: table.column(name).chunk(0) for name in SCHEMA.names}
+        self._stored = [name for name in SCHEMA.names if name not in COMPUTED_COLUMNS]
 
     @classmethod
     def open(cls, path: str | Path, root: str | Path | None = None) -> "Manifest":
@@ -80,68 +80,39 @@ class Manifest:
 
         Raises FileNotFoundError where it is missing, ValueError where it is not a manifest.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"manifest {path} is missing: run python -m experiments.prepare "
-                f"--source NAME --root RAW --out {path.parent}"
-            )
-        try:
-            table = pq.read_table(path, memory_map=True)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(
-                f"{path} is not a readable Parquet manifest ({_first_line(error)}): "
-                "write it again with python -m experiments.prepare"
-            ) from error
-        version = (table.schema.metadata or {}).get(b"version", b"none").decode()
-        if version != str(VERSION) or not table.schema.equals(SCHEMA):
-            raise ValueError(
-                f"{path} is a Parquet file with manifest version {version}, expected {VERSION}: "
-                "write it again with python -m experiments.prepare"
-            )
-        return cls(path, table, root=None if root is None else Path(root))
+        return cls(Path(path), root=None if root is None else Path(root))
 
     def __reduce__(self) -> tuple[object, tuple[Path, Path]]:
         """Pickled as its path, so that loader workers map the same file."""
         return Manifest.open, (self.path, self.root)
 
     def __len__(self) -> int:
-        return self._table.num_rows
+        return len(self._columns["image"])
 
     def __getitem__(self, row: int) -> Record:
         """The Record of a row; IndexError outside 0..len-1."""
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} is outside the manifest's 0..{len(self) - 1}")
-        image, mask, values, defects, caption, group, source, split = (
-            column[row].as_py() for column in self._columns
-        )
-        return Record(
-            image=image,
-            mask=mask,
-            mask_values=tuple(MaskValues(**value) for value in values),
-            defects=tuple(defects),
-            caption=Caption(**caption),
-            group=group,
-            source=source,
-            split=split,
-        )
+        return record_of({name: self._columns[name][row].as_py() for name in self._stored})
 
     def rows_of(self, split: str) -> np.ndarray:
         """The rows of a split in ascending order, int64; empty where the split is unknown."""
-        splits = self._columns[SCHEMA.get_field_index("split")].to_pylist()
-        return np.array([row for row, name in enumerate(splits) if name == split], dtype=np.int64)
+        column = self._columns["split"]
+        names = column.dictionary.to_pylist()
+        if split not in names:
+            return np.empty(0, dtype=np.int64)
+        codes = column.indices.to_numpy(zero_copy_only=False)
+        return np.flatnonzero(codes == names.index(split))
 
-    @property
-    def groups(self) -> list[str]:
-        """The group of every row (capture run, board, wafer)."""
-        return self._columns[SCHEMA.get_field_index("group")].to_pylist()
+    def types_of(self, rows: np.ndarray) -> list[str]:
+        """The dominant defect type of each row, "good" without any."""
+        defects = self._columns["defects"].take(pa.array(rows))
+        first = pc.list_slice(defects, 0, 1).to_pylist()
+        return [names[0] if names else GOOD for names in first]
 
-    @property
-    def split_sha256(self) -> str:
-        """The hash of all (image, split) pairs: equal for runs that may be compared."""
-        images = self._columns[SCHEMA.get_field_index("image")].to_pylist()
-        splits = self._columns[SCHEMA.get_field_index("split")].to_pylist()
-        return _sha256(sorted(zip(images, splits, strict=True)))
+    def column(self, name: str) -> list[str]:
+        """A column of words (image, group, source, split, licence, ...) for all rows."""
+        return self._columns[name].to_pylist()
 
 
 def write_manifest(
@@ -151,6 +122,7 @@ def write_manifest(
     root: str | Path,
     vocabulary: Vocabulary,
     source: str,
+    leaks: int = -1,
 ) -> Manifest:
     """The manifest now at `path`, complete or not there at all: a temporary file is renamed.
 
@@ -160,66 +132,40 @@ def write_manifest(
     path = Path(path)
     if not records:
         raise ValueError(f"no records to write to {path}: the data folder {root} holds no pictures")
-    rows = [dataclasses.asdict(record) for record in records]
+    rows = [{**dataclasses.asdict(record), "mask_kind": record.mask_kind} for record in records]
     metadata = {
-        "version": str(VERSION),
         "root": str(Path(root).resolve()),
         "vocabulary": json.dumps(vocabulary.entries),
         "source": source,
         "sha256": records_sha256(records, vocabulary),
+        "split_sha256": _sha256(sorted([record.image, record.split] for record in records)),
+        "leaks": str(leaks),
     }
-    table = pa.Table.from_pylist(rows, schema=SCHEMA).replace_schema_metadata(metadata)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(
-            f"cannot write {path} ({error.strerror or _first_line(error)}): "
-            "expected a folder you may write to; choose another output folder"
-        ) from error
-    finally:
-        if temporary.is_file():
-            temporary.unlink()
+    write_table(path, pa.Table.from_pylist(rows, schema=SCHEMA), metadata)
     return Manifest.open(path)
 
 
 def records_sha256(records: Sequence[Record], vocabulary: Vocabulary) -> str:
     """The hash of records and vocabulary that a manifest of them carries."""
-    return _sha256([vocabulary.entries, [dataclasses.asdict(record) for record in records]])
+    return _sha256([vocabulary.entries, *(dataclasses.asdict(record) for record in records)])
 
 
-def verify(records: Sequence[Record], root: str | Path) -> None:
-    """Nothing, after every image and mask was opened and found to fit its record.
-
-    Raises the FileNotFoundError or ValueError of the first bad one, in the order of the records.
-    """
-    root = Path(root)
-    names = sorted({value.name for record in records for value in record.mask_values} - {GOOD})
-    vocabulary = Vocabulary.from_names(names or ["defect"])
-
-    def check(record: Record) -> None:
-        height_px, width_px = open_image(root / record.image).shape[:2]
-        if record.mask:
-            open_mask(
-                root / record.mask,
-                record.mask_values,
-                vocabulary=vocabulary,
-                size_px=(height_px, width_px),
-            )
-
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
-    try:
-        for _ in pool.map(check, records):
-            pass
-    finally:
-        pool.shutdown(cancel_futures=True)
+def record_of(row: Mapping[str, object]) -> Record:
+    """The Record of plain Python values, as JSON or Arrow give them."""
+    values: dict = dict(row)
+    values["mask_values"] = tuple(MaskValues(**value) for value in values["mask_values"])
+    values["regions"] = tuple(
+        Region(item["name"], item["kind"], tuple(item["numbers"])) for item in values["regions"]
+    )
+    values["defects"] = tuple(values["defects"])
+    values["window_xywh_px"] = tuple(values["window_xywh_px"])
+    values["caption"] = Caption(**values["caption"])
+    return Record(**values)
 
 
-def _sha256(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", maxsplit=1)[0]
+def _sha256(items: Iterable[object]) -> str:
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(json.dumps(item, separators=(",", ":")).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()

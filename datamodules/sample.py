@@ -14,6 +14,8 @@ from datamodules.captions import Caption
 
 GOOD = "good"
 GOOD_ID = 0
+# The split of pictures of which nobody has said whether they are good: never validated or tested.
+UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,28 @@ class MaskValues:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One row of a manifest: where the picture and its mask lie, and what is said of them.
+class Region:
+    """One annotated place in the pixels of its picture.
 
-    Paths are relative to the manifest's root. `mask` is "" where no pixel annotation exists;
-    `defects` names the types in the picture, the dominant one first, and is empty for a good
-    part. Records of one `group` (capture run, board, wafer) never part between splits.
+    kind and numbers: "box" (left, top, width, height); "polygon" (x0, y0, x1, y1, ...);
+    "runs" (start, length, start, length, ...), 0-based, down the columns of the whole picture.
+    """
+
+    name: str
+    kind: str
+    numbers: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of a manifest: where the picture and its annotation lie, and what is said of them.
+
+    Paths are relative to the manifest's root. The annotation is a `mask` file or `regions`, or
+    neither. `defects` names the types in the picture, the dominant one first, and is empty for a
+    good part. Records of one `group` (capture run, board, wafer) never part between splits.
+    released_caption came with the data, verbatim. window_xywh_px cuts a tile out of the picture.
+    width_px, height_px and the file's sha256 are 0 and "" until `inspection.py` has looked.
+    flaw: why the annotation's text is unusable; such a record never reaches a manifest.
     """
 
     image: str
@@ -42,6 +60,21 @@ class Record:
     group: str
     source: str
     split: str = ""
+    regions: tuple[Region, ...] = ()
+    released_caption: str = ""
+    licence: str = ""
+    window_xywh_px: tuple[int, ...] = ()
+    width_px: int = 0
+    height_px: int = 0
+    sha256: str = ""
+    flaw: str = ""
+
+    @property
+    def mask_kind(self) -> str:
+        """What the annotation's outline is worth: "pixel", "box" (a rough frame) or "none"."""
+        if any(region.kind == "box" for region in self.regions):
+            return "box"
+        return "pixel" if self.mask or self.regions else "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +82,8 @@ class Sample:
     """One opened and transformed record.
 
     image: (3, H, W) in [-1, 1]; mask: (H, W) int64 class ids, all zero where `has_mask` is False;
-    class_ids: the defect types that are visible, dominant first, empty for good;
-    row: the record's row in the manifest.
+    is_box: the mask is made of boxes, wider than the defects; row: the manifest's row;
+    class_ids: the defect types that are visible, dominant first, empty for good.
     """
 
     image: Tensor
@@ -59,19 +92,21 @@ class Sample:
     caption: str
     class_ids: tuple[int, ...]
     row: int
+    is_box: bool = False
 
 
 @dataclass(slots=True)
 class Batch:
     """Samples of one size, stacked. Not frozen: Lightning moves it to the device in place.
 
-    image: (B, 3, H, W) in [-1, 1]; mask: (B, H, W) int64 class ids; has_mask: (B,) bool;
+    image: (B, 3, H, W) in [-1, 1]; mask: (B, H, W) int64 class ids; has_mask, is_box: (B,) bool;
     row: (B,) int64; captions and class_ids: one entry per sample.
     """
 
     image: Tensor
     mask: Tensor
     has_mask: Tensor
+    is_box: Tensor
     captions: list[str]
     class_ids: list[tuple[int, ...]]
     row: Tensor
@@ -116,6 +151,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         image=torch.stack([sample.image for sample in samples]),
         mask=torch.stack([sample.mask for sample in samples]),
         has_mask=torch.tensor([sample.has_mask for sample in samples]),
+        is_box=torch.tensor([sample.is_box for sample in samples]),
         captions=[sample.caption for sample in samples],
         class_ids=[sample.class_ids for sample in samples],
         row=torch.tensor([sample.row for sample in samples]),

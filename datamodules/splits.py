@@ -1,6 +1,7 @@
 """Records -> the same Records with a split: by group, stratified by type, stable by hash.
 
-Groups (capture runs, boards, wafers) never part; `check_leakage` holds that for any manifest.
+Groups (capture runs, boards, wafers) never part; `check_groups` holds that for any manifest, and
+alike pictures are the matter of `leakage.py`.
 """
 
 import hashlib
@@ -8,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from datamodules.sample import GOOD, Record
+from datamodules.sample import GOOD, UNLABELLED, Record
 
 SPLITS = ("train", "val", "test")
 FIRST_SERVED = ("train", "test", "val")
@@ -25,56 +26,79 @@ def assign_splits(
     """The records in their order, each with a split; whoever has one keeps it.
 
     train, val, test: shares of the images, summing to one. A record without split follows its
-    group. Where a source gives splits to all records but none is "val", whole groups of its
-    "train" become "val". Every type with three groups or more is in every split.
+    group; unlabelled ones stay so. Where a source gives splits to all records but none is "val",
+    whole groups of its "train" become "val". A type with three groups or more is in every split.
     """
     shares = _checked_shares(train=train, val=val, test=test)
-    given = {record.group: record.split for record in records if record.split}
-    loose = [record for record in records if record.group not in given]
+    labelled = [record for record in records if record.split != UNLABELLED]
+    given = {record.group: record.split for record in labelled if record.split}
+    loose = [record for record in labelled if record.group not in given]
     chosen = given | _split_groups(loose, shares, seed)
     if not loose and val > 0 and "val" not in given.values():
-        trained = [record for record in records if chosen[record.group] == "train"]
+        trained = [record for record in labelled if chosen[record.group] == "train"]
         carved = {"train": train / (train + val), "val": val / (train + val)}
         chosen |= _split_groups(trained, carved, seed)
         return [
             replace(record, split=chosen[record.group]) if record.split == "train" else record
             for record in records
         ]
-    return [replace(record, split=record.split or chosen[record.group]) for record in records]
+    return [
+        record if record.split else replace(record, split=chosen[record.group])
+        for record in records
+    ]
 
 
-def check_leakage(records: Sequence[Record]) -> None:
-    """Nothing, where no group is in two splits and no image is listed twice; else ValueError."""
+def check_groups(records: Sequence[Record]) -> None:
+    """Nothing, where no group is in two splits; else ValueError. Unlabelled ones do not count."""
     split_of: dict[str, str] = {}
     for record in records:
+        if record.split == UNLABELLED:
+            continue
         if split_of.setdefault(record.group, record.split) != record.split:
             raise ValueError(
                 f"group {record.group!r} is in the splits {split_of[record.group]!r} and "
                 f"{record.split!r} (image {record.image}), expected one: "
                 "split by group or name the groups apart"
             )
-    image, count = Counter(record.image for record in records).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"image {image} is listed {count} times, expected once: drop the copies")
 
 
-def k_shot(records: Sequence[Record], k: int, seed: int) -> list[Record]:
-    """The records with at most `k` training images per type (good included), in their order.
+def k_shot(images: Sequence[str], types: Sequence[str], k: int, *, seed: int) -> list[int]:
+    """The places of at most `k` images per type (good included), ascending.
 
-    Other splits stay whole; a type with fewer images keeps all. Larger k contain smaller ones.
+    A type with fewer images keeps all. Larger k contain smaller ones. ValueError for k < 1.
     """
     if k < 1:
         raise ValueError(f"k-shot needs at least 1 image per type, got {k}: choose k >= 1")
-    by_type: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        if record.split == "train":
-            by_type[type_of(record)].append(record)
-    kept = {
-        record.image
+    by_type: dict[str, list[int]] = defaultdict(list)
+    for place, name in enumerate(types):
+        by_type[name].append(place)
+    return sorted(
+        place
         for members in by_type.values()
-        for record in sorted(members, key=lambda member: _rank(member.image, seed))[:k]
-    }
-    return [record for record in records if record.split != "train" or record.image in kept]
+        for place in sorted(members, key=lambda member: _rank(images[member], seed))[:k]
+    )
+
+
+def supervised_thirds(records: Sequence[Record]) -> list[Record]:
+    """The records under the supervised protocol (NOTES 18), in their order.
+
+    Of each product's every defect type, sorted by name, the first third trains and the rest is
+    tested, whole groups at a time. Good pictures keep a published split; without one they are cut
+    the same way. Unlabelled pictures stay unlabelled.
+    """
+    splits: dict[str, str] = {}
+    kept = {r.group: r.split for r in records if not r.defects and r.split in ("train", "test")}
+    by_type: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.split != UNLABELLED:
+            by_type[record.caption.product, type_of(record)].append(record)
+    for _, members in sorted(by_type.items()):
+        groups = list(dict.fromkeys(r.group for r in sorted(members, key=lambda r: r.image)))
+        first_third = max(1, len(groups) // 3)
+        for place, group in enumerate(groups):
+            chosen = kept.get(group, "train" if place < first_third else "test")
+            splits.setdefault(group, chosen)
+    return [replace(record, split=splits.get(record.group, record.split)) for record in records]
 
 
 def type_of(record: Record) -> str:

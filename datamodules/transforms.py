@@ -1,7 +1,8 @@
 """Augmentations of both stages, and the only place that sets value ranges.
 
 A transform moves image, mask and caption together: words of place follow the pixels. Geometry is
-one affine warp per sample; the colours are changed by albumentations.
+one affine warp per sample; the colours are changed by albumentations. Grey pictures stay one
+channel until `to_tensor`: a third of the work.
 """
 
 import os
@@ -18,6 +19,8 @@ from albumentations.augmentations.pixel import functional as colours
 
 from datamodules.captions import Caption
 
+LEVELS = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
+
 
 class Transform(ABC):
     """A change of one picture; the same arguments always give the same result.
@@ -33,8 +36,9 @@ class Transform(ABC):
     ) -> tuple[np.ndarray, np.ndarray, Caption]:
         """The changed image, mask and caption.
 
-        image: (H, W, 3) uint8; mask: (H, W) class ids, uint8 or uint16. The place in the caption
-        is measured on the changed mask; without a mask it is mirrored, or dropped after a crop.
+        image: (H, W, 3), or (H, W) if it is grey, uint8; mask: (H, W) class ids, uint8 or uint16.
+        The place in the caption is measured on the changed mask; without a mask it is mirrored,
+        or dropped where a turn or a crop may have moved it.
         """
 
 
@@ -92,8 +96,8 @@ class ResizedCrop(Transform):
         stretch = np.diag([crop_width, crop_height]) / size
         image, mask = _warp(image, mask, turn @ stretch, centre, size)
         image = change_colours(image, self.color_jitter_bsch, rng)
-        cropped = self.crop_scale[0] < 1
-        caption = _follow(caption, mask if has_mask else None, horizontal, vertical, cropped)
+        moved = self.crop_scale[0] < 1 or angle != 0
+        caption = _follow(caption, mask if has_mask else None, horizontal, vertical, moved)
         return image, mask, caption
 
 
@@ -149,19 +153,26 @@ def change_colours(
     """The image (H, W, 3) uint8 with brightness, saturation, contrast and hue changed (Table 2).
 
     bsch: half-widths of the factors around 1, and of the hue's turn as a share of the circle.
+    A grey image, (H, W), has no saturation and hue; it changes as its three equal channels would.
     """
     spread = np.asarray(bsch) * rng.uniform(-1, 1, size=4)
     brightness, saturation, contrast = (float(1 + value) for value in spread[:3])
     image = colours.adjust_brightness_torchvision(image, brightness)
+    if image.ndim == 2:
+        return colours.adjust_contrast_torchvision(image, contrast)
     image = colours.adjust_saturation_torchvision(image, saturation)
     image = colours.adjust_contrast_torchvision(image, contrast)
     return colours.adjust_hue_torchvision(image, float(spread[3]))
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
-    """The image (H, W, 3) uint8 as (3, H, W) float32 in [-1, 1]."""
-    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
-    return torch.from_numpy(planes).float().div_(127.5).sub_(1.0)
+    """The image (H, W, 3) or, grey, (H, W) uint8 as (3, H, W) float32 in [-1, 1]."""
+    planes = np.empty((3, *image.shape[:2]), dtype=np.float32)
+    for plane, channel in zip(planes, cv2.split(image), strict=False):
+        cv2.LUT(channel, LEVELS, dst=plane)
+    if image.ndim == 2:
+        planes[1:] = planes[0]
+    return torch.from_numpy(planes)
 
 
 def to_pixels(image: Tensor) -> np.ndarray:
@@ -225,14 +236,16 @@ def _warp(
     flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
     border = cv2.BORDER_REFLECT_101
     warped = cv2.warpAffine(image, to_source, (size, size), flags=flags, borderMode=border)
+    if not mask.any():
+        return warped, np.zeros((size, size), dtype=mask.dtype)
     flags = cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST
     return warped, cv2.warpAffine(mask, to_source, (size, size), flags=flags, borderMode=border)
 
 
 def _follow(
-    caption: Caption, mask: np.ndarray | None, horizontal: bool, vertical: bool, cropped: bool
+    caption: Caption, mask: np.ndarray | None, horizontal: bool, vertical: bool, moved: bool
 ) -> Caption:
     caption = caption.flipped(horizontal=horizontal, vertical=vertical)
     if mask is not None:
         return caption.relocated(mask)
-    return caption.without_location() if cropped else caption
+    return caption.without_location() if moved else caption

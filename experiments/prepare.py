@@ -2,24 +2,30 @@
 
     python -m experiments.prepare --source mtd --root RAW --out DATA
 
-The pictures stay where they are, untouched; only OUT/manifest.parquet is written.
+The pictures stay where they are, untouched. OUT gets manifest.parquet, manifest.quarantine.csv
+(what was left out and why), dataset_card.md and croissant.json. A killed run goes on where it was;
+a second run only opens what is new.
 """
 
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 import datamodules.sources
-from datamodules.imdd import prepare_records
-from datamodules.manifest import Manifest, Source, verify, write_manifest
-from datamodules.splits import SPLITS, type_of
+from datamodules.manifest import Manifest, Source
+from datamodules.materialise import Changes, read_redactions
+from datamodules.preparation import Preparation, prepare
+from datamodules.splits import SPLITS
 from experiments.command import run_command
 from experiments.configuration import apply_override, parse_overrides
 from experiments.configuration_errors import (
@@ -29,40 +35,95 @@ from experiments.configuration_errors import (
     nearest_names,
     typed_error_line,
 )
+from experiments.dataset_card import write_card
 
 MANIFEST_NAME = "manifest.parquet"
-KEYS = ("source", "root", "out", "train_fraction", "val_fraction", "test_fraction", "split_seed")
+# Option -> type, default, what --help says; the words of `datamodules.preparation.prepare`.
+OPTIONS: dict[str, tuple[type, object, str]] = {
+    "train_fraction": (float, 0.6, "share of the images"),
+    "val_fraction": (float, 0.15, "share of the images"),
+    "test_fraction": (float, 0.25, "share of the images"),
+    "split_seed": (int, 0, "another seed, another split"),
+    "protocol": (str, "published", "published: keep a set's own split; groups: cut anew; thirds"),
+    "copies": (str, "drop", "alike pictures across given splits: drop, exact, keep"),
+    "on_bad": (str, "quarantine", "unusable pictures: quarantine, error"),
+    "max_bad_fraction": (float, 0.05, "more unusable pictures than this share are an error"),
+    "strip_metadata": (bool, False, "copy the pictures without EXIF, XMP and comments"),
+    "upright": (bool, False, "copy the pictures as EXIF turns them, with their annotation"),
+    "redactions": (str, "", "CSV image,left,top,width,height: boxes painted over in copies"),
+    "longest_side_px": (int, 0, "copy larger pictures shrunk to this side, 0 keeps them"),
+    "tile_px": (int, 0, "index larger pictures as tiles of this side, 0 keeps them whole"),
+    "tile_overlap_px": (int, 64, "least overlap of neighbouring tiles"),
+    "workers": (int, 0, "processes that inspect, 0 for one per core"),
+}
+KEYS = ("source", "root", "out", *OPTIONS)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the manifest and print what is in it; ValueError or OSError leave nothing behind."""
+    """Write the manifest and print what is in it; after an error an older manifest stays."""
     settings = _parse(sys.argv[1:] if argv is None else argv)
     source: Source = settings.source
     path = Path(settings.out) / MANIFEST_NAME
     check_writable(path.parent)
-    records = prepare_records(
-        source,
-        settings.root,
-        train=settings.train_fraction,
-        val=settings.val_fraction,
-        test=settings.test_fraction,
-        seed=settings.split_seed,
-    )
-    verify(records, settings.root)
-    vocabulary = source.vocabulary(records)
-    manifest = write_manifest(
-        path, records, root=settings.root, vocabulary=vocabulary, source=source.name
+    fractions = (settings.train_fraction, settings.val_fraction, settings.test_fraction)
+    changes = Changes(
+        longest_side_px=settings.longest_side_px,
+        make_upright=settings.upright,
+        strip=settings.strip_metadata,
+        redactions=read_redactions(settings.redactions),
     )
     console = Console()
+    with progress_bar(console) as progress:
+        done = prepare(
+            source,
+            settings.root,
+            path,
+            fractions=fractions,
+            split_seed=settings.split_seed,
+            protocol=settings.protocol,
+            copies=settings.copies,
+            on_bad=settings.on_bad,
+            max_bad_fraction=settings.max_bad_fraction,
+            changes=changes,
+            tiling_px=(settings.tile_px, settings.tile_overlap_px),
+            workers=settings.workers,
+            progress=progress,
+        )
+    write_card(path.parent, done, about=source.about)
+    report(console, done)
+    return 0
+
+
+def report(console: Console, done: Preparation) -> None:
+    """Print what is in the manifest, what was left out, and where it lies."""
+    manifest = done.manifest
     console.print(summary_table(manifest))
-    for line in (
-        f"manifest  {path}",
-        f"images    {len(manifest)} in {len(set(manifest.groups))} groups, under {manifest.root}",
+    lines = [f"note      {count} x {note}" for note, count in sorted(done.notes.items())]
+    for title, left_out in (("refused", done.refused), ("copies", done.copies)):
+        if left_out:
+            first = left_out[0]
+            lines.append(
+                f"{title:<9} {len(left_out)}, the first is {first.image}: {first.reason}; "
+                f"all in {manifest.path.with_suffix('.quarantine.csv').name}"
+            )
+    groups = len(set(manifest.column("group")))
+    lines += [
+        f"manifest  {manifest.path}",
+        f"images    {len(manifest)} in {groups} groups, under {manifest.root}",
+        f"leaks     {manifest.leaks} pairs of alike pictures in different splits",
         f"sha256    {manifest.sha256}",
         f"split     {manifest.split_sha256}",
-    ):
+    ]
+    for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    return 0
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A function (done, total) that draws a bar on a terminal and nothing elsewhere."""
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("inspecting", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def check_writable(folder: Path) -> None:
@@ -82,11 +143,12 @@ def check_writable(folder: Path) -> None:
 
 def summary_table(manifest: Manifest) -> Table:
     """Images per type and split, with totals, types in vocabulary order."""
-    records = [manifest[row] for row in range(len(manifest))]
-    counts = Counter((type_of(record), record.split) for record in records)
-    present = {record.split for record in records}
+    types = manifest.types_of(np.arange(len(manifest)))
+    all_splits = manifest.column("split")
+    counts = Counter(zip(types, all_splits, strict=True))
+    present = set(all_splits)
     splits = [split for split in SPLITS if split in present] + sorted(present - set(SPLITS))
-    names = {type_of(record) for record in records}
+    names = set(types)
     order = [name for name in manifest.vocabulary.names if name in names]
     table = Table(title=f"{manifest.source}: images per type and split")
     table.add_column("type")
@@ -98,8 +160,11 @@ def summary_table(manifest: Manifest) -> Table:
     totals = [sum(counts[name, split] for name in names) for split in splits]
     table.add_section()
     table.add_row("all", *map(str, totals), str(sum(totals)))
-    groups = [len({r.group for r in records if r.split == split}) for split in splits]
-    table.add_row("groups", *map(str, groups), str(len({record.group for record in records})))
+    members = Counter(
+        split for split, _ in set(zip(all_splits, manifest.column("group"), strict=True))
+    )
+    groups = len(set(manifest.column("group")))
+    table.add_row("groups", *(str(members[split]) for split in splits), str(groups))
     return table
 
 
@@ -132,10 +197,8 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--root", type=str, required=True, help="folder of the original data")
     parser.add_argument("--out", type=str, required=True, help="folder for manifest.parquet")
-    parser.add_argument("--train_fraction", type=float, default=0.6, help="share of the images")
-    parser.add_argument("--val_fraction", type=float, default=0.15, help="share of the images")
-    parser.add_argument("--test_fraction", type=float, default=0.25, help="share of the images")
-    parser.add_argument("--split_seed", type=int, default=0, help="another seed, another split")
+    for name, (kind, default, words) in OPTIONS.items():
+        parser.add_argument(f"--{name}", type=kind, default=default, help=words)
     return parser
 
 

@@ -60,6 +60,9 @@ class StageRun:
             self.load_trained(trained)
         if isinstance(self.model, TiledModel):
             self.model.set_vocabulary(self.data.vocabulary)
+        else:
+            text_encoder = self.model.diffusion.text_encoder
+            self.data.fit_captions(text_encoder.token_counter(), text_encoder.max_tokens)
 
     def load_parts(self) -> None:
         """What a net must be told before it can train: weights of its parts, and their scale."""

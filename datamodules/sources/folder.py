@@ -5,14 +5,13 @@ root/masks/<type>/.../<name>.<png|jpg|bmp|tif|...>    the same path, any suffix;
 root/labels.csv                                       optional, see `label_table.py`
 """
 
-import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from datamodules.captions import Caption, location_of, morphology_of
+from datamodules.about import About
+from datamodules.captions import Caption
 from datamodules.image_files import IMAGE_SUFFIXES, open_image, open_mask
 from datamodules.label_table import Label, defect_name, read_labels
 from datamodules.manifest import Source
@@ -20,19 +19,19 @@ from datamodules.sample import GOOD, MaskValues, Record
 from datamodules.vocabulary import Vocabulary
 
 UNNAMED_DEFECT = "defect"
-LOGGER = logging.getLogger(__name__)
+HIGHEST_GREY = 65535
 
-# Grey values of all masks together fall in one of these bands; the highest band met decides.
-_BANDS = Vocabulary.from_names(["one", "few", "byte", "wide"])
+# Which grey values occur: the highest band met in all masks together sets the threshold.
 _BAND_VALUES = (
-    MaskValues(0, 0, GOOD),
     MaskValues(1, 1, "one"),
     MaskValues(2, 127, "few"),
     MaskValues(128, 255, "byte"),
-    MaskValues(256, 65535, "wide"),
+    MaskValues(256, 32767, "dim"),
+    MaskValues(32768, HIGHEST_GREY, "wide"),
 )
-_FAINT, _MARKED = 1, 2
-_LARGEST_GOOD_GREY = {"one": 0, "byte": 127, "wide": 32767}
+_BANDS = Vocabulary.from_names([band.name for band in _BAND_VALUES])
+_BLANK, _ONE, _FEW, _BYTE, _DIM, _WIDE = range(6)
+_LARGEST_GOOD_GREY = {_BLANK: 127, _ONE: 0, _BYTE: 127, _DIM: 32767, _WIDE: 32767}
 
 
 class Folder(Source):
@@ -42,47 +41,62 @@ class Folder(Source):
     "ok", "normal" and "no defect" mean good), else, with a mask, "defect" or good by that mask.
     Masks are two-valued: 0 is good, the rest is the picture's type. If 1 is the highest value in
     all masks, 1 is defect; with values up to 255 (soft edges too) everything above 127 is; with
-    16-bit values everything above 32767. Other value ranges are class ids and are refused.
-    A picture without a mask, or a defective one with an all-good mask, is a Record without mask.
+    16-bit values everything above 32767. Masks are opened here for that, pictures are not.
     """
 
     name: ClassVar[str] = "folder"
+    about: ClassVar[About] = About(
+        title="Your own pictures",
+        licence="your own",
+        licence_url="",
+        citation="",
+        homepage="",
+        instructions=(
+            "nothing to fetch: place pictures in RAW/images/<type>/, good ones in "
+            "RAW/images/good/, and masks of 0 and 255 under the same names in "
+            "RAW/masks/<type>/; or tell the types in RAW/labels.csv with the columns image,type "
+            "and optionally caption,group"
+        ),
+    )
 
-    def __init__(self, product: str = "part", material: str = "") -> None:
+    def __init__(self, product: str = "part", material: str = "", *, licence: str = "") -> None:
         self.product = product
         self.material = material
+        self.licence = licence
 
     def records(self, root: Path) -> list[Record]:
-        """One Record per picture, sorted by path.
+        """One Record per picture, sorted by path; one that contradicts its mask has a flaw.
 
-        Raises FileNotFoundError for a missing root or no pictures, ValueError for a bad CSV, a
-        picture without type, and masks that fit no picture, have another size or class ids.
+        Raises FileNotFoundError for a missing root or no pictures, ValueError for a bad CSV, for
+        masks that fit no picture, and where all masks hold class ids.
         """
         root = Path(root)
         images = _find_images(root)
         labels = read_labels(root, images)
         masks = _match_masks(root, images)
-        sizes_px = {image: open_image(image).shape[:2] for image in masks}
-        largest_good = _largest_good_grey(masks, sizes_px)
-        records: list[Record] = []
+        graded = {image: _highest_band(mask) for image, mask in masks.items()}
+        threshold = max((band for band, _ in graded.values()), default=_BLANK)
+        if threshold == _FEW:
+            image = next(image for image, (band, _) in graded.items() if band == _FEW)
+            raise ValueError(
+                f"mask {masks[image]} holds class ids, no mask a value above 127: expected masks "
+                "of 0 and 1, or of 0 and 255; write one type per picture, 255 where it is"
+            )
+        records = []
         for image in images:
-            grades = np.zeros((1, 1), np.uint8)
-            if image in masks:
-                grades = _open_graded(masks[image], largest_good, size_px=sizes_px[image])
-            label = labels.get(image) or Label(_type_by_place(root, image, masks, grades))
-            _check_marks(image, label, masks.get(image), grades)
-            mask = masks.get(image) if label.defect == "" or (grades == _MARKED).any() else None
+            band, flaw = graded.get(image, (_BLANK, ""))
+            label = labels.get(image) or _label_by_place(root, image, masks, band=band)
+            flaw = flaw or _contradiction(image, label, masks, band=band, threshold=threshold)
             records.append(
                 self._record(
                     root,
                     image,
-                    label,
-                    mask=mask,
-                    is_defect=grades == _MARKED,
-                    largest_good=largest_good,
+                    label or Label(""),
+                    mask=masks.get(image),
+                    largest_good=_LARGEST_GOOD_GREY[threshold],
+                    flaw=flaw,
                 )
             )
-        _warn_of_blank_masks(root, records, masks)
         return records
 
     def _record(
@@ -92,32 +106,29 @@ class Folder(Source):
         label: Label,
         *,
         mask: Path | None,
-        is_defect: np.ndarray,
         largest_good: int,
+        flaw: str,
     ) -> Record:
         values: tuple[MaskValues, ...] = (MaskValues(0, largest_good, GOOD),)
         if label.defect:
-            values = (*values, MaskValues(largest_good + 1, 65535, label.defect))
+            values = (*values, MaskValues(largest_good + 1, HIGHEST_GREY, label.defect))
         path = image.relative_to(root).as_posix()
         return Record(
             image=path,
             mask=mask.relative_to(root).as_posix() if mask is not None else "",
             mask_values=values if mask is not None else (),
             defects=(label.defect,) if label.defect else (),
-            caption=self._caption(label, is_defect),
+            caption=self._caption(label),
             group=label.group or path,
             source=self.name,
+            released_caption=label.caption,
+            licence=self.licence,
+            flaw=flaw,
         )
 
-    def _caption(self, label: Label, is_defect: np.ndarray) -> Caption:
+    def _caption(self, label: Label) -> Caption:
         """The caption of the CSV if it follows the template; other words become the shape field."""
-        caption = Caption(
-            product=self.product,
-            material=self.material,
-            defect=label.defect,
-            location=location_of(is_defect),
-            morphology=morphology_of(is_defect),
-        )
+        caption = Caption(product=self.product, material=self.material, defect=label.defect)
         if not label.caption:
             return caption
         try:
@@ -145,11 +156,10 @@ def _find_images(root: Path) -> list[Path]:
 def _pictures_under(folder: Path) -> list[Path]:
     # Dot files are what desktops leave behind ("._a.png"), never pictures.
     return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
+        Path(place, name)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
     )
 
 
@@ -175,64 +185,45 @@ def _match_masks(root: Path, images: list[Path]) -> dict[Path, Path]:
     return matched
 
 
-def _largest_good_grey(masks: dict[Path, Path], sizes_px: dict[Path, tuple[int, int]]) -> int:
-    """The threshold for all masks together, from the highest grey value in any of them."""
-    highest, where = 0, Path()
-    for image, mask in masks.items():
-        bands = open_mask(mask, _BAND_VALUES, vocabulary=_BANDS, size_px=sizes_px[image])
-        if bands.max(initial=0) > highest:
-            highest, where = int(bands.max()), mask
-    if _BANDS.names[highest] == "few":
-        raise ValueError(
-            f"mask {where} holds class ids, no mask a value above 127: expected masks of 0 and 1, "
-            "or of 0 and 255; write one type per picture, 255 where it is"
-        )
-    return _LARGEST_GOOD_GREY.get(_BANDS.names[highest], 127)
+def _highest_band(mask: Path) -> tuple[int, str]:
+    """The highest band of grey values in a mask, and why it cannot be opened, "" where it can."""
+    try:
+        # Its own size: whether it is the picture's is found where pictures are opened.
+        size_px = open_image(mask).shape[:2]
+        bands = open_mask(mask, _BAND_VALUES, vocabulary=_BANDS, size_px=size_px)
+    except (ValueError, OSError) as error:
+        return _BLANK, str(error).split("\n", maxsplit=1)[0]
+    return int(bands.max(initial=_BLANK)), ""
 
 
-def _open_graded(mask: Path, largest_good: int, *, size_px: tuple[int, int]) -> np.ndarray:
-    """The mask as (H, W) grades: 0, _FAINT up to the threshold, _MARKED above it."""
-    values = (
-        MaskValues(0, 0, GOOD),
-        MaskValues(1, largest_good, "faint"),
-        MaskValues(largest_good + 1, 65535, "marked"),
-    )
-    grades = Vocabulary.from_names(["faint", "marked"])
-    return open_mask(mask, values, vocabulary=grades, size_px=size_px)
-
-
-def _check_marks(image: Path, label: Label, mask: Path | None, grades: np.ndarray) -> None:
-    marked_px = int((grades == _MARKED).sum())
-    if marked_px and not label.defect:
-        raise ValueError(
-            f"picture {image} is good, but its mask {mask} marks {marked_px} px: "
-            "give the picture a type or clear the mask"
-        )
-    # Grey noise on a good part is harmless; on a defective one it may be a mask of 0 and 1.
-    if label.defect and not marked_px and (grades == _FAINT).any():
-        raise ValueError(
-            f"mask {mask} holds only dark grey, while other masks reach 255: expected its defect "
-            "to be as bright as theirs; write 0 and 255 in all masks"
-        )
-
-
-def _warn_of_blank_masks(root: Path, records: list[Record], masks: dict[Path, Path]) -> None:
-    blank = [r.image for r in records if r.defects and not r.mask and root / r.image in masks]
-    if blank:
-        LOGGER.warning(
-            "%d defective pictures have a blank mask and count as without mask, the first is %s",
-            len(blank),
-            blank[0],
-        )
-
-
-def _type_by_place(root: Path, image: Path, masks: dict[Path, Path], grades: np.ndarray) -> str:
+def _label_by_place(root: Path, image: Path, masks: dict[Path, Path], *, band: int) -> Label | None:
     folders = image.relative_to(root / "images").parts[:-1]
     if folders:
-        return defect_name(folders[0])
+        return Label(defect_name(folders[0]))
     if image not in masks:
-        raise ValueError(
+        return None
+    return Label(UNNAMED_DEFECT if band > _BLANK else "")
+
+
+def _contradiction(
+    image: Path, label: Label | None, masks: dict[Path, Path], *, band: int, threshold: int
+) -> str:
+    """What is wrong between a picture's type and the highest band of its mask, "" for nothing."""
+    if label is None:
+        return (
             f"picture {image} has no type: expected it in images/<type>/, in labels.csv, "
             "or with a mask"
         )
-    return UNNAMED_DEFECT if grades.any() else ""
+    is_marked = band == threshold and band in (_ONE, _BYTE, _WIDE)
+    if is_marked and not label.defect:
+        return (
+            f"picture {image} is good, but its mask {masks[image]} marks defects: "
+            "give the picture a type or clear the mask"
+        )
+    # Grey noise on a good part is harmless; on a defective one it may be a mask of 0 and 1.
+    if label.defect and band > _BLANK and not is_marked:
+        return (
+            f"mask {masks[image]} holds only dark grey, expected its defect to be as bright as "
+            "that of other masks: write 0 and 255 in all masks"
+        )
+    return ""

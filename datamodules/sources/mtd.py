@@ -4,32 +4,26 @@ Images are `MT_<Type>/Imgs/<name>.jpg`, the mask is `<name>.png` beside each;
 all quirks of the set are dealt with here.
 """
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from datamodules.captions import Caption, location_of, morphology_of
-from datamodules.image_files import open_image
+from datamodules.about import About
+from datamodules.captions import Caption
 from datamodules.manifest import Source
 from datamodules.sample import GOOD, MaskValues, Record
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary
 
-UPSTREAM = "github.com/abin24/Magnetic-tile-defect-datasets."
 FREE_FOLDER = "MT_Free"
-FILE_NAME = re.compile(r"exp(?P<exposure>\d+)_num_(?P<capture>\d+)")
+IMAGE_SUFFIX = ".jpg"
+FILE_NAME = re.compile(r"exp(?P<exposure>\d+)_num_(?P<capture>\d{1,18})")
 LARGEST_GAP_IN_RUN = 200
+# Pictures with odd names come before all runs, too far off to join one.
+NO_NUMBER = -LARGEST_GAP_IN_RUN - 1
 # Masks are soft, with every grey value from 0 to 255: only the upper half is defect.
 LARGEST_GOOD_GREY = 127
-CAUSES = {
-    "blowhole": "gas trapped during sintering",
-    "break": "mechanical impact on a brittle edge",
-    "crack": "internal stress during cooling",
-    "fray": "wear of the border during grinding",
-    "uneven": "uneven grinding",
-}
 SYNONYMS = {
     "blowhole": ("pore", "pinhole", "gas pore"),
     "break": ("chipped part", "broken edge"),
@@ -43,79 +37,89 @@ class Mtd(Source):
     """Grey photographs of ferrite tiles with five types of defect, grouped by capture run.
 
     A tile is photographed several times at consecutive capture numbers: a gap of more than 200
-    starts a new run, and a run is one group.
+    starts a new run, and a run is one group. Four MT_Uneven masks are all zero.
     """
 
     name: ClassVar[str] = "mtd"
+    about: ClassVar[About] = About(
+        title="Magnetic Tile Defects (MTD)",
+        licence="none stated; cite",
+        licence_url="https://github.com/abin24/Magnetic-tile-defect-datasets.",
+        citation=(
+            "Y. Huang, C. Qiu, K. Yuan: Surface defect saliency of magnetic tile. "
+            "The Visual Computer 36 (2020) 85-96"
+        ),
+        homepage="https://github.com/abin24/Magnetic-tile-defect-datasets.",
+        instructions=(
+            "git clone https://github.com/abin24/Magnetic-tile-defect-datasets. RAW (the dot "
+            "belongs to the name), then in RAW: git checkout "
+            "cc4eb530b57b9cb7225bf76023873043ffd50655; "
+            "RAW then holds MT_Blowhole/Imgs to MT_Uneven/Imgs"
+        ),
+    )
+    causes: ClassVar[Mapping[str, str]] = {
+        "blowhole": "gas trapped during sintering",
+        "break": "mechanical impact on a brittle edge",
+        "crack": "internal stress during cooling",
+        "fray": "wear of the border during grinding",
+        "uneven": "uneven grinding",
+    }
 
     def records(self, root: Path) -> list[Record]:
         """One Record per picture in the order of capture numbers.
 
-        Four MT_Uneven masks are all zero: those records keep their type and have no mask.
-        Raises FileNotFoundError for a missing root, folder or mask, ValueError for odd names.
+        Raises FileNotFoundError for a missing root or folder, ValueError for an unknown folder.
         """
-        root = Path(root)
-        images = _find_images(root)
+        images = sorted(_find_images(Path(root)), key=lambda image: (_capture_number(image), image))
         runs = _capture_runs([_capture_number(image) for image in images])
-        return [self._record(root, image, run=run) for image, run in zip(images, runs, strict=True)]
+        return [self._record(image, run=run) for image, run in zip(images, runs, strict=True)]
 
     def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
         """The five types with their synonyms, whichever occur in records."""
         return Vocabulary((GOOD_WORDS, *((name, *words) for name, words in SYNONYMS.items())))
 
-    def _record(self, root: Path, image: Path, *, run: str) -> Record:
-        mask_path = image.with_suffix(".png")
-        if not mask_path.is_file():
-            raise FileNotFoundError(
-                f"mask {mask_path.name} is missing in {mask_path.parent}: expected one beside "
-                f"every image; get the whole set from {UPSTREAM}"
-            )
-        folder = image.parent.parent.name
-        defect = "" if folder == FREE_FOLDER else _type_of(folder)
-        mask = (
-            open_image(mask_path)[..., 0] > LARGEST_GOOD_GREY if defect else np.zeros((1, 1), bool)
-        )
+    def _record(self, image: str, *, run: str) -> Record:
+        folder = image.partition("/")[0]
+        defect = _type_of(folder)
         values: tuple[MaskValues, ...] = (MaskValues(0, LARGEST_GOOD_GREY, GOOD),)
         if defect:
             values = (*values, MaskValues(LARGEST_GOOD_GREY + 1, 255, defect))
-        is_annotated = not defect or bool(mask.any())
+        flaw = f"{image} is not named exp<E>_num_<N>{IMAGE_SUFFIX}, which tells its capture run"
         return Record(
-            image=image.relative_to(root).as_posix(),
-            mask=mask_path.relative_to(root).as_posix() if is_annotated else "",
-            mask_values=values if is_annotated else (),
+            image=image,
+            mask=image.removesuffix(IMAGE_SUFFIX) + ".png",
+            mask_values=values,
             defects=(defect,) if defect else (),
-            caption=Caption(
-                product="magnetic tile",
-                material="ferrite",
-                defect=defect,
-                location=location_of(mask),
-                morphology=morphology_of(mask),
-                cause=CAUSES.get(defect, ""),
-            ),
+            caption=Caption("magnetic tile", "ferrite", defect),
             group=f"{self.name}_{run}",
             source=self.name,
+            licence=self.about.licence,
+            flaw=flaw if _capture_number(image) == NO_NUMBER else "",
         )
 
 
-def _find_images(root: Path) -> list[Path]:
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"MTD root {root} is missing: expected the folder that holds MT_Blowhole, MT_Free, "
-            f"...; get it from {UPSTREAM}"
-        )
-    folders = sorted(folder for folder in root.glob("MT_*") if folder.is_dir())
-    # Masks lie in the same folders: only the JPEGs are images.
-    images = [image for folder in folders for image in folder.glob("Imgs/*.jpg")]
+def _find_images(root: Path) -> list[str]:
+    """The JPEGs of all MT_ folders as paths below root; the PNGs beside them are masks."""
+    folders = sorted(path.name for path in root.glob("MT_*") if (path / "Imgs").is_dir())
+    images = [
+        f"{folder}/Imgs/{name}"
+        for folder in folders
+        for name in os.listdir(root / folder / "Imgs")
+        if name.endswith(IMAGE_SUFFIX) and not name.startswith(".")
+    ]
     if not images:
         raise FileNotFoundError(
-            f"MTD root {root} holds no MT_<Type>/Imgs/*.jpg: expected the folder that holds "
-            f"MT_Blowhole, MT_Free, ...; get it from {UPSTREAM}"
+            f"MTD root {root} holds no MT_<Type>/Imgs/*{IMAGE_SUFFIX}: expected the folder that "
+            f"holds MT_Blowhole, MT_Free, ...; get it from {Mtd.about.homepage}"
         )
-    return sorted(images, key=lambda image: (_capture_number(image), image.as_posix()))
+    return images
 
 
 def _type_of(folder: str) -> str:
+    """The type that a folder stands for, "" for MT_Free."""
     name = folder.removeprefix("MT_").lower()
+    if folder == FREE_FOLDER:
+        return ""
     if name not in SYNONYMS:
         known = ", ".join(f"MT_{known.capitalize()}" for known in SYNONYMS)
         raise ValueError(
@@ -124,14 +128,10 @@ def _type_of(folder: str) -> str:
     return name
 
 
-def _capture_number(image: Path) -> int:
-    match = FILE_NAME.fullmatch(image.stem)
-    if match is None:
-        raise ValueError(
-            f"MTD image {image.name} in {image.parent} is not named exp<E>_num_<N>.jpg: "
-            "restore its name, it tells which pictures show the same tile"
-        )
-    return int(match["capture"])
+def _capture_number(image: str) -> int:
+    """The number in a picture's name, NO_NUMBER where it has none."""
+    match = FILE_NAME.fullmatch(image.rpartition("/")[2].removesuffix(IMAGE_SUFFIX))
+    return int(match["capture"]) if match else NO_NUMBER
 
 
 def _capture_runs(sorted_numbers: Sequence[int]) -> list[str]:

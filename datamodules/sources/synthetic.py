@@ -14,16 +14,18 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from datamodules.captions import Caption, location_of, morphology_of
+from datamodules.about import About
+from datamodules.captions import Caption
+from datamodules.descriptors import morphology_of
 from datamodules.manifest import Source
 from datamodules.rendering.defects import DEFECTS, Defect, add_defect
 from datamodules.rendering.materials import MATERIALS, Material
 from datamodules.sample import GOOD, MaskValues, Record
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary
 
-RENDERING_VERSION = 1
+RENDERING_VERSION = 2
 SMALLEST_IMAGE_PX = 64
-RECORDS_FILE = "records.json"
+CAPTIONS_FILE = "captions.json"
 SYNONYMS = {
     "scratch": ("scuff", "score mark"),
     "crack": ("fissure", "fracture"),
@@ -43,6 +45,14 @@ class Synthetic(Source):
     """
 
     name: ClassVar[str] = "synthetic"
+    about: ClassVar[About] = About(
+        title="Rendered surfaces with exact defect masks",
+        licence="Apache-2.0",
+        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+        citation="",
+        homepage="",
+        instructions="nothing to fetch: experiments.prepare --source synthetic renders it",
+    )
 
     def __init__(
         self,
@@ -73,10 +83,10 @@ class Synthetic(Source):
         Raises OSError where root cannot be written.
         """
         folder = Path(root) / self._folder_name()
-        if not (folder / RECORDS_FILE).is_file():
+        if not (folder / CAPTIONS_FILE).is_file():
             self._render_all(folder)
-        rows = json.loads((folder / RECORDS_FILE).read_text(encoding="utf-8"))
-        return [_record_from_json(row) for row in rows]
+        captions = json.loads((folder / CAPTIONS_FILE).read_text(encoding="utf-8"))
+        return [self._record(index, Caption(**caption)) for index, caption in enumerate(captions)]
 
     def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
         """All defect types in the order of DEFECTS, with synonyms, whichever occur in records."""
@@ -109,15 +119,15 @@ class Synthetic(Source):
         try:
             (partial / "images").mkdir(parents=True)
             (partial / "masks").mkdir()
-            rows = [
+            captions = [
                 asdict(self._render(index, material, defect, into=partial))
                 for index, (material, defect) in enumerate(self._plan())
             ]
-            (partial / RECORDS_FILE).write_text(json.dumps(rows, indent=1), encoding="utf-8")
+            (partial / CAPTIONS_FILE).write_text(json.dumps(captions, indent=1), encoding="utf-8")
             partial.rename(folder)
         except OSError as error:
             # Another process may have finished the very same folder first: then it is ours too.
-            if not (folder / RECORDS_FILE).is_file():
+            if not (folder / CAPTIONS_FILE).is_file():
                 raise OSError(
                     f"cannot render synthetic pictures into {folder} ({error.strerror or error}): "
                     "choose a root that can be written and is not full"
@@ -127,31 +137,40 @@ class Synthetic(Source):
 
     def _render(
         self, index: int, material: Material, defect: Defect | None, *, into: Path
-    ) -> Record:
+    ) -> Caption:
+        """What is said of picture `index`, whose files are now in folder `into`."""
         rng = np.random.default_rng([self.seed, index])
         image = material.draw(rng, self.image_size_px)
         mask = np.zeros(image.shape[:2], bool)
         caption = Caption(material.product, material.material)
-        values: tuple[MaskValues, ...] = (MaskValues(0, 127, GOOD),)
         if defect is not None:
             severity = float(rng.uniform())
             image, mask = add_defect(rng, image, defect, severity=severity)
             caption = _describe(rng, material, defect, mask=mask, severity=severity)
-            values = (*values, MaskValues(128, 255, defect.name))
-        file_name = f"{index:05d}.png"
+        file_name = _file_name(index)
         pixels = np.round(image * 255).astype(np.uint8)
         _write_png(into / "images" / file_name, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
         _write_png(into / "masks" / file_name, mask.astype(np.uint8) * 255)
-        folder_name = self._folder_name()
+        return caption
+
+    def _record(self, index: int, caption: Caption) -> Record:
+        values: tuple[MaskValues, ...] = (MaskValues(0, 127, GOOD),)
+        if caption.defect:
+            values = (*values, MaskValues(128, 255, caption.defect))
         return Record(
-            image=f"{folder_name}/images/{file_name}",
-            mask=f"{folder_name}/masks/{file_name}",
+            image=f"{self._folder_name()}/images/{_file_name(index)}",
+            mask=f"{self._folder_name()}/masks/{_file_name(index)}",
             mask_values=values,
-            defects=() if defect is None else (defect.name,),
+            defects=(caption.defect,) if caption.defect else (),
             caption=caption,
             group=f"{self.name}_{index:05d}",
             source=self.name,
+            licence=self.about.licence,
         )
+
+
+def _file_name(index: int) -> str:
+    return f"{index:05d}.png"
 
 
 def _describe(
@@ -162,12 +181,12 @@ def _describe(
     mask: np.ndarray,
     severity: float,
 ) -> Caption:
+    """The words that rendering knows; the place is inspection's, for all sources alike."""
     contrast = "faint" if severity < 1 / 3 else "clear" if severity < 2 / 3 else "strong"
     return Caption(
         product=material.product,
         material=material.material,
         defect=defect.name,
-        location=location_of(mask),
         morphology=f"{morphology_of(mask)}, {defect.look}, of {contrast} contrast",
         cause=defect.causes[rng.integers(len(defect.causes))],
     )
@@ -177,14 +196,3 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     # Encoded in memory first: cv2.imwrite only answers False on a full disk.
     encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1]
     path.write_bytes(encoded.tobytes())
-
-
-def _record_from_json(row: dict[str, object]) -> Record:
-    fields = dict(row)
-    values, defects, caption = (fields.pop(key) for key in ("mask_values", "defects", "caption"))
-    return Record(
-        mask_values=tuple(MaskValues(**value) for value in values),  # type: ignore[attr-defined]
-        defects=tuple(defects),  # type: ignore[arg-type]
-        caption=Caption(**caption),  # type: ignore[arg-type]
-        **fields,  # type: ignore[arg-type]
-    )

@@ -28,7 +28,7 @@ EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 class AnomalyMetrics(Metric):
     """Pixel and image AUROC, AP and best thresholds, and AUPRO, from histograms alone.
 
-    Images without a mask count in the image figures only. An image is defective when it names a
+    Images without a mask, or with boxes for one, count in the image figures only. An image is defective when it names a
     type. Figures without an answer (no good or no defect seen) are NaN.
     """
 
@@ -60,7 +60,7 @@ class AnomalyMetrics(Metric):
             score = torch.tensor([prediction.image_score], device=device)
             is_defective = torch.tensor([bool(batch.class_ids[index])], device=device)
             self.image_counts += count_scores(score, is_defective, self.bins)
-            if not bool(batch.has_mask[index]):
+            if not bool(batch.has_mask[index]) or bool(batch.is_box[index]):
                 continue
             is_defect = batch.mask[index].to(device) != GOOD_ID
             anomaly_map = prediction.anomaly_map.to(device)

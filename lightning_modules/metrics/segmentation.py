@@ -20,6 +20,8 @@ class SegmentationMetrics(Metric):
     `type_accuracy_balanced`: its mean over the types that occur. `iou_image`, `f1_image`: of the
     foreground whatever its type, mean over images with defect pixels (over all products alike).
     `iou_dataset`: the foreground's, pixels pooled; `iou_type/<name>`: one type's, pixels pooled.
+    `iou_image_box`: iou_image over images whose mask is made of boxes, there only with such; they
+    count in no other IoU.
     Images without a mask count in the type accuracies only. Figures without an answer are NaN.
     """
 
@@ -27,6 +29,8 @@ class SegmentationMetrics(Metric):
     type_confusion: Tensor
     pixel_confusion: Tensor
     iou_sum: Tensor
+    box_iou_sum: Tensor
+    box_count: Tensor
     f1_sum: Tensor
     defective_count: Tensor
 
@@ -40,6 +44,8 @@ class SegmentationMetrics(Metric):
         self.add_state("type_confusion", square.clone(), dist_reduce_fx="sum")
         self.add_state("pixel_confusion", square.clone(), dist_reduce_fx="sum")
         self.add_state("iou_sum", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("box_iou_sum", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("box_count", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("f1_sum", torch.tensor(0.0), dist_reduce_fx="sum")
         self.add_state("defective_count", torch.tensor(0), dist_reduce_fx="sum")
 
@@ -57,8 +63,14 @@ class SegmentationMetrics(Metric):
                 prediction.label_map.to(device),
                 len(self.class_names),
             )
+            is_defective = confusion[1:].sum() > 0
+            if bool(batch.is_box[index]):
+                if is_defective:
+                    self.box_iou_sum += foreground_overlap(confusion)[0]
+                    self.box_count += 1
+                continue
             self.pixel_confusion += confusion
-            if confusion[1:].sum() > 0:
+            if is_defective:
                 iou, f1 = foreground_overlap(confusion)
                 self.iou_sum += iou
                 self.f1_sum += f1
@@ -79,6 +91,8 @@ class SegmentationMetrics(Metric):
             "f1_image": self.f1_sum / self.defective_count,
             "iou_dataset": iou_dataset,
         }
+        if self.box_count > 0:
+            figures["iou_image_box"] = self.box_iou_sum / self.box_count
         for name, iou in zip(self.class_names[1:], iou_of_type[1:], strict=True):
             figures[f"iou_type/{name}"] = iou
         device = self.type_confusion.device

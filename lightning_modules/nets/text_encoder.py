@@ -5,8 +5,9 @@ Every text in the system passes through one of them.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from lightning_modules.equations.embedding import embed_positions
 from lightning_modules.nets.hub import load_from_hub
+
+WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(slots=True)
@@ -34,9 +37,23 @@ class TextEncoder(nn.Module):
     def load(self) -> None:
         """Reads the weights; nothing where there are none."""
 
+    def token_counter(self) -> Callable[[str], int]:
+        """A function that says how many of `max_tokens` a text takes; it holds no weights."""
+        raise NotImplementedError
+
     def forward(self, texts: Sequence[str]) -> TextEmbedding:
         """Embeddings of texts."""
         raise NotImplementedError
+
+
+def count_words(text: str) -> int:
+    """The number of words in a text, as HashedTextEncoder parts them."""
+    return len(WORD.findall(text))
+
+
+def count_pieces(tokenizer: CLIPTokenizer, text: str) -> int:
+    """The number of a tokenizer's tokens in a text, its two ends included."""
+    return len(tokenizer(text, truncation=False, verbose=False).input_ids)
 
 
 class HashedTextEncoder(TextEncoder):
@@ -54,9 +71,13 @@ class HashedTextEncoder(TextEncoder):
         self._vectors: dict[str, Tensor] = {}
         self.register_buffer("anchor", torch.zeros(1), persistent=False)  # knows the device
 
+    def token_counter(self) -> Callable[[str], int]:
+        """Counts words."""
+        return count_words
+
     def words_of(self, text: str) -> list[str]:
         """The words of a text, lower-case and singular; an empty text is one special word."""
-        words = re.findall(r"[^\W_]+", text.lower())
+        words = WORD.findall(text.lower())
         stems = [re.sub(r"(?<=ch|sh|ss)es$|(?<=[^s])s$", "", word) for word in words]
         return stems[: self.max_tokens] or ["<empty>"]
 
@@ -123,12 +144,19 @@ class ClipTextEncoder(TextEncoder):
             )
         self.tokenizer = tokenizer
 
+    def token_counter(self) -> Callable[[str], int]:
+        """Counts the tokenizer's tokens."""
+        return partial(count_pieces, self._loaded_tokenizer())
+
+    def _loaded_tokenizer(self) -> CLIPTokenizer:
+        if self.tokenizer is None:
+            raise RuntimeError("the text tower has no weights yet: call load() first")
+        return self.tokenizer
+
     @torch.no_grad()
     def forward(self, texts: Sequence[str]) -> TextEmbedding:
         """Embeddings of texts at 77 tokens; the pooled vector is that of the end token."""
-        if self.tokenizer is None:
-            raise RuntimeError("the text tower has no weights yet: call load() first")
-        encoded = self.tokenizer(
+        encoded = self._loaded_tokenizer()(
             list(texts),
             padding="max_length",
             truncation=True,

@@ -17,7 +17,7 @@ from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 class ToyData(LightningDataModule):
     """Toy batches with the hashes of a manifest."""
 
-    index = SimpleNamespace(source="tiles", sha256="aa", split_sha256="bb")
+    index = SimpleNamespace(source="tiles", sha256="aa", split_sha256="bb", leaks=0)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Four batches."""
@@ -48,6 +48,7 @@ def test_record_names_code_packages_data_and_parameters(tmp_path: Path) -> None:
         "dataset": "tiles",
         "manifest_sha256": "aa",
         "split_sha256": "bb",
+        "leaks": "0",
     }
     assert record["parameters"] == {
         "backbone": {"trainable": 0, "frozen": 12},

@@ -54,6 +54,7 @@ def toy_batch(image_count: int = 2) -> Batch:
         image=torch.rand(image_count, 3, 4, 4) + 1,
         mask=torch.zeros(image_count, 4, 4, dtype=torch.int64),
         has_mask=torch.zeros(image_count, dtype=torch.bool),
+        is_box=torch.zeros(image_count, dtype=torch.bool),
         captions=[""] * image_count,
         class_ids=[()] * image_count,
         row=torch.arange(image_count),

@@ -11,9 +11,9 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from datamodules.imdd import IMDDDataModule
-from datamodules.manifest import Manifest, Source
-from datamodules.sample import Batch, Record
-from datamodules.splits import check_leakage
+from datamodules.manifest import Manifest, Source, write_manifest
+from datamodules.sample import UNLABELLED, Batch, Record
+from datamodules.splits import check_groups
 from datamodules.transforms import NativeCrop, ResizedCrop
 
 MakeRecords = Callable[[int], list[Record]]
@@ -76,7 +76,7 @@ def test_validation_and_test_are_whole_images_in_order(make_data: MakeData) -> N
 
 def test_splits_share_no_group(make_data: MakeData) -> None:
     index = ready(make_data()).index
-    check_leakage([index[row] for row in range(len(index))])
+    check_groups([index[row] for row in range(len(index))])
     assert {len(index.rows_of(split)) > 0 for split in ("train", "val", "test")} == {True}
 
 
@@ -125,14 +125,57 @@ def test_other_settings_never_share_a_manifest(make_data: MakeData) -> None:
     assert first.index.split_sha256 != second.index.split_sha256
 
 
-def test_pictures_are_verified_before_anything_is_written(
-    make_data: MakeData, tmp_path: Path
+def test_bad_picture_is_left_out_and_named(
+    make_data: MakeData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = make_data()
     (tmp_path / "raw" / "007.png").write_bytes(b"gone")
-    with pytest.raises(ValueError, match=r"007\.png is not a readable picture"):
-        data.prepare_data()
-    assert not (tmp_path / "data").exists()
+    assert "007.png" not in ready(data).index.column("image")
+    assert "1 unusable pictures of parts are left out, the first is 007.png" in caplog.text
+
+
+def leaking(make_manifest: Callable[[int], Manifest], leaks: int) -> Manifest:
+    whole = make_manifest(6)
+    records = [replace(whole[row], split="train") for row in range(len(whole))]
+    return write_manifest(
+        whole.path,
+        records,
+        root=whole.root,
+        vocabulary=whole.vocabulary,
+        source="parts",
+        leaks=leaks,
+    )
+
+
+@pytest.mark.parametrize(("leaks", "why"), [(2, "2 pairs of alike"), (-1, "nobody has looked")])
+def test_leaking_manifest_is_not_trained_on(make_manifest, leaks: int, why: str) -> None:
+    path = leaking(make_manifest, leaks).path
+    with pytest.raises(ValueError, match=why):
+        IMDDDataModule(manifest=str(path)).setup()
+
+
+def test_leaking_manifest_is_trained_on_where_the_config_says_so(make_manifest) -> None:
+    data = IMDDDataModule(manifest=str(leaking(make_manifest, 2).path), allow_leakage=True)
+    data.setup()
+    assert data.samples_per_epoch == 6
+
+
+def test_shots_limit_the_training_images_of_each_type(make_data: MakeData) -> None:
+    data = ready(make_data(shots_per_type=2))
+    assert data.samples_per_epoch == 6
+
+
+def test_unlabelled_pictures_train_only_where_asked_and_never_with_their_group(
+    make_data: MakeData, make_records: MakeRecords
+) -> None:
+    records = make_records(48)
+    records[47] = replace(records[47], split=UNLABELLED, defects=(), mask="", mask_values=())
+    source = Parts([replace(r, group=f"own{k}") for k, r in enumerate(records)])
+    counts = [
+        ready(make_data(source=source, use_unlabelled=use)).samples_per_epoch
+        for use in (False, True)
+    ]
+    assert counts[1] == counts[0] + 1
 
 
 @pytest.mark.parametrize(("given", "word"), [({}, "neither"), ({"manifest": "m"}, "both")])

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datamodules.manifest import Manifest, Source, verify, write_manifest
-from datamodules.sample import Record
+from datamodules import manifest_file
+from datamodules.about import About
+from datamodules.manifest import Manifest, Source, write_manifest
+from datamodules.sample import Record, Region
 from datamodules.vocabulary import Vocabulary
 
 MakeRecords = Callable[[int], list[Record]]
@@ -22,9 +25,19 @@ class Listed(Source):
     """A source whose records are given."""
 
     name = "listed"
+    about = About("Listed parts", "CC0-1.0", "", "", "", instructions="they are given")
 
     def records(self, root: Path) -> list[Record]:
         return []
+
+
+def refuse_nowhere(mkdir: Callable[..., None]) -> Callable[..., None]:
+    def make(folder: Path, *args: object, **settings: object) -> None:
+        if folder.parts[:1] == ("nowhere",):
+            raise PermissionError(13, "Permission denied")
+        mkdir(folder, *args, **settings)
+
+    return make
 
 
 def test_records_come_back_as_written(make_records: MakeRecords, tmp_path: Path) -> None:
@@ -57,7 +70,7 @@ def test_rows_of_a_split_are_ascending(make_records: MakeRecords, tmp_path: Path
     )
     assert manifest.rows_of("train").tolist() == [0, 2]
     assert manifest.rows_of("nosuch").tolist() == []
-    assert manifest.groups == ["run0", "run0", "run1", "run1"]
+    assert manifest.column("group") == ["run0", "run0", "run1", "run1"]
 
 
 def test_hash_follows_the_records_and_not_the_place(
@@ -90,6 +103,64 @@ def test_default_vocabulary_is_the_sorted_types(make_records: MakeRecords) -> No
     assert Listed().vocabulary(make_records(6)).names == ("good", "crack", "stain")
 
 
+def test_regions_and_windows_come_back_as_written(
+    make_records: MakeRecords, tmp_path: Path
+) -> None:
+    regions = (Region("crack", "box", (1.5, 2, 3, 4)), Region("crack", "runs", (5, 6)))
+    record = replace(make_records(2)[1], mask="", regions=regions, window_xywh_px=(0, 1, 20, 30))
+    manifest = write_manifest(
+        tmp_path / "m.parquet", [record], root=tmp_path, vocabulary=NAMES, source="parts"
+    )
+    assert manifest[0] == record
+    assert manifest.column("mask_kind") == ["box"]
+
+
+def test_dominant_types_are_told_without_opening_rows(make_manifest: MakeManifest) -> None:
+    manifest = make_manifest(6)
+    assert manifest.types_of(np.array([5, 0, 1])) == ["stain", "good", "crack"]
+
+
+def test_nobody_has_looked_for_leaks_unless_told(make_manifest: MakeManifest) -> None:
+    assert make_manifest(2).leaks == -1
+
+
+def test_schema_says_what_each_column_holds(make_manifest: MakeManifest) -> None:
+    schema = pq.read_schema(make_manifest(2).path)
+    assert all(field.metadata[b"holds"] for field in schema)
+
+
+def test_lost_or_foreign_map_is_made_again(make_manifest: MakeManifest) -> None:
+    path = make_manifest(3).path
+    mapped = path.with_name(f".{path.name}.arrow")
+    for damage in (mapped.unlink, lambda: mapped.write_bytes(b"half a map")):
+        damage()
+        assert len(Manifest.open(path)) == 3
+        assert mapped.stat().st_size > 1000
+
+
+def test_map_of_an_older_manifest_is_not_used(
+    make_records: MakeRecords, make_manifest: MakeManifest
+) -> None:
+    path = make_manifest(3).path
+    mapped = path.with_name(f".{path.name}.arrow")
+    old = mapped.read_bytes()
+    write_manifest(path, make_records(5), root="raw", vocabulary=NAMES, source="parts")
+    mapped.write_bytes(old)
+    assert len(Manifest.open(path)) == 5
+
+
+def test_read_only_folder_maps_in_the_cache(
+    make_manifest: MakeManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_manifest(3).path
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr(manifest_file, "_map_beside", lambda path: Path("nowhere/map.arrow"))
+    monkeypatch.setattr(Path, "mkdir", refuse_nowhere(Path.mkdir))
+    assert len(Manifest.open(path)) == 3
+    assert len(list((tmp_path / "cache" / "diffuse_defect").iterdir())) == 1
+
+
 def test_row_outside_the_manifest_is_refused(make_manifest: MakeManifest) -> None:
     with pytest.raises(IndexError, match="row 2 is outside"):
         make_manifest(2)[2]
@@ -110,7 +181,7 @@ def test_truncated_manifest_is_one_line(make_manifest: MakeManifest) -> None:
 
 def test_foreign_parquet_file_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match="manifest version none, expected 1"):
+    with pytest.raises(ValueError, match="manifest version none, expected 2"):
         Manifest.open(tmp_path / "a.parquet")
 
 
@@ -149,16 +220,4 @@ def test_failed_write_keeps_the_old_manifest(
     with pytest.raises(OSError, match="No space left"):
         write_manifest(path, make_records(2), root="raw", vocabulary=NAMES, source="parts")
     assert len(Manifest.open(path)) == 3
-    assert [entry.name for entry in path.parent.glob("*parquet*")] == [path.name]
-
-
-def test_verify_accepts_sound_pictures(make_records: MakeRecords, tmp_path: Path) -> None:
-    verify(make_records(6), tmp_path / "raw")
-
-
-def test_verify_names_the_first_bad_picture(make_records: MakeRecords, tmp_path: Path) -> None:
-    records = make_records(6)
-    for name in ("002.png", "004.png"):
-        (tmp_path / "raw" / name).write_bytes(b"not a picture")
-    with pytest.raises(ValueError, match=r"002\.png is not a readable picture"):
-        verify(records, tmp_path / "raw")
+    assert [entry.name for entry in path.parent.glob("*parquet*.tmp")] == []

@@ -2,13 +2,12 @@
 
 import random
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
 from datamodules.captions import Caption
-from datamodules.sample import Record
-from datamodules.splits import assign_splits, check_leakage, k_shot, type_of
+from datamodules.sample import UNLABELLED, Record
+from datamodules.splits import assign_splits, check_groups, k_shot, supervised_thirds, type_of
 
 
 def record(number: int, *, defect: str = "", group: str = "", split: str = "") -> Record:
@@ -45,7 +44,7 @@ def test_shares_of_images_are_met() -> None:
 
 def test_groups_never_part() -> None:
     records = assign_splits(runs({"": 50, "crack": 31}, per_group=5))
-    check_leakage(records)
+    check_groups(records)
     assert {r.split for r in records} == {"train", "val", "test"}
 
 
@@ -97,7 +96,7 @@ def test_given_splits_are_kept_and_val_is_carved_from_train_by_group() -> None:
     assert all(r.split == "test" for r in records[80:])
     counts = Counter(r.split for r in records[:80])
     assert counts == {"train": 64, "val": 16}
-    check_leakage(records)
+    check_groups(records)
 
 
 def test_a_given_val_is_not_added_to() -> None:
@@ -123,27 +122,54 @@ def test_shares_that_do_not_sum_to_one_are_refused() -> None:
 def test_leaking_group_is_named() -> None:
     records = [record(0, group="run7", split="train"), record(1, group="run7", split="test")]
     with pytest.raises(ValueError, match=r"group 'run7' is in the splits 'train' and 'test'"):
-        check_leakage(records)
+        check_groups(records)
 
 
-def test_image_listed_twice_is_named() -> None:
-    with pytest.raises(ValueError, match=r"image 0\.png is listed 2 times"):
-        check_leakage([record(0), replace(record(0), group="other")])
+def test_unlabelled_pictures_keep_out_of_the_splits() -> None:
+    records = [record(0, group="a", split=UNLABELLED), record(1, group="a"), *runs({"crack": 30})]
+    done = assign_splits(records)
+    assert done[0].split == UNLABELLED
+    assert {r.split for r in done[1:]} == {"train", "val", "test"}
+    check_groups(done)
 
 
-def test_k_shot_keeps_k_of_each_type_and_all_test_images() -> None:
-    records = assign_splits(runs({"": 60, "crack": 30}))
-    few = k_shot(records, 4, seed=0)
-    counts = Counter(type_of(r) for r in few if r.split == "train")
-    assert counts == {"good": 4, "crack": 4}
-    assert [r for r in few if r.split == "test"] == [r for r in records if r.split == "test"]
+def test_k_shot_keeps_k_of_each_type() -> None:
+    types = ["good"] * 60 + ["crack"] * 30 + ["stain"] * 2
+    kept = k_shot([f"{n}.png" for n in range(92)], types, 4, seed=0)
+    assert Counter(types[place] for place in kept) == {"good": 4, "crack": 4, "stain": 2}
+    assert kept == sorted(kept)
 
 
 def test_more_shots_contain_fewer_shots() -> None:
-    records = [replace(r, split="train") for r in runs({"": 20, "crack": 20})]
-    assert set(k_shot(records, 2, seed=3)) < set(k_shot(records, 5, seed=3))
+    images, types = [f"{n}.png" for n in range(40)], ["good", "crack"] * 20
+    assert set(k_shot(images, types, 2, seed=3)) < set(k_shot(images, types, 5, seed=3))
+
+
+def test_another_seed_is_another_k_shot() -> None:
+    images = [f"{n}.png" for n in range(40)]
+    assert k_shot(images, ["crack"] * 40, 5, seed=0) != k_shot(images, ["crack"] * 40, 5, seed=1)
 
 
 def test_zero_shots_are_refused() -> None:
     with pytest.raises(ValueError, match="got 0: choose k >= 1"):
-        k_shot(runs({"": 3}), 0, seed=0)
+        k_shot(["a.png"], ["good"], 0, seed=0)
+
+
+def test_first_third_of_each_type_by_name_trains() -> None:
+    cracks = [record(n, defect="crack") for n in range(9)]
+    stains = [record(10 + n, defect="stain") for n in range(3)]
+    trained = [r.image for r in supervised_thirds(cracks + stains) if r.split == "train"]
+    assert trained == ["0.png", "1.png", "2.png", "10.png"]
+
+
+def test_thirds_keep_the_published_split_of_good_pictures() -> None:
+    good = [record(n, split="train" if n < 5 else "test") for n in range(8)]
+    cracks = [record(10 + n, defect="crack", split="test") for n in range(6)]
+    done = supervised_thirds(good + cracks)
+    assert [r.split for r in done[:8]] == [r.split for r in good]
+    assert [r.split for r in done[8:]] == ["train"] * 2 + ["test"] * 4
+
+
+def test_thirds_part_no_group() -> None:
+    records = [record(n, defect="crack", group=f"g{n // 2}") for n in range(12)]
+    check_groups(supervised_thirds(records))

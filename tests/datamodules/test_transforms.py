@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from datamodules.captions import Caption
+from datamodules.descriptors import location_of
 from datamodules.transforms import (
     NativeCrop,
     ResizedCrop,
@@ -52,6 +53,28 @@ def test_without_a_mask_the_words_are_mirrored() -> None:
     flip = flip_only(1.0, 1.0)
     _, _, caption = flip(image, np.zeros_like(mask), caption, has_mask=False, seed=0)
     assert caption.location == "the lower right"
+
+
+@pytest.mark.parametrize("degrees", [15.0, 0.0])
+def test_without_a_mask_a_turn_drops_the_place(degrees: float) -> None:
+    image, mask = part()
+    turn = ResizedCrop(64, rotation_degrees=degrees, crop_scale=(1.0, 1.0))
+    captions = [
+        turn(image, np.zeros_like(mask), LEFT, has_mask=False, seed=seed)[2] for seed in range(20)
+    ]
+    places = {caption.location for caption in captions}
+    assert places == ({""} if degrees else {"the left", "the right"})
+
+
+def test_turned_defect_is_said_to_be_where_it_is() -> None:
+    image, mask = part(height=120)
+    mask[:] = 0
+    mask[30:36, 100:116] = 3  # just above the lower end of the upper third
+    turn = ResizedCrop(96, 0.0, 0.0, crop_scale=(1.0, 1.0))
+    upper = Caption("tile", defect="crack", location="the upper right")
+    turned = [turn(image, mask, upper, has_mask=True, seed=seed)[1:] for seed in range(20)]
+    assert {caption.location for _, caption in turned} == {"the upper right", "the right"}
+    assert all(caption.location == location_of(ids) for ids, caption in turned)
 
 
 @pytest.mark.parametrize("transform", BOTH)
@@ -168,6 +191,26 @@ def test_mirrored_picture_is_numpys_mirror() -> None:
     assert (ids == mask[:, ::-1]).all()
 
 
+@pytest.mark.parametrize("transform", [*BOTH, ResizedCrop(20)])
+def test_one_grey_channel_changes_as_three_equal_ones(transform: Transform) -> None:
+    image, mask = part()
+    grey = np.ascontiguousarray(image[:, :, 0])
+    for seed in range(10):
+        one, _, _ = transform(grey, mask, LEFT, has_mask=True, seed=seed)
+        three, _, _ = transform(np.dstack([grey] * 3), mask, LEFT, has_mask=True, seed=seed)
+        assert one.ndim == 2
+        assert np.abs(one[:, :, None].astype(int) - three).max() <= 1
+
+
+@pytest.mark.parametrize("transform", BOTH)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_empty_mask_stays_empty_and_of_its_type(transform: Transform, dtype: type) -> None:
+    image, mask = part()
+    _, empty, _ = transform(image, np.zeros_like(mask, dtype), LEFT, has_mask=True, seed=0)
+    assert not empty.any()
+    assert (empty.shape, empty.dtype) == ((64, 64), dtype)
+
+
 def test_unchanged_returns_its_arguments() -> None:
     image, mask = part()
     result = Unchanged()(image, mask, LEFT, has_mask=True, seed=0)
@@ -203,6 +246,12 @@ def test_jitter_order_is_brightness_saturation_contrast_hue(
 def test_tensor_spans_minus_one_to_one() -> None:
     image = np.array([[[0, 255, 51]]], dtype=np.uint8)
     assert torch.allclose(to_tensor(image).flatten(), torch.tensor([-1.0, 1.0, -0.6]), atol=1e-6)
+
+
+def test_grey_tensor_has_three_equal_channels() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert torch.equal(to_tensor(grey), to_tensor(np.dstack([grey] * 3)))
+    assert to_tensor(grey).is_contiguous()
 
 
 def test_pixels_are_the_inverse_of_the_tensor() -> None:

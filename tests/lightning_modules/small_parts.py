@@ -84,6 +84,7 @@ def defect_batch() -> Batch:
         image=image,
         mask=mask,
         has_mask=torch.ones(4, dtype=torch.bool),
+        is_box=torch.zeros(4, dtype=torch.bool),
         captions=["steel with crack", "steel with stain", "steel with crack", "steel, no defect"],
         class_ids=[(1,), (2,), (1,), ()],
         row=torch.arange(4),

@@ -1,12 +1,12 @@
 """A user's own folder: types, masks and what is refused."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from datamodules.inspection import BLANK_MASK, Inspection, inspect
 from datamodules.sample import MaskValues
 from datamodules.sources.folder import Folder
 
@@ -23,6 +23,10 @@ def add_mask(root: Path, name: str, *, grey: int, size: tuple[int, int] = (20, 3
     mask = np.zeros(size, np.uint16 if grey > 255 else np.uint8)
     mask[:5, :5] = grey
     Image.fromarray(mask).save(path)
+
+
+def inspect_all(root: Path) -> dict[str, Inspection]:
+    return {record.image: inspect(record, root) for record in Folder().records(root)}
 
 
 def write_labels(root: Path, text: str) -> None:
@@ -63,12 +67,13 @@ def test_one_bright_mask_sets_the_threshold_of_all(tmp_path):
     assert {record.mask_values[0].high for record in Folder().records(tmp_path)} == {127}
 
 
-def test_masks_of_two_scales_are_refused(tmp_path):
+def test_dark_mask_among_bright_ones_is_refused_alone(tmp_path):
     for name, grey in (("crack/a.png", 255), ("crack/b.png", 1)):
         add_image(tmp_path, name)
         add_mask(tmp_path, name, grey=grey)
-    with pytest.raises(ValueError, match=r"b\.png holds only dark grey"):
-        Folder().records(tmp_path)
+    seen = inspect_all(tmp_path)
+    assert "b.png holds only dark grey" in seen["images/crack/b.png"].problem
+    assert seen["images/crack/a.png"].problem == ""
 
 
 def test_class_id_masks_are_refused(tmp_path):
@@ -78,13 +83,12 @@ def test_class_id_masks_are_refused(tmp_path):
         Folder().records(tmp_path)
 
 
-def test_blank_mask_of_a_defective_picture_counts_as_none(tmp_path, caplog):
+def test_blank_mask_of_a_defective_picture_counts_as_none(tmp_path):
     add_image(tmp_path, "crack/a.png")
     add_mask(tmp_path, "crack/a.png", grey=0)
-    with caplog.at_level(logging.WARNING):
-        (record,) = Folder().records(tmp_path)
-    assert record.mask == ""
-    assert "blank mask" in caplog.text
+    inspection = inspect_all(tmp_path)["images/crack/a.png"]
+    assert inspection.record.mask == ""
+    assert inspection.notes == (BLANK_MASK,)
 
 
 def test_blank_mask_of_a_good_picture_is_kept(tmp_path):
@@ -109,6 +113,7 @@ def test_csv_gives_type_group_and_caption(tmp_path):
     )
     (record,) = Folder().records(tmp_path)
     assert (record.defects, record.group) == (("pin hole",), "board 7")
+    assert record.released_caption == "Plate of steel with pin hole located at the left."
     assert (record.caption.product, record.caption.location) == ("plate", "the left")
 
 
@@ -151,10 +156,35 @@ def test_csv_in_another_encoding_is_one_clear_line(tmp_path):
         Folder().records(tmp_path)
 
 
-def test_picture_without_type_is_one_clear_line(tmp_path):
+def test_picture_without_type_is_refused_alone(tmp_path):
     add_image(tmp_path, "a.png")
-    with pytest.raises(ValueError, match=r"a\.png has no type"):
-        Folder().records(tmp_path)
+    add_image(tmp_path, "crack/b.png")
+    seen = inspect_all(tmp_path)
+    assert "a.png has no type" in seen["images/a.png"].problem
+    assert seen["images/crack/b.png"].problem == ""
+
+
+def test_damaged_mask_is_refused_alone(tmp_path):
+    for name in ("crack/a.png", "crack/b.png"):
+        add_image(tmp_path, name)
+        add_mask(tmp_path, name, grey=255)
+    (tmp_path / "masks/crack/a.png").write_bytes(b"no picture")
+    seen = inspect_all(tmp_path)
+    assert "is not a readable picture" in seen["images/crack/a.png"].problem
+    assert seen["images/crack/b.png"].problem == ""
+
+
+def test_damaged_picture_is_refused_alone(tmp_path):
+    for name in ("crack/a.png", "crack/b.png"):
+        add_image(tmp_path, name)
+    (tmp_path / "images/crack/a.png").write_bytes(b"no picture")
+    problems = [inspection.problem for inspection in inspect_all(tmp_path).values()]
+    assert [bool(problem) for problem in problems] == [True, False]
+
+
+def test_licence_is_the_owners_word(tmp_path):
+    add_image(tmp_path, "crack/a.png")
+    assert Folder(licence="CC0-1.0").records(tmp_path)[0].licence == "CC0-1.0"
 
 
 def test_mask_without_picture_is_one_clear_line(tmp_path):
@@ -172,18 +202,17 @@ def test_mask_for_two_pictures_is_one_clear_line(tmp_path):
         Folder().records(tmp_path)
 
 
-def test_mask_of_another_size_is_one_clear_line(tmp_path):
+def test_mask_of_another_size_is_refused(tmp_path):
     add_image(tmp_path, "crack/a.png")
     add_mask(tmp_path, "crack/a.png", grey=255, size=(9, 9))
-    with pytest.raises(ValueError, match="is 9x9 px, expected its image's 30x20 px"):
-        Folder().records(tmp_path)
+    problem = inspect_all(tmp_path)["images/crack/a.png"].problem
+    assert "is 9x9 px, expected its image's 30x20 px" in problem
 
 
-def test_marked_good_picture_is_one_clear_line(tmp_path):
+def test_marked_good_picture_is_refused(tmp_path):
     add_image(tmp_path, "good/a.png")
     add_mask(tmp_path, "good/a.png", grey=255)
-    with pytest.raises(ValueError, match="is good, but its mask"):
-        Folder().records(tmp_path)
+    assert "is good, but its mask" in inspect_all(tmp_path)["images/good/a.png"].problem
 
 
 def test_files_that_are_no_pictures_are_left_aside(tmp_path):

@@ -5,8 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from datamodules.captions import Caption, location_of
+from datamodules.captions import Caption
+from datamodules.descriptors import morphology_of
 from datamodules.image_files import open_image
+from datamodules.inspection import inspect
 from datamodules.rendering.defects import DEFECTS, MIN_AREA_PX
 from datamodules.rendering.materials import MATERIALS
 from datamodules.sources.synthetic import Synthetic
@@ -49,15 +51,16 @@ def test_defects_cover_20_pixels_to_a_quarter(records, root):
         assert expected, record.image
 
 
-def test_location_words_are_those_of_the_mask(records, root):
+def test_shape_words_begin_with_those_of_the_mask(records, root):
     for record in records:
-        assert record.caption.location == location_of(mask_of(record, root))
+        assert record.caption.morphology.startswith(morphology_of(mask_of(record, root)))
 
 
-def test_captions_fill_the_whole_template_and_parse_back(records):
+def test_inspected_captions_fill_the_whole_template_and_parse_back(records, root):
     for record in records:
-        assert Caption.parse(record.caption.render()) == record.caption
-        assert all(vars_of(record.caption)) == bool(record.defects)
+        caption = inspect(record, root).record.caption
+        assert Caption.parse(caption.render()) == caption
+        assert all(vars_of(caption)) == bool(record.defects)
 
 
 def vars_of(caption: Caption) -> list[str]:

@@ -26,6 +26,7 @@ def random_case(
         image=torch.zeros(count, 3, 40, 30),
         mask=torch.from_numpy(mask),
         has_mask=torch.full((count,), has_mask),
+        is_box=torch.full((count,), False),
         captions=[""] * count,
         class_ids=[(1, 2) if index < defective else () for index in range(count)],
         row=torch.arange(count),

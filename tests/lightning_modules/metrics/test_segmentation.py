@@ -18,6 +18,7 @@ def make_batch(mask: Tensor, class_ids: list[tuple[int, ...]], has_mask: bool = 
         image=torch.zeros(count, 3, *mask.shape[1:]),
         mask=mask,
         has_mask=torch.full((count,), has_mask),
+        is_box=torch.full((count,), False),
         captions=[""] * count,
         class_ids=class_ids,
         row=torch.arange(count),
@@ -114,3 +115,14 @@ def test_no_good_image_still_gives_every_figure() -> None:
 def test_names_without_good_first_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 'good' first"):
         SegmentationMetrics(["crack"])
+
+
+def test_boxes_have_an_iou_of_their_own_and_count_in_no_other() -> None:
+    predictions, batch = random_case(5)
+    without = run([(predictions, batch)])
+    batch.is_box[:] = True
+    boxed = run([(predictions, batch)])
+    torch.testing.assert_close(boxed["iou_image_box"], without["iou_image"])
+    assert "iou_image_box" not in without
+    assert boxed["iou_image"].isnan()
+    assert boxed["iou_dataset"].isnan()

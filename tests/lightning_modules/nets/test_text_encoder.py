@@ -1,6 +1,7 @@
 """Holds what hashed words and CLIP's text tower make of texts."""
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,12 @@ def test_captions_are_cut_at_the_longest_length() -> None:
     assert HashedTextEncoder(8, max_tokens=5)(["word " * 9]).tokens.shape[1] == 5
 
 
+def test_words_are_counted_as_they_are_read() -> None:
+    encoder = HashedTextEncoder()
+    text = "Magnetic tile of ferrite with cracks, located at the upper-left."
+    assert encoder.token_counter()(text) == len(encoder.words_of(text)) == 11
+
+
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CLIP text tower of one layer with random weights, and a tokenizer of letters."""
@@ -98,6 +105,14 @@ def test_clip_tells_texts_apart_and_cuts_long_ones(clip_folder: Path) -> None:
     encoder.load()
     crack, stain, long = encoder(["crack", "stain", "crack " * 100]).pooled
     assert not torch.allclose(crack, stain) and torch.isfinite(long).all()
+
+
+def test_clip_counts_the_tokens_that_it_reads(clip_folder: Path) -> None:
+    encoder = small_clip(clip_folder)
+    encoder.load()
+    count = pickle.loads(pickle.dumps(encoder.token_counter()))
+    assert count("") == 2
+    assert count("ab " * 100) > encoder.max_tokens
 
 
 def test_clip_without_weights_says_so(clip_folder: Path) -> None:

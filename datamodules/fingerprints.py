@@ -1,0 +1,151 @@
+"""A picture -> its fingerprint: a hash of its pixels and a small grey thumbnail; how alike two are.
+
+Nothing here searches or decides: which pictures are copies is said by `duplicates.py`.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+# At 20 px every sound cell of one product looks like the next; at 64 px a copy that was taken a
+# second time, two pixels aside, does not look like its own twin any more.
+THUMBNAIL_PX = 48
+# Turns are counter-clockwise quarters; a mirrored picture is mirrored left to right before.
+TURNS = ("0", "90", "180", "270", "mirrored", "mirrored 90", "mirrored 180", "mirrored 270")
+PAIR_BLOCK = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """What tells copies: `pixel_sha256` in hex, `thumbnail` (48, 48) uint8 grey."""
+
+    pixel_sha256: str
+    thumbnail: np.ndarray
+
+
+@dataclass(frozen=True)
+class Look:
+    """One way to look at a thumbnail: a band of its detail with local contrast made equal.
+
+    largest_ratio: how near a copy must be, in distances to the look-alikes of its product.
+    smallest_background: how alike unrelated pictures are taken to be at least.
+    certain_similarity: what is a copy whatever its product looks like.
+    """
+
+    side_px: int
+    smoothing_px: float
+    surround_px: float
+    largest_ratio: float
+    smallest_background: float
+    certain_similarity: float
+
+
+# The fine look tells two cells of a product apart; the broad one bears a shift of some pixels.
+FINE = Look(48, 0.0, 1.0, largest_ratio=0.45, smallest_background=0.2, certain_similarity=0.98)
+BROAD = Look(24, 1.0, 4.0, largest_ratio=0.1, smallest_background=0.5, certain_similarity=math.inf)
+
+
+def fingerprint(image: np.ndarray) -> Fingerprint:
+    """The fingerprint of a decoded picture, (H, W, 3) RGB or (H, W) grey, uint8.
+
+    The hash covers pixels and shape; RGB with three equal channels counts as grey. The
+    thumbnail is squeezed to a square. Raises ValueError for another shape or type.
+    """
+    pixels = _grey_where_equal(image)
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    size_px = (THUMBNAIL_PX, THUMBNAIL_PX)
+    return Fingerprint(digest.hexdigest(), cv2.resize(grey, size_px, interpolation=cv2.INTER_AREA))
+
+
+def turned(pictures: np.ndarray, turn: int) -> np.ndarray:
+    """Pictures (..., S, S) after TURNS[turn]."""
+    pictures = pictures[..., ::-1] if turn >= 4 else pictures
+    return np.rot90(pictures, turn % 4, axes=(-2, -1))
+
+
+def look_at(thumbnails: np.ndarray, look: Look) -> np.ndarray:
+    """Thumbnails (N, 48, 48) in one look: (N, S * S) float16 rows of zero mean and unit length."""
+    features = np.empty((len(thumbnails), look.side_px**2), np.float16)
+    size_px = (look.side_px, look.side_px)
+    for row, picture in enumerate(thumbnails):
+        thumbnail = picture.astype(np.float32)
+        if look.side_px != len(thumbnail):
+            thumbnail = cv2.resize(thumbnail, size_px, interpolation=cv2.INTER_AREA)
+        detail = thumbnail - cv2.GaussianBlur(thumbnail, (0, 0), look.surround_px)
+        if look.smoothing_px:
+            blurred = cv2.GaussianBlur(thumbnail, (0, 0), look.smoothing_px)
+            detail = detail - thumbnail + blurred
+        # One grey level: what is below is noise of the camera and of JPEG.
+        contrast = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), look.surround_px) + 1.0)
+        equalised = (detail / contrast).ravel()
+        equalised -= equalised.mean()
+        features[row] = equalised / max(float(np.linalg.norm(equalised)), 1e-6)
+    return features
+
+
+def turned_rows(rows: np.ndarray, turn: int) -> np.ndarray:
+    """Rows (N, S * S) of pictures after TURNS[turn], float32."""
+    side_px = math.isqrt(rows.shape[1])
+    pictures = rows.astype(np.float32).reshape(-1, side_px, side_px)
+    return np.ascontiguousarray(turned(pictures, turn)).reshape(len(rows), -1)
+
+
+def similarity_of_pairs(pairs: np.ndarray, rows: np.ndarray, *, turn: int) -> np.ndarray:
+    """Similarity (P,) of the turned first and the second picture of every pair."""
+    alike = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), PAIR_BLOCK):
+        first, second = pairs[start : start + PAIR_BLOCK].T
+        products = np.einsum(
+            "pd,pd->p", turned_rows(rows[first], turn), rows[second].astype(np.float32)
+        )
+        alike[start : start + len(first)] = products
+    return alike
+
+
+def similarity_in_turns(
+    pairs: np.ndarray, rows: np.ndarray, *, aspects: np.ndarray, tolerance: float
+) -> np.ndarray:
+    """Similarity (P, 8) of every pair in every turn, -1 where the aspect ratios forbid it.
+
+    aspects: (N,) logarithms of width / height, which a quarter turn negates.
+    """
+    alike = np.empty((len(pairs), len(TURNS)), np.float32)
+    first, second = aspects[pairs].T
+    for turn in range(len(TURNS)):
+        fits = np.abs(first + (second if turn % 2 else -second)) <= tolerance
+        alike[:, turn] = np.where(fits, similarity_of_pairs(pairs, rows, turn=turn), -1)
+    return alike
+
+
+def turns_of_pairs(
+    pairs: np.ndarray, looks: dict[Look, np.ndarray], *, aspects: np.ndarray, tolerance: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of every pair the fine similarity (P,) and the turn (P,), an index into TURNS.
+
+    looks: the rows of FINE and of BROAD; the turn is the best one for both together.
+    """
+    alike = {
+        look: similarity_in_turns(pairs, looks[look], aspects=aspects, tolerance=tolerance)
+        for look in looks
+    }
+    # Rounded, so that among equals of a symmetric picture the plain turn wins.
+    turn = np.argmax(np.round(alike[FINE] + alike[BROAD], 2), axis=1)
+    return alike[FINE][np.arange(len(pairs)), turn], turn
+
+
+def _grey_where_equal(image: np.ndarray) -> np.ndarray:
+    is_picture = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+    if not is_picture or image.dtype != np.uint8 or not image.size:
+        raise ValueError(
+            f"picture is {image.dtype} of shape {image.shape}, expected uint8 (H, W) or "
+            "(H, W, 3) that is not empty: decode it with image_files.open_image"
+        )
+    if image.ndim == 2:
+        return image
+    red, green, blue = (cv2.extractChannel(image, channel) for channel in range(3))
+    return red if np.array_equal(red, green) and np.array_equal(red, blue) else image

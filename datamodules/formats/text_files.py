@@ -1,0 +1,64 @@
+"""Annotation files as text, JSON or numbers; whatever is wrong with one is a ValueError.
+
+Values of a JSON file are `object` until they were looked at: annotators' tools write anything.
+"""
+
+import json
+from pathlib import Path
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, with or without byte order mark.
+
+    Raises OSError where it cannot be read, ValueError where it is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """The object in a JSON file; ValueError where it is truncated, no JSON or no object."""
+    try:
+        content = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise ValueError(
+            f"{path} is no readable JSON ({reason}): it is truncated or of another kind; write it "
+            "anew"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} holds a JSON {type(content).__name__}, expected an object {{...}}"
+        )
+    return content
+
+
+def numbers_of(value: object) -> tuple[float, ...]:
+    """A JSON list of numbers as floats, not finite ones too; ValueError for anything else."""
+    if not isinstance(value, list) or not all(type(item) in (int, float) for item in value):
+        raise ValueError(f"got {_short(value)}, expected a list of numbers")
+    try:
+        return tuple(float(item) for item in value)
+    except OverflowError as error:
+        raise ValueError("got a number beyond all pictures, expected pixels") from error
+
+
+def objects_of(value: object, place: str) -> list[dict[str, object]]:
+    """A JSON list of objects; ValueError that names the `place` for anything else."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError(f"{place} is {_short(value)}, expected a list of objects {{...}}")
+    return value
+
+
+def whole_number(value: object) -> int:
+    """A positive whole JSON number, 0 for anything else."""
+    return value if type(value) is int and value > 0 else 0
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,113 @@
+"""Pascal VOC: one XML file per picture with named boxes, in a folder beside the pictures.
+
+Sources say which names may occur; whether a box fits its picture is `regions.py`.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from datamodules.sample import Region
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+LARGEST_FILE_BYTES = 4_000_000
+# Both can make a small file unfold without end; no annotation needs them.
+FORBIDDEN = ("<!DOCTYPE", "<!ENTITY")
+
+
+@dataclass(frozen=True, slots=True)
+class VocPicture:
+    """A picture and what its XML says: path is relative to the root of the data.
+
+    has_file: there is an XML; flaw: why it is unusable, with no boxes then.
+    """
+
+    path: str
+    boxes: tuple[Region, ...] = ()
+    has_file: bool = False
+    flaw: str = ""
+
+
+def read_folders(
+    root: Path, pictures: str, annotations: str, *, names: Mapping[str, str]
+) -> list[VocPicture]:
+    """Every JPEG of root/`pictures` with the boxes of its XML in root/`annotations`, by name.
+
+    The pair has one stem; <filename> in the XML is often wrong. An XML without a picture is
+    listed too: its missing picture shall be noticed. names: as in `read_boxes`.
+    Raises FileNotFoundError for a missing folder or one without pictures.
+    """
+    stems = _stems_of(root / pictures, ".jpg")
+    files = _stems_of(root / annotations, ".xml")
+    if not stems:
+        raise FileNotFoundError(f"{root / pictures} holds no *.jpg: expected the set's pictures")
+    found = []
+    for stem in sorted({*stems, *files}):
+        path = f"{pictures}/{stems.get(stem, f'{stem}.jpg')}"
+        if stem not in files:
+            found.append(VocPicture(path))
+            continue
+        try:
+            boxes = read_boxes(root / annotations / files[stem], names=names)
+            found.append(VocPicture(path, boxes, has_file=True))
+        except (ValueError, OSError) as error:
+            found.append(VocPicture(path, has_file=True, flaw=str(error)))
+    return found
+
+
+def read_boxes(path: Path, *, names: Mapping[str, str]) -> tuple[Region, ...]:
+    """The boxes of one XML file in its order, 0-based; empty where it holds no object.
+
+    names: what an object's <name> stands for. Raises ValueError with one line for a file that
+    is no plain XML in UTF-8, a name outside `names`, and a corner that is missing or no number.
+    """
+    return tuple(
+        _box_of(item, path, names=names, number=number)
+        for number, item in enumerate(_parse(path).iter("object"), start=1)
+    )
+
+
+def _box_of(
+    item: ElementTree.Element, path: Path, *, names: Mapping[str, str], number: int
+) -> Region:
+    place = f"object {number} of {path}"
+    name = (item.findtext("name") or "").strip()
+    if name not in names:
+        raise ValueError(f"{place} is a {name!r}, expected one of {', '.join(names)}: rename it")
+    texts = [item.findtext(f"bndbox/{corner}") or "" for corner in CORNERS]
+    try:
+        left, top, right, bottom = (float(text) for text in texts)
+    except ValueError as error:
+        raise ValueError(
+            f"{place} has the corners {texts}, expected four numbers in <bndbox>: correct it"
+        ) from error
+    # VOC counts pixels from 1 and both corners lie inside the box.
+    return Region(names[name], "box", (left - 1, top - 1, right - left + 1, bottom - top + 1))
+
+
+def _parse(path: Path) -> ElementTree.Element:
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE_BYTES + 1)
+    if len(content) > LARGEST_FILE_BYTES:
+        raise ValueError(
+            f"{path} has more than {LARGEST_FILE_BYTES:,} bytes, expected a list of boxes"
+        )
+    try:
+        text = content.decode("utf-8-sig")
+        if any(word in text for word in FORBIDDEN):
+            raise ValueError(f"{path} holds a DOCTYPE or ENTITY, expected plain XML: remove it")
+        return ElementTree.fromstring(text)
+    except (UnicodeDecodeError, ElementTree.ParseError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise ValueError(f"{path} is no readable XML in UTF-8 ({reason}): write it anew") from error
+
+
+def _stems_of(folder: Path, suffix: str) -> dict[str, str]:
+    """Stem -> file name of the files with a suffix in any case, dot files left out."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"folder {folder} is missing: expected the set's own layout")
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".")]
+    return {name[: -len(suffix)]: name for name in sorted(names) if name.lower().endswith(suffix)}

@@ -1,0 +1,45 @@
+"""Steel strip with Pascal VOC boxes, whose <filename> is sometimes wrong."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tests.datamodules.sources.painting import save, texture
+
+Corners = tuple[int, int, int, int]
+
+
+def write(root: Path) -> None:
+    """Three training pictures, one of them with boxes of two types, and a validation picture."""
+    write_strip(root, "crazing_1", {"crazing": (1, 1, 50, 40)})
+    write_strip(root, "patches_104", {"inclusion": (1, 1, 30, 30), "patches": (5, 5, 9, 9)})
+    write_strip(root, "rolled-in_scale_3", {"rolled-in_scale": (6, 11, 20, 20)})
+    write_strip(root, "pitted_surface_2", {"pitted_surface": (2, 2, 8, 9)}, validation=True)
+
+
+def write_strip(
+    root: Path, stem: str, boxes: Mapping[str, Corners], *, validation: bool = False
+) -> None:
+    """One picture of three equal channels and its XML, which forgets the ending of its name."""
+    images, annotations = ("IMAGES", "ANNOTATIONS")
+    if validation:
+        images, annotations = ("Validation_Images", "Validation_Annotations")
+    save(root / images / f"{stem}.jpg", np.repeat(texture(len(stem))[..., None], 3, axis=2))
+    write_voc(root / annotations / f"{stem}.xml", boxes)
+
+
+def write_voc(path: Path, boxes: Mapping[str, Corners]) -> None:
+    """A Pascal VOC file with one object per name, corners (xmin, ymin, xmax, ymax)."""
+    objects = "".join(
+        f"<object><name>{name}</name><difficult>0</difficult><bndbox><xmin>{left}</xmin>"
+        f"<ymin>{top}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox></object>\n"
+        for name, (left, top, right, bottom) in boxes.items()
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"<annotation><folder>new</folder><filename>{path.stem}</filename>"
+        "<path>C:\\Users\\a\\img1.jpg</path><size><width>50</width><height>40</height>"
+        f"<depth>1</depth></size>\n{objects}</annotation>",
+        encoding="utf-8",
+    )
