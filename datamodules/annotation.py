@@ -7,15 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.image_files import open_image, open_mask
+from datamodules.image_files import open_mask, open_pixels
 from datamodules.regions import draw_regions
 from datamodules.sample import UNLABELLED, Record
 from datamodules.vocabulary import Vocabulary
 
 
-def open_picture(record: Record, root: Path) -> np.ndarray:
-    """The record's picture or the window of it, (H, W, 3) uint8; errors of `open_image`."""
-    return cut_window(open_image(root / record.image), record)
+def open_pair(
+    record: Record, root: Path, *, vocabulary: Vocabulary
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The record's picture, (H, W, 3) or grey (H, W) uint8, and its class ids (H, W) if it has any.
+
+    Raises FileNotFoundError or ValueError for a bad picture or annotation.
+    """
+    picture = open_pixels(root / record.image)
+    size_px = (picture.shape[0], picture.shape[1])
+    ids = open_annotation(record, root, vocabulary=vocabulary, picture_size_px=size_px)
+    return cut_window(picture, record), ids
 
 
 def open_annotation(

@@ -2,13 +2,11 @@
 
 import hashlib
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from datamodules.annotation import cut_window, is_known_good, open_annotation
-from datamodules.image_files import open_image
+from datamodules.annotation import is_known_good, open_pair
 from datamodules.manifest import Manifest
 from datamodules.sample import Record, Sample
 from datamodules.sampler import Draw
@@ -88,27 +86,16 @@ class DefectDataset(Dataset[Sample]):
         )
 
     def _pixels(self, row: int, record: Record) -> tuple[np.ndarray, np.ndarray]:
-        """The image (H, W, 3) uint8 and its mask of class ids, from memory or from the files."""
+        """The image, grey as (H, W), uint8, and its mask of class ids, from memory or files."""
         if row in self._kept:
-            image, mask = self._kept[row]
-            return (image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)), mask
-        root = self.manifest.root
-        picture = open_image(root / record.image)
-        ids = open_annotation(
-            record,
-            root,
-            vocabulary=self.manifest.vocabulary,
-            picture_size_px=(picture.shape[0], picture.shape[1]),
-        )
-        image = cut_window(picture, record)
+            return self._kept[row]
+        image, ids = open_pair(record, self.manifest.root, vocabulary=self.manifest.vocabulary)
         mask = np.zeros(image.shape[:2], dtype=np.uint8) if ids is None else ids
         if self.in_memory:
             self._keep(row, image, mask)
         return image, mask
 
     def _keep(self, row: int, image: np.ndarray, mask: np.ndarray) -> None:
-        if (image == image[:, :, :1]).all():
-            image = np.ascontiguousarray(image[:, :, 0])  # most of industry is grey: a third of it
         worker = get_worker_info()
         limit = CACHE_LIMIT_BYTES // (worker.num_workers if worker else 1)
         if self._kept_bytes + image.nbytes + mask.nbytes <= limit:

@@ -2,7 +2,8 @@
 
 Pictures of one product resemble each other more than many a copy resembles its original, so no
 fixed similarity parts the two. A pair counts as copies where it is far more alike than either
-picture is to the many look-alikes of its product. Pictures are opened in `fingerprints.py`.
+picture is to the many look-alikes of its product. Two looks of 6 kB a picture are kept in memory.
+What a picture is reduced to is said in `fingerprints.py`.
 """
 
 import math

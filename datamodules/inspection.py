@@ -11,10 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datamodules.annotation import cut_window, open_annotation
+from datamodules.annotation import open_pair
 from datamodules.descriptors import location_of, morphology_of
 from datamodules.fingerprints import Fingerprint, fingerprint
-from datamodules.image_files import open_image
 from datamodules.sample import GOOD, GOOD_ID, Record
 from datamodules.vocabulary import Vocabulary
 
@@ -43,11 +42,9 @@ def inspect(record: Record, root: Path) -> Inspection:
     try:
         path = root / record.image
         refuse_odd_paths(root, record)
-        picture = open_image(path)
-        whole_px = (picture.shape[0], picture.shape[1])
         vocabulary = local_vocabulary(record)
-        ids = open_annotation(record, root, vocabulary=vocabulary, picture_size_px=whole_px)
-        picture = cut_window(picture, record)
+        picture, ids = open_pair(record, root, vocabulary=vocabulary)
+        refuse_other_size(record, picture)
         record = replace(
             record,
             width_px=picture.shape[1],
@@ -67,6 +64,17 @@ def refuse_odd_paths(root: Path, record: Record) -> None:
             raise ValueError(f"{name!r} is a name with unprintable characters: rename the file")
         if name and (root / name).is_symlink():
             raise ValueError(f"{root / name} is a symbolic link: copy the file that it leads to")
+
+
+def refuse_other_size(record: Record, picture: np.ndarray) -> None:
+    """Nothing, where the picture has the size that the annotation tells of, if it tells any."""
+    told = record.width_px, record.height_px
+    stored = picture.shape[1], picture.shape[0]
+    if told != (0, 0) and told != stored:
+        raise ValueError(
+            f"picture {record.image} is {stored[0]} x {stored[1]} px, but was annotated at "
+            f"{told[0]} x {told[1]} px, expected one size: annotate the picture that is there"
+        )
 
 
 def describe(

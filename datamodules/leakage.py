@@ -4,13 +4,14 @@ Alike pictures are found by `duplicates.py`; here it is settled what becomes of 
 split leaks.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from datamodules.duplicates import Pair, duplicate_groups
+from datamodules.quarantine import Refused
 from datamodules.sample import UNLABELLED, Record
 
 # Of two alike pictures in different splits the one of the earlier split stays.
@@ -49,18 +50,47 @@ def find_leaks(records: Sequence[Record], pairs: Sequence[Pair]) -> list[Leak]:
     ]
 
 
+def settle_copies(
+    records: Sequence[Record], pairs: Sequence[Pair], *, keep: bool
+) -> tuple[list[Record], Sequence[Pair], list[Refused]]:
+    """The records that stay, the pairs among them, and those that go because they would leak."""
+    dropped = [] if keep else copies_to_drop(records, pairs)
+    twin: dict[int, tuple[int, str]] = {}
+    # The reason names a picture of another split before one of the same.
+    splits = [record.split for record in records]
+    for pair in sorted(pairs, key=lambda pair: splits[pair.first] == splits[pair.second]):
+        twin.setdefault(pair.first, (pair.second, pair.kind))
+        twin.setdefault(pair.second, (pair.first, pair.kind))
+    left_out = []
+    for row in dropped:
+        other, kind = records[twin[row][0]], twin[row][1]
+        reason = f"{kind} copy of {other.image} ({other.split})"
+        left_out.append(Refused(records[row].image, records[row].source, reason))
+    stay = sorted(set(range(len(records))) - set(dropped))
+    new_row = {row: place for place, row in enumerate(stay)}
+    kept_pairs = [
+        replace(pair, first=new_row[pair.first], second=new_row[pair.second])
+        for pair in pairs
+        if pair.first in new_row and pair.second in new_row
+    ]
+    return [records[row] for row in stay], kept_pairs, left_out
+
+
 def copies_to_drop(records: Sequence[Record], pairs: Sequence[Pair]) -> list[int]:
     """The rows that must go so that given splits do not leak, ascending.
 
-    Of two alike pictures in different given splits the test picture stays, before val, train and
-    unlabelled ones. Raises ValueError where more than half of a split would go.
+    Of pictures that a chain of likeness links across given splits, those of test stay, before val,
+    train and unlabelled ones. Raises ValueError where more than half of a split would go.
     """
-    dropped = set()
-    for pair in pairs:
-        splits = records[pair.first].split, records[pair.second].split
-        if _part(*splits) and all(split in PRECEDENCE for split in splits):
-            ranks = [PRECEDENCE.index(split) for split in splits]
-            dropped.add(pair.second if ranks[0] < ranks[1] else pair.first)
+    labels = duplicate_groups(pairs, len(records))
+    alike: dict[int, list[int]] = defaultdict(list)
+    for row, label in enumerate(labels):
+        if records[row].split in PRECEDENCE:
+            alike[int(label)].append(row)
+    dropped = []
+    for rows in alike.values():
+        kept = min((records[row].split for row in rows), key=PRECEDENCE.index)
+        dropped += [row for row in rows if _part(records[row].split, kept)]
     sizes = Counter(record.split for record in records)
     for split, count in Counter(records[row].split for row in dropped).items():
         if split != UNLABELLED and count > MAX_ALIKE_SHARE * sizes[split]:

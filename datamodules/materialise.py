@@ -21,7 +21,7 @@ import numpy as np
 from datamodules.annotation import open_annotation
 from datamodules.formats.picture_header import read_header
 from datamodules.image_files import exif_orientation, open_pixels, upright
-from datamodules.inspection import REFUSALS, local_vocabulary, refuse_odd_paths
+from datamodules.inspection import REFUSALS, local_vocabulary, refuse_odd_paths, refuse_other_size
 from datamodules.manifest_file import replacing
 from datamodules.metadata_stripping import strip_metadata
 from datamodules.regions import draw_region, runs_of
@@ -136,7 +136,9 @@ def _copied(record: Record, root: Path, folder: Path) -> Record:
 def _repainted(record: Record, root: Path, folder: Path, *, changes: Changes) -> Record:
     """The record of PNG copies with other pixels; the mask's copy holds class ids."""
     source = root / record.image
-    picture = _redacted(open_pixels(source).copy(), record.image, changes)
+    stored = open_pixels(source)
+    refuse_other_size(record, stored)
+    picture = _redacted(stored.copy(), record.image, changes)
     size_px = picture.shape[0], picture.shape[1]
     orientation = exif_orientation(source) if changes.make_upright else 1
 
@@ -146,7 +148,7 @@ def _repainted(record: Record, root: Path, folder: Path, *, changes: Changes) ->
     image = f"{record.image}.png"
     _write_png(folder / image, moved(picture, cv2.INTER_AREA), source)
     regions = tuple(_moved_region(region, moved, size_px) for region in record.regions)
-    changed = replace(record, image=image, regions=regions)
+    changed = replace(record, image=image, regions=regions, width_px=0, height_px=0)
     if not record.mask:
         return changed
     vocabulary = local_vocabulary(record)

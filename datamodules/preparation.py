@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.duplicates import Pair, find_duplicates
+from datamodules.duplicates import Duplicates, Pair, find_duplicates
 from datamodules.inspection import Inspection
 from datamodules.inspection_pool import Progress, inspect_all
 from datamodules.inspection_store import InspectionStore
-from datamodules.leakage import Leak, copies_to_drop, find_leaks, link_groups
+from datamodules.leakage import Leak, find_leaks, link_groups, settle_copies
 from datamodules.manifest import Manifest, Source, write_manifest
 from datamodules.materialise import Changes, copy_all
 from datamodules.quarantine import Refused, refuse_bad, write_quarantine
@@ -25,6 +25,7 @@ from datamodules.sample import Record
 from datamodules.splits import assign_splits, check_groups, supervised_thirds
 from datamodules.tiles import tile_records
 
+HASHED_SEARCH = "alike pictures were sought by hashes, which miss about one pair in twenty"
 CHOICES = {
     "protocol": ("published", "groups", "thirds"),
     "copies": ("drop", "exact", "keep"),
@@ -49,11 +50,12 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Settled:
-    """Records with splits, the copies that were left out, and the leaks that were kept."""
+    """Records with splits, the copies that were left out, the leaks that were kept, and notes."""
 
     records: list[Record]
     copies: list[Refused]
     leaks: list[Leak]
+    notes: Counter[str]
 
 
 def prepare(
@@ -104,7 +106,7 @@ def prepare(
         leaks=len(done.leaks),
     )
     write_quarantine(path, refused, done.copies)
-    notes = Counter(note for one in usable for note in one.notes)
+    notes = done.notes + Counter(note for one in usable for note in one.notes)
     return Preparation(manifest, refused, done.copies, done.leaks, notes)
 
 
@@ -141,9 +143,10 @@ def settle(
     split_seed: int,
 ) -> Settled:
     """The records with splits that alike pictures do not cross, and what that took."""
-    pairs = compare_pictures(inspections)
-    if copies == "exact":
-        pairs = [pair for pair in pairs if pair.kind == "exact"]
+    found = compare_pictures(inspections)
+    pairs: Sequence[Pair] = [
+        pair for pair in found.pairs if copies != "exact" or pair.kind == "exact"
+    ]
     records = [inspection.record for inspection in inspections]
     records, pairs, left_out = settle_copies(records, pairs, keep=copies == "keep")
     records = link_groups(records, pairs)
@@ -152,7 +155,8 @@ def settle(
     # An unlabelled picture has a split of its own from the start, so it was linked to no other.
     records, pairs, more = settle_copies(records, pairs, keep=copies == "keep")
     check_groups(records)
-    return Settled(records, left_out + more, find_leaks(records, pairs))
+    notes = Counter({HASHED_SEARCH: int(found.search == "hashed")})
+    return Settled(records, left_out + more, find_leaks(records, pairs), +notes)
 
 
 def read_source(source: Source, root: Path) -> list[Record]:
@@ -163,7 +167,8 @@ def read_source(source: Source, root: Path) -> list[Record]:
             f"{root} holds no pictures of source {source.name}: expected its original layout; "
             "check the path"
         )
-    image, count = Counter(record.image for record in records).most_common(1)[0]
+    windows = Counter((record.image, record.window_xywh_px) for record in records)
+    (image, _), count = windows.most_common(1)[0]
     if count > 1:
         raise ValueError(f"image {image} is listed {count} times, expected once: drop the copies")
     return records
@@ -211,40 +216,15 @@ def with_protocol(
     return [replace(i, record=r) for i, r in zip(inspections, records, strict=True)]
 
 
-def compare_pictures(inspections: Sequence[Inspection]) -> Sequence[Pair]:
-    """The pairs of alike pictures; every inspection must have a fingerprint."""
+def compare_pictures(inspections: Sequence[Inspection]) -> Duplicates:
+    """The alike pictures among usable ones, which all have a fingerprint."""
     seen = [found.fingerprint for found in inspections if found.fingerprint is not None]
     sizes_px = [(found.record.width_px, found.record.height_px) for found in inspections]
     return find_duplicates(
         np.stack([one.thumbnail for one in seen]),
         [one.pixel_sha256 for one in seen],
         sizes_px=np.array(sizes_px),
-    ).pairs
-
-
-def settle_copies(
-    records: Sequence[Record], pairs: Sequence[Pair], *, keep: bool
-) -> tuple[list[Record], Sequence[Pair], list[Refused]]:
-    """The records that stay, the pairs among them, and those that go because they would leak."""
-    dropped = [] if keep else copies_to_drop(records, pairs)
-    partner: dict[int, tuple[int, str]] = {}
-    for pair in pairs:
-        if records[pair.first].split != records[pair.second].split:
-            partner.setdefault(pair.first, (pair.second, pair.kind))
-            partner.setdefault(pair.second, (pair.first, pair.kind))
-    left_out = []
-    for row in dropped:
-        twin, kind = records[partner[row][0]], partner[row][1]
-        reason = f"{kind} copy of {twin.image} ({twin.split})"
-        left_out.append(Refused(records[row].image, records[row].source, reason))
-    stay = sorted(set(range(len(records))) - set(dropped))
-    new_row = {row: place for place, row in enumerate(stay)}
-    kept_pairs = [
-        replace(pair, first=new_row[pair.first], second=new_row[pair.second])
-        for pair in pairs
-        if pair.first in new_row and pair.second in new_row
-    ]
-    return [records[row] for row in stay], kept_pairs, left_out
+    )
 
 
 def _check_choices(**chosen: str) -> None:

@@ -39,7 +39,11 @@ def read_header(path: Path) -> PictureHeader:
                 has_exif = picture.format != "PNG" or "exif" in picture.info
                 orientation = picture.getexif().get(ORIENTATION_TAG, 1) if has_exif else 1
                 known = orientation if orientation in range(1, 9) else 1
-                return PictureHeader(picture.width, picture.height, known)
+                width_px, height_px = picture.size
+                # Of a TIFF alone, Pillow tells the size as shown.
+                if picture.format == "TIFF" and known >= 5:
+                    width_px, height_px = height_px, width_px
+                return PictureHeader(width_px, height_px, known)
     except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{path} is not a readable picture: it is truncated, too large or not an image; "

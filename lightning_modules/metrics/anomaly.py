@@ -28,8 +28,8 @@ EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 class AnomalyMetrics(Metric):
     """Pixel and image AUROC, AP and best thresholds, and AUPRO, from histograms alone.
 
-    Images without a mask, or with boxes for one, count in the image figures only. An image is defective when it names a
-    type. Figures without an answer (no good or no defect seen) are NaN.
+    Images without a mask, or with boxes for one, count in the image figures only. An image is
+    defective when it names a type. Figures without an answer (no good or no defect seen) are NaN.
     """
 
     full_state_update = False

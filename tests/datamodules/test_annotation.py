@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.annotation import open_annotation, open_picture
+from datamodules.annotation import open_annotation, open_pair
 from datamodules.sample import UNLABELLED, Record, Region
 from datamodules.vocabulary import Vocabulary
 from tests.datamodules.conftest import TYPES, write_part
@@ -47,10 +47,11 @@ def test_defect_that_nobody_drew_has_no_annotation(part, tmp_path):
 
 def test_window_cuts_picture_and_mask_alike(part, tmp_path):
     tile = replace(part, window_xywh_px=(10, 5, 30, 20))
-    assert np.array_equal(open_picture(tile, tmp_path), open_picture(part, tmp_path)[5:25, 10:40])
-    assert np.array_equal(drawn(tile, tmp_path), drawn(part, tmp_path)[5:25, 10:40])
+    whole, cut = (open_pair(record, tmp_path, vocabulary=NAMES) for record in (part, tile))
+    for pixels, pixels_of_tile in zip(whole, cut, strict=True):
+        assert np.array_equal(pixels_of_tile, pixels[5:25, 10:40])
 
 
 def test_window_outside_the_picture_is_refused(part, tmp_path):
     with pytest.raises(ValueError, match="sticks out"):
-        open_picture(replace(part, window_xywh_px=(50, 5, 30, 20)), tmp_path)
+        open_pair(replace(part, window_xywh_px=(50, 5, 30, 20)), tmp_path, vocabulary=NAMES)

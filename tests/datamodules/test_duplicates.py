@@ -61,9 +61,9 @@ def test_same_pixels_are_an_exact_pair() -> None:
         noisy(texture(1)),
         (texture(1) * 0.6 + 70).astype(np.uint8),
         cv2.resize(texture(1), (300, 300), interpolation=cv2.INTER_CUBIC),
-        np.roll(texture(1), 1, axis=1),
+        np.roll(texture(1), 2, axis=1),
     ],
-    ids=["recompressed", "noisy", "brighter", "enlarged", "shifted by a pixel"],
+    ids=["recompressed", "noisy", "brighter", "enlarged", "shifted by two pixels"],
 )
 def test_changed_copy_is_a_near_pair(changed: np.ndarray) -> None:
     assert keys(duplicates_of(among_others(texture(1), changed))) == [(0, 1, "near", "0")]
@@ -98,6 +98,12 @@ def test_parts_of_one_product_are_no_copies_but_the_copy_among_them_is() -> None
     parts = [(0.7 * product + 0.3 * texture(seed)).astype(np.uint8) for seed in range(1, 80)]
     found = duplicates_of([*parts, noisy(np.ascontiguousarray(turned(parts[5], 2)), 2)])
     assert keys(found) == [(5, 79, "turned", "180")]
+
+
+def test_very_similar_parts_of_one_product_are_no_copies() -> None:
+    product = texture(0).astype(np.float32)
+    parts = [(0.85 * product + 0.15 * texture(seed)).astype(np.uint8) for seed in range(1, 60)]
+    assert not duplicates_of(parts).pairs
 
 
 def test_even_pictures_are_copies_only_where_their_pixels_are_the_same() -> None:
@@ -179,7 +185,7 @@ def test_test_pictures_of_neu_seg_with_a_turned_copy_in_training_are_found(
         folders = {paths[k].parent.name: k for k in (pair.first, pair.second)}
         if len(folders) == 2:
             leaking.add(folders["test"])
-    # 163 by correlated 20 px thumbnails; the others are blends of two pictures, one of them there.
+    # 163 by correlated 20 px thumbnails; the others are blends, part of which is there.
     assert 163 <= len(leaking) <= 172
 
 

@@ -35,10 +35,11 @@ def test_one_changed_pixel_changes_the_hash() -> None:
 
 
 @pytest.mark.parametrize("channel", [0, 1, 2])
-def test_every_channel_counts(channel: int) -> None:
-    changed = COLOURED.copy()
+@pytest.mark.parametrize("image", [COLOURED, np.dstack([NOISE] * 3)], ids=["coloured", "grey"])
+def test_every_channel_counts(image: np.ndarray, channel: int) -> None:
+    changed = image.copy()
     changed[7, 7, channel] ^= 1
-    assert fingerprint(changed).pixel_sha256 != fingerprint(COLOURED).pixel_sha256
+    assert fingerprint(changed).pixel_sha256 != fingerprint(image).pixel_sha256
 
 
 def test_the_same_bytes_in_another_shape_are_another_picture() -> None:

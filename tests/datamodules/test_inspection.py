@@ -89,3 +89,9 @@ def test_link_is_a_problem_because_it_may_lead_out(part, tmp_path):
 
 def test_flaw_of_the_annotation_is_the_problem(part, tmp_path):
     assert inspect(replace(part, flaw="no XML"), tmp_path).problem == "no XML"
+
+
+def test_picture_of_another_size_than_annotated_is_a_problem(part, tmp_path):
+    assert inspect(replace(part, width_px=60, height_px=40), tmp_path).problem == ""
+    problem = inspect(replace(part, width_px=40, height_px=60), tmp_path).problem
+    assert "is 60 x 40 px, but was annotated at 40 x 60 px" in problem

@@ -39,6 +39,11 @@ def test_copies_within_a_split_stay():
     assert copies_to_drop(records, [pair(0, 1)]) == []
 
 
+def test_chain_of_likeness_to_a_test_picture_goes_whole():
+    records = [picture(0, "test"), *(picture(k, "train") for k in range(1, 8))]
+    assert copies_to_drop(records, [pair(0, 1), pair(1, 2)]) == [1, 2]
+
+
 def test_unlabelled_copy_of_a_test_picture_goes():
     records = [picture(0, "test"), picture(1, UNLABELLED)]
     assert copies_to_drop(records, [pair(0, 1)]) == [1]

@@ -35,5 +35,5 @@ def test_what_is_no_list_of_numbers_is_refused(value):
 
 @pytest.mark.parametrize("value", [None, {}, [1], [{}, "a"]])
 def test_what_is_no_list_of_objects_is_refused(value):
-    with pytest.raises(ValueError, match="images of a is .* expected a list of objects"):
+    with pytest.raises(ValueError, match=r"images of a is .* expected a list of objects"):
         objects_of(value, "images of a")

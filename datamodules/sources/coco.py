@@ -1,0 +1,139 @@
+"""Anyone's own pictures with COCO annotations, as CVAT, Label Studio and Roboflow export them.
+
+root/annotations/<anything>.json                 or other files, by the setting `annotations`
+root/images/.../<name>, root/<split>/<name>, or beside the JSON: pictures are found by file_name
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+from datamodules.about import About
+from datamodules.formats.coco_json import CocoFile, CocoPicture, read_coco
+from datamodules.formats.file_tree import FileTree, folder_of, join_below, scan_tree
+from datamodules.formats.record_maker import RecordMaker, check_unannotated
+from datamodules.formats.split_words import split_of_name
+from datamodules.manifest import Source
+from datamodules.sample import Record
+
+LAYOUT = "expected pictures and annotations/*.json in COCO's format"
+
+
+class Coco(Source):
+    """Polygons (in several parts too) and run lengths become masks, boxes stay boxes.
+
+    annotations: which files below the root; one named after a split (instances_train2017), or in
+    a folder that is, gives its pictures that split. images: the folder where file_name starts, ""
+    for the usual places. group_pattern: see `formats/record_maker.py`.
+    unannotated: what a listed picture without annotation is. "good" is COCO's meaning, and a trap:
+    tools also list pictures at which nobody has looked yet; for such a set say "unlabelled". A
+    file without any list of annotations leaves its pictures unlabelled.
+    """
+
+    name: ClassVar[str] = "coco"
+    about: ClassVar[About] = About(
+        title="Your own pictures with COCO annotations",
+        licence="your own",
+        licence_url="",
+        citation="",
+        homepage="",
+        instructions=(
+            "nothing to fetch: point --root at a folder with images/ and annotations/*.json; "
+            "Roboflow's layout needs --source.init_args.annotations '*/_annotations.coco.json'"
+        ),
+    )
+
+    def __init__(
+        self,
+        annotations: str = "annotations/*.json",
+        images: str = "",
+        unannotated: str = "good",
+        product: str = "part",
+        material: str = "",
+        licence: str = "",
+        group_pattern: str = "",
+    ) -> None:
+        self.annotations = annotations
+        self.images = images
+        self.counts_as_good = check_unannotated(unannotated)
+        licence = licence or self.about.licence
+        self.maker = RecordMaker(self.name, product, material, licence, group_pattern)
+
+    def records(self, root: Path) -> list[Record]:
+        """One Record per listed picture, files in the order of their names.
+
+        Raises FileNotFoundError for no pictures or no annotation files, ValueError for a file that
+        is no COCO instances file.
+        """
+        root = Path(root)
+        tree = scan_tree(root, documents=(".json",), remedy=LAYOUT)
+        records: dict[str, Record] = {}
+        places: dict[str, str] = {}
+        for file in _find_files(root, self.annotations, tree):
+            content = read_coco(root / file, file)
+            for picture in content.pictures:
+                record = self._record(picture, content, file=file, tree=tree)
+                if record.image in records:
+                    flaw = (
+                        f"{record.image} is listed as {places[record.image]} and as "
+                        f"{picture.place}: expected one entry per picture"
+                    )
+                    record = self.maker.make_flawed(
+                        record.image, records[record.image].flaw or flaw
+                    )
+                records[record.image] = record
+                places[record.image] = picture.place
+        return list(records.values())
+
+    def _record(
+        self, picture: CocoPicture, content: CocoFile, *, file: str, tree: FileTree
+    ) -> Record:
+        if not picture.file_name:
+            return self.maker.make_flawed(picture.place, picture.flaw)
+        try:
+            image = tree.find_picture(picture.file_name, self._folders(file))
+        except ValueError as error:
+            return self.maker.make_flawed(picture.place, picture.flaw or str(error))
+        has_annotation = picture.annotation_count > 0
+        return self.maker.make(
+            image,
+            regions=picture.regions,
+            types=picture.types,
+            split=_split_of_file(file),
+            is_labelled=content.is_annotated and (has_annotation or self.counts_as_good),
+            size_px=picture.size_px,
+            flaw=picture.flaw,
+        )
+
+    def _folders(self, file: str) -> list[str]:
+        """Where the pictures of a file may lie, the likeliest place first."""
+        if self.images:
+            return [join_below("", self.images)]
+        # instances_train2017.json speaks of train2017/ or images/train2017/.
+        subset = Path(file).stem.partition("_")[2]
+        named = [f"images/{subset}", subset] if subset else []
+        return [*named, folder_of(file), "images", ""]
+
+
+def _find_files(root: Path, pattern: str, tree: FileTree) -> list[str]:
+    """The annotation files that the pattern means, sorted; none of them a link."""
+    if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise ValueError(f"annotations is {pattern!r}: expected a pattern below the root, {LAYOUT}")
+    # Dot files are what desktops leave behind ("._instances.json").
+    found_paths = [path for path in root.glob(pattern) if not path.name.startswith(".")]
+    files = sorted(path.relative_to(root).as_posix() for path in found_paths)
+    if not files:
+        found = ", ".join(tree.documents[:3]) or "no JSON file at all"
+        raise FileNotFoundError(
+            f"{root} holds no {pattern} but {found}: {LAYOUT}; name other files by "
+            "--source.init_args.annotations"
+        )
+    for file in files:
+        if (root / file).is_symlink() or file not in tree:
+            raise ValueError(
+                f"{root / file} is a link or no .json file: expected plain files; copy it there"
+            )
+    return files
+
+
+def _split_of_file(file: str) -> str:
+    return split_of_name(Path(file).stem) or split_of_name(Path(folder_of(file)).name)

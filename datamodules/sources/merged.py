@@ -1,0 +1,186 @@
+"""Several prepared manifests as one: many sets under one roof, with one name for each type.
+
+Pictures are not copied: the root is a folder above the data of all manifests.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from datamodules.about import About
+from datamodules.manifest import Manifest, Source
+from datamodules.sample import UNLABELLED, Record
+from datamodules.terminology import Terminology
+from datamodules.vocabulary import GOOD_WORDS, Vocabulary, normalise_name
+
+JOINT = " and "
+
+
+class Merged(Source):
+    """The records of `manifests` with paths seen from the root; each keeps its licence.
+
+    manifests: paths, relative to the root or to where the command runs. canonical_names: types
+    get the names of the controlled vocabulary ("pin-hole" and "pinholes" become one). A source
+    that comes from two manifests is named apart by its folder.
+    keep_splits: splits stay; else they are cleared, and given anew by `prepare`. leave_out: the
+    pictures of that source become test, and the test pictures of all others join training, their
+    val stays (without keep_splits all their pictures do). Unlabelled pictures stay unlabelled.
+    """
+
+    name: ClassVar[str] = "merged"
+    about: ClassVar[About] = About(
+        title="Several data sets merged",
+        licence="that of each picture's own data set",
+        licence_url="",
+        citation="",
+        homepage="",
+        instructions=(
+            "nothing to fetch: prepare each set, then give --source.init_args.manifests "
+            "'[a/manifest.parquet, b/manifest.parquet]' and as --root a folder above their data"
+        ),
+    )
+
+    def __init__(
+        self,
+        manifests: Sequence[str] = (),
+        canonical_names: bool = True,
+        keep_splits: bool = True,
+        leave_out: str = "",
+    ) -> None:
+        self.manifests = tuple(manifests)
+        self.canonical_names = canonical_names
+        self.keep_splits = keep_splits
+        self.leave_out = leave_out
+
+    def records(self, root: Path) -> list[Record]:
+        """The records of all manifests, in their order.
+
+        Raises FileNotFoundError for a missing root or manifest, ValueError where a manifest's data
+        is not below the root, a picture is in two manifests, or leave_out is no source of theirs.
+        """
+        root = Path(root)
+        if not root.is_dir():
+            raise FileNotFoundError(
+                f"data root {root} is missing: expected a folder above the data of all manifests"
+            )
+        opened = _open_all(root, self.manifests)
+        folders = [_folder_below(manifest, root) for manifest in opened]
+        shared = _shared_sources(opened)
+        records = []
+        for manifest, folder in zip(opened, folders, strict=True):
+            for row in range(len(manifest)):
+                record = manifest[row]
+                source = record.source
+                source = f"{source}@{folder or 'root'}" if source in shared else source
+                records.append(self._moved(record, folder=folder, source=source))
+        _refuse_twins(records)
+        known = sorted({record.source for record in records})
+        if self.leave_out and self.leave_out not in known:
+            raise ValueError(
+                f"leave_out is {self.leave_out!r}: expected one of the sources {', '.join(known)}"
+            )
+        return [replace(record, split=self._split_of(record)) for record in records]
+
+    def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
+        """The names of the records, sorted, with the synonyms of the controlled vocabulary."""
+        plain = super().vocabulary(records)
+        if not self.canonical_names:
+            return plain
+        taken = set(GOOD_WORDS) | set(plain.names)
+        entries: list[tuple[str, ...]] = []
+        for name in plain.names[1:]:
+            term = Terminology.load().find(name, "defect")
+            words = [normalise_name(word) for word in (term.plural, *term.synonyms)] if term else []
+            free = [word for word in dict.fromkeys(words) if word and word not in taken]
+            taken |= set(free)
+            entries.append((name, *free))
+        return Vocabulary((GOOD_WORDS, *entries))
+
+    def _moved(self, record: Record, *, folder: str, source: str) -> Record:
+        """The record seen from the common root, with its group and names told apart or unified."""
+        prefix = f"{folder}/" if folder else ""
+        defects = tuple(dict.fromkeys(self._named(name) for name in record.defects))
+        caption = record.caption
+        # A caption of several types was built by joining them; other words stay as they are.
+        if caption.defect == JOINT.join(record.defects):
+            caption = replace(caption, defect=JOINT.join(defects))
+        elif caption.defect:
+            caption = replace(caption, defect=self._named(caption.defect))
+        return replace(
+            record,
+            image=prefix + record.image,
+            mask=prefix + record.mask if record.mask else "",
+            mask_values=tuple(
+                replace(value, name=self._named(value.name)) for value in record.mask_values
+            ),
+            regions=tuple(
+                replace(region, name=self._named(region.name)) for region in record.regions
+            ),
+            defects=defects,
+            caption=caption,
+            group=f"{source}/{record.group}",
+            source=source,
+        )
+
+    def _named(self, name: str) -> str:
+        if not self.canonical_names or name in GOOD_WORDS:
+            return name
+        return Terminology.load().normalise(name, "defect")
+
+    def _split_of(self, record: Record) -> str:
+        if record.split == UNLABELLED:
+            return UNLABELLED
+        if self.leave_out:
+            is_left_out = record.source == self.leave_out
+            keeps_val = self.keep_splits and record.split == "val"
+            return "test" if is_left_out else "val" if keeps_val else "train"
+        return record.split if self.keep_splits else ""
+
+
+def _open_all(root: Path, paths: Sequence[str]) -> list[Manifest]:
+    if not paths:
+        raise ValueError(
+            "manifests is empty: expected the paths of prepared manifests, as in "
+            "--source.init_args.manifests '[a/manifest.parquet, b/manifest.parquet]'"
+        )
+    opened = []
+    for path in paths:
+        place = root / path if (root / path).is_file() else Path(path)
+        if not place.is_file():
+            raise FileNotFoundError(
+                f"manifest {path} is missing in {root} and here: expected one written by "
+                "python -m experiments.prepare"
+            )
+        opened.append(Manifest.open(place))
+    return opened
+
+
+def _folder_below(manifest: Manifest, root: Path) -> str:
+    """Where the manifest's data lies below the root, "" for the root itself."""
+    data, top = manifest.root.resolve(), root.resolve()
+    if not data.is_relative_to(top):
+        raise ValueError(
+            f"the data of {manifest.path} lies in {data}, expected it below {top}: "
+            f"give --root {os.path.commonpath([data, top])}"
+        )
+    below = data.relative_to(top).as_posix()
+    return "" if below == "." else below
+
+
+def _shared_sources(manifests: Sequence[Manifest]) -> set[str]:
+    """The sources that more than one manifest has."""
+    counts = Counter(source for manifest in manifests for source in set(manifest.column("source")))
+    return {source for source, count in counts.items() if count > 1}
+
+
+def _refuse_twins(records: Sequence[Record]) -> None:
+    counts = Counter((record.image, record.window_xywh_px) for record in records)
+    (image, _), count = counts.most_common(1)[0]
+    if count > 1:
+        raise ValueError(
+            f"picture {image} is in {count} rows of the manifests, expected once: "
+            "leave one manifest out"
+        )
