@@ -110,6 +110,10 @@ class Manifest:
         first = pc.list_slice(defects, 0, 1).to_pylist()
         return [names[0] if names else GOOD for names in first]
 
+    def caption_column(self, name: str) -> list[str]:
+        """A field of the built captions (product, material, ...) for all rows."""
+        return self._columns["caption"].field(name).to_pylist()
+
     def column(self, name: str) -> list[str]:
         """A column of words (image, group, source, split, licence, ...) for all rows."""
         return self._columns[name].to_pylist()
