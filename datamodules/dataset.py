@@ -46,17 +46,20 @@ class DefectDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without the rows, which may be a million: loader workers are told theirs by Draws."""
+        return {**self.__dict__, "rows": np.empty(0, dtype=np.int64), "_kept": {}, "_kept_bytes": 0}
+
     def set_epoch(self, epoch: int) -> None:
         """Set the turn of augmentations that plain integer indices get."""
         self.epoch = epoch
 
     def __getitem__(self, draw: Draw | int) -> Sample:
-        """The Sample of a Draw (or of an index in this epoch), the same one at each call.
+        """The Sample of a Draw, or of an index into `rows` in this epoch, the same at each call.
 
         Raises the one-line FileNotFoundError or ValueError of a picture that went bad.
         """
-        index, turn = draw if isinstance(draw, tuple) else (draw, self.epoch)
-        row = int(self.rows[index])
+        row, turn = draw if isinstance(draw, Draw) else (int(self.rows[draw]), self.epoch)
         record = self.manifest[row]
         has_mask = record.mask_kind != "none" or is_known_good(record)
         image, mask = self._pixels(row, record)

@@ -107,9 +107,10 @@ class IMDDDataModule(LightningDataModule):
 
     def training_images(self, count: int) -> Tensor:
         """The first `count` augmented training images as one tensor (N, 3, H, W) in [-1, 1]."""
-        dataset = self._dataset(self._training_rows(), self.train_transform)
-        turns = [divmod(place, len(dataset)) for place in range(count)]
-        return torch.stack([dataset[Draw(index, turn)].image for turn, index in turns])
+        rows = self._training_rows()
+        dataset = self._dataset(rows, self.train_transform)
+        turns = [divmod(place, len(rows)) for place in range(count)]
+        return torch.stack([dataset[Draw(int(rows[k]), turn)].image for turn, k in turns])
 
     def prepare_data(self) -> None:
         """Write the manifest of the source, on one process; only new pictures are opened.
@@ -148,10 +149,11 @@ class IMDDDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled, augmented training batches, whose place in the order is part of checkpoints."""
-        dataset = self._dataset(self._training_rows(), self.train_transform)
+        rows = self._training_rows()
+        dataset = self._dataset(rows, self.train_transform)
         rank, world_size = self._rank()
         sampler = ResumableSampler(
-            len(dataset),
+            rows,
             seed=self.seed,
             rank=rank,
             world_size=world_size,
@@ -237,7 +239,7 @@ class IMDDDataModule(LightningDataModule):
     def _eval_loader(self, rows: np.ndarray) -> ResumableLoader:
         rank, world_size = self._rank()
         sampler = ResumableSampler(
-            len(rows), shuffle=False, rank=rank, world_size=world_size, even_ranks=False
+            rows, shuffle=False, rank=rank, world_size=world_size, even_ranks=False
         )
         dataset = self._dataset(rows, Unchanged())
         return self._loader(dataset, sampler, batch_size=self.eval_batch_size)

@@ -15,14 +15,16 @@ from datamodules.sample import Batch, Sample, collate
 
 
 class Draw(NamedTuple):
-    """One sample to open: its place in the dataset, and the how-many-eth time it is drawn."""
+    """One sample to open: its row in the manifest, and the how-many-eth time it is drawn."""
 
-    item: int
+    row: int
     turn: int
 
 
 class ResumableSampler(DistributedSampler[Draw]):
-    """The Draws of one rank in one epoch, from the place where the last state stood.
+    """The Draws of one rank in one epoch of `rows`, from the place where the last state stood.
+
+    Draws carry manifest rows, so that loader workers need no list of them.
 
     Is a DistributedSampler so that Lightning leaves it in place under DDP (a replaced sampler
     would lose the state). With `draws_per_epoch` an epoch is a stretch of an endless row of
@@ -32,7 +34,7 @@ class ResumableSampler(DistributedSampler[Draw]):
 
     def __init__(
         self,
-        length: int,
+        rows: np.ndarray,
         *,
         seed: int = 0,
         shuffle: bool = True,
@@ -41,6 +43,7 @@ class ResumableSampler(DistributedSampler[Draw]):
         draws_per_epoch: int | None = None,
         even_ranks: bool = True,
     ) -> None:
+        length = len(rows)
         if length < 1:
             raise ValueError("there is nothing to sample from: expected at least 1 record")
         if draws_per_epoch is not None and draws_per_epoch < world_size:
@@ -55,6 +58,7 @@ class ResumableSampler(DistributedSampler[Draw]):
             shuffle=shuffle,
             seed=seed,
         )
+        self.rows = rows
         self.length = length
         self.draws_per_epoch = draws_per_epoch or length
         total = self.draws_per_epoch
@@ -74,7 +78,7 @@ class ResumableSampler(DistributedSampler[Draw]):
             if (start + position) // self.length != turn:
                 turn = (start + position) // self.length
                 order = self._order(turn)
-            yield Draw(int(order[(start + position) % self.length]), turn)
+            yield Draw(int(self.rows[order[(start + position) % self.length]]), turn)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of `epoch`; the place is kept where it already is the current one."""

@@ -1,5 +1,6 @@
 """Claims about opened samples: what they show, what is said of it, and what bad files do."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,15 @@ def test_same_draw_is_the_same_sample(make_manifest: MakeManifest) -> None:
     first, second = (opened(manifest, NativeCrop(32)) for _ in range(2))
     assert same(first[Draw(2, 5)], second[Draw(2, 5)])
     assert not same(first[Draw(2, 5)], first[Draw(2, 6)])
+
+
+def test_loader_workers_carry_no_list_of_rows(make_manifest: MakeManifest) -> None:
+    manifest = make_manifest(3)
+    dataset = opened(manifest, NativeCrop(32))
+    dataset.rows = np.arange(3).repeat(100_000)
+    sent = pickle.dumps(dataset)
+    assert len(sent) < 5_000
+    assert same(pickle.loads(sent)[Draw(1, 4)], dataset[Draw(1, 4)])
 
 
 def test_epoch_is_the_turn_of_plain_indices(make_manifest: MakeManifest) -> None:

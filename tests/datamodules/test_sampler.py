@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning import LightningModule, Trainer
@@ -26,11 +27,11 @@ class Numbered(Dataset[Sample]):
     def __getitem__(self, draw: Draw) -> Sample:
         image = torch.full((3, 1, 1), float(draw.turn))
         mask = torch.zeros(1, 1, dtype=torch.int64)
-        return Sample(image, mask, True, "", (), draw.item)
+        return Sample(image, mask, True, "", (), draw.row)
 
 
 def loader(length: int, *, workers: int = 0, seed: int = 0, batch_size: int = 3) -> ResumableLoader:
-    sampler = ResumableSampler(length, seed=seed)
+    sampler = ResumableSampler(np.arange(length), seed=seed)
     return ResumableLoader(Numbered(length), sampler, batch_size=batch_size, num_workers=workers)
 
 
@@ -39,55 +40,60 @@ def drawn(batch: Batch) -> list[tuple[int, int]]:
 
 
 def test_an_epoch_is_a_permutation_that_follows_from_seed_and_epoch() -> None:
-    first, second = ResumableSampler(50, seed=1), ResumableSampler(50, seed=1)
+    first, second = ResumableSampler(np.arange(50), seed=1), ResumableSampler(np.arange(50), seed=1)
     second.set_epoch(1)
-    assert sorted(draw.item for draw in first) == list(range(50))
-    assert list(first) == list(ResumableSampler(50, seed=1))
-    assert [d.item for d in first] != [d.item for d in second]
-    assert list(first) != list(ResumableSampler(50, seed=2))
+    assert sorted(draw.row for draw in first) == list(range(50))
+    assert list(first) == list(ResumableSampler(np.arange(50), seed=1))
+    assert [d.row for d in first] != [d.row for d in second]
+    assert list(first) != list(ResumableSampler(np.arange(50), seed=2))
 
 
 def test_without_shuffle_the_order_is_that_of_the_rows() -> None:
-    assert [draw.item for draw in ResumableSampler(4, shuffle=False)] == [0, 1, 2, 3]
+    assert [draw.row for draw in ResumableSampler(np.arange(4), shuffle=False)] == [0, 1, 2, 3]
+
+
+def test_draws_are_rows_of_the_manifest() -> None:
+    sampler = ResumableSampler(np.array([3, 7, 11]))
+    assert sorted(draw.row for draw in sampler) == [3, 7, 11]
 
 
 def test_no_sample_comes_twice_over_two_ranks() -> None:
-    ranks = [ResumableSampler(41, rank=rank, world_size=2) for rank in (0, 1)]
-    indices = [draw.item for sampler in ranks for draw in sampler]
+    ranks = [ResumableSampler(np.arange(41), rank=rank, world_size=2) for rank in (0, 1)]
+    indices = [draw.row for sampler in ranks for draw in sampler]
     assert [len(list(sampler)) for sampler in ranks] == [20, 20] == [len(s) for s in ranks]
     assert len(set(indices)) == 40
 
 
 def test_uneven_ranks_leave_no_sample_out() -> None:
     ranks = [
-        ResumableSampler(41, rank=rank, world_size=2, shuffle=False, even_ranks=False)
+        ResumableSampler(np.arange(41), rank=rank, world_size=2, shuffle=False, even_ranks=False)
         for rank in (0, 1)
     ]
     assert [len(sampler) for sampler in ranks] == [21, 20]
-    assert {draw.item for sampler in ranks for draw in sampler} == set(range(41))
+    assert {draw.row for sampler in ranks for draw in sampler} == set(range(41))
 
 
 def test_more_draws_than_samples_repeat_each_evenly_with_new_turns() -> None:
-    draws = list(ResumableSampler(10, draws_per_epoch=35))
+    draws = list(ResumableSampler(np.arange(10), draws_per_epoch=35))
     assert len(draws) == len(set(draws)) == 35
-    assert set(Counter(draw.item for draw in draws).values()) == {3, 4}
+    assert set(Counter(draw.row for draw in draws).values()) == {3, 4}
 
 
 def test_fewer_draws_than_samples_see_every_sample_before_any_again() -> None:
-    sampler = ResumableSampler(10, draws_per_epoch=4)
+    sampler = ResumableSampler(np.arange(10), draws_per_epoch=4)
     draws = []
     for epoch in range(5):
         sampler.set_epoch(epoch)
         draws += list(sampler)
-    assert sorted(draw.item for draw in draws[:10]) == list(range(10))
-    assert sorted(draw.item for draw in draws[10:]) == list(range(10))
+    assert sorted(draw.row for draw in draws[:10]) == list(range(10))
+    assert sorted(draw.row for draw in draws[10:]) == list(range(10))
 
 
 def test_nothing_to_sample_from_is_refused() -> None:
     with pytest.raises(ValueError, match="expected at least 1 record"):
-        ResumableSampler(0)
+        ResumableSampler(np.arange(0))
     with pytest.raises(ValueError, match="draws_per_epoch is 1"):
-        ResumableSampler(5, world_size=2, draws_per_epoch=1)
+        ResumableSampler(np.arange(5), world_size=2, draws_per_epoch=1)
 
 
 def test_a_second_pass_is_the_next_epoch() -> None:
@@ -130,7 +136,7 @@ def test_state_at_the_end_of_an_epoch_goes_on_with_the_next() -> None:
 
 def test_ranks_resume_from_one_state() -> None:
     def rank_loader(rank: int) -> ResumableLoader:
-        sampler = ResumableSampler(20, rank=rank, world_size=2)
+        sampler = ResumableSampler(np.arange(20), rank=rank, world_size=2)
         return ResumableLoader(Numbered(20), sampler, batch_size=2)
 
     stopped = rank_loader(0)
