@@ -42,5 +42,12 @@ def write_quarantine(manifest: Path, refused: Sequence[Refused], copies: Sequenc
         writer = csv.writer(file)
         writer.writerow(("image", "source", "kind", "reason"))
         for kind, left_out in (("refused", refused), ("copy", copies)):
-            writer.writerows((one.image, one.source, kind, one.reason) for one in left_out)
+            writer.writerows(
+                (_printable(one.image), one.source, kind, one.reason) for one in left_out
+            )
     return path
+
+
+def _printable(name: str) -> str:
+    """The name, its unprintable characters spelt out: a row stays on one line."""
+    return name if name.isprintable() else repr(name)[1:-1]

@@ -39,7 +39,7 @@ def read_data(path: Path) -> YoloData:
         reason = " ".join(str(error).split())[:120]
         raise ValueError(f"{path} is no readable YAML ({reason}): correct it") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is a {type(content).__name__}, expected names, train, val, test")
+        raise ValueError(f"{path} holds no keys, expected names, train, val, test")
     if "kpt_shape" in content:
         raise ValueError(
             f"{path} has kpt_shape, so that its labels are poses: expected boxes or polygons"
