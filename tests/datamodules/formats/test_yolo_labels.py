@@ -83,8 +83,8 @@ def test_names_are_a_list_or_numbered(tmp_path, names):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "is a NoneType, expected names"),
-        ("- a", "is a list, expected names"),
+        ("", "holds no keys, expected names"),
+        ("- a", "holds no keys, expected names"),
         ("train: images", "has no names"),
         ("names: []", "has no names"),
         ("names: 3", "has no names"),
