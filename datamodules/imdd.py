@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from datamodules.dataset import DefectDataset
+from datamodules.latent_dataset import LatentDataset
+from datamodules.latent_store import LatentStore
 from datamodules.manifest import Manifest, Source
 from datamodules.preparation import prepare
-from datamodules.sample import UNLABELLED
+from datamodules.sample import UNLABELLED, Sample
 from datamodules.sampler import Draw, ResumableLoader, ResumableSampler
 from datamodules.splits import k_shot
 from datamodules.transforms import NativeCrop, Transform, Unchanged
@@ -22,6 +25,7 @@ from datamodules.vocabulary import Vocabulary
 from datamodules.wording import Wording
 
 LOGGER = logging.getLogger(__name__)
+ONLINE = "online"
 
 
 class IMDDDataModule(LightningDataModule):
@@ -32,7 +36,8 @@ class IMDDDataModule(LightningDataModule):
     folder where it is given. allow_leakage: train although alike pictures are in training and
     test; the run records it. shots_per_type: train on that many images per type, `split_seed`
     chooses. use_unlabelled: train on unlabelled pictures too, which only stage 1 can use.
-    captions: `built`, `released` or `both` (`wording.py`).
+    captions: `built`, `released` or `both` (`wording.py`). latents: `online`, or the folder that
+    experiments.cache_latents wrote, which stage 1 then trains on instead of pictures.
     draws_per_epoch: samples in a training epoch, all training images once where None.
     max_val_images: validate on that many images only, the mix of types kept.
     Under DDP each rank loads its share by itself, whatever `use_distributed_sampler` says.
@@ -59,6 +64,7 @@ class IMDDDataModule(LightningDataModule):
         shots_per_type: int | None = None,
         use_unlabelled: bool = False,
         captions: str = "built",
+        latents: str = "online",
         seed: int = 0,
         max_val_images: int | None = None,
         in_memory: bool = True,
@@ -83,6 +89,7 @@ class IMDDDataModule(LightningDataModule):
         self.shots_per_type = shots_per_type
         self.use_unlabelled = use_unlabelled
         self.wording = Wording(captions)
+        self.latents = latents
         self.seed = seed
         self.max_val_images = max_val_images
         self.in_memory = in_memory
@@ -111,6 +118,10 @@ class IMDDDataModule(LightningDataModule):
         dataset = self._dataset(rows, self.train_transform)
         turns = [divmod(place, len(rows)) for place in range(count)]
         return torch.stack([dataset[Draw(int(rows[k]), turn)].image for turn, k in turns])
+
+    def training_dataset(self) -> DefectDataset:
+        """The augmented training pictures themselves, also where latents are cached."""
+        return self._dataset(self._training_rows(), self.train_transform)
 
     def prepare_data(self) -> None:
         """Write the manifest of the source, on one process; only new pictures are opened.
@@ -150,7 +161,9 @@ class IMDDDataModule(LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled, augmented training batches, whose place in the order is part of checkpoints."""
         rows = self._training_rows()
-        dataset = self._dataset(rows, self.train_transform)
+        dataset: Dataset[Sample] = self.training_dataset()
+        if self.latents != ONLINE:
+            dataset = LatentDataset(self.index, rows, LatentStore.open(self.latents))
         rank, world_size = self._rank()
         sampler = ResumableSampler(
             rows,
@@ -245,7 +258,7 @@ class IMDDDataModule(LightningDataModule):
         return self._loader(dataset, sampler, batch_size=self.eval_batch_size)
 
     def _loader(
-        self, dataset: DefectDataset, sampler: ResumableSampler, *, batch_size: int
+        self, dataset: Dataset[Sample], sampler: ResumableSampler, *, batch_size: int
     ) -> ResumableLoader:
         return ResumableLoader(
             dataset, sampler, batch_size=batch_size, num_workers=self.num_workers

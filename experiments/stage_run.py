@@ -15,12 +15,14 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.plain_progress import PlainProgress
 from callbacks.run_record import RunRecord
-from datamodules.imdd import IMDDDataModule
+from datamodules.imdd import ONLINE, IMDDDataModule
+from datamodules.latent_store import LatentStore, StoreIndex
 from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME, write_configuration
 from experiments.configuration import build_stage, stage_parser
 from experiments.runs import initialise_tracking, run_logger, write_results
 from experiments.tables import metrics_table, to_markdown
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
+from lightning_modules.latent_encoding import parts_sha256
 from lightning_modules.saved_stage import read_stage
 from lightning_modules.tiled_model import TiledModel
 
@@ -63,6 +65,17 @@ class StageRun:
         else:
             text_encoder = self.model.diffusion.text_encoder
             self.data.fit_captions(text_encoder.token_counter(), text_encoder.max_tokens)
+            self.check_latents(self.model)
+
+    def check_latents(self, model: DiffusionPretrain) -> None:
+        """ValueError where cached latents were made from other data, parts or transforms."""
+        if self.data.latents == ONLINE:
+            return
+        store = LatentStore.open(self.data.latents)
+        made = store.index
+        store.check(
+            latent_index(model, self.data, variants=made.variants, per_shard=made.samples_per_shard)
+        )
 
     def load_parts(self) -> None:
         """What a net must be told before it can train: weights of its parts, and their scale."""
@@ -88,6 +101,7 @@ class StageRun:
             "setting": self.stage.setting,
             "scale": self.stage.scale,
             "seed": str(self.stage.seed),
+            "latents": "online" if self.data.latents == ONLINE else "cached",
         }
         if isinstance(self.model, TiledModel):
             tags |= self.model.tags()
@@ -164,6 +178,23 @@ class StageRun:
         for pattern in ("*.json", "results.md", CONFIG_NAME):
             for file in sorted(self.directory.glob(pattern)):
                 self.logger.log_artifact(file)
+
+
+def latent_index(
+    model: DiffusionPretrain, data: IMDDDataModule, *, variants: int, per_shard: int
+) -> StoreIndex:
+    """What a store of this stage's latents must be made from."""
+    transform = data.train_transform
+    settings = ", ".join(f"{name}={value}" for name, value in sorted(vars(transform).items()))
+    return StoreIndex(
+        manifest_sha256=data.index.sha256,
+        parts_sha256=parts_sha256(model.diffusion),
+        transform=f"{type(transform).__name__}({settings})",
+        seed=data.seed,
+        row_count=len(data.training_dataset()),
+        variants=variants,
+        samples_per_shard=per_shard,
+    )
 
 
 @contextmanager

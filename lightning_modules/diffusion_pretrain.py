@@ -70,12 +70,12 @@ class DiffusionPretrain(LightningModule):
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The noise loss (eq. 12) and the implicit-text loss of a batch."""
         model, batch_size = self.diffusion, len(batch.image)
-        z_0 = model.encode(batch.image)  # eq. 11
+        z_0 = model.latents_of(batch)  # eq. 11
         t = torch.randint(1, model.schedule.diffusion_steps + 1, (batch_size,), device=self.device)
         eps = torch.randn_like(z_0)
         z_t = add_noise(z_0, eps, t, model.schedule.alpha_bar)  # eq. 2
         text = model.text_encoder(batch.captions)
-        pseudo_caption = model.caption(batch.image)
+        pseudo_caption = model.caption_of(batch)
         condition = choose_conditions(
             text, pseudo_caption, model.text_encoder([""]), self.draw_choice(batch_size)
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from datamodules.sample import Batch
 from lightning_modules.nets.autoencoder import Autoencoder
 from lightning_modules.nets.denoiser import Denoiser
 from lightning_modules.nets.image_encoder import ImageEncoder
@@ -63,3 +64,12 @@ class DiffusionModel(nn.Module):
     def caption(self, image: Tensor) -> Tensor:
         """The image's pseudo-caption, (B, D_text)."""
         return self.captioner(self.image_encoder(image))
+
+    def latents_of(self, batch: Batch) -> Tensor:
+        """Clean latents z_0 of a batch, the cached ones where it has them."""
+        return self.encode(batch.image) if batch.latents is None else batch.latents.float()
+
+    def caption_of(self, batch: Batch) -> Tensor:
+        """The pseudo-captions of a batch's images, (B, D_text)."""
+        embedding = batch.image_embedding
+        return self.caption(batch.image) if embedding is None else self.captioner(embedding.float())

@@ -1,0 +1,190 @@
+"""Cached latents are those of the online way: whole, resumable, refused where they don't fit."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from datamodules.latent_dataset import LatentDataset
+from datamodules.latent_store import LatentStore
+from datamodules.sampler import Draw
+from experiments import run
+from experiments.cache_latents import main
+from experiments.configuration import load_layers, parse_stage, split_stages
+from experiments.stage_run import StageRun
+from lightning_modules.latent_encoding import LatentEncoding
+from lightning_modules.nets.image_encoder import ClipImageEncoder
+
+TOWER = {
+    "width": 8,
+    "image_size_px": 32,
+    "patch_px": 16,
+    "layers": 1,
+    "heads": 2,
+    "hidden_width": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Stage 1 with a frozen CLIP tower of random weights, cut down to seconds."""
+    folder = tmp_path_factory.mktemp("cached")
+    torch.manual_seed(0)
+    ClipImageEncoder("", **TOWER).tower.save_pretrained(folder / "tower")
+    tower = {
+        "class_path": "lightning_modules.nets.image_encoder.ClipImageEncoder",
+        "init_args": {"pretrained": str(folder / "tower"), **TOWER},
+    }
+    overlay = {"model": {"init_args": {"diffusion": {"init_args": {"image_encoder": tower}}}}}
+    (folder / "clip.yaml").write_text(yaml.safe_dump(overlay))
+    settings = {
+        "name": "cached",
+        "output": folder / "mlruns",
+        "data.init_args.root": folder / "data",
+        "data.init_args.manifest_folder": folder / "manifests",
+        "data.init_args.source.init_args.image_count": 24,
+        "data.init_args.source.init_args.image_size_px": 72,
+        "data.init_args.batch_size": 4,
+        "data.init_args.draws_per_epoch": 16,
+        "data.init_args.train_transform.init_args.crop_size_px": 64,
+        "trainer.max_epochs": 1,
+        "trainer.limit_val_batches": 2,
+    }
+    layers = ["--config", "stage1_tiny.yaml", "--config", str(folder / "clip.yaml")]
+    return [*layers, *(f"--{key}={value}" for key, value in settings.items())]
+
+
+def cache(words: list[str], out: Path, *more: str) -> int:
+    return main([*words, "--out", str(out), "--variants", "2", "--samples_per_shard", "10", *more])
+
+
+@pytest.fixture(scope="module")
+def store(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> LatentStore:
+    out = tmp_path_factory.mktemp("latents") / "store"
+    assert cache(words, out) == 0
+    return LatentStore.open(out)
+
+
+def online(words: list[str]) -> StageRun:
+    configs, overrides = words[1:4:2], words[4:]
+    return StageRun(parse_stage(split_stages(load_layers(configs, overrides))[0][1]))
+
+
+def test_store_holds_every_variant_of_every_training_picture(store: LatentStore) -> None:
+    assert len(store) == 2 * store.index.row_count
+    assert all(store.is_finished(shard) for shard in range(store.shard_count))
+    store.verify()
+
+
+def test_cached_sample_is_that_of_the_online_way(store: LatentStore, words: list[str]) -> None:
+    stage = online(words)
+    pictures = stage.data.training_dataset()
+    cached = LatentDataset(stage.data.index, pictures.rows, store)
+    for turn in (0, 1):
+        draw = Draw(int(pictures.rows[3]), turn)
+        sample, picture = cached[draw], pictures[draw]
+        expected = stage.model.diffusion.encode(picture.image[None])[0]
+        assert sample.caption == picture.caption
+        torch.testing.assert_close(sample.latents.float(), expected, atol=5e-3, rtol=2e-3)
+        seen = stage.model.diffusion.image_encoder(picture.image[None])[0]
+        torch.testing.assert_close(sample.image_embedding.float(), seen, atol=5e-3, rtol=2e-3)
+
+
+def test_variants_come_in_rotation(store: LatentStore, words: list[str]) -> None:
+    data = online(words).data
+    rows = data.training_dataset().rows
+    cached = LatentDataset(data.index, rows, store)
+    first, second, third = (cached[Draw(int(rows[0]), turn)].latents for turn in range(3))
+    assert torch.equal(first, third)
+    assert not torch.equal(first, second)
+
+
+def test_stage_1_trains_on_the_store(store: LatentStore, words: list[str]) -> None:
+    assert run.main([*words, f"--data.init_args.latents={store.folder}"]) == 0
+    output = Path(next(word for word in words if word.startswith("--output=")).split("=")[1])
+    (record,) = output.glob("runs/cached*/results.json")
+    results = json.loads(record.read_text())
+    assert np.isfinite(results["pretrain/train/loss_diff"])
+
+
+def test_killed_writing_goes_on_with_the_missing_shard(
+    store: LatentStore, words: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "store"
+    cache(words, out)
+    (out / "000001.shard.json").unlink()
+    times = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    cache(words, out)
+    changed = {p.name for p in out.iterdir() if times.get(p.name) != p.stat().st_mtime_ns}
+    assert {name.split(".")[0] for name in changed} == {"000001"}
+    for name in ("000001.latents.npy", "000000.latents.npy"):
+        assert (out / name).read_bytes() == (store.folder / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_store_that_one_writes(
+    store: LatentStore, words: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "store"
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp", "--variants", "2"]
+    command = [sys.executable, "-m", "experiments.cache_latents", *words, "--out", str(out)]
+    subprocess.run([*command, *two, "--samples_per_shard", "10"], check=True, timeout=300)
+    LatentStore.open(out).verify()
+    for shard in range(store.shard_count):
+        name = f"{shard:06d}.latents.npy"
+        np.testing.assert_allclose(np.load(out / name), np.load(store.folder / name), atol=2e-3)
+
+
+def test_damaged_shard_is_named(words: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    cache(words, out)
+    content = bytearray((out / "000000.latents.npy").read_bytes())
+    content[-1] ^= 1
+    (out / "000000.latents.npy").write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=r"000000\.latents\.npy is damaged"):
+        cache(words, out)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("--data.init_args.seed=5", "seed"),
+        ("--data.init_args.train_transform.init_args.rotation_degrees=3", "transform"),
+        ("--data.init_args.split_seed=3", "manifest_sha256"),
+    ],
+)
+def test_store_of_something_else_is_refused(
+    store: LatentStore, words: list[str], change: str, what: str
+) -> None:
+    with pytest.raises(ValueError, match=f"has {what}"):
+        run.main([*words, f"--data.init_args.latents={store.folder}", change])
+
+
+def test_image_tower_that_learns_is_refused(words: list[str], tmp_path: Path) -> None:
+    learning = [*words[:2], *words[4:]]
+    with pytest.raises(ValueError, match="learns with stage 1"):
+        cache(learning, tmp_path / "store")
+
+
+def test_unfinished_store_is_one_line(store: LatentStore, tmp_path: Path) -> None:
+    empty = LatentStore(tmp_path / "store", store.index)
+    empty.begin()
+    with pytest.raises(FileNotFoundError, match="lacks shard 0"):
+        empty.read(0)
+
+
+def test_missing_store_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"run python -m experiments\.cache_latents"):
+        LatentStore.open(tmp_path)
+
+
+def test_predictor_needs_a_frozen_tower() -> None:
+    from tests.lightning_modules.small_parts import small_diffusion
+
+    with pytest.raises(ValueError, match="expected a frozen image tower"):
+        LatentEncoding(small_diffusion())
