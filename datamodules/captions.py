@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from datamodules.descriptors import DIRECTIONS, SHAPES, SIZES, location_of, morphology_of
+from datamodules.language.descriptors import DIRECTIONS, SHAPES, SIZES, location_of, morphology_of
 
 NO_DEFECT = "no defect"
 

@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.dataset import DefectDataset
+from datamodules.language.wording import Wording
 from datamodules.latent_dataset import LatentDataset
 from datamodules.latent_store import LatentStore
 from datamodules.manifest import Manifest, Source
-from datamodules.preparation import prepare
+from datamodules.preparing.preparation import prepare
 from datamodules.sample import UNLABELLED, Sample
 from datamodules.sampler import Draw, ResumableLoader, ResumableSampler
 from datamodules.splits import k_shot
 from datamodules.transforms import NativeCrop, Transform, Unchanged
 from datamodules.vocabulary import Vocabulary
-from datamodules.wording import Wording
 
 LOGGER = logging.getLogger(__name__)
 ONLINE = "online"
@@ -82,14 +82,11 @@ class IMDDDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.fractions = (train_fraction, val_fraction, test_fraction)
-        self.split_seed = split_seed
-        self.protocol = protocol
-        self.copies = copies
+        self.split_seed, self.protocol, self.copies = split_seed, protocol, copies
         self.allow_leakage = allow_leakage
         self.shots_per_type = shots_per_type
         self.use_unlabelled = use_unlabelled
-        self.wording = Wording(captions)
-        self.latents = latents
+        self.wording, self.latents = Wording(captions), latents
         self.seed = seed
         self.max_val_images = max_val_images
         self.in_memory = in_memory

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from datamodules.about import About
+from datamodules.fetching.about import About
 from datamodules.manifest import Manifest
 from datamodules.manifest_file import COLUMNS, VERSION, replacing
-from datamodules.preparation import Preparation
+from datamodules.preparing.preparation import Preparation
 from datamodules.sample import GOOD
 from experiments.tables import Table, to_markdown
 

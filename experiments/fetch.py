@@ -22,9 +22,9 @@ from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, Transfe
 from rich.table import Table
 
 import datamodules.sources
-from datamodules.about import About, Download
-from datamodules.archives import extract
-from datamodules.downloads import download
+from datamodules.fetching.about import About, Download
+from datamodules.fetching.archives import extract
+from datamodules.fetching.downloads import download
 from datamodules.manifest import Source
 from experiments.command import run_command
 from experiments.configuration_errors import check_base

@@ -22,7 +22,7 @@ from rich.text import Text
 from torch import Tensor
 
 from callbacks.drawing import class_color, draw_overlay, tags_of_instances
-from datamodules.image_files import IMAGE_SUFFIXES, open_image
+from datamodules.pictures.image_files import IMAGE_SUFFIXES, open_image
 from datamodules.sample import GOOD, Prediction
 from datamodules.transforms import to_tensor
 from datamodules.vocabulary import Vocabulary

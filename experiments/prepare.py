@@ -23,8 +23,8 @@ from rich.table import Table
 
 import datamodules.sources
 from datamodules.manifest import Manifest, Source
-from datamodules.materialise import Changes, read_redactions
-from datamodules.preparation import Preparation, prepare
+from datamodules.preparing.materialise import Changes, read_redactions
+from datamodules.preparing.preparation import Preparation, prepare
 from datamodules.splits import SPLITS
 from experiments.command import run_command
 from experiments.configuration import apply_override, parse_overrides
@@ -38,7 +38,7 @@ from experiments.configuration_errors import (
 from experiments.dataset_card import write_card
 
 MANIFEST_NAME = "manifest.parquet"
-# Option -> type, default, what --help says; the words of `datamodules.preparation.prepare`.
+# Option -> type, default, what --help says; the words of `preparing/preparation.py`.
 OPTIONS: dict[str, tuple[type, object, str]] = {
     "train_fraction": (float, 0.6, "share of the images"),
     "val_fraction": (float, 0.15, "share of the images"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from datamodules.image_files import DECODE_ERRORS
+from datamodules.pictures.image_files import DECODE_ERRORS
 
 ORIENTATION_TAG = 0x0112
 

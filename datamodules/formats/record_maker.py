@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from datamodules.captions import Caption
-from datamodules.label_table import defect_name
+from datamodules.formats.label_table import defect_name
 from datamodules.sample import UNLABELLED, Record, Region
 
 # Roboflow names each augmented copy <picture>_<suffix>.rf.<hash>.<suffix>.

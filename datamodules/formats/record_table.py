@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datamodules.formats.label_table import defect_name
 from datamodules.formats.text_files import read_text
-from datamodules.label_table import defect_name
 from datamodules.sample import Region
 
 BOX_COLUMNS = ("left", "top", "width", "height")

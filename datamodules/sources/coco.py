@@ -7,7 +7,7 @@ root/images/.../<name>, root/<split>/<name>, or beside the JSON: pictures are fo
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.about import About
+from datamodules.fetching.about import About
 from datamodules.formats.coco_json import CocoFile, CocoPicture, read_coco
 from datamodules.formats.file_tree import FileTree, folder_of, join_below, scan_tree
 from datamodules.formats.record_maker import RecordMaker, check_unannotated

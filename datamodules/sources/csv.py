@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.about import About
+from datamodules.fetching.about import About
 from datamodules.formats.file_tree import FileTree, join_below, scan_tree
+from datamodules.formats.label_table import defect_name
 from datamodules.formats.record_maker import RecordMaker
 from datamodules.formats.record_table import UNNAMED_DEFECT, TablePicture, read_table
 from datamodules.formats.split_words import SPLIT_WORDS
-from datamodules.label_table import defect_name
 from datamodules.manifest import Source
 from datamodules.sample import GOOD, UNLABELLED, MaskValues, Record
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.about import About
+from datamodules.fetching.about import About
+from datamodules.language.terminology import Terminology
 from datamodules.manifest import Manifest, Source
 from datamodules.sample import UNLABELLED, Record
-from datamodules.terminology import Terminology
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary, normalise_name
 
 JOINT = " and "

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.agreement import cohens_kappa, mask_agreement
-from datamodules.annotation import open_annotation
+from datamodules.auditing.agreement import cohens_kappa, mask_agreement
 from datamodules.manifest import Manifest
+from datamodules.pictures.annotation import open_annotation
 from datamodules.sample import GOOD, Record
 from datamodules.vocabulary import Vocabulary
 from experiments.audits.findings import Finding, Section

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from datamodules.caption_audit import FLAG_KINDS, Flag, audit_caption
-from datamodules.label_audit import (
+from datamodules.auditing.caption_audit import FLAG_KINDS, Flag, audit_caption
+from datamodules.auditing.label_audit import (
     duplicate_captions,
     near_duplicate_labels,
     shifted_rows,
     with_several,
 )
+from datamodules.language.released_captions import ReleasedCaption, read_release
+from datamodules.language.terminology import Terminology
 from datamodules.manifest import Manifest
-from datamodules.released_captions import ReleasedCaption, read_release
 from datamodules.sample import UNLABELLED
-from datamodules.terminology import Terminology
 from experiments.audits.findings import Finding, Section, counts_of
 from experiments.tables import Table
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from datamodules.duplicates import Duplicates, Pair, duplicate_groups
-from datamodules.inspection_pool import Progress, inspect_all
-from datamodules.inspection_store import InspectionStore
-from datamodules.leakage import find_leaks
 from datamodules.manifest import Manifest
-from datamodules.preparation import compare_pictures
+from datamodules.preparing.duplicates import Duplicates, Pair, duplicate_groups
+from datamodules.preparing.inspection_pool import Progress, inspect_all
+from datamodules.preparing.inspection_store import InspectionStore
+from datamodules.preparing.leakage import find_leaks
+from datamodules.preparing.preparation import compare_pictures
 from datamodules.sample import Record
 from experiments.audits.findings import Finding, Section, counts_of
 from experiments.tables import Table

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datamodules.captions import Caption, defect_first, without_places
-from datamodules.descriptors import location_of, morphology_of
+from datamodules.language.descriptors import location_of, morphology_of
 
 FULL = Caption(
     product="magnetic tile",

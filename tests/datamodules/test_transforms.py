@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from datamodules.captions import Caption
-from datamodules.descriptors import location_of
+from datamodules.language.descriptors import location_of
 from datamodules.transforms import (
     NativeCrop,
     ResizedCrop,

@@ -9,13 +9,13 @@ from types import ModuleType
 
 import pytest
 
-from datamodules.about import About, Download
+from datamodules.fetching.about import About, Download
 from datamodules.manifest import Source
 from datamodules.sample import Record
 from experiments.command import run_command
 from experiments.fetch import known_sources, main, place, source_table
-from tests.datamodules.archive_traps import zipped
-from tests.datamodules.file_server import FileServer, serving
+from tests.datamodules.fetching.archive_traps import zipped
+from tests.datamodules.fetching.file_server import FileServer, serving
 
 PICTURES = {"MT_Free/a.jpg", "MT_Free/b.jpg", "readme.txt"}
 ARCHIVE = zipped(*sorted(PICTURES), content=b"picture")

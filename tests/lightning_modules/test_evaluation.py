@@ -69,7 +69,8 @@ def test_counters_start_again_after_they_were_read() -> None:
 def test_splits_are_counted_apart() -> None:
     evaluation, batch = counted("val"), defect_batch()
     evaluation.count("test", right_answers(batch)[3:], SimpleNamespace(**{
-        name: getattr(batch, name)[3:] for name in Batch.__slots__}))  # fmt: skip
+        name: None if value is None else value[3:]
+        for name in Batch.__slots__ for value in [getattr(batch, name)]}))  # fmt: skip
     assert evaluation.compute("val")["type_accuracy"].item() == pytest.approx(1)
     assert torch.isnan(evaluation.compute("test")["iou_image"])
 

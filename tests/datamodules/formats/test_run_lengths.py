@@ -5,7 +5,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from datamodules.formats.run_lengths import decode_counts, runs_of_counts
-from datamodules.regions import draw_region
+from datamodules.pictures.regions import draw_region
 from datamodules.sample import Region
 
 

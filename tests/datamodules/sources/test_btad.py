@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.inspection import BLANK_MASK, inspect
+from datamodules.preparing.inspection import BLANK_MASK, inspect
 from datamodules.sources.btad import Btad
 from tests.datamodules.sources.layouts.btad import write
 from tests.datamodules.sources.painting import save

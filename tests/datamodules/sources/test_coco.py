@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from datamodules.inspection import inspect
-from datamodules.regions import draw_regions
+from datamodules.pictures.regions import draw_regions
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED, Record
 from datamodules.sources.coco import Coco
 from datamodules.vocabulary import Vocabulary

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED, MaskValues, Record
 from datamodules.sources.csv import Csv
 from tests.datamodules.sources.painting import save, spot, texture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import Record, Region
 from datamodules.sources.deeppcb import Deeppcb, read_boxes
 from tests.datamodules.sources.layouts.deeppcb import write, write_pair

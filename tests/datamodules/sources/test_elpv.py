@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED
 from datamodules.sources.elpv import Elpv
 from tests.datamodules.sources.layouts.elpv import LINES, write

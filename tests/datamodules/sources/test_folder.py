@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.inspection import BLANK_MASK, Inspection, inspect
+from datamodules.preparing.inspection import BLANK_MASK, Inspection, inspect
 from datamodules.sample import MaskValues
 from datamodules.sources.folder import Folder
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.inspection import inspect
-from datamodules.released_captions import read_release
+from datamodules.language.released_captions import read_release
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED, Record
 from datamodules.sources.imdd1m_release import Imdd1mRelease
 from tests.datamodules.sources.layouts.imdd1m_release import write, write_captions

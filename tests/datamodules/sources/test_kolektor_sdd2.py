@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sources.kolektor_sdd2 import KolektorSdd2
 from tests.datamodules.sources.layouts.kolektor_sdd2 import write
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.inspection import inspect
-from datamodules.regions import draw_region
+from datamodules.pictures.regions import draw_region
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED, Record
 from datamodules.sources.labelme import Labelme
 from tests.datamodules.sources.layouts.labelme import SQUARE, add, png, shape, write_json

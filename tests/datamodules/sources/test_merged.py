@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED, Record
 from datamodules.sources.merged import Merged
 from tests.datamodules.sources.layouts.merged import SETTINGS, write, write_set

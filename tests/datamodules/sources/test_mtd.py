@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.inspection import BLANK_MASK, inspect
+from datamodules.preparing.inspection import BLANK_MASK, inspect
 from datamodules.sources.mtd import Mtd
 from tests.datamodules.sources.layouts.mtd import write_tile
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sources.mvtec_ad import MvtecAd
 from tests.datamodules.sources.layouts.mvtec_ad import write
 from tests.datamodules.sources.painting import save, spot, texture

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import Record
 from datamodules.sources.neu_det import TYPES, NeuDet
 from tests.datamodules.sources.layouts.neu_det import write, write_strip

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sources.neu_seg import NeuSeg
 from tests.datamodules.sources.layouts.neu_seg import write, write_strip
 from tests.datamodules.sources.painting import spot

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED, Record
 from datamodules.sources.pv_multi_defect import PvMultiDefect
 from tests.datamodules.sources.layouts.pv_multi_defect import write, write_panel

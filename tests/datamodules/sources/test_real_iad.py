@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sources.real_iad import RealIad
 from tests.datamodules.sources.layouts.real_iad import CATEGORY, entry, write, write_table
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from datamodules.inspection import inspect
-from datamodules.regions import draw_region
+from datamodules.pictures.regions import draw_region
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED
 from datamodules.sources.severstal import Severstal
 from tests.datamodules.sources.layouts.severstal import FIRST_ROWS, ROWS, write

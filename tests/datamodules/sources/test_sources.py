@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import datamodules.sources
-from datamodules.inspection import Inspection, inspect
 from datamodules.manifest import Source, write_manifest
+from datamodules.preparing.inspection import Inspection, inspect
 from datamodules.sample import UNLABELLED, Record
 from datamodules.splits import SPLITS
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sources.visa import RESPELLED, TYPES_BY_GREY, Visa
 from tests.datamodules.sources.layouts.visa import (
     BAD_ROWS,

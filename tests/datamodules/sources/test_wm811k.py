@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED
 from datamodules.sources.wm811k import CONVERSION, Wm811k
 from tests.datamodules.formats.pickle_writer import old_frame, write_pickle

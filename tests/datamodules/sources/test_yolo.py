@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from datamodules.inspection import inspect
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED
 from datamodules.sources.yolo import Yolo, label_path
 from tests.datamodules.sources.layouts.yolo import BOX, POLYGON, add, write_yolo

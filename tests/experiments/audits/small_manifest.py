@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from datamodules.inspection import inspect
 from datamodules.manifest import Manifest, write_manifest
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import Record
 from datamodules.vocabulary import Vocabulary
 from tests.datamodules.conftest import TYPES, write_part

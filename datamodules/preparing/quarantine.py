@@ -1,0 +1,53 @@
+"""The pictures that are left out of a manifest, named one by one with the reason."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datamodules.manifest_file import replacing
+from datamodules.preparing.inspection import Inspection
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A picture that is not in the manifest: which, from which source, and why."""
+
+    image: str
+    source: str
+    reason: str
+
+
+def refuse_bad(inspections: Sequence[Inspection], path: Path, *, limit: float) -> list[Refused]:
+    """The unusable pictures, named in the quarantine file; ValueError where they are too many."""
+    refused = [
+        Refused(i.record.image, i.record.source, i.problem) for i in inspections if i.problem
+    ]
+    # Written before anything can end the work: whoever must mend pictures needs all of them named.
+    write_quarantine(path, refused, [])
+    if len(refused) > limit * len(inspections):
+        remedy = "allow more with --max_bad_fraction" if limit else "allow some with --on_bad"
+        raise ValueError(
+            f"{len(refused)} of {len(inspections)} pictures are unusable, expected at most "
+            f"{limit:.1%}; the first is {refused[0].image} ({refused[0].reason}): "
+            f"correct them, or {remedy}"
+        )
+    return refused
+
+
+def write_quarantine(manifest: Path, refused: Sequence[Refused], copies: Sequence[Refused]) -> Path:
+    """The file beside the manifest that names all left-out pictures, one a row, with reasons."""
+    path = manifest.with_suffix(".quarantine.csv")
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image", "source", "kind", "reason"))
+        for kind, left_out in (("refused", refused), ("copy", copies)):
+            writer.writerows(
+                (_printable(one.image), one.source, kind, one.reason) for one in left_out
+            )
+    return path
+
+
+def _printable(name: str) -> str:
+    """The name, its unprintable characters spelt out: a row stays on one line."""
+    return name if name.isprintable() else repr(name)[1:-1]

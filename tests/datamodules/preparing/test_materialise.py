@@ -1,0 +1,145 @@
+"""Changed copies of pictures: what changes with them, and that originals stay."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datamodules.pictures.annotation import open_annotation
+from datamodules.pictures.image_files import open_image
+from datamodules.preparing.inspection import inspect
+from datamodules.preparing.materialise import Changes, copy_all, materialise, read_redactions
+from datamodules.sample import Record, Region
+from datamodules.vocabulary import Vocabulary
+from tests.datamodules.conftest import TYPES, write_part
+
+NAMES = Vocabulary.from_names(TYPES)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def part(raw: Path) -> Record:
+    return write_part(raw, 1)
+
+
+def copied(record: Record, raw: Path, changes: Changes) -> tuple[Record, Path]:
+    folder = raw.parent / changes.folder_name
+    return materialise(record, raw, folder, changes=changes), folder
+
+
+def ids_of(record: Record, folder: Path) -> np.ndarray:
+    size_px = open_image(folder / record.image).shape[:2]
+    ids = open_annotation(record, folder, vocabulary=NAMES, picture_size_px=size_px)
+    assert ids is not None
+    return ids
+
+
+def test_without_changes_nothing_is_asked_for():
+    assert not Changes()
+    assert Changes(strip=True)
+
+
+def test_stripped_copy_has_the_same_pixels_and_mask(part, raw):
+    copy, folder = copied(part, raw, Changes(strip=True))
+    assert np.array_equal(open_image(folder / copy.image), open_image(raw / part.image))
+    assert np.array_equal(ids_of(copy, folder), ids_of(part, raw))
+
+
+def test_large_picture_shrinks_with_its_mask(part, raw):
+    copy, folder = copied(part, raw, Changes(longest_side_px=30))
+    assert open_image(folder / copy.image).shape == (20, 30, 3)
+    assert abs(ids_of(copy, folder).mean() - ids_of(part, raw).mean()) < 0.02
+
+
+def test_boxes_shrink_with_the_picture(part, raw):
+    boxed = replace(part, mask="", regions=(Region("crack", "box", (4, 14, 10, 10)),))
+    copy, _ = copied(boxed, raw, Changes(longest_side_px=30))
+    assert copy.regions == (Region("crack", "box", (2, 7, 5, 5)),)
+
+
+def test_region_thinner_than_a_shrunk_pixel_does_not_vanish(part, raw):
+    thin = replace(part, mask="", regions=(Region("crack", "runs", (41, 1)),))
+    copy, folder = copied(thin, raw, Changes(longest_side_px=10))
+    assert ids_of(copy, folder).any()
+
+
+def test_lying_picture_is_turned_upright_with_its_mask(part, raw):
+    exif = Image.Exif()
+    exif[274] = 6
+    stored = Image.open(raw / part.image)
+    stored.save(raw / part.image, exif=exif)
+    copy, folder = copied(part, raw, Changes(make_upright=True))
+    assert open_image(folder / copy.image).shape == (60, 40, 3)
+    assert np.array_equal(ids_of(copy, folder), np.rot90(ids_of(part, raw), -1))
+
+
+def test_redacted_box_is_flat_and_the_rest_unchanged(part, raw):
+    changes = Changes(redactions={part.image: ((30, 5, 20, 10),)})
+    copy, folder = copied(part, raw, changes)
+    before, after = open_image(raw / part.image), open_image(folder / copy.image)
+    assert len(np.unique(after[5:15, 30:50])) == 1
+    after[5:15, 30:50] = before[5:15, 30:50]
+    assert np.array_equal(after, before)
+
+
+def test_redaction_outside_its_picture_is_a_flaw(part, raw):
+    copy, _ = copied(part, raw, Changes(redactions={part.image: ((90, 5, 20, 10),)}))
+    assert "lies outside" in copy.flaw
+
+
+def test_redaction_of_an_unknown_picture_stops_the_work(part, raw):
+    changes = Changes(redactions={"typo.png": ((0, 0, 5, 5),)})
+    with pytest.raises(ValueError, match=r"'typo\.png', which is no picture"):
+        copy_all([part], raw, raw.parent / "copies", changes=changes)
+
+
+def test_second_run_makes_no_copy_again(part, raw):
+    changes = Changes(longest_side_px=30)
+    copy, folder = copied(part, raw, changes)
+    (folder / copy.image).chmod(0o444)
+    first = (folder / copy.image).stat()
+    assert copied(part, raw, changes)[0] == copy
+    assert (folder / copy.image).stat().st_ino == first.st_ino
+
+
+def test_copy_of_a_changed_original_is_made_again(part, raw):
+    changes = Changes(longest_side_px=30)
+    copied(part, raw, changes)
+    Image.fromarray(np.zeros((40, 60), np.uint8)).save(raw / part.image)
+    copy, folder = copied(part, raw, changes)
+    assert not open_image(folder / copy.image).any()
+
+
+def test_bad_picture_becomes_a_flaw(part, raw):
+    (raw / part.image).write_bytes(b"gone")
+    copy, folder = copied(part, raw, Changes(strip=True))
+    assert copy.flaw
+    assert inspect(copy, folder).problem == copy.flaw
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("image,x,y,w,h\n", "expected image,left,top"),
+        ("image,left,top,width,height\na.png,1,2,3\n", "whole numbers"),
+        ("image,left,top,width,height\na.png,1,2,nan,4\n", "whole numbers"),
+        ("image,left,top,width,height\na.png,1,2,0,4\n", "positive size"),
+    ],
+)
+def test_bad_table_of_redactions_is_one_line(tmp_path, text, reason):
+    (tmp_path / "redactions.csv").write_text(text)
+    with pytest.raises(ValueError, match=reason) as caught:
+        read_redactions(str(tmp_path / "redactions.csv"))
+    assert "\n" not in str(caught.value)
+
+
+def test_boxes_of_a_picture_are_gathered(tmp_path):
+    table = tmp_path / "redactions.csv"
+    table.write_text("image,left,top,width,height\na.png,1,2,3,4\na.png,5,6,7,8\n")
+    assert read_redactions(str(table)) == {"a.png": ((1, 2, 3, 4), (5, 6, 7, 8))}
