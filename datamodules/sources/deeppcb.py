@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from datamodules.captions import Caption
 from datamodules.fetching.about import About
-from datamodules.formats.boxes import types_by_area
 from datamodules.formats.listing import list_folders, list_pictures
+from datamodules.formats.region_areas import dominant_first
 from datamodules.manifest import Source
 from datamodules.sample import Record, Region
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary
@@ -105,7 +105,7 @@ class Deeppcb(Source):
                 boxes = read_boxes(folder / group / f"{board}_not" / f"{pair}.txt")
             except (ValueError, OSError) as error:
                 flaw = str(error)
-        defects = types_by_area(boxes)
+        defects = dominant_first(boxes)
         return Record(
             image=f"{FOLDER}/{group}/{board}/{file_name}",
             mask="",

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from datamodules.captions import Caption
 from datamodules.fetching.about import About
-from datamodules.formats.boxes import types_by_area
+from datamodules.formats.region_areas import dominant_first
 from datamodules.formats.voc import VocPicture, read_folders
 from datamodules.manifest import Source
 from datamodules.sample import Record
@@ -86,7 +86,7 @@ class NeuDet(Source):
         if match is None or match["type"] not in TYPES:
             flaw = flaw or f"{picture.path} is not named <type>_<n>: expected {', '.join(TYPES)}"
         main = [TYPES[match["type"]]] if match and match["type"] in TYPES else []
-        defects = tuple(dict.fromkeys([*main, *types_by_area(picture.boxes)]))
+        defects = tuple(dict.fromkeys([*main, *dominant_first(picture.boxes)]))
         return Record(
             image=picture.path,
             mask="",

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from datamodules.captions import Caption
 from datamodules.fetching.about import About
-from datamodules.formats.boxes import types_by_area
+from datamodules.formats.region_areas import dominant_first
 from datamodules.formats.voc import VocPicture, read_folders
 from datamodules.manifest import Source
 from datamodules.sample import UNLABELLED, Record
@@ -65,7 +65,7 @@ class PvMultiDefect(Source):
         return [self._record(picture) for picture in pictures]
 
     def _record(self, picture: VocPicture) -> Record:
-        defects = types_by_area(picture.boxes)
+        defects = dominant_first(picture.boxes)
         return Record(
             image=picture.path,
             mask="",

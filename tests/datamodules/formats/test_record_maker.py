@@ -2,22 +2,12 @@
 
 import pytest
 
-from datamodules.formats.record_maker import RecordMaker, check_unannotated, dominant_first
+from datamodules.formats.record_maker import RecordMaker, check_unannotated
 from datamodules.sample import UNLABELLED, Region
 
 
 def maker(group_pattern: str = "") -> RecordMaker:
     return RecordMaker("coco", "plate", "steel", "CC0-1.0", group_pattern)
-
-
-def test_largest_region_is_dominant_whatever_its_kind():
-    regions = [
-        Region("dot", "runs", (0, 5, 9, 6)),
-        Region("box", "box", (0, 0, 4, 4)),
-        Region("triangle", "polygon", (0, 0, 10, 0, 0, 10)),
-        Region("dot", "runs", (40, 6)),
-    ]
-    assert dominant_first(regions) == ["triangle", "dot", "box"]
 
 
 def test_unusable_numbers_do_not_hinder_the_order():
