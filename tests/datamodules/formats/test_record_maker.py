@@ -10,11 +10,6 @@ def maker(group_pattern: str = "") -> RecordMaker:
     return RecordMaker("coco", "plate", "steel", "CC0-1.0", group_pattern)
 
 
-def test_unusable_numbers_do_not_hinder_the_order():
-    regions = [Region("a", "box", (1,)), Region("b", "polygon", (1, 2, 3)), Region("c", "runs", ())]
-    assert set(dominant_first(regions)) == {"a", "b", "c"}
-
-
 @pytest.mark.parametrize("word", ["good", "OK", "Normal", "no_defect"])
 def test_regions_of_good_parts_are_no_defects(word):
     record = maker().make("a.png", regions=[Region(word, "box", (0, 0, 4, 4))])

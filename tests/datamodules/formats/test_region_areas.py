@@ -22,3 +22,8 @@ def test_largest_region_is_dominant_whatever_its_kind():
         Region("dot", "runs", (40, 6)),
     ]
     assert dominant_first(regions) == ("triangle", "dot", "box")
+
+
+def test_unusable_numbers_do_not_hinder_the_order():
+    regions = [Region("a", "box", (1,)), Region("b", "polygon", (1, 2, 3)), Region("c", "runs", ())]
+    assert set(dominant_first(regions)) == {"a", "b", "c"}
