@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from datamodules.formats.picture_header import read_header
 from datamodules.language.descriptors import location_of, morphology_of
 from datamodules.pictures.annotation import open_pair
 from datamodules.preparing.fingerprints import Fingerprint, fingerprint
@@ -18,6 +19,7 @@ from datamodules.sample import GOOD, GOOD_ID, Record
 from datamodules.vocabulary import Vocabulary
 
 BLANK_MASK = "blank mask in a defective picture: kept without a mask"
+TURNED = "turned by EXIF: the stored pixels are used, --upright turns picture and annotation"
 REFUSALS = (FileNotFoundError, ValueError, OSError, cv2.error)
 
 
@@ -52,6 +54,8 @@ def inspect(record: Record, root: Path) -> Inspection:
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         )
         record, notes = describe(record, ids, vocabulary=vocabulary)
+        if read_header(path).orientation != 1:
+            notes = (*notes, TURNED)
     except REFUSALS as error:
         return Inspection(record, problem=str(error).split("\n", maxsplit=1)[0])
     return Inspection(record, notes=notes, fingerprint=fingerprint(picture))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from datamodules.captions import Caption
-from datamodules.preparing.inspection import BLANK_MASK, inspect
+from datamodules.preparing.inspection import BLANK_MASK, TURNED, inspect
 from datamodules.sample import Record, Region
 from tests.datamodules.conftest import write_part
 
@@ -95,3 +95,12 @@ def test_picture_of_another_size_than_annotated_is_a_problem(part, tmp_path):
     assert inspect(replace(part, width_px=60, height_px=40), tmp_path).problem == ""
     problem = inspect(replace(part, width_px=40, height_px=60), tmp_path).problem
     assert "is 60 x 40 px, but was annotated at 40 x 60 px" in problem
+
+
+def test_picture_that_a_viewer_would_turn_is_noted(part, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.open(tmp_path / part.image).save(tmp_path / part.image, exif=exif)
+    seen = inspect(part, tmp_path)
+    assert seen.notes == (TURNED,)
+    assert (seen.record.width_px, seen.record.height_px) == (60, 40)
