@@ -95,7 +95,7 @@ def _parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--release", type=str, default="", help="folder of the release's CSVs")
     parser.add_argument("--tokenizer", type=str, default="", help="hub name or local folder")
     parser.add_argument("--out", type=str, default="", help="folder of the report")
-    parser.add_argument("--overwrite", type=bool, default=False, help="replace an older report")
+    parser.add_argument("--overwrite", action="store_true", help="replace an older report")
     parser.add_argument("--fail_on", type=list[str], default=[], help="kinds, as [leak, unusable]")
     parser.add_argument("--workers", type=int, default=0, help="0 for one per core")
     try:

@@ -19,7 +19,7 @@ from datamodules.sample import GOOD, GOOD_ID, Record
 from datamodules.vocabulary import Vocabulary
 
 BLANK_MASK = "blank mask in a defective picture: kept without a mask"
-TURNED = "turned by EXIF: the stored pixels are used, --upright turns picture and annotation"
+TURNED = "turned by EXIF: the stored pixels are used, --upright true turns picture and annotation"
 REFUSALS = (FileNotFoundError, ValueError, OSError, cv2.error)
 
 

@@ -30,7 +30,7 @@ def test_report_has_words_figures_findings_and_a_page(tmp_path: Path) -> None:
 def test_findings_fail_the_command_only_where_asked(tmp_path: Path) -> None:
     copy_picture(small_manifest(tmp_path), 0, 1)
     assert audited(tmp_path, "--fail_on", "[leak, unusable]") == 1
-    assert audited(tmp_path, "--fail_on", "[unusable]", "--overwrite", "true") == 0
+    assert audited(tmp_path, "--fail_on", "[unusable]", "--overwrite") == 0
 
 
 def test_older_report_is_kept_unless_told(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_second_audit_opens_no_picture_again(tmp_path: Path) -> None:
         state = path.stat()
         path.write_bytes(b"x" * state.st_size)
         os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-    assert audited(tmp_path, "--overwrite", "true") == 0
+    assert audited(tmp_path, "--overwrite") == 0
     figures = json.loads((tmp_path / "report" / "audit.json").read_text())
     assert "Alike pictures/unusable" not in figures
 
