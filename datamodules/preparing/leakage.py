@@ -16,11 +16,12 @@ from datamodules.sample import UNLABELLED, Record
 
 # Of two alike pictures in different splits the one of the earlier split stays.
 PRECEDENCE = ("test", "val", "train", UNLABELLED)
-# More alike pictures than this mean that the set's parts are all photographed alike.
-MAX_ALIKE_SHARE = 0.5
+# More alike pictures than this mean, as a rule, that the set's parts are all photographed alike.
+MAX_ALIKE_FRACTION = 0.5
 ALL_ALIKE = (
-    "parts are photographed alike, or the data is full of copies; count only exact copies with "
-    "--copies exact, or keep all with --copies keep"
+    "parts are photographed alike, or the data is full of copies; allow it with "
+    "--max_alike_fraction 1, count only exact copies with --copies exact, or keep all with "
+    "--copies keep"
 )
 
 
@@ -51,10 +52,14 @@ def find_leaks(records: Sequence[Record], pairs: Sequence[Pair]) -> list[Leak]:
 
 
 def settle_copies(
-    records: Sequence[Record], pairs: Sequence[Pair], *, keep: bool
+    records: Sequence[Record],
+    pairs: Sequence[Pair],
+    *,
+    keep: bool,
+    max_alike_fraction: float = MAX_ALIKE_FRACTION,
 ) -> tuple[list[Record], Sequence[Pair], list[Refused]]:
     """The records that stay, the pairs among them, and those that go because they would leak."""
-    dropped = [] if keep else copies_to_drop(records, pairs)
+    dropped = [] if keep else copies_to_drop(records, pairs, max_alike_fraction)
     twin: dict[int, tuple[int, str]] = {}
     # The reason names a picture of another split before one of the same.
     splits = [record.split for record in records]
@@ -76,11 +81,16 @@ def settle_copies(
     return [records[row] for row in stay], kept_pairs, left_out
 
 
-def copies_to_drop(records: Sequence[Record], pairs: Sequence[Pair]) -> list[int]:
+def copies_to_drop(
+    records: Sequence[Record],
+    pairs: Sequence[Pair],
+    max_alike_fraction: float = MAX_ALIKE_FRACTION,
+) -> list[int]:
     """The rows that must go so that given splits do not leak, ascending.
 
     Of pictures that a chain of likeness links across given splits, those of test stay, before val,
-    train and unlabelled ones. Raises ValueError where more than half of a split would go.
+    train and unlabelled ones. Raises ValueError where more than the allowed share of a
+    split would go.
     """
     labels = duplicate_groups(pairs, len(records))
     alike: dict[int, list[int]] = defaultdict(list)
@@ -93,7 +103,7 @@ def copies_to_drop(records: Sequence[Record], pairs: Sequence[Pair]) -> list[int
         dropped += [row for row in rows if _part(records[row].split, kept)]
     sizes = Counter(record.split for record in records)
     for split, count in Counter(records[row].split for row in dropped).items():
-        if split != UNLABELLED and count > MAX_ALIKE_SHARE * sizes[split]:
+        if split != UNLABELLED and count > max_alike_fraction * sizes[split]:
             raise ValueError(
                 f"{count} of {sizes[split]} {split} pictures look like pictures of another split: "
                 f"{ALL_ALIKE}"
@@ -101,7 +111,11 @@ def copies_to_drop(records: Sequence[Record], pairs: Sequence[Pair]) -> list[int
     return sorted(dropped)
 
 
-def link_groups(records: Sequence[Record], pairs: Sequence[Pair]) -> list[Record]:
+def link_groups(
+    records: Sequence[Record],
+    pairs: Sequence[Pair],
+    max_alike_fraction: float = MAX_ALIKE_FRACTION,
+) -> list[Record]:
     """The records with one group for all that are alike: no split can part them.
 
     Only pairs within one split, or without any, are linked: given splits stay as they are.
@@ -118,7 +132,7 @@ def link_groups(records: Sequence[Record], pairs: Sequence[Pair]) -> list[Record
     labels = label_of_group[own]
     largest_before = int(np.bincount(own).max())
     largest = int(np.bincount(labels).max())
-    if largest > max(largest_before, MAX_ALIKE_SHARE * len(records), 3):
+    if largest > max(largest_before, max_alike_fraction * len(records), 3):
         raise ValueError(
             f"{largest} of {len(records)} pictures are linked by likeness and could not be split: "
             f"{ALL_ALIKE}"

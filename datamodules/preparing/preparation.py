@@ -18,7 +18,13 @@ from datamodules.preparing.duplicates import Duplicates, Pair, find_duplicates
 from datamodules.preparing.inspection import Inspection
 from datamodules.preparing.inspection_pool import Progress, inspect_all
 from datamodules.preparing.inspection_store import InspectionStore
-from datamodules.preparing.leakage import Leak, find_leaks, link_groups, settle_copies
+from datamodules.preparing.leakage import (
+    MAX_ALIKE_FRACTION,
+    Leak,
+    find_leaks,
+    link_groups,
+    settle_copies,
+)
 from datamodules.preparing.materialise import Changes, copy_all
 from datamodules.preparing.quarantine import Refused, refuse_bad, write_quarantine
 from datamodules.preparing.tiles import tile_records
@@ -67,6 +73,7 @@ def prepare(
     split_seed: int = 0,
     protocol: str = "published",
     copies: str = "drop",
+    max_alike_fraction: float = MAX_ALIKE_FRACTION,
     on_bad: str = "quarantine",
     max_bad_fraction: float = 0.05,
     changes: Changes | None = None,
@@ -78,25 +85,23 @@ def prepare(
 
     fractions: train, val, test; protocol: `published` keeps a set's own split, `groups` cuts
     anew, `thirds` is NOTES 18. copies: what becomes of alike pictures in different given splits,
-    `drop` (turned and recompressed ones too), `exact`, or `keep`. on_bad: `quarantine` up to
+    `drop` (turned and recompressed ones too), `exact`, or `keep`; more than max_alike_fraction of
+    a split is an error. on_bad: `quarantine` up to
     max_bad_fraction of the pictures, or `error`. changes: index changed copies, written beside the
     manifest. tiling_px: larger pictures become tiles of that side and overlap. Raises
     FileNotFoundError, ValueError or OSError.
     """
     path = Path(path)
     _check_choices(protocol=protocol, copies=copies, on_bad=on_bad)
+    look = partial(inspect_all, workers=workers, progress=progress)
     inspections, root = look_at_all(
-        source,
-        Path(root),
-        path.parent,
-        changes=changes or Changes(),
-        tiling_px=tiling_px,
-        workers=workers,
-        progress=progress,
+        source, Path(root), path.parent, changes=changes, tiling_px=tiling_px, look=look
     )
     refused = refuse_bad(inspections, path, limit=max_bad_fraction if on_bad != "error" else 0)
     usable = with_protocol(inspections, source, protocol)
-    done = settle(usable, copies=copies, fractions=fractions, split_seed=split_seed)
+    done = settle(
+        usable, alike=(copies, max_alike_fraction), fractions=fractions, split_seed=split_seed
+    )
     manifest = write_manifest(
         path,
         done.records,
@@ -115,18 +120,17 @@ def look_at_all(
     root: Path,
     folder: Path,
     *,
-    changes: Changes,
+    changes: Changes | None,
     tiling_px: tuple[int, int],
-    workers: int,
-    progress: Progress | None,
+    look: Callable[..., list[Inspection]],
 ) -> tuple[list[Inspection], Path]:
     """The inspections of a source's pictures, of their copies or tiles where asked; their root."""
     records = read_source(source, root)
     if changes:
         copies = folder / changes.folder_name
-        records, root = copy_all(records, root, copies, changes=changes, workers=workers), copies
+        records, root = copy_all(records, root, copies, changes=changes), copies
     store = InspectionStore(folder)
-    look = partial(inspect_all, root=root, store=store, workers=workers, progress=progress)
+    look = partial(look, root=root, store=store)
     inspections = look(records)
     tile_px, overlap_px = tiling_px
     if tile_px:
@@ -138,22 +142,29 @@ def look_at_all(
 def settle(
     inspections: Sequence[Inspection],
     *,
-    copies: str,
+    alike: tuple[str, float],
     fractions: tuple[float, float, float],
     split_seed: int,
 ) -> Settled:
-    """The records with splits that alike pictures do not cross, and what that took."""
+    """The records with splits that alike pictures do not cross, and what that took.
+
+    alike: what becomes of copies, and the largest share of them that is taken for copies.
+    """
+    copies, max_alike_fraction = alike
     found = compare_pictures(inspections)
     pairs: Sequence[Pair] = [
         pair for pair in found.pairs if copies != "exact" or pair.kind == "exact"
     ]
     records = [inspection.record for inspection in inspections]
-    records, pairs, left_out = settle_copies(records, pairs, keep=copies == "keep")
-    records = link_groups(records, pairs)
+    settle_more = partial(
+        settle_copies, keep=copies == "keep", max_alike_fraction=max_alike_fraction
+    )
+    records, pairs, left_out = settle_more(records, pairs)
+    records = link_groups(records, pairs, max_alike_fraction)
     train, val, test = fractions
     records = assign_splits(records, train=train, val=val, test=test, seed=split_seed)
     # An unlabelled picture has a split of its own from the start, so it was linked to no other.
-    records, pairs, more = settle_copies(records, pairs, keep=copies == "keep")
+    records, pairs, more = settle_more(records, pairs)
     check_groups(records)
     notes = Counter({HASHED_SEARCH: int(found.search == "hashed")})
     return Settled(records, left_out + more, find_leaks(records, pairs), +notes)

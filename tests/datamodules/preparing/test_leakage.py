@@ -57,8 +57,10 @@ def test_unlabelled_copy_of_a_training_picture_is_no_leak():
 
 def test_set_of_parts_that_all_look_alike_is_refused():
     records = [picture(0, "test"), picture(1, "train"), picture(2, "train")]
+    alike = [pair(0, 1), pair(0, 2)]
     with pytest.raises(ValueError, match="photographed alike"):
-        copies_to_drop(records, [pair(0, 1), pair(0, 2)])
+        copies_to_drop(records, alike)
+    assert copies_to_drop(records, alike, max_alike_fraction=1) == [1, 2]
 
 
 def test_pictures_without_a_split_that_are_alike_become_one_group():
