@@ -61,7 +61,7 @@ def read_metadata(path: Path) -> dict[str, str]:
             f"--source NAME --root RAW --out {path.parent}"
         )
     try:
-        schema = pq.read_schema(path)
+        schema = _schema_of(path)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"{path} is not a readable Parquet manifest ({_first_line(error)}): {PREPARE_AGAIN}"
@@ -160,9 +160,16 @@ def _open_map(place: Path, stamp: str) -> pa.Table | None:
 def _stamp(path: Path) -> str:
     """What tells a map that it was made from the very file at `path`."""
     state = path.stat()
-    metadata = pq.read_schema(path).metadata or {}
+    metadata = _schema_of(path).metadata or {}
     content = metadata.get(b"sha256", b"").decode()
     return json.dumps([VERSION, content, state.st_size, state.st_mtime_ns])
+
+
+def _schema_of(path: Path) -> pa.Schema:
+    """The schema in the head of a Parquet file."""
+    # Given a path, Arrow sets up its file systems: 4 MiB of every loader worker's own memory.
+    with path.open("rb") as file:
+        return pq.read_schema(file)
 
 
 def _map_beside(path: Path) -> Path:

@@ -29,7 +29,8 @@ class ResumableSampler(DistributedSampler[Draw]):
     Is a DistributedSampler so that Lightning leaves it in place under DDP (a replaced sampler
     would lose the state). With `draws_per_epoch` an epoch is a stretch of an endless row of
     permutations: no item comes again before all others came. With `even_ranks` all ranks get
-    equally many draws, the few left over are dropped; without it none is dropped.
+    equally many draws, also of what a resumed epoch has left; the few left over are dropped.
+    Without it none is dropped.
     """
 
     def __init__(
@@ -61,13 +62,17 @@ class ResumableSampler(DistributedSampler[Draw]):
         self.rows = rows
         self.length = length
         self.draws_per_epoch = draws_per_epoch or length
-        total = self.draws_per_epoch
-        self.total = total - total % world_size if even_ranks and total >= world_size else total
+        self.even_ranks = even_ranks and self.draws_per_epoch >= world_size
         self.consumed = 0
+
+    @property
+    def total(self) -> int:
+        """The place where this epoch ends for all ranks."""
+        return self._end(self.consumed)
 
     def __len__(self) -> int:
         """The draws of this rank in a whole epoch, wherever the epoch stands."""
-        return len(range(self.rank, self.total, self.num_replicas))
+        return len(range(self.rank, self._end(0), self.num_replicas))
 
     def __iter__(self) -> Iterator[Draw]:
         """The draws of this rank that are left in this epoch."""
@@ -85,6 +90,15 @@ class ResumableSampler(DistributedSampler[Draw]):
         if epoch != self.epoch:
             self.epoch = epoch
             self.consumed = 0
+
+    def _end(self, start: int) -> int:
+        """The end of an epoch that goes on at `start`.
+
+        Another number of ranks may have stopped there: with uneven shares of what is left, one
+        rank would wait for the others' gradients for ever.
+        """
+        left_over = (self.draws_per_epoch - start) % self.num_replicas if self.even_ranks else 0
+        return self.draws_per_epoch - left_over
 
     def _order(self, turn: int) -> np.ndarray:
         if not self.shuffle:

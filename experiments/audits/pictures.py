@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from datamodules.manifest import Manifest
 from datamodules.preparing.duplicates import Duplicates, Pair, duplicate_groups
@@ -80,11 +79,6 @@ def across_sources(records: Sequence[Record], pairs: Sequence[Pair]) -> Table:
             owners.setdefault(names, set()).add(one)
     rows = tuple((first, second, len(rows)) for (first, second), rows in sorted(owners.items()))
     return Table("Pictures with a copy", ("of", "in", "pictures"), rows)
-
-
-def absolute(manifest: Manifest, image: str) -> Path:
-    """Where a picture of a finding lies."""
-    return manifest.root / image
 
 
 def _types(record: Record) -> str:

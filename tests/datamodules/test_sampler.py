@@ -149,6 +149,36 @@ def test_ranks_resume_from_one_state() -> None:
     assert len(left) == len(set(left)) == 16
 
 
+# Places where 1, 4 and 1 processes stopped; at the last one too little is left for all ranks.
+@pytest.mark.parametrize(("consumed", "world_size"), [(3, 2), (4, 3), (18, 4)])
+def test_ranks_of_another_number_get_equally_many_batches(consumed: int, world_size: int) -> None:
+    batches, states = [], []
+    for rank in range(world_size):
+        sampler = ResumableSampler(np.arange(20), rank=rank, world_size=world_size)
+        resumed = ResumableLoader(Numbered(20), sampler, batch_size=2)
+        resumed.load_state_dict(resumed.state_dict() | {"consumed": consumed})
+        batches.append([len(batch.row) for batch in resumed])
+        states.append(resumed.state_dict())
+    assert all(sizes == batches[0] for sizes in batches)
+    assert all(state == states[0] for state in states)
+
+
+def test_epoch_goes_on_with_fewer_and_fewer_ranks() -> None:
+    seen: list[int] = []
+    for world_size, steps in ((4, 2), (2, 3), (1, 100)):
+        samplers = [
+            ResumableSampler(np.arange(41), rank=rank, world_size=world_size)
+            for rank in range(world_size)
+        ]
+        for sampler in samplers:
+            sampler.consumed = len(seen)
+        together = zip(*samplers, strict=True)
+        seen += [
+            draw.row for _, draws in zip(range(steps), together, strict=False) for draw in draws
+        ]
+    assert seen == [draw.row for draw in ResumableSampler(np.arange(41))]
+
+
 @pytest.mark.parametrize(("name", "value"), [("seed", 7), ("length", 21)])
 def test_state_of_another_order_is_refused(name: str, value: int) -> None:
     state = loader(20).state_dict() | {name: value}
