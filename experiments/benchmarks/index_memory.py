@@ -2,12 +2,14 @@
 
 Both hold the same rows. Each side runs in a process of its own; memory is what only that process
 has (Private_Dirty of smaps_rollup), so that mapped pages, which all processes share, do not count.
+A list is not sent to a spawned worker: the worker's copy would be as large as the list.
 """
 
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from torch.utils.data import DataLoader, Dataset
 
 from datamodules.manifest import Manifest
 from datamodules.manifest_file import COLUMNS, SCHEMA, write_table
@@ -25,7 +28,21 @@ ROWS = 1_240_379  # the pairs of the paper's corpus
 WALKED_ROWS = 20_000
 MEMORY_MAP = Path("/proc/self/smaps_rollup")
 LIMITS = {"seconds": 1.0, "mib": 5.0}
+NO_INDEX = {"reference": "a worker without an index"}
 Walk = Callable[[int], object]
+
+
+class RowReader(Dataset[tuple[float, float]]):
+    """The moment and the worker's private memory in MiB after the rows of a draw were read."""
+
+    def __init__(self, index: Manifest | range) -> None:
+        self.index = index
+
+    def __getitem__(self, rows: Sequence[int]) -> tuple[float, float]:
+        """Monotonic seconds, which all processes count alike, and MiB."""
+        for row in rows:
+            self.index[row]
+        return time.monotonic(), private_mib()
 
 
 def measure(settings: BenchSettings) -> list[Measurement]:
@@ -41,13 +58,18 @@ def measure_rows(count: int) -> list[Measurement]:
         path = Path(folder) / "manifest.parquet"
         write_rows(path, count)
         os.sync()  # pages that wait to be written count as private to whoever maps them
-        ours = in_own_process(_measure_mapped, path)
-        listed = in_own_process(_measure_listed, path)
+        ours = in_own_process(partial(_measure_mapped, count=count), path)
+        listed = in_own_process(partial(_measure_listed, count=count), path)
     words: dict[str, str | int | float] = {"rows": count, "rows walked": min(count, WALKED_ROWS)}
+    # What a worker costs without any index is the other side of what only ours can be sent to.
+    listed |= {"spawned_mib": listed["process_mib"], "start_seconds": ours["bare_start_seconds"]}
     rows = [
         ("index: seconds to open", "seconds", "s", LIMITS["seconds"]),
         ("index: private memory of a process", "process_mib", "MiB", LIMITS["mib"]),
         ("index: private memory of a forked worker", "worker_mib", "MiB", LIMITS["mib"]),
+        ("index: private memory of a spawned worker", "spawned_mib", "MiB", LIMITS["mib"]),
+        ("index: seconds to a spawned worker's first row", "start_seconds", "s", None),
+        ("index: seconds to list a split's rows", "split_seconds", "s", None),
         ("index: reading a row", "row_us", "us", None),
     ]
     return [
@@ -57,7 +79,11 @@ def measure_rows(count: int) -> list[Measurement]:
             reference=listed[key],
             unit=unit,
             ratio=listed[key] / max(ours[key], 1e-9),
-            settings={**words, **({"wanted below": wanted} if wanted else {})},
+            settings={
+                **words,
+                **({"wanted below": wanted} if wanted else {}),
+                **(NO_INDEX if key == "start_seconds" else {}),
+            },
         )
         for name, key, unit, wanted in rows
     ]
@@ -124,29 +150,47 @@ def private_mib() -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")) / 1024
 
 
-def _measure_mapped(path: Path, sender: Connection) -> None:
-    start = private_mib(), time.perf_counter()
+def _measure_mapped(path: Path, sender: Connection, *, count: int) -> None:
+    places = _places(count)
+    before, start = private_mib(), time.perf_counter()
     manifest = Manifest.open(path)
-    seconds = time.perf_counter() - start[1]
-    _report(sender, start[0], seconds, len(manifest), lambda row: manifest[row])
+    figures = {"seconds": time.perf_counter() - start}
+    figures |= _walk(before, places, lambda row: manifest[row])
+    start = time.perf_counter()
+    manifest.rows_of("train")
+    figures["split_seconds"] = time.perf_counter() - start
+    bare_start, bare_mib = _in_a_spawned_worker(range(len(manifest)), places)
+    figures["start_seconds"], spawned_mib = _in_a_spawned_worker(manifest, places)
+    figures |= {"bare_start_seconds": bare_start, "spawned_mib": spawned_mib - bare_mib}
+    sender.send(figures)
+    sender.close()
 
 
-def _measure_listed(path: Path, sender: Connection) -> None:
-    start = private_mib(), time.perf_counter()
+def _measure_listed(path: Path, sender: Connection, *, count: int) -> None:
+    places = _places(count)
+    before, start = private_mib(), time.perf_counter()
     rows = pq.read_table(path).to_pylist()
-    seconds = time.perf_counter() - start[1]
-    _report(sender, start[0], seconds, len(rows), lambda row: dict(rows[row]))
+    figures = {"seconds": time.perf_counter() - start}
+    figures |= _walk(before, places, lambda row: dict(rows[row]))
+    start = time.perf_counter()
+    np.array([place for place, row in enumerate(rows) if row["split"] == "train"])
+    figures["split_seconds"] = time.perf_counter() - start
+    sender.send(figures)
+    sender.close()
 
 
-def _report(sender: Connection, before: float, seconds: float, count: int, read: Walk) -> None:
-    places = np.random.default_rng(0).permutation(count)[:WALKED_ROWS].tolist()
+def _places(count: int) -> list[int]:
+    return np.random.default_rng(0).permutation(count)[:WALKED_ROWS].tolist()
+
+
+def _walk(before: float, places: list[int], read: Walk) -> dict[str, float]:
+    """Microseconds a row, and what this process and a forked worker come to own."""
     start = time.perf_counter()
     for row in places:
         read(row)
     row_us = (time.perf_counter() - start) / len(places) * 1e6
-    figures = {"seconds": seconds, "row_us": row_us, "process_mib": private_mib() - before}
-    sender.send(figures | {"worker_mib": _in_a_fork(read, places)})
-    sender.close()
+    process_mib = private_mib() - before
+    return {"row_us": row_us, "process_mib": process_mib, "worker_mib": _in_a_fork(read, places)}
 
 
 def _in_a_fork(read: Walk, places: list[int]) -> float:
@@ -163,6 +207,21 @@ def _in_a_fork(read: Walk, places: list[int]) -> float:
         grown = float(answer.read())
     os.wait()
     return grown
+
+
+def _in_a_spawned_worker(index: Manifest | range, places: list[int]) -> tuple[float, float]:
+    """Seconds to the first row that a loader's worker reads, and its memory after the last."""
+    draws = [places[start : start + 1000] for start in range(1, len(places), 1000)]
+    loader = DataLoader(
+        RowReader(index),
+        sampler=[places[:1], *draws],  # type: ignore[arg-type]
+        batch_size=None,
+        num_workers=1,
+        multiprocessing_context="spawn",
+    )
+    start = time.monotonic()
+    read = list(loader)
+    return read[0][0] - start, read[-1][1]
 
 
 def _filled(kind: pa.DataType, count: int) -> pa.Array:
