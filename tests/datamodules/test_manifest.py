@@ -71,6 +71,7 @@ def test_rows_of_a_split_are_ascending(make_records: MakeRecords, tmp_path: Path
     assert manifest.rows_of("train").tolist() == [0, 2]
     assert manifest.rows_of("nosuch").tolist() == []
     assert manifest.column("group") == ["run0", "run0", "run1", "run1"]
+    assert manifest.column("split") == splits
 
 
 def test_hash_follows_the_records_and_not_the_place(

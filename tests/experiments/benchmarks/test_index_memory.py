@@ -16,10 +16,11 @@ def test_made_manifest_opens_with_the_rows_asked_for(tmp_path: Path) -> None:
     assert len(manifest.rows_of("train")) == 50
 
 
-def test_forked_worker_of_the_mapped_index_stays_small() -> None:
+def test_workers_of_the_mapped_index_stay_small() -> None:
     rows = {row.name: row for row in index_memory.measure_rows(20_000)}
-    worker = rows["index: private memory of a forked worker"]
-    assert worker.ours < 5 < worker.reference
+    for start in ("forked", "spawned"):
+        worker = rows[f"index: private memory of a {start} worker"]
+        assert worker.ours < 5 < worker.reference
 
 
 def test_system_without_a_memory_map_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
