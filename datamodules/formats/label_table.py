@@ -48,6 +48,8 @@ def read_labels(root: Path, images: Iterable[Path]) -> dict[Path, Label]:
             _check_header(path, reader.fieldnames or ())
             for row in reader:
                 place = f"{path} line {reader.line_num}"
+                if None in row:
+                    raise ValueError(f"{place} has more cells than the header: quote its commas")
                 image = root / "images" / (row["image"] or "").strip()
                 if image not in known or image in labels:
                     problem = "stands there twice" if image in labels else "is not there"
@@ -72,8 +74,9 @@ def _label_of(row: dict[str, str | None], place: str) -> Label:
 def _check_header(path: Path, columns: Sequence[str]) -> None:
     missing = [column for column in REQUIRED_COLUMNS if column not in columns]
     unknown = [column for column in columns if column not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
-    if missing or unknown:
+    if missing or unknown or len(set(columns)) < len(columns):
+        shown = ",".join(columns)[:80] or "none"
         raise ValueError(
-            f"{path} has the columns {','.join(columns) or 'none'}: expected "
-            "image,type and optionally caption,group; correct the first line"
+            f"{path} has the columns {shown if shown.isprintable() else repr(shown)}: expected "
+            "image,type and optionally caption,group, once each; correct the first line"
         )

@@ -52,7 +52,7 @@ def read_folders(
         try:
             boxes = read_boxes(root / annotations / files[stem], names=names)
             found.append(VocPicture(path, boxes, has_file=True))
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             found.append(VocPicture(path, has_file=True, flaw=str(error)))
     return found
 
@@ -88,8 +88,11 @@ def _box_of(
 
 
 def _parse(path: Path) -> ElementTree.Element:
-    with path.open("rb") as file:
-        content = file.read(LARGEST_FILE_BYTES + 1)
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): expected a file") from error
     if len(content) > LARGEST_FILE_BYTES:
         raise ValueError(
             f"{path} has more than {LARGEST_FILE_BYTES:,} bytes, expected a list of boxes"
@@ -98,10 +101,13 @@ def _parse(path: Path) -> ElementTree.Element:
         text = content.decode("utf-8-sig")
         if any(word in text for word in FORBIDDEN):
             raise ValueError(f"{path} holds a DOCTYPE or ENTITY, expected plain XML: remove it")
-        return ElementTree.fromstring(text)
+        root = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ElementTree.ParseError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise ValueError(f"{path} is no readable XML in UTF-8 ({reason}): write it anew") from error
+    if root.tag != "annotation":
+        raise ValueError(f"{path} is <{root.tag[:40]}>, expected <annotation>: write it anew")
+    return root
 
 
 def _stems_of(folder: Path, suffix: str) -> dict[str, str]:

@@ -65,10 +65,13 @@ def cut_window(pixels: np.ndarray, record: Record) -> np.ndarray:
     """
     if not record.window_xywh_px:
         return pixels
-    left, top, width, height = record.window_xywh_px
-    if min(left, top) < 0 or left + width > pixels.shape[1] or top + height > pixels.shape[0]:
+    window = record.window_xywh_px
+    left, top, width, height = window if len(window) == 4 else (0, 0, 0, 0)
+    is_empty = width < 1 or height < 1
+    sticks_out = left + width > pixels.shape[1] or top + height > pixels.shape[0]
+    if min(left, top) < 0 or is_empty or sticks_out:
         raise ValueError(
-            f"the window {record.window_xywh_px} of {record.image} sticks out of its "
+            f"the window {window} of {record.image} is empty or sticks out of its "
             f"{pixels.shape[1]} x {pixels.shape[0]} px: prepare the data again"
         )
     return pixels[top : top + height, left : left + width]

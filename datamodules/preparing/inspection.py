@@ -56,18 +56,31 @@ def inspect(record: Record, root: Path) -> Inspection:
         record, notes = describe(record, ids, vocabulary=vocabulary)
         if read_header(path).orientation != 1:
             notes = (*notes, TURNED)
+        seen = fingerprint(picture)
     except REFUSALS as error:
-        return Inspection(record, problem=str(error).split("\n", maxsplit=1)[0])
-    return Inspection(record, notes=notes, fingerprint=fingerprint(picture))
+        return Inspection(record, problem=reason_of(error))
+    return Inspection(record, notes=notes, fingerprint=seen)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a picture is refused, in one line; of an error of the system without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename} cannot be opened ({error.strerror}): check the file and its name"
+    return str(error).split("\n", maxsplit=1)[0]
 
 
 def refuse_odd_paths(root: Path, record: Record) -> None:
-    """Nothing for plain files; ValueError for links and unprintable names."""
+    """Nothing for plain files and words; ValueError for unprintable ones, links, ways out."""
     for name in (record.image, record.mask):
         if not name.isprintable():
             raise ValueError(f"{name!r} is a name with unprintable characters: rename the file")
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"path {name!r} leads out of the data root: expected one below it")
         if name and (root / name).is_symlink():
             raise ValueError(f"{root / name} is a symbolic link: copy the file that it leads to")
+    for word in record.defects:
+        if not word.isprintable():
+            raise ValueError(f"type {word!r} has unprintable characters: write it in letters")
 
 
 def refuse_other_size(record: Record, picture: np.ndarray) -> None:

@@ -26,6 +26,7 @@ from datamodules.pictures.regions import draw_region, runs_of
 from datamodules.preparing.inspection import (
     REFUSALS,
     local_vocabulary,
+    reason_of,
     refuse_odd_paths,
     refuse_other_size,
 )
@@ -116,7 +117,7 @@ def materialise(record: Record, root: Path, folder: Path, *, changes: Changes) -
             return _copied(record, root, folder)
         return _repainted(record, root, folder, changes=changes)
     except REFUSALS as error:
-        return replace(record, flaw=str(error).split("\n", maxsplit=1)[0])
+        return replace(record, flaw=reason_of(error))
 
 
 def _needs_pixels(record: Record, root: Path, changes: Changes) -> bool:
@@ -223,6 +224,8 @@ def _made(target: Path, source: Path) -> Iterator[Path]:
 
 
 def _box_of(row: Mapping[str, str | None], place: str) -> BoxXywh:
+    if None in row:
+        raise ValueError(f"{place}: expected {len(REDACTION_COLUMNS)} cells; quote names with ','")
     try:
         left, top, width, height = (int(row[name] or "") for name in REDACTION_COLUMNS[1:])
     except ValueError as error:

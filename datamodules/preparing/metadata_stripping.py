@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from datamodules.pictures.image_files import DECODE_ERRORS
+
 JPEG_START = b"\xff\xd8"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 # EXIF and XMP, IPTC, comments; JFIF, colour profiles and Adobe's colour transform stay.
@@ -62,7 +64,7 @@ def _coded_anew(data: bytes, path: Path) -> bytes:
             if palette := picture.getpalette():
                 bare.putpalette(palette)
             bare.save(written, format=picture.format, **_lossless(picture.format))
-    except (OSError, SyntaxError, ValueError) as error:
+    except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise ValueError(
             f"{path} cannot be coded without metadata ({reason}): save it as PNG"

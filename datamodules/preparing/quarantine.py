@@ -19,9 +19,14 @@ class Refused:
 
 
 def refuse_bad(inspections: Sequence[Inspection], path: Path, *, limit: float) -> list[Refused]:
-    """The unusable pictures, named in the quarantine file; ValueError where they are too many."""
+    """The unusable pictures, named in the quarantine file.
+
+    Raises ValueError where they are more than `limit` of all, and where none is left.
+    """
     refused = [
-        Refused(i.record.image, i.record.source, i.problem) for i in inspections if i.problem
+        Refused(_printable(i.record.image), i.record.source, _printable(i.problem))
+        for i in inspections
+        if i.problem
     ]
     # Written before anything can end the work: whoever must mend pictures needs all of them named.
     write_quarantine(path, refused, [])
@@ -31,6 +36,12 @@ def refuse_bad(inspections: Sequence[Inspection], path: Path, *, limit: float) -
             f"{len(refused)} of {len(inspections)} pictures are unusable, expected at most "
             f"{limit:.1%}; the first is {refused[0].image} ({refused[0].reason}): "
             f"correct them, or {remedy}"
+        )
+    if len(refused) == len(inspections):
+        raise ValueError(
+            f"all {len(refused)} pictures are unusable, expected some to index; the first is "
+            f"{refused[0].image} ({refused[0].reason}): correct them, all are named in "
+            f"{path.with_suffix('.quarantine.csv')}"
         )
     return refused
 
@@ -42,12 +53,10 @@ def write_quarantine(manifest: Path, refused: Sequence[Refused], copies: Sequenc
         writer = csv.writer(file)
         writer.writerow(("image", "source", "kind", "reason"))
         for kind, left_out in (("refused", refused), ("copy", copies)):
-            writer.writerows(
-                (_printable(one.image), one.source, kind, one.reason) for one in left_out
-            )
+            writer.writerows((one.image, one.source, kind, one.reason) for one in left_out)
     return path
 
 
-def _printable(name: str) -> str:
-    """The name, its unprintable characters spelt out: a row stays on one line."""
-    return name if name.isprintable() else repr(name)[1:-1]
+def _printable(text: str) -> str:
+    """The text, its unprintable characters spelt out: a row stays on one line."""
+    return text if text.isprintable() else repr(text)[1:-1]

@@ -4,6 +4,7 @@
 are .bmp in 01 and 03 and .png in 02, ground truths .png in 01 and 02 and .bmp in 03.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -53,7 +54,7 @@ class Btad(Source):
         """
         root = Path(root)
         inner = f"{ARCHIVE_FOLDER}/" if (root / ARCHIVE_FOLDER).is_dir() else ""
-        products = [name for name in list_folders(root / inner) if name.isdigit()]
+        products = [name for name in list_folders(root / inner) if re.fullmatch("[0-9]+", name)]
         records = [record for name in products for record in self._product(root, f"{inner}{name}")]
         if not records:
             raise absent_layout(

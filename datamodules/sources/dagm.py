@@ -4,6 +4,7 @@
 picture, `<n>_label.PNG`. A line of Labels.txt is tab-separated: number, 0 or 1, picture, 0, label.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -54,7 +55,7 @@ class Dagm(Source):
         numbers = [name.removeprefix("Class") for name in list_folders(root)]
         records = [
             record
-            for number in sorted(int(text) for text in numbers if text.isdigit())
+            for number in sorted(int(text) for text in numbers if re.fullmatch("[0-9]+", text))
             for record in self._texture(root, number)
         ]
         if not records:

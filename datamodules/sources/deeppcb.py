@@ -103,7 +103,7 @@ class Deeppcb(Source):
         if file_name.endswith(TESTED):
             try:
                 boxes = read_boxes(folder / group / f"{board}_not" / f"{pair}.txt")
-            except (ValueError, OSError) as error:
+            except ValueError as error:
                 flaw = str(error)
         defects = dominant_first(boxes)
         return Record(
@@ -124,10 +124,12 @@ class Deeppcb(Source):
 def read_boxes(path: Path) -> tuple[Region, ...]:
     """The boxes of one text file; fields may be parted by blanks, as they are, or by commas.
 
-    Raises OSError where it cannot be read, ValueError for an empty file or a bad line.
+    Raises ValueError for a file that is missing or empty and for a bad line.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): expected its boxes") from error
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is no text in UTF-8: expected lines 'x1 y1 x2 y2 type'"

@@ -173,16 +173,21 @@ def _match_masks(root: Path, images: list[Path]) -> dict[Path, Path]:
         owner = owners.get(mask.relative_to(root / "masks").with_suffix(""))
         if owner is None:
             raise ValueError(
-                f"mask {mask} belongs to no picture: expected the same path and name under "
+                f"mask {_shown(mask)} belongs to no picture: expected the same path and name under "
                 f"{root / 'images'}; rename or remove it"
             )
         if len(owner) > 1 or owner[0] in matched:
             raise ValueError(
-                f"mask {mask}: its name stands for {owner[0]} and for a second picture or mask; "
-                "expected one picture and one mask of a name; rename one"
+                f"mask {_shown(mask)}: its name stands for {_shown(owner[0])} and for a second "
+                "picture or mask; expected one picture and one mask of a name; rename one"
             )
         matched[owner[0]] = mask
     return matched
+
+
+def _shown(path: Path) -> str:
+    """The path as a message may hold it: on one line, whatever its name."""
+    return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def _highest_band(mask: Path) -> tuple[int, str]:

@@ -216,6 +216,8 @@ def _flaw_of(row: Mapping[str, str], defects: Sequence[str]) -> str:
     kind, is_good = row["object"], row["label"] == "normal"
     if kind not in TYPES_BY_GREY:
         return f"object {kind!r} is unknown: expected one of {', '.join(TYPES_BY_GREY)}"
+    if not is_good and row["label"] != "anomaly":
+        return f"label {row['label'][:40]!r} of {row['image']} is unknown: expected normal, anomaly"
     paths = [row["image"]] if is_good else [row["image"], row["mask"]]
     outside = [path for path in paths if not is_below_root(path)]
     if outside:

@@ -184,8 +184,13 @@ def _draw(dies: object, path: Path) -> str:
 
 def _read_index(path: Path, table: Path | None) -> list[list[str]]:
     """The rows of index.csv; ValueError where it does not belong to the table beside it."""
-    with path.open(encoding="utf-8", newline="") as file:
-        head, *rows = csv.reader(file)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            head, *rows = list(csv.reader(file)) or [[]]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(
+            f"{path} is not readable ({error}): delete {path.parent} to have it drawn again"
+        ) from error
     stale = table is not None and head[1:] != [table.name, str(table.stat().st_size)]
     if stale or head[:1] != [INDEX_VERSION] or any(len(row) != 5 for row in rows):
         raise ValueError(
@@ -220,6 +225,8 @@ def _read_npz(table: Path) -> Iterator[Wafer]:
             dies, shapes, *words = (
                 file[name] for name in ("dies", "shapes", "lots", "splits", "types")
             )
+        if shapes.dtype.kind not in "iu" or shapes.ndim != 2 or shapes.shape[1] != 2:
+            raise ValueError("shapes are not rows and columns of each map")
         ends = np.cumsum(np.prod(shapes.astype(np.int64), axis=1))
         if dies.ndim != 1 or (shapes < 0).any() or (len(ends) and ends[-1] != len(dies)):
             raise ValueError("dies and shapes do not fit together")

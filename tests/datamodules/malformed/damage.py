@@ -1,4 +1,7 @@
-"""What is done to a healthy fake data set: one file is cut, replaced or edited."""
+"""What is done to a healthy fake data set: one file is cut, replaced or edited.
+
+What must come of it is `ending.py`.
+"""
 
 import io
 import zlib
@@ -9,17 +12,30 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-Damage = Callable[[Path], None]
 PIXELS = np.random.default_rng(7).integers(0, 255, (40, 50), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
+class Damage:
+    """What is done to the file at `path`, relative to the root, which `act` is given."""
+
+    path: str
+    act: Callable[[Path], None]
+
+
+@dataclass(frozen=True)
 class Case:
-    """A damaged copy of a source's fake layout; the name says what is wrong."""
+    """A damaged copy of a source's fake layout; the name says what is wrong.
+
+    costs: how many healthy pictures may be lost where the set survives; fault: why we do not
+    hold the claim yet, "" where we do.
+    """
 
     name: str
     source: str
     damage: Damage
+    costs: int = 1
+    fault: str = ""
 
 
 def put(path: str, content: bytes) -> Damage:
@@ -29,7 +45,7 @@ def put(path: str, content: bytes) -> Damage:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
 
-    return act
+    return Damage(path, act)
 
 
 def edit(path: str, old: str, new: str) -> Damage:
@@ -40,7 +56,7 @@ def edit(path: str, old: str, new: str) -> Damage:
         assert old in text, f"{old!r} is not in {path}"
         (root / path).write_bytes(text.replace(old, new, 1).encode("utf-8", "surrogateescape"))
 
-    return act
+    return Damage(path, act)
 
 
 def cut(path: str, share: float) -> Damage:
@@ -50,12 +66,12 @@ def cut(path: str, share: float) -> Damage:
         content = (root / path).read_bytes()
         (root / path).write_bytes(content[: int(len(content) * share)])
 
-    return act
+    return Damage(path, act)
 
 
 def drop(path: str) -> Damage:
     """Removes a file."""
-    return lambda root: (root / path).unlink()
+    return Damage(path, lambda root: (root / path).unlink())
 
 
 def link(path: str, target: str) -> Damage:
@@ -65,7 +81,27 @@ def link(path: str, target: str) -> Damage:
         (root / path).unlink(missing_ok=True)
         (root / path).symlink_to(target)
 
-    return act
+    return Damage(path, act)
+
+
+def turn_into_folder(path: str) -> Damage:
+    """Puts an empty folder in a file's place."""
+
+    def act(root: Path) -> None:
+        (root / path).unlink(missing_ok=True)
+        (root / path).mkdir(parents=True)
+
+    return Damage(path, act)
+
+
+def both(first: Damage, second: Damage) -> Damage:
+    """One damage that needs two files; it is called by the first."""
+
+    def act(root: Path) -> None:
+        first.act(root)
+        second.act(root)
+
+    return Damage(first.path, act)
 
 
 def picture(kind: str, pixels: np.ndarray = PIXELS, **settings: object) -> bytes:

@@ -1,80 +1,88 @@
 """Hundreds of malformed inputs: each ends in one clear line or in a quarantine row."""
 
-import csv
-import hashlib
-import importlib
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from datamodules.manifest import Manifest, Source
+from datamodules.preparing.materialise import Changes
 from datamodules.preparing.preparation import prepare
 from tests.datamodules.fetching import archive_traps
-from tests.datamodules.malformed import annotations, own_data, pictures
-from tests.datamodules.malformed.damage import PIXELS, Case, picture
+from tests.datamodules.malformed import (
+    annotations,
+    manifests,
+    names,
+    own_data,
+    own_tables,
+    pictures,
+    public_masks,
+    wafers,
+)
+from tests.datamodules.malformed.damage import Case
+from tests.datamodules.malformed.ending import (
+    OUR_FAULTS,
+    bring_to_an_end,
+    build,
+    healthy_pictures,
+    quarantined,
+    write_healthy,
+)
+from tests.datamodules.malformed.faults import FAULTS, FAULTS_OF_STRIPPING
 
 FEWEST_CASES = 200
-# Words of a fault of ours, not of the data's.
-OUR_FAULTS = re.compile(r"Traceback|NoneType|object at 0x|Error\(|<class|unexpected keyword")
+FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
+    pictures.pictures,
+    pictures.masks,
+    annotations.voc,
+    annotations.boards,
+    annotations.cells,
+    annotations.runs,
+    annotations.lists,
+    own_data.coco,
+    own_data.yolo,
+    own_data.labelme,
+    own_tables.tables,
+    names.names_on_disk,
+    names.folders,
+    names.names_in_tables,
+    public_masks.masks,
+    public_masks.labels,
+    public_masks.types,
+    manifests.files,
+    manifests.heads,
+    manifests.cells,
+    wafers.pickles,
+    wafers.wafers,
+    wafers.conversions,
+    wafers.indexes,
+)
+CASES = [case for family in FAMILIES for case in family()]
+# Their annotations are one file per picture: a bad one must never cost the others.
+PER_PICTURE = ("neu_det", "neu_seg", "deeppcb", "labelme", "mtd", "mvtec_ad", "kolektor_sdd2")
+COPIES = {"stripped": Changes(strip=True), "shrunk": Changes(longest_side_px=20)}
 
 
-def all_cases() -> Iterator[Case]:
-    """Every damaged data set."""
-    for family in (
-        pictures.pictures,
-        pictures.masks,
-        annotations.voc,
-        annotations.boards,
-        annotations.cells,
-        annotations.runs,
-        annotations.lists,
-        own_data.coco,
-        own_data.yolo,
-        own_data.labelme,
-        own_data.tables,
-    ):
-        yield from family()
+def param(case: Case, *values: str, fault: str) -> object:
+    """A case for pytest; one of a known fault must fail until that is mended."""
+    marks = [pytest.mark.xfail(strict=True, reason=fault)] if fault else []
+    return pytest.param(case, *values, id="-".join((case.name, *values)), marks=marks)
 
 
-CASES = list(all_cases())
+def copied_params() -> Iterator[object]:
+    """Bad pictures and masks, and what copies of them would differ in."""
+    for case in (*pictures.pictures(), *pictures.masks()):
+        fault = case.fault or FAULTS_OF_STRIPPING.get(case.name, "")
+        yield param(case, "stripped", fault=fault)
+    for case in (*pictures.hostile_pictures(), *pictures.masks()):
+        yield param(case, "shrunk", fault=case.fault)
 
 
-def build(name: str) -> Source:
-    class_name = "".join(part.capitalize() for part in name.split("_"))
-    return getattr(importlib.import_module(f"datamodules.sources.{name}"), class_name)()
-
-
-def write_healthy(name: str, root: Path) -> None:
-    root.mkdir(parents=True)
-    importlib.import_module(f"tests.datamodules.sources.layouts.{name}").write(root)
-
-
-def tree_of(root: Path) -> dict[str, str]:
-    """Every file below the root with its hash; links by where they lead."""
-    found = {}
-    for path in sorted(root.rglob("*")):
-        if path.is_symlink():
-            found[str(path)] = f"link to {path.readlink()}"
-        elif path.is_file():
-            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
-
-
-def quarantined(manifest: Path) -> list[dict[str, str]]:
-    with manifest.with_suffix(".quarantine.csv").open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["kind"] == "refused"]
-
-
-def outcome_of(case: Case, root: Path, manifest: Path) -> list[str]:
-    """The lines that a user reads: why the set is refused, or why which pictures are."""
-    try:
-        prepare(build(case.source), root, manifest, max_bad_fraction=1.0, copies="keep", workers=1)
-    except (ValueError, OSError) as error:
-        assert not manifest.exists(), "a refused set must leave no manifest"
-        return [str(error)]
-    return [f"{row['image']}: {row['reason']}" for row in quarantined(manifest)]
+def check_lines(lines: list[str], name: str) -> None:
+    assert lines, f"{name} was accepted without a word"
+    for line in lines:
+        assert line.isprintable(), repr(line)
+        assert 20 < len(line) < 1000, line
+        assert not OUR_FAULTS.search(line), line
 
 
 @pytest.mark.parametrize("source", sorted({case.source for case in CASES}))
@@ -85,33 +93,47 @@ def test_healthy_layout_has_nothing_to_refuse(source: str, tmp_path: Path) -> No
     assert quarantined(path) == []
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_malformed_input_ends_in_a_clear_line(case: Case, tmp_path: Path) -> None:
-    root, path = tmp_path / "raw", tmp_path / "out" / "manifest.parquet"
-    write_healthy(case.source, root)
-    (tmp_path / "outside.png").write_bytes(picture("PNG", PIXELS))
-    healthy = len(build(case.source).records(root))
-    case.damage(root)
-    before = tree_of(root)
-    lines = outcome_of(case, root, path)
-    assert lines, f"{case.name} was accepted without a word"
-    for line in lines:
-        assert "\n" not in line
-        assert 20 < len(line) < 700, line
-        assert not OUR_FAULTS.search(line), line
-    assert tree_of(root) == before
-    if path.exists():
-        assert len(Manifest.open(path)) >= healthy - len(lines)
+@pytest.mark.parametrize(
+    "case", [param(case, fault=case.fault or FAULTS.get(case.name, "")) for case in CASES]
+)
+def test_malformed_input_ends_in_a_clear_line(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ending = bring_to_an_end(case, tmp_path)
+    healthy = healthy_pictures(case.source)
+    check_lines(ending.lines, case.name)
+    if ending.kept is None:
+        assert case.source not in PER_PICTURE, "one bad file cost the whole set"
+        places = {Path(case.damage.path).stem, Path(case.damage.path).parent.name, *healthy}
+        places.discard("")
+        assert any(place in ending.lines[0] for place in places), ending.lines
+    else:
+        assert ending.kept <= healthy, "the bad picture is in the manifest"
+        assert len(healthy - ending.kept) <= case.costs
+    assert ending.changed == []
+    assert ending.warned == []
+
+
+@pytest.mark.parametrize(("case", "change"), copied_params())
+def test_malformed_input_is_refused_where_copies_are_made(
+    case: Case, change: str, tmp_path: Path
+) -> None:
+    ending = bring_to_an_end(case, tmp_path, COPIES[change])
+    check_lines(ending.lines, case.name)
+    assert ending.changed == []
+    assert ending.warned == []
 
 
 def test_malformed_inputs_are_many_and_no_two_alike(capsys: pytest.CaptureFixture[str]) -> None:
-    archives = [
-        trap
-        for family in (archive_traps.traps, archive_traps.bombs, archive_traps.damaged)
-        for trap in family()
-    ]
-    names = [case.name for case in CASES]
-    assert len(set(names)) == len(names)
+    families = (archive_traps.traps, archive_traps.bombs, archive_traps.damaged)
+    archives = [trap for family in families for trap in family()]
+    called = [case.name for case in CASES]
+    faulty = [case for case in CASES if case.fault or case.name in FAULTS]
+    held = len(CASES) - len(faulty)
     with capsys.disabled():
-        print(f"\n{len(CASES)} malformed data sets and {len(archives)} archives are refused")
-    assert len(CASES) >= FEWEST_CASES
+        print(f"\n{held} malformed data sets and {len(archives)} archives are refused clearly")
+        print(f"{len(faulty)} more malformed data sets are not yet, and must fail")
+    assert len(set(called)) == len(called)
+    assert set(called) >= FAULTS.keys()
+    assert held >= FEWEST_CASES
