@@ -62,13 +62,14 @@ class DefectDataset(Dataset[Sample]):
         row, turn = draw if isinstance(draw, Draw) else (int(self.rows[draw]), self.epoch)
         record = self.manifest[row]
         has_mask = record.mask_kind != "none" or is_known_good(record)
+        seed = item_seed(self.seed, turn, row)
         image, mask = self._pixels(row, record)
         image, mask, caption = self.transform(
             image,
             mask,
             record.caption,
             has_mask=has_mask,
-            seed=_item_seed(self.seed, turn, row),
+            seed=seed,
         )
         class_ids = self._visible_classes(record, mask) if has_mask else self._classes(record)
         names = self.manifest.vocabulary.names
@@ -81,11 +82,12 @@ class DefectDataset(Dataset[Sample]):
                 record,
                 shown=[names[class_id] for class_id in class_ids],
                 moved=not isinstance(self.transform, Unchanged),
-                seed=_item_seed(self.seed, turn, row),
+                seed=seed,
             ),
             class_ids=class_ids,
             row=row,
             is_box=record.mask_kind == "box",
+            seed=seed >> 1,  # a signed tensor holds it
         )
 
     def _pixels(self, row: int, record: Record) -> tuple[np.ndarray, np.ndarray]:
@@ -118,6 +120,7 @@ class DefectDataset(Dataset[Sample]):
         return tuple(named + [class_id for class_id in present if class_id not in named])
 
 
-def _item_seed(seed: int, turn: int, row: int) -> int:
+def item_seed(seed: int, turn: int, row: int) -> int:
+    """The seed of one draw of one row, 64 bits: of its augmentation and of its noise."""
     digest = hashlib.blake2b(f"{seed}/{turn}/{row}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")

@@ -160,7 +160,8 @@ class IMDDDataModule(LightningDataModule):
         rows = self._training_rows()
         dataset: Dataset[Sample] = self.training_dataset()
         if self.latents != ONLINE:
-            dataset = LatentDataset(self.index, rows, LatentStore.open(self.latents))
+            store = LatentStore.open(self.latents)
+            dataset = LatentDataset(self.index, rows, store, seed=self.seed)
         rank, world_size = self._rank()
         sampler = ResumableSampler(
             rows,

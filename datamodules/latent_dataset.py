@@ -8,7 +8,7 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.dataset import DefectDataset
+from datamodules.dataset import DefectDataset, item_seed
 from datamodules.latent_store import LatentStore
 from datamodules.manifest import Manifest
 from datamodules.sample import Batch, Sample, collate
@@ -23,8 +23,10 @@ class LatentDataset(Dataset[Sample]):
     The turn of a Draw picks the variant, so that successive epochs see all of them in rotation.
     """
 
-    def __init__(self, manifest: Manifest, rows: np.ndarray, store: LatentStore) -> None:
-        self.manifest, self.rows, self.store = manifest, rows, store
+    def __init__(
+        self, manifest: Manifest, rows: np.ndarray, store: LatentStore, *, seed: int = 0
+    ) -> None:
+        self.manifest, self.rows, self.store, self.seed = manifest, rows, store, seed
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -43,6 +45,7 @@ class LatentDataset(Dataset[Sample]):
             caption=caption,
             class_ids=tuple(self.manifest.vocabulary.id_of(name) for name in defects),
             row=draw.row,
+            seed=item_seed(self.seed, draw.turn, draw.row) >> 1,
             latents=torch.from_numpy(np.array(latents)),
             image_embedding=torch.from_numpy(np.array(embedding)),
         )

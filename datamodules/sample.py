@@ -83,7 +83,8 @@ class Sample:
 
     image: (3, H, W) in [-1, 1]; mask: (H, W) int64 class ids, all zero where `has_mask` is False;
     is_box: the mask is made of boxes, wider than the defects; row: the manifest's row;
-    class_ids: the defect types that are visible, dominant first, empty for good.
+    class_ids: the defect types that are visible, dominant first, empty for good; seed: of the noise
+    that a stage draws for this sample, the same in whichever process and after a resume.
     latents (c, h, w) and image_embedding (D,) stand in for the pixels where these were cached.
     """
 
@@ -94,6 +95,7 @@ class Sample:
     class_ids: tuple[int, ...]
     row: int
     is_box: bool = False
+    seed: int = 0
     latents: Tensor | None = None
     image_embedding: Tensor | None = None
 
@@ -103,7 +105,7 @@ class Batch:
     """Samples of one size, stacked. Not frozen: Lightning moves it to the device in place.
 
     image: (B, 3, H, W) in [-1, 1]; mask: (B, H, W) int64 class ids; has_mask, is_box: (B,) bool;
-    row: (B,) int64; captions and class_ids: one entry per sample. latents: (B, c, h, w) and
+    row, seed: (B,) int64; captions and class_ids: one entry per sample. latents: (B, c, h, w) and
     image_embedding: (B, D), float16, or None: with them, image is (B, 3, 0, 0).
     """
 
@@ -114,6 +116,7 @@ class Batch:
     captions: list[str]
     class_ids: list[tuple[int, ...]]
     row: Tensor
+    seed: Tensor
     latents: Tensor | None = None
     image_embedding: Tensor | None = None
 
@@ -161,6 +164,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         captions=[sample.caption for sample in samples],
         class_ids=[sample.class_ids for sample in samples],
         row=torch.tensor([sample.row for sample in samples]),
+        seed=torch.tensor([sample.seed for sample in samples]),
         latents=_stacked([sample.latents for sample in samples]),
         image_embedding=_stacked([sample.image_embedding for sample in samples]),
     )

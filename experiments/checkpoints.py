@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from jsonargparse import Namespace
+from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_only
 
 from experiments.configuration import (
@@ -12,7 +13,8 @@ from experiments.configuration import (
     read_layer,
     stage_parser,
 )
-from lightning_modules.saved_stage import find_checkpoint, read_stage
+from lightning_modules.diffusion_pretrain import DiffusionPretrain
+from lightning_modules.saved_stage import SavedStage, find_checkpoint, read_stage
 from lightning_modules.tiled_model import TiledModel
 
 CONFIG_NAME = "config.yaml"
@@ -29,14 +31,46 @@ def write_configuration(stage: Namespace, directory: Path) -> None:
     temporary.replace(directory / CONFIG_NAME)
 
 
+def load_pretrain(checkpoint: Path) -> DiffusionPretrain:
+    """Stage 1 from a run directory or checkpoint file, with its averaged weights, for evaluation.
+
+    Raises FileNotFoundError or ValueError, one line, as `load_stage` does.
+    """
+    model, saved, _ = _restored(checkpoint, "pretrain")
+    if not isinstance(model, DiffusionPretrain):
+        raise ValueError(
+            f"checkpoint {saved.file} holds {type(model).__name__}, which cannot draw pictures: "
+            "expected the run directory of a stage 1"
+        )
+    model.restore(saved)
+    return model.eval()
+
+
 def load_stage(checkpoint: Path) -> TiledModel:
     """The stage-2 model of a run directory or checkpoint file, in evaluation mode.
 
     Raises FileNotFoundError or ValueError, one line, when the checkpoint or its config.yaml is
     missing, truncated or not ours, or when it holds no stage that finds masks.
     """
-    # The directory of a two-stage run: its second stage is the one that predicts.
-    folder = checkpoint / "finetune" if (checkpoint / "finetune").is_dir() else checkpoint
+    model, saved, directory = _restored(checkpoint, "finetune")
+    if not isinstance(model, TiledModel):
+        raise ValueError(
+            f"checkpoint {saved.file} holds {type(model).__name__}, which finds no masks: expected "
+            "the run directory of a stage 2 or of a baseline"
+        )
+    model.restore(saved)
+    point_file = directory / THRESHOLDS_NAME
+    if point_file.is_file():
+        model.post_processing.calibrate(*read_thresholds(point_file))
+    return model.eval()
+
+
+def _restored(checkpoint: Path, stage: str) -> tuple[LightningModule, SavedStage, Path]:
+    """The unfilled model of a run's config.yaml, the saved weights, and the run's directory.
+
+    stage: which of a two-stage run is meant.
+    """
+    folder = checkpoint / stage if (checkpoint / stage).is_dir() else checkpoint
     file = find_checkpoint(folder)
     saved = read_stage(file)
     directory = file.parent.parent
@@ -51,16 +85,7 @@ def load_stage(checkpoint: Path) -> TiledModel:
         model = build_stage(parse_stage({**raw, "trainer": {}})).model
     except ValueError as error:
         raise ValueError(f"{directory / CONFIG_NAME}: {error}") from error
-    if not isinstance(model, TiledModel):
-        raise ValueError(
-            f"checkpoint {file} holds {type(model).__name__}, which finds no masks: expected the "
-            "run directory of a stage 2 or of a baseline"
-        )
-    model.restore(saved)
-    point_file = directory / THRESHOLDS_NAME
-    if point_file.is_file():
-        model.post_processing.calibrate(*read_thresholds(point_file))
-    return model.eval()
+    return model, saved, directory
 
 
 def read_thresholds(file: Path) -> tuple[float, float]:

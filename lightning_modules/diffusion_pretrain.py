@@ -20,7 +20,7 @@ from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.sampler import sample_latents
 from lightning_modules.nets.text_encoder import TextEmbedding
 from lightning_modules.optimizers import adamw, schedule, total_steps, trainable, warm_up_cosine
-from lightning_modules.saved_stage import STAMP, stamp
+from lightning_modules.saved_stage import STAMP, SavedStage, load_part, stamp
 
 
 class DiffusionPretrain(LightningModule):
@@ -58,10 +58,30 @@ class DiffusionPretrain(LightningModule):
         self.text_conditioning_probability = text_conditioning_probability
         self.null_probability = null_probability
         self.guidance_scale = guidance_scale
+        self.image_size_px = 0  # of the pictures seen in training: from the data or a checkpoint
 
     def load(self) -> None:
         """Reads the weights of the frozen parts that name some."""
         self.diffusion.load()
+
+    def setup(self, stage: str) -> None:
+        """Notes the side of the images that training cuts out."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.image_size_px = int(data.train_transform.size_px)
+
+    def restore(self, saved: SavedStage) -> None:
+        """Fills the model with a checkpoint's weights, over the hub weights of frozen parts.
+
+        Raises ValueError for another stage's weights or another shape's.
+        """
+        if saved.stage != "pretrain":
+            raise ValueError(
+                f"checkpoint {saved.file} holds the stage {saved.stage!r}, expected pretrain: "
+                "name the directory of a stage-1 run"
+            )
+        self.load()
+        load_part(self.diffusion, "diffusion.", saved)
+        self.image_size_px = saved.image_size_px
 
     def measure(self, image: Tensor) -> None:
         """Fits the autoencoder's scale to training images (B, 3, H, W) in [-1, 1]."""
@@ -113,7 +133,7 @@ class DiffusionPretrain(LightningModule):
     def generate(self, captions: Sequence[str], *, seed: int, steps: int = 50) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] that the captions describe, the same for the same seed.
 
-        Their size is that of the images seen in training (`image_size_px` of the last batch).
+        Their size is that of the images seen in training.
         """
         model = self.diffusion
         text = model.text_encoder(captions)
@@ -134,11 +154,6 @@ class DiffusionPretrain(LightningModule):
         )
         return model.autoencoder.decode(latents)
 
-    @property
-    def image_size_px(self) -> int:
-        """Side of the images that training cuts out."""
-        return int(self.trainer.datamodule.train_transform.size_px)  # type: ignore[attr-defined]
-
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine decay (Table 2, section 5.5)."""
         groups = [{"params": list(trainable(self)), "weight_decay": self.weight_decay}]
@@ -155,7 +170,7 @@ class DiffusionPretrain(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Marks the checkpoint as ours and notes the vocabulary."""
         vocabulary = self.trainer.datamodule.vocabulary  # type: ignore[attr-defined]
-        checkpoint[STAMP] = stamp("pretrain", vocabulary.entries)
+        checkpoint[STAMP] = stamp("pretrain", vocabulary.entries, image_size_px=self.image_size_px)
 
 
 def crop_to_multiple(image: Tensor, multiple_px: int) -> Tensor:

@@ -14,13 +14,15 @@ STAMP = "diffuse_defect"
 @dataclass(slots=True)
 class SavedStage:
     """stage: `pretrain`, `mask` or a baseline's name; state: tensors by name (EMA weights where
-    the run kept them); entries: the vocabulary, one tuple of words per class.
+    the run kept them); entries: the vocabulary, one tuple of words per class; image_size_px: the
+    side of the pictures that stage 1 saw, 0 where nobody said.
     """
 
     stage: str
     state: dict[str, Tensor]
     entries: tuple[tuple[str, ...], ...]
     file: Path
+    image_size_px: int = 0
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -60,7 +62,8 @@ def read_stage(path: Path) -> SavedStage:
             "`python -m experiments.run` has written"
         )
     entries = tuple(tuple(entry) for entry in mark["vocabulary"])
-    return SavedStage(mark["stage"], saved["state_dict"], entries, file)
+    side = int(mark.get("image_size_px", 0))
+    return SavedStage(mark["stage"], saved["state_dict"], entries, file, side)
 
 
 def first_line(error: Exception) -> str:
@@ -68,9 +71,12 @@ def first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:120]
 
 
-def stamp(stage: str, entries: tuple[tuple[str, ...], ...]) -> dict[str, object]:
+def stamp(
+    stage: str, entries: tuple[tuple[str, ...], ...], *, image_size_px: int = 0
+) -> dict[str, object]:
     """The mark that `read_stage` looks for, in plain types."""
-    return {"stage": stage, "vocabulary": [list(entry) for entry in entries]}
+    words = [list(entry) for entry in entries]
+    return {"stage": stage, "vocabulary": words, "image_size_px": image_size_px}
 
 
 def load_part(part: nn.Module, prefix: str, saved: SavedStage) -> None:

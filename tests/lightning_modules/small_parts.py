@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
@@ -88,6 +89,7 @@ def defect_batch() -> Batch:
         captions=["steel with crack", "steel with stain", "steel with crack", "steel, no defect"],
         class_ids=[(1,), (2,), (1,), ()],
         row=torch.arange(4),
+        seed=torch.arange(4),
     )
 
 
@@ -100,6 +102,7 @@ class FourImages(LightningDataModule):
         self.batch_size = 4
         self.samples_per_epoch = 4 * steps_per_epoch
         self.steps_per_epoch = steps_per_epoch
+        self.train_transform = SimpleNamespace(size_px=SIDE_PX)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """As many batches as an epoch has steps."""

@@ -45,6 +45,7 @@ def attach(module: DiffusionPretrain) -> DiffusionPretrain:
     module._trainer = SimpleNamespace(  # type: ignore[assignment]
         datamodule=data, max_steps=100_000, max_epochs=None, world_size=1
     )
+    module.image_size_px = 64
     return module
 
 
