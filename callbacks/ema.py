@@ -1,22 +1,22 @@
-"""Exponential moving average of the trainable weights, on Lightning's own weight averaging.
+"""Exponential moving average of the trainable weights.
 
 The averages validate, are tested, are what a checkpoint's `state_dict` holds, and so feed
 stage 2; the weights that train lie beside them in the checkpoint for an exact resume.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
-from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 LIVE_KEY = "current_model_state"
 AVERAGING_KEY = "averaging_state"
 
 
-class TrainableWeights(nn.Module):
+class TrainableWeights:
     """The trainable parameters of a module, the very same objects, under their names.
 
     Averaging these alone keeps a frozen U-Net from being held twice, and leaves buffers to the
@@ -24,39 +24,75 @@ class TrainableWeights(nn.Module):
     """
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        trainable = [weight for weight in module.parameters() if weight.requires_grad]
-        place = {id(weight): index for index, weight in enumerate(trainable)}
-        self.weights = nn.ParameterList(trainable)
+        self.weights = [weight for weight in module.parameters() if weight.requires_grad]
+        place = {id(weight): index for index, weight in enumerate(self.weights)}
         named = module.named_parameters(remove_duplicate=False)
         # A tied weight has two names and one place.
         self.places = {name: place[id(weight)] for name, weight in named if weight.requires_grad}
+        # Taken once: they are written in place by the optimizer, and never moved during a fit.
+        self.shares = [share_of(weight) for weight in self.weights]
 
-    def named_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Name in the module, and value, of each weight."""
+    def named(self, values: Sequence[Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """Name in the module, and whole value, of shares that are held as the weights' own are.
+
+        All processes must ask for all of them: where weights are sharded, each value is gathered.
+        """
+        whole: dict[int, Tensor] = {}
         for name, index in self.places.items():
-            yield name, self.weights[index].data
+            if index not in whole:
+                whole[index] = gathered(values[index], like=self.weights[index])
+            yield name, whole[index]
 
 
-class WeightEma(WeightAveraging):
+def share_of(weight: Tensor) -> Tensor:
+    """What this process holds of a weight, sharing its memory: all of it, unless it is sharded."""
+    data = weight.detach()
+    return data.to_local() if isinstance(data, DTensor) else data
+
+
+def gathered(share: Tensor, *, like: Tensor) -> Tensor:
+    """The whole value of which `share` is held here as the share of `like` is."""
+    if not isinstance(like, DTensor):
+        return share
+    sharded = DTensor.from_local(
+        share, like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
+    )
+    # On the CPU, since all of them at once may not fit beside a training net.
+    return sharded.full_tensor().cpu()
+
+
+def scattered(whole: Tensor, *, like: Tensor) -> Tensor:
+    """The share of a whole value that this process holds, as it does of `like`."""
+    if not isinstance(like, DTensor):
+        return whole.to(like.device)
+    sharded = distribute_tensor(whole.to(like.device), like.device_mesh, like.placements)
+    return sharded.to_local().clone()
+
+
+class WeightEma(Callback):
     """EMA of the weights after every optimizer step: `average += (1 - decay) (weight - average)`.
 
     warmup: the decay of step n is at most (1 + n) / (10 + n), so that short runs average too.
-    Weights that are frozen when fit starts are left alone. Unlike Lightning's callback,
-    validation never sees weights that no step has averaged (pytorch-lightning#21724), a
-    checkpoint may be loaded outside fit, and one saved in mid-validation resumes exactly.
-    Not for sharded strategies.
+    Weights that are frozen when fit starts are left alone. Where a strategy shards the weights,
+    each process averages its own share. Unlike Lightning's callback, validation never sees
+    weights that no step has averaged (pytorch-lightning#21724), a checkpoint may be loaded
+    outside fit, and one saved in mid-validation resumes exactly.
     """
 
-    def __init__(
-        self, decay: float = 0.9999, *, warmup: bool = True, device: str | None = None
-    ) -> None:
+    def __init__(self, decay: float = 0.9999, *, warmup: bool = True) -> None:
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"decay: got {decay}, expected a number in [0, 1)")
-        super().__init__(device=device, use_buffers=False, multi_avg_fn=self._average)
         self.decay = decay
         self.warmup = warmup
+        self._forget()
+
+    def _forget(self) -> None:
         self._live: TrainableWeights | None = None
+        self._averages: list[Tensor] = []  # empty until a step is averaged
+        self._loaded: dict[str, Tensor] = {}
+        # A number of this process, so that no step waits for a device to tell it.
+        self._update_count = 0
+        self._latest_update_step = 0
         self._swapped = False
 
     def decay_at(self, update_count: int) -> float:
@@ -67,13 +103,8 @@ class WeightEma(WeightAveraging):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget the averages of an earlier fit; outside fit the module is used as it is."""
-        self._average_model = None
-        self._live = None
-        self._swapped = False
-        if stage != "fit":
-            return
-        self._latest_update_step = 0
-        for callback in trainer.checkpoint_callbacks:
+        self._forget()
+        for callback in trainer.checkpoint_callbacks if stage == "fit" else ():
             if isinstance(callback, ModelCheckpoint) and callback.save_weights_only:
                 raise ValueError(
                     "save_weights_only: got true beside WeightEma, expected false: Lightning "
@@ -81,9 +112,15 @@ class WeightEma(WeightAveraging):
                 )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the averages at the module's weights, unless a checkpoint brought them."""
-        average = self._ensure_average(pl_module)
-        average.to(self._device or pl_module.device)
+        """Take hold of the weights as the strategy has laid them out, and of loaded averages."""
+        self._live = TrainableWeights(pl_module)
+        if self._loaded:
+            by_place = {place: name for name, place in self._live.places.items()}
+            self._averages = [
+                scattered(self._loaded[by_place[place]], like=weight)
+                for place, weight in enumerate(self._live.weights)
+            ]
+            self._loaded = {}
 
     def on_train_batch_end(
         self,
@@ -94,104 +131,92 @@ class WeightEma(WeightAveraging):
         batch_idx: int,
     ) -> None:
         """Average after each optimizer step."""
-        step = trainer.global_step
-        if step > self._latest_update_step and self.should_update(step_idx=step - 1):
-            assert self._average_model is not None and self._live is not None
-            self._average_model.update_parameters(self._live)
-            self._latest_update_step = step
+        if trainer.global_step > self._latest_update_step:
+            self._latest_update_step = trainer.global_step
+            self._average()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the averages validate, up to the end of every `on_validation_epoch_end`."""
-        if self._update_count() > 0:
-            self._exchange()
+        self._exchange()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the training weights back."""
         if self._swapped:
             self._exchange()
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing: Lightning swaps here, whether or not there are averages."""
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing: the module computes its metrics after this hook, still on the averages."""
-
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the averages in the module; the training weights are kept for a checkpoint."""
-        if self._update_count() > 0 and not self._swapped:
+        if not self._swapped:
             self._exchange()
+
+    def state_dict(self) -> dict[str, int]:
+        """The last step that was averaged."""
+        return {"latest_update_step": self._latest_update_step}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on after that step."""
+        self._latest_update_step = state_dict["latest_update_step"]
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, object]
     ) -> None:
         """Put the averages into `state_dict` and the training weights beside it."""
-        if self._update_count() == 0:
+        if not self._averages:
             return
-        assert self._live is not None and self._average_model is not None
-        average = self._average_weights()
-        live, averaged = (average, self._live) if self._swapped else (self._live, average)
+        assert self._live is not None
+        live, averages = self._live.shares, self._averages
+        if self._swapped:
+            live, averages = averages, live
+        # Where weights are sharded, the processes that save nothing have an empty `state_dict`.
         state = dict(_state_dict(checkpoint))
-        state.update((name, value) for name, value in averaged.named_weights() if name in state)
+        checkpoint[LIVE_KEY] = {n: v for n, v in self._live.named(live) if n in state}
+        state.update((n, v) for n, v in self._live.named(averages) if n in state)
         checkpoint["state_dict"] = state
-        checkpoint[LIVE_KEY] = dict(live.named_weights())
-        checkpoint[AVERAGING_KEY] = {"n_averaged": self._average_model.n_averaged}
+        checkpoint[AVERAGING_KEY] = {"n_averaged": torch.tensor(self._update_count)}
 
+    @torch.no_grad()
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, object]
     ) -> None:
         """On resume, training weights and averages each return; else the averages stay loaded."""
         if trainer.state.fn != "fit" or LIVE_KEY not in checkpoint:
             return
-        # The module already holds `state_dict`, so the copy that is made here is the average.
-        average = self._ensure_average(pl_module)
-        assert self._live is not None
         live, averaging = checkpoint[LIVE_KEY], checkpoint[AVERAGING_KEY]
         assert isinstance(live, dict) and isinstance(averaging, dict)
-        names = set(self._live.places)
-        if set(live) != names:
+        named = pl_module.named_parameters(remove_duplicate=False)
+        weights = {name: weight for name, weight in named if weight.requires_grad}
+        if set(live) != weights.keys():
             raise ValueError(
-                f"checkpoint: got {len(live)} trainable weights, expected {len(names)} "
-                f"(first difference: {min(set(live) ^ names)}); resume with the same frozen parts"
+                f"checkpoint: got {len(live)} trainable weights, expected {len(weights)} "
+                f"(first difference: {min(set(live) ^ weights.keys())}); resume with the same "
+                "frozen parts"
             )
-        average.n_averaged.copy_(averaging["n_averaged"])
-        for name, value in self._live.named_weights():
-            value.copy_(live[name])
+        # The module already holds `state_dict`, which is the averages, and is not sharded yet.
+        self._loaded = {name: weight.detach().clone() for name, weight in weights.items()}
+        self._update_count = int(averaging["n_averaged"])
+        for name, weight in weights.items():
+            weight.copy_(live[name])
 
-    def _ensure_average(self, module: LightningModule) -> AveragedModel:
-        """The averaged weights, made as a copy of the module's on the first call."""
-        if self._average_model is None:
-            self._live = TrainableWeights(module)
-            self._average_model = AveragedModel(self._live, use_buffers=False, **self._kwargs)
-        return self._average_model
-
-    def _average_weights(self) -> TrainableWeights:
-        """The copy that holds the averages, or the training weights while swapped."""
-        assert self._average_model is not None
-        weights = self._average_model.module
-        assert isinstance(weights, TrainableWeights)
-        return weights
-
-    def _update_count(self) -> int:
-        """Steps that have been averaged; 0 outside fit."""
-        return 0 if self._average_model is None else int(self._average_model.n_averaged)
+    def _average(self) -> None:
+        """One EMA step in place, of all weights in one call."""
+        assert self._live is not None
+        if self._averages:
+            weight = 1.0 - self.decay_at(self._update_count)
+            torch._foreach_lerp_(self._averages, self._live.shares, weight)
+        else:
+            self._averages = [share.clone() for share in self._live.shares]
+        self._update_count += 1
 
     def _exchange(self) -> None:
-        """Swap the values of the module's trainable weights with the averages."""
+        """Swap the values of the module's trainable weights with the averages, if there are any."""
+        if not self._averages:
+            return
         assert self._live is not None
-        pairs = zip(self._live.weights, self._average_weights().weights, strict=True)
-        for live, average in pairs:
-            kept = live.data.clone()
-            live.data.copy_(average.data)
-            average.data.copy_(kept)
+        for live, average in zip(self._live.shares, self._averages, strict=True):
+            kept = live.clone()
+            live.copy_(average)
+            average.copy_(kept)
         self._swapped = not self._swapped
-
-    @torch.no_grad()
-    def _average(
-        self, averages: list[Tensor], weights: list[Tensor], update_count: Tensor | int
-    ) -> None:
-        """One EMA step, in place, on tensors of one device and dtype."""
-        decay = self.decay_at(int(update_count))
-        torch._foreach_lerp_(averages, weights, 1.0 - decay)
 
 
 def _state_dict(checkpoint: dict[str, object]) -> dict[str, Tensor]:

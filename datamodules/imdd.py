@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections import defaultdict
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,15 +12,17 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datamodules.batch_plan import BatchPlan, plan_batches
 from datamodules.dataset import DefectDataset
 from datamodules.language.wording import Wording
 from datamodules.latent_dataset import LatentDataset
 from datamodules.latent_store import LatentStore
 from datamodules.manifest import Manifest, Source
 from datamodules.preparing.preparation import prepare
+from datamodules.refusals import check_batch_sizes, check_origin, leak_line
 from datamodules.sample import UNLABELLED, Sample
 from datamodules.sampler import Draw, ResumableLoader, ResumableSampler
-from datamodules.splits import k_shot
+from datamodules.splits import k_shot, spread_over_types
 from datamodules.transforms import NativeCrop, Transform, Unchanged
 from datamodules.vocabulary import Vocabulary
 
@@ -38,8 +40,10 @@ class IMDDDataModule(LightningDataModule):
     chooses. use_unlabelled: train on unlabelled pictures too, which only stage 1 can use.
     captions: `built`, `released` or `both` (`wording.py`). latents: `online`, or the folder that
     experiments.cache_latents wrote, which stage 1 then trains on instead of pictures.
-    draws_per_epoch: samples in a training epoch, all training images once where None.
-    max_val_images: validate on that many images only, the mix of types kept.
+    batch_size: images in one pass of one process; global_batch_size: in one step of all processes
+    and passes (`batch_plan.py`). draws_per_epoch: all training images once where None.
+    max_val_images: validate on so many only, the mix of types kept; val_transform: cuts them, each
+    always at the same place; whole ones where None.
     Under DDP each rank loads its share by itself, whatever `use_distributed_sampler` says.
     """
 
@@ -50,7 +54,9 @@ class IMDDDataModule(LightningDataModule):
         manifest: str = "",
         manifest_folder: str = "mlruns/data",
         train_transform: Transform | None = None,
+        val_transform: Transform | None = None,
         batch_size: int = 32,
+        global_batch_size: int | None = None,
         draws_per_epoch: int | None = None,
         eval_batch_size: int = 1,
         num_workers: int = 0,
@@ -70,14 +76,13 @@ class IMDDDataModule(LightningDataModule):
         in_memory: bool = True,
     ) -> None:
         super().__init__()
-        _check_origin(source, root, manifest)
-        _check_batch_sizes(batch_size, eval_batch_size)
-        self.source = source
-        self.root = root
-        self.manifest = manifest
-        self.manifest_folder = manifest_folder
+        check_origin(source, root, manifest)
+        check_batch_sizes(batch_size, eval_batch_size, global_batch_size or 1)
+        self.source, self.root = source, root
+        self.manifest, self.manifest_folder = manifest, manifest_folder
         self.train_transform = train_transform or NativeCrop()
-        self.batch_size = batch_size
+        self.val_transform = val_transform or Unchanged()
+        self.batch_size, self.global_batch_size = batch_size, global_batch_size
         self.draws_per_epoch = draws_per_epoch
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
@@ -104,10 +109,29 @@ class IMDDDataModule(LightningDataModule):
         """The class names of the manifest; they are there after `setup`."""
         return self.index.vocabulary
 
+    def plan(self, process_count: int) -> BatchPlan:
+        """How the processes share a step's batch; ValueError where they cannot."""
+        if self.global_batch_size is None:
+            return BatchPlan(self.batch_size, 1)
+        return plan_batches(self.global_batch_size, self.batch_size, process_count)
+
     @property
     def samples_per_epoch(self) -> int:
-        """Training samples of one epoch over all processes."""
-        return self.draws_per_epoch or len(self._training_rows())
+        """Training samples of one epoch over all processes; ValueError for less than one step."""
+        samples, whole = self.draws_per_epoch or len(self._training_rows()), self.global_batch_size
+        if whole is None:
+            return samples
+        if samples < whole:
+            raise ValueError(
+                f"an epoch has {samples} training images, expected at least global_batch_size "
+                f"{whole}: lower it, or set draws_per_epoch"
+            )
+        return samples - samples % whole
+
+    def batches_per_epoch(self, process_count: int) -> int:
+        """Training batches of one process in one epoch."""
+        size = self.plan(process_count).device_batch_size
+        return math.ceil(self.samples_per_epoch // process_count / size)
 
     def training_images(self, count: int) -> Tensor:
         """The first `count` augmented training images as one tensor (N, 3, H, W) in [-1, 1]."""
@@ -169,19 +193,20 @@ class IMDDDataModule(LightningDataModule):
             rank=rank,
             world_size=world_size,
             draws_per_epoch=self.draws_per_epoch,
+            step_size=self.global_batch_size or 1,
         )
-        return self._loader(dataset, sampler, batch_size=self.batch_size)
+        return self._loader(dataset, sampler, batch_size=self.plan(world_size).device_batch_size)
 
     def val_dataloader(self) -> ResumableLoader:
-        """Whole validation images in the order of their rows."""
+        """Validation images in the order of their rows."""
         rows = self._rows("val")
         if self.max_val_images is not None:
-            rows = self._representative(rows, self.max_val_images)
-        return self._eval_loader(rows)
+            rows = spread_over_types(rows, self.index.types_of(rows), self.max_val_images)
+        return self._eval_loader(rows, self.val_transform)
 
     def test_dataloader(self) -> ResumableLoader:
         """Whole test images in the order of their rows."""
-        return self._eval_loader(self._rows("test"))
+        return self._eval_loader(self._rows("test"), Unchanged())
 
     def _manifest_path(self) -> Path:
         """The manifest's place; its name holds the settings, so that two runs never share one."""
@@ -216,17 +241,6 @@ class IMDDDataModule(LightningDataModule):
         unlabelled = [r for r in self.index.rows_of(UNLABELLED) if groups[r] not in held_out]
         return np.union1d(rows, np.array(unlabelled, dtype=np.int64))
 
-    def _representative(self, rows: np.ndarray, count: int) -> np.ndarray:
-        """At most `count` of the rows, evenly spaced over the types, ascending."""
-        if count >= len(rows):
-            return rows
-        by_type: dict[str, list[int]] = defaultdict(list)
-        for row, name in zip(rows.tolist(), self.index.types_of(rows), strict=True):
-            by_type[name].append(row)
-        ordered = [row for name in sorted(by_type) for row in by_type[name]]
-        places = (np.arange(count) + 0.5) * len(ordered) / count
-        return np.sort(np.array([ordered[int(place)] for place in places], dtype=np.int64))
-
     def _rank(self) -> tuple[int, int]:
         """This process and the number of processes; (0, 1) without a trainer."""
         if self.trainer is None:
@@ -247,12 +261,12 @@ class IMDDDataModule(LightningDataModule):
         """Shorten the captions to what a text encoder reads, the defect's words last of all."""
         self.wording = Wording(self.wording.choice, count_tokens, token_limit)
 
-    def _eval_loader(self, rows: np.ndarray) -> ResumableLoader:
+    def _eval_loader(self, rows: np.ndarray, transform: Transform) -> ResumableLoader:
         rank, world_size = self._rank()
         sampler = ResumableSampler(
             rows, shuffle=False, rank=rank, world_size=world_size, even_ranks=False
         )
-        dataset = self._dataset(rows, Unchanged())
+        dataset = self._dataset(rows, transform)
         return self._loader(dataset, sampler, batch_size=self.eval_batch_size)
 
     def _loader(
@@ -261,31 +275,3 @@ class IMDDDataModule(LightningDataModule):
         return ResumableLoader(
             dataset, sampler, batch_size=batch_size, num_workers=self.num_workers
         )
-
-
-def leak_line(index: Manifest) -> str:
-    """Why a manifest is not trained on, in one line."""
-    if index.leaks < 0:
-        found = "nobody has looked for alike pictures in its splits"
-    else:
-        found = f"{index.leaks} pairs of alike pictures are in different splits"
-    return (
-        f"manifest {index.path}: {found}; expected none: prepare it again with --copies drop, or "
-        "set data.init_args.allow_leakage to true, which the run will record"
-    )
-
-
-def _check_origin(source: Source | None, root: str, manifest: str) -> None:
-    if (source is None) == (not manifest):
-        got = "neither" if source is None else "both"
-        raise ValueError(
-            f"the data has {got} of source and manifest, expected exactly one: name a source "
-            "with its root, or a manifest that experiments.prepare wrote"
-        )
-    if source is not None and not root:
-        raise ValueError(f"source {source.name} has no root: give the folder with its data")
-
-
-def _check_batch_sizes(*sizes: int) -> None:
-    if min(sizes) < 1:
-        raise ValueError(f"batch sizes are {' and '.join(map(str, sizes))}, expected 1 or more")

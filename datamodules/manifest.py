@@ -110,6 +110,11 @@ class Manifest:
         first = pc.list_slice(defects, 0, 1).to_pylist()
         return [names[0] if names else GOOD for names in first]
 
+    @property
+    def generated_count(self) -> int:
+        """How many of the pictures were painted by a model."""
+        return pc.sum(self._columns["is_generated"]).as_py() or 0
+
     def caption_column(self, name: str) -> list[str]:
         """A field of the built captions (product, material, ...) for all rows."""
         return self._columns["caption"].field(name).to_pylist()
@@ -134,11 +139,13 @@ def write_manifest(
     """The manifest now at `path`, complete or not there at all: a temporary file is renamed.
 
     Its sha256 covers records and vocabulary but not `root`: the same data has the same hash
-    anywhere. Raises ValueError without records, OSError where the folder cannot be written.
+    anywhere. Raises ValueError without records or with a generated one in val or test, OSError
+    where the folder cannot be written.
     """
     path = Path(path)
     if not records:
         raise ValueError(f"no records to write to {path}: the data folder {root} holds no pictures")
+    _refuse_generated(records)
     rows = [{**dataclasses.asdict(record), "mask_kind": record.mask_kind} for record in records]
     metadata = {
         "root": str(Path(root).resolve()),
@@ -168,6 +175,15 @@ def record_of(row: Mapping[str, object]) -> Record:
     values["window_xywh_px"] = tuple(values["window_xywh_px"])
     values["caption"] = Caption(**values["caption"])
     return Record(**values)
+
+
+def _refuse_generated(records: Sequence[Record]) -> None:
+    for record in records:
+        if record.is_generated and record.split in ("val", "test"):
+            raise ValueError(
+                f"generated picture {record.image} is in the split {record.split}, expected train: "
+                "what a model painted proves nothing about real parts; leave it out or train on it"
+            )
 
 
 def _sha256(items: Iterable[object]) -> str:

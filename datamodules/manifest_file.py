@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from datamodules.captions import Caption
 
-VERSION = 2
+VERSION = 3
 PREPARE_AGAIN = "write it again with python -m experiments.prepare"
 _MASK_VALUE = pa.struct([("low", pa.int32()), ("high", pa.int32()), ("name", pa.string())])
 _REGION = pa.struct(
@@ -42,10 +42,16 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "width_px": (pa.int32(), "width of the picture, of its tile where it is one"),
     "height_px": (pa.int32(), "height of the picture, of its tile where it is one"),
     "sha256": (pa.string(), "hash of the picture's file"),
+    "is_generated": (pa.bool_(), "painted by a model: never in val or test"),
 }
 SCHEMA = pa.schema(
     [pa.field(name, kind, metadata={"holds": words}) for name, (kind, words) in COLUMNS.items()]
 )
+SCHEMAS = {
+    # Before version 3 there were no generated pictures.
+    "2": SCHEMA.remove(SCHEMA.get_field_index("is_generated")),
+    str(VERSION): SCHEMA,
+}
 # Few distinct words in many rows: kept once in the map.
 _REPEATED = ("mask_kind", "source", "split", "licence")
 
@@ -68,7 +74,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         ) from error
     metadata = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}
     version = metadata.get("version", "none")
-    if version != str(VERSION) or not schema.equals(SCHEMA):
+    if version not in SCHEMAS or not schema.equals(SCHEMAS[version]):
         raise ValueError(
             f"{path} is a Parquet file with manifest version {version}, expected {VERSION}: "
             f"{PREPARE_AGAIN}"
@@ -89,7 +95,7 @@ def open_table(path: Path) -> pa.Table:
         raise ValueError(
             f"{path} is not a readable Parquet manifest ({_first_line(error)}): {PREPARE_AGAIN}"
         ) from error
-    return _write_map(path, table)
+    return _write_map(path, _with_every_column(table))
 
 
 def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str]) -> None:
@@ -108,6 +114,13 @@ def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str]) -> Non
             f"cannot write {path} ({error.strerror or _first_line(error)}): "
             "expected a folder you may write to; choose another output folder"
         ) from error
+
+
+def _with_every_column(table: pa.Table) -> pa.Table:
+    """The table of a manifest of any readable version with the columns of today's."""
+    if "is_generated" in table.column_names:
+        return table
+    return table.append_column(SCHEMA.field("is_generated"), pa.repeat(False, len(table)))
 
 
 @contextmanager

@@ -50,6 +50,7 @@ class Record:
     released_caption came with the data, verbatim. window_xywh_px cuts a tile out of the picture.
     width_px, height_px and the file's sha256 are 0 and "" until `inspection.py` has looked.
     flaw: why the annotation's text is unusable; such a record never reaches a manifest.
+    is_generated: painted by a model, so that it may be trained on but never validated or tested.
     """
 
     image: str
@@ -68,6 +69,7 @@ class Record:
     height_px: int = 0
     sha256: str = ""
     flaw: str = ""
+    is_generated: bool = False
 
     @property
     def mask_kind(self) -> str:
@@ -105,7 +107,7 @@ class Batch:
     """Samples of one size, stacked. Not frozen: Lightning moves it to the device in place.
 
     image: (B, 3, H, W) in [-1, 1]; mask: (B, H, W) int64 class ids; has_mask, is_box: (B,) bool;
-    row, seed: (B,) int64; captions and class_ids: one entry per sample. latents: (B, c, h, w) and
+    row: (B,) int64; captions, class_ids and seeds: one entry per sample. latents: (B, c, h, w) and
     image_embedding: (B, D), float16, or None: with them, image is (B, 3, 0, 0).
     """
 
@@ -116,7 +118,7 @@ class Batch:
     captions: list[str]
     class_ids: list[tuple[int, ...]]
     row: Tensor
-    seed: Tensor
+    seeds: list[int]
     latents: Tensor | None = None
     image_embedding: Tensor | None = None
 
@@ -164,7 +166,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         captions=[sample.caption for sample in samples],
         class_ids=[sample.class_ids for sample in samples],
         row=torch.tensor([sample.row for sample in samples]),
-        seed=torch.tensor([sample.seed for sample in samples]),
+        seeds=[sample.seed for sample in samples],
         latents=_stacked([sample.latents for sample in samples]),
         image_embedding=_stacked([sample.image_embedding for sample in samples]),
     )

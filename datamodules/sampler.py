@@ -29,8 +29,8 @@ class ResumableSampler(DistributedSampler[Draw]):
     Is a DistributedSampler so that Lightning leaves it in place under DDP (a replaced sampler
     would lose the state). With `draws_per_epoch` an epoch is a stretch of an endless row of
     permutations: no item comes again before all others came. With `even_ranks` all ranks get
-    equally many draws, also of what a resumed epoch has left; the few left over are dropped.
-    Without it none is dropped.
+    equally many draws, also of what a resumed epoch has left, in whole steps of `step_size` draws
+    over all ranks; the few left over are dropped. Without it none is dropped.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class ResumableSampler(DistributedSampler[Draw]):
         world_size: int = 1,
         draws_per_epoch: int | None = None,
         even_ranks: bool = True,
+        step_size: int = 1,
     ) -> None:
         length = len(rows)
         if length < 1:
@@ -63,6 +64,7 @@ class ResumableSampler(DistributedSampler[Draw]):
         self.length = length
         self.draws_per_epoch = draws_per_epoch or length
         self.even_ranks = even_ranks and self.draws_per_epoch >= world_size
+        self.step_size = max(step_size, world_size)
         self.consumed = 0
 
     @property
@@ -83,7 +85,9 @@ class ResumableSampler(DistributedSampler[Draw]):
             if (start + position) // self.length != turn:
                 turn = (start + position) // self.length
                 order = self._order(turn)
-            yield Draw(int(self.rows[order[(start + position) % self.length]]), turn)
+            row = int(self.rows[order[(start + position) % self.length]])
+            # What is read in its own order looks the same in every epoch.
+            yield Draw(row, turn if self.shuffle else 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of `epoch`; the place is kept where it already is the current one."""
@@ -97,7 +101,7 @@ class ResumableSampler(DistributedSampler[Draw]):
         Another number of ranks may have stopped there: with uneven shares of what is left, one
         rank would wait for the others' gradients for ever.
         """
-        left_over = (self.draws_per_epoch - start) % self.num_replicas if self.even_ranks else 0
+        left_over = (self.draws_per_epoch - start) % self.step_size if self.even_ranks else 0
         return self.draws_per_epoch - left_over
 
     def _order(self, turn: int) -> np.ndarray:

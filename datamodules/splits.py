@@ -9,6 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from datamodules.sample import GOOD, UNLABELLED, Record
 
 SPLITS = ("train", "val", "test")
@@ -28,14 +30,17 @@ def assign_splits(
     train, val, test: shares of the images, summing to one. A record without split follows its
     group; unlabelled ones stay so. Where a source gives splits to all records but none is "val",
     whole groups of its "train" become "val". A type with three groups or more is in every split.
+    Generated pictures train, and so does all that shares a group with them.
     """
     shares = _checked_shares(train=train, val=val, test=test)
+    records = [replace(r, split="train") if r.is_generated and not r.split else r for r in records]
     labelled = [record for record in records if record.split != UNLABELLED]
     given = {record.group: record.split for record in labelled if record.split}
     loose = [record for record in labelled if record.group not in given]
     chosen = given | _split_groups(loose, shares, seed)
     if not loose and val > 0 and "val" not in given.values():
-        trained = [record for record in labelled if chosen[record.group] == "train"]
+        bound = {record.group for record in labelled if record.is_generated}
+        trained = [r for r in labelled if chosen[r.group] == "train" and r.group not in bound]
         carved = {"train": train / (train + val), "val": val / (train + val)}
         chosen |= _split_groups(trained, carved, seed)
         return [
@@ -62,6 +67,15 @@ def check_groups(records: Sequence[Record]) -> None:
             )
 
 
+def spread_over_types(rows: np.ndarray, types: Sequence[str], count: int) -> np.ndarray:
+    """At most `count` of the rows, evenly spaced over their types, ascending."""
+    if count >= len(rows):
+        return rows
+    ordered = rows[np.argsort(np.array(types), kind="stable")]
+    places = ((np.arange(count) + 0.5) * len(ordered) / count).astype(np.int64)
+    return np.sort(ordered[places])
+
+
 def k_shot(images: Sequence[str], types: Sequence[str], k: int, *, seed: int) -> list[int]:
     """The places of at most `k` images per type (good included), ascending.
 
@@ -84,13 +98,13 @@ def supervised_thirds(records: Sequence[Record]) -> list[Record]:
 
     Of each product's every defect type, sorted by name, the first third trains and the rest is
     tested, whole groups at a time. Good pictures keep a published split; without one they are cut
-    the same way. Unlabelled pictures stay unlabelled.
+    the same way. Unlabelled and generated pictures stay where they are.
     """
     splits: dict[str, str] = {}
     kept = {r.group: r.split for r in records if not r.defects and r.split in ("train", "test")}
     by_type: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        if record.split != UNLABELLED:
+        if record.split != UNLABELLED and not record.is_generated:
             by_type[record.caption.product, type_of(record)].append(record)
     for _, members in sorted(by_type.items()):
         groups = list(dict.fromkeys(r.group for r in sorted(members, key=lambda r: r.image)))

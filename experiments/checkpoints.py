@@ -1,10 +1,12 @@
-"""A trained stage from its run directory: config.yaml builds it, the checkpoint fills it."""
+"""A trained stage from its run or release: config.yaml builds it, the checkpoint fills it."""
 
 import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from jsonargparse import Namespace
-from lightning import LightningModule
+from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import rank_zero_only
 
 from experiments.configuration import (
@@ -14,11 +16,15 @@ from experiments.configuration import (
     stage_parser,
 )
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
-from lightning_modules.saved_stage import SavedStage, find_checkpoint, read_stage
+from lightning_modules.saved_stage import RELEASE_NAME, SavedStage, find_checkpoint, read_stage
 from lightning_modules.tiled_model import TiledModel
 
 CONFIG_NAME = "config.yaml"
 THRESHOLDS_NAME = "thresholds.json"
+PRETRAINED_KEY = "pretrained"
+# How a release names weights in a folder of its own, wherever it lies.
+INSIDE = "./"
+OWN_PACKAGES = ("datamodules.", "lightning_modules.")
 
 
 @rank_zero_only
@@ -31,61 +37,140 @@ def write_configuration(stage: Namespace, directory: Path) -> None:
     temporary.replace(directory / CONFIG_NAME)
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A stage as its directory tells it: net, data settings, what was saved, and the raw config.
+
+    directory: the run's or the release's, with config.yaml in it.
+    """
+
+    model: LightningModule
+    data: LightningDataModule
+    saved: SavedStage
+    raw: dict[str, object]
+    directory: Path
+
+
 def load_pretrain(checkpoint: Path) -> DiffusionPretrain:
-    """Stage 1 from a run directory or checkpoint file, with its averaged weights, for evaluation.
+    """Stage 1 from a run, checkpoint file or release, with its averaged weights, for evaluation.
 
     Raises FileNotFoundError or ValueError, one line, as `load_stage` does.
     """
-    model, saved, _ = _restored(checkpoint, "pretrain")
-    if not isinstance(model, DiffusionPretrain):
+    restored = _unfilled(checkpoint, "pretrain")
+    if not isinstance(restored.model, DiffusionPretrain):
         raise ValueError(
-            f"checkpoint {saved.file} holds {type(model).__name__}, which cannot draw pictures: "
-            "expected the run directory of a stage 1"
+            f"checkpoint {restored.saved.file} holds {type(restored.model).__name__}, which cannot "
+            "draw pictures: expected the run directory of a stage 1"
         )
-    model.restore(saved)
-    return model.eval()
+    restored.model.restore(restored.saved)
+    return restored.model.eval()
 
 
 def load_stage(checkpoint: Path) -> TiledModel:
-    """The stage-2 model of a run directory or checkpoint file, in evaluation mode.
+    """The stage-2 model of a run, checkpoint file or release, in evaluation mode.
 
     Raises FileNotFoundError or ValueError, one line, when the checkpoint or its config.yaml is
-    missing, truncated or not ours, or when it holds no stage that finds masks.
+    missing, damaged or not ours, or when it holds no stage that finds masks.
     """
-    model, saved, directory = _restored(checkpoint, "finetune")
-    if not isinstance(model, TiledModel):
+    restored = _unfilled(checkpoint, "finetune")
+    if not isinstance(restored.model, TiledModel):
         raise ValueError(
-            f"checkpoint {saved.file} holds {type(model).__name__}, which finds no masks: expected "
-            "the run directory of a stage 2 or of a baseline"
+            f"checkpoint {restored.saved.file} holds {type(restored.model).__name__}, which finds "
+            "no masks: expected the run directory of a stage 2 or of a baseline"
         )
-    model.restore(saved)
-    point_file = directory / THRESHOLDS_NAME
+    return _fill_tiled(restored.model, restored)
+
+
+def load_any(checkpoint: Path) -> Restored:
+    """Whatever one stage a run, checkpoint file or release holds, filled, in evaluation mode.
+
+    Its weights are then in the model alone: at paper scale a second copy takes 4 GB. Raises FileNotFoundError or ValueError, one line, as `load_stage` does, and for a run of two
+    stages.
+    """
+    restored = _unfilled(checkpoint, "")
+    model = restored.model
+    if isinstance(model, TiledModel):
+        _fill_tiled(model, restored)
+    elif isinstance(model, DiffusionPretrain):
+        model.restore(restored.saved)
+        model.eval()
+    else:
+        raise ValueError(
+            f"checkpoint {restored.saved.file} holds {type(model).__name__}: expected a stage 1, a "
+            "stage 2 or a baseline"
+        )
+    restored.saved.state.clear()
+    return restored
+
+
+def _fill_tiled(model: TiledModel, restored: Restored) -> TiledModel:
+    """The model with its weights, its words and its operating point."""
+    model.restore(restored.saved)
+    point_file = restored.directory / THRESHOLDS_NAME
     if point_file.is_file():
         model.post_processing.calibrate(*read_thresholds(point_file))
     return model.eval()
 
 
-def _restored(checkpoint: Path, stage: str) -> tuple[LightningModule, SavedStage, Path]:
-    """The unfilled model of a run's config.yaml, the saved weights, and the run's directory.
+def _unfilled(checkpoint: Path, stage: str) -> Restored:
+    """The unfilled model of a config.yaml, and what is saved beside it.
 
     stage: which of a two-stage run is meant.
     """
     folder = checkpoint / stage if (checkpoint / stage).is_dir() else checkpoint
     file = find_checkpoint(folder)
     saved = read_stage(file)
-    directory = file.parent.parent
-    if not (directory / CONFIG_NAME).is_file():
+    is_release = file.name == RELEASE_NAME
+    directory = file.parent if is_release else file.parent.parent
+    config = directory / CONFIG_NAME
+    if not config.is_file():
         raise FileNotFoundError(
-            f"{directory / CONFIG_NAME} is missing: expected the config.yaml that the run wrote "
+            f"{config} is missing: expected the config.yaml that the run wrote "
             "beside its checkpoints folder; keep the run directory whole"
         )
-    raw = read_layer(directory / CONFIG_NAME)
-    # Callbacks and devices of the training machine have no say here.
+    raw = read_layer(config)
     try:
-        model = build_stage(parse_stage({**raw, "trainer": {}})).model
+        if is_release:
+            raw = place_weights(raw, directory)
+        # Callbacks and devices of the training machine have no say here.
+        settings = {**raw, "trainer": {}}
+        if is_release:
+            check_own_classes(settings)
+        objects = build_stage(parse_stage(settings))
     except ValueError as error:
-        raise ValueError(f"{directory / CONFIG_NAME}: {error}") from error
-    return model, saved, directory
+        raise ValueError(f"{config}: {error}") from error
+    return Restored(objects.model, objects.data, saved, raw, directory)
+
+
+def check_own_classes(node: object) -> None:
+    """ValueError where a release's configuration names a class that is not of this project.
+
+    A run's config.yaml is the user's own, a release comes from elsewhere: importing what it names
+    would run it.
+    """
+    if isinstance(node, Mapping):
+        name = node.get("class_path")
+        if isinstance(name, str) and not name.startswith(OWN_PACKAGES):
+            raise ValueError(
+                f"got the class {name}, expected one of this project's: trust no release that "
+                "names others"
+            )
+    values = node.values() if isinstance(node, Mapping) else node
+    for value in values if isinstance(values, Iterable) and not isinstance(values, str) else ():
+        check_own_classes(value)
+
+
+def place_weights(node: dict[str, object], directory: Path) -> dict[str, object]:
+    """The configuration with the weights that lie in the release named by where it lies now."""
+    placed: dict[str, object] = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            placed[key] = place_weights(value, directory)
+        elif key == PRETRAINED_KEY and isinstance(value, str) and value.startswith(INSIDE):
+            placed[key] = str(directory / value.removeprefix(INSIDE))
+        else:
+            placed[key] = value
+    return placed
 
 
 def read_thresholds(file: Path) -> tuple[float, float]:

@@ -11,14 +11,16 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torchmetrics import MeanMetric
 
 from datamodules.sample import Batch
 from lightning_modules.equations.diffusion import add_noise, noise_loss
 from lightning_modules.equations.guidance import implicit_text_loss
+from lightning_modules.metrics.caption_retrieval import CaptionRetrieval
+from lightning_modules.metrics.noise_by_timestep import NoiseLossByTimestep
 from lightning_modules.nets.conditioning import IMPLICIT, NULL, TEXT, choose_conditions
 from lightning_modules.nets.diffusion_model import DiffusionModel
-from lightning_modules.nets.sampler import sample_latents
-from lightning_modules.nets.text_encoder import TextEmbedding
+from lightning_modules.nets.sampler import sample_images
 from lightning_modules.optimizers import adamw, schedule, total_steps, trainable, warm_up_cosine
 from lightning_modules.saved_stage import STAMP, SavedStage, load_part, stamp
 
@@ -58,16 +60,21 @@ class DiffusionPretrain(LightningModule):
         self.text_conditioning_probability = text_conditioning_probability
         self.null_probability = null_probability
         self.guidance_scale = guidance_scale
+        self.implicit_loss = MeanMetric()
+        self.noise_by_timestep = NoiseLossByTimestep(diffusion.schedule.diffusion_steps)
+        self.caption_retrieval = CaptionRetrieval(diffusion.text_encoder.width)
         self.image_size_px = 0  # of the pictures seen in training: from the data or a checkpoint
 
     def load(self) -> None:
-        """Reads the weights of the frozen parts that name some."""
+        """Reads the weights that the frozen parts name, and those that the denoiser starts from."""
         self.diffusion.load()
+        self.diffusion.denoiser.load()
 
     def setup(self, stage: str) -> None:
-        """Notes the side of the images that training cuts out."""
+        """Notes the side of the images in training, and fits the denoiser to the device."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self.image_size_px = int(data.train_transform.size_px)
+        self.diffusion.denoiser.speed_up(self.trainer.strategy.root_device)
 
     def restore(self, saved: SavedStage) -> None:
         """Fills the model with a checkpoint's weights, over the hub weights of frozen parts.
@@ -79,7 +86,7 @@ class DiffusionPretrain(LightningModule):
                 f"checkpoint {saved.file} holds the stage {saved.stage!r}, expected pretrain: "
                 "name the directory of a stage-1 run"
             )
-        self.load()
+        self.diffusion.load()
         load_part(self.diffusion, "diffusion.", saved)
         self.image_size_px = saved.image_size_px
 
@@ -87,72 +94,92 @@ class DiffusionPretrain(LightningModule):
         """Fits the autoencoder's scale to training images (B, 3, H, W) in [-1, 1]."""
         self.diffusion.measure(image)
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The noise loss (eq. 12) and the implicit-text loss of a batch."""
-        model, batch_size = self.diffusion, len(batch.image)
-        z_0 = model.latents_of(batch)  # eq. 11
-        t = torch.randint(1, model.schedule.diffusion_steps + 1, (batch_size,), device=self.device)
-        eps = torch.randn_like(z_0)
-        z_t = add_noise(z_0, eps, t, model.schedule.alpha_bar)  # eq. 2
-        text = model.text_encoder(batch.captions)
-        pseudo_caption = model.caption_of(batch)
-        condition = choose_conditions(
-            text, pseudo_caption, model.text_encoder([""]), self.draw_choice(batch_size)
-        )
-        eps_predicted = model.denoiser(z_t, t, condition.tokens, condition.mask)
-        return noise_loss(eps_predicted, eps), implicit_text_loss(pseudo_caption, text.pooled)
-
-    def draw_choice(self, batch_size: int) -> Tensor:
-        """Per sample a random condition: text, implicit caption or null (Table 2)."""
-        given = 1 - self.null_probability
-        text_share = given * self.text_conditioning_probability
-        draw = torch.rand(batch_size, device=self.device)
-        choice = torch.where(draw < text_share, TEXT, IMPLICIT)
-        return torch.where(draw >= given, NULL, choice)
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """L = L_diff + 0.3 L_imp."""
-        loss_diff, loss_imp = self.losses(batch)
+        model = self.diffusion
+        z_0 = model.latents_of(batch)  # eq. 11
+        t, choice, eps = self.draw(batch.seeds, z_0, times=(1, model.schedule.diffusion_steps))
+        text, null = model.texts_of(batch)
+        pseudo_caption = model.caption_of(batch)
+        condition = choose_conditions(text, pseudo_caption, null, choice)
+        z_t = add_noise(z_0, eps, t, model.schedule.alpha_bar)  # eq. 2
+        eps_predicted = model.denoiser(z_t, t, condition.tokens, condition.mask)
+        loss_diff = noise_loss(eps_predicted, eps)  # eq. 12
+        loss_imp = implicit_text_loss(pseudo_caption, text.pooled)
         loss = self.loss_weight_diff * loss_diff + self.loss_weight_imp * loss_imp
-        self._log("train", loss=loss, loss_diff=loss_diff, loss_imp=loss_imp)
+        parts = {"loss": loss, "loss_diff": loss_diff, "loss_imp": loss_imp}
+        self.log_dict({f"pretrain/train/{name}": value.detach() for name, value in parts.items()})
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """The same losses on validation images, with noise that is the same each time."""
+        """The losses of validation images at a time in each bin, on noise that is always the same.
+
+        Also asks whether an image's pseudo-caption finds its caption among all others.
+        """
         batch.image = crop_to_multiple(batch.image, self.diffusion.stride)
-        with torch.random.fork_rng():
-            torch.manual_seed(batch_idx)
-            loss_diff, loss_imp = self.losses(batch)
-        self._log("val", batch_size=len(batch.image), loss_diff=loss_diff, loss_imp=loss_imp)
+        model = self.diffusion
+        z_0 = model.latents_of(batch)
+        text, null = model.texts_of(batch)
+        pseudo_caption = model.caption_of(batch)
+        ranges = self.noise_by_timestep.ranges
+        for number, times in enumerate(ranges):
+            seeds = [row * len(ranges) + number for row in batch.row.tolist()]
+            t, choice, eps = self.draw(seeds, z_0, times=times)
+            condition = choose_conditions(text, pseudo_caption, null, choice)
+            z_t = add_noise(z_0, eps, t, model.schedule.alpha_bar)
+            eps_predicted = model.denoiser(z_t, t, condition.tokens, condition.mask)
+            losses = [noise_loss(*pair) for pair in zip(eps_predicted, eps, strict=True)]
+            self.noise_by_timestep.update(torch.stack(losses), t)
+        self.caption_retrieval.update(pseudo_caption, text.pooled, batch.captions)
+        self.implicit_loss.update(implicit_text_loss(pseudo_caption, text.pooled), len(z_0))
 
-    def _log(self, split: str, batch_size: int | None = None, **values: Tensor) -> None:
-        named = {f"pretrain/{split}/{name}": value.detach() for name, value in values.items()}
-        self.log_dict(named, batch_size=batch_size or 1, sync_dist=split == "val")
+    def on_validation_epoch_end(self) -> None:
+        """Logs the noise loss as a whole and by bins of time, and the retrieval."""
+        for metric in (self.noise_by_timestep, self.caption_retrieval):
+            values = metric.compute()
+            self.log_dict({f"pretrain/val/{name}": value for name, value in values.items()})
+            metric.reset()
+        # Not `sync_dist`, which is wrong where processes had unequally many images.
+        self.log("pretrain/val/loss_imp", self.implicit_loss.compute())
+        self.implicit_loss.reset()
 
-    @torch.no_grad()
+    def draw(
+        self, seeds: Sequence[int], z_0: Tensor, *, times: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Per sample a time t (B,) in `times`, ends included, a condition (B,) and eps like z_0.
+
+        They follow from each sample's own seed: whichever process draws them, on however many,
+        before or after a resume, they are the same.
+        """
+        first, last = times
+        generator = torch.Generator()
+        share, eps = torch.empty(2, len(seeds)), torch.empty(z_0.shape)
+        for place, seed in enumerate(seeds):
+            generator.manual_seed(seed)
+            share[:, place].uniform_(generator=generator)
+            eps[place].normal_(generator=generator)
+        t = first + (share[0] * (last + 1 - first)).long()
+        return t.to(z_0.device), self.choice_of(share[1]).to(z_0.device), eps.to(z_0)
+
+    def choice_of(self, share: Tensor) -> Tensor:
+        """Text, implicit caption or null (Table 2) for uniform draws (B,) in [0, 1)."""
+        given = 1 - self.null_probability
+        choice = torch.where(share < given * self.text_conditioning_probability, TEXT, IMPLICIT)
+        return torch.where(share >= given, NULL, choice)
+
     def generate(self, captions: Sequence[str], *, seed: int, steps: int = 50) -> Tensor:
-        """Images (B, 3, H, W) in [-1, 1] that the captions describe, the same for the same seed.
+        """Images (B, 3, H, W) in [-1, 1] that the captions describe, the k-th from `seed` + k.
 
         Their size is that of the images seen in training.
         """
-        model = self.diffusion
-        text = model.text_encoder(captions)
-        side = self.image_size_px // model.autoencoder.stride
-        generator = torch.Generator().manual_seed(seed)
-        shape = (len(captions), model.autoencoder.latent_channels, side, side)
-        noise = torch.randn(shape, generator=generator).to(self.device)
-        null: TextEmbedding = model.text_encoder([""])
-        latents = sample_latents(
-            model.denoiser,
-            model.schedule,
-            noise=noise,
-            text=text,
-            null=null,
+        return sample_images(
+            self.diffusion,
+            captions,
+            seeds=range(seed, seed + len(captions)),
+            size_px=self.image_size_px,
             steps=steps,
             guidance_scale=self.guidance_scale,
-            generator=generator,
         )
-        return model.autoencoder.decode(latents)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine decay (Table 2, section 5.5)."""

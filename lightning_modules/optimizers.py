@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from functools import partial
 
 import lightning
-import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.optim import AdamW, Optimizer
@@ -65,8 +64,12 @@ def split_by_decay(module: nn.Module, weight_decay: float) -> list[dict[str, obj
 
 
 def adamw(groups: list[dict[str, object]], *, lr: float, betas: tuple[float, float]) -> AdamW:
-    """AdamW on those groups, in its fused form where the parameters' device has one."""
-    return AdamW(groups, lr=lr, betas=betas, fused=torch.cuda.is_available())
+    """AdamW on those groups in its fused form, one kernel for all weights."""
+    optimizer = AdamW(groups, lr=lr, betas=betas, fused=True)
+    # Else it would take the gradients of 16-mixed as they are, still scaled, and clipping by norm,
+    # which must see them unscaled, is refused.
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    return optimizer
 
 
 def total_steps(trainer: lightning.Trainer) -> int:
@@ -83,8 +86,6 @@ def total_steps(trainer: lightning.Trainer) -> int:
             "the schedule needs an end, got neither max_steps nor max_epochs: "
             "set trainer.max_epochs or trainer.max_steps"
         )
-    samples: int = trainer.datamodule.samples_per_epoch  # type: ignore[attr-defined]
-    per_step: int = trainer.datamodule.batch_size * trainer.world_size  # type: ignore[attr-defined]
-    batches = max(1, samples // per_step)
+    batches: int = trainer.datamodule.batches_per_epoch(trainer.world_size)  # type: ignore[attr-defined]
     steps = trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)
     return min(steps, limit or steps)

@@ -16,6 +16,7 @@ STAGE_IMPORTS = (
     "lightning_modules.optimizers",
     # What stages and baselines share; a stage is never one of these.
     "lightning_modules.evaluation",
+    "lightning_modules.safe_files",
     "lightning_modules.saved_stage",
     "lightning_modules.tiled_model",
     "datamodules.sample",

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from datamodules.formats.picture_header import read_header
+from datamodules.formats.synthetic_mark import read_text, with_mark
 from datamodules.manifest_file import replacing
 from datamodules.pictures.annotation import open_annotation
 from datamodules.pictures.image_files import exif_orientation, open_pixels, upright
@@ -128,11 +129,13 @@ def _needs_pixels(record: Record, root: Path, changes: Changes) -> bool:
 
 
 def _copied(record: Record, root: Path, folder: Path) -> Record:
-    """The record of copies with the same pixels, without metadata."""
+    """The record of copies with the same pixels, without metadata but that of generated ones."""
     source, target = root / record.image, folder / record.image
     if not _is_current(target, source):
         with _made(target, source) as temporary:
-            temporary.write_bytes(strip_metadata(source.read_bytes(), path=source))
+            content = source.read_bytes()
+            bare = content if record.is_generated else strip_metadata(content, path=source)
+            temporary.write_bytes(bare)
     if record.mask and not _is_current(folder / record.mask, root / record.mask):
         with _made(folder / record.mask, root / record.mask) as temporary:
             shutil.copyfile(root / record.mask, temporary)
@@ -152,7 +155,8 @@ def _repainted(record: Record, root: Path, folder: Path, *, changes: Changes) ->
         return _shrunk(upright(pixels, orientation), changes.longest_side_px, interpolation)
 
     image = f"{record.image}.png"
-    _write_png(folder / image, moved(picture, cv2.INTER_AREA), source)
+    text = read_text(source) if record.is_generated else {}
+    _write_png(folder / image, moved(picture, cv2.INTER_AREA), source, text)
     regions = tuple(_moved_region(region, moved, size_px) for region in record.regions)
     changed = replace(record, image=image, regions=regions, width_px=0, height_px=0)
     if not record.mask:
@@ -198,7 +202,9 @@ def _moved_region(
     return replace(region, kind="runs", numbers=tuple(float(run) for run in runs_of(inside)))
 
 
-def _write_png(target: Path, pixels: np.ndarray, source: Path) -> None:
+def _write_png(
+    target: Path, pixels: np.ndarray, source: Path, text: Mapping[str, str] | None = None
+) -> None:
     if _is_current(target, source):
         return
     colours = pixels[..., ::-1] if pixels.ndim == 3 else pixels
@@ -206,7 +212,7 @@ def _write_png(target: Path, pixels: np.ndarray, source: Path) -> None:
     if not is_coded:
         raise ValueError(f"{source} cannot be written as PNG: {pixels.dtype} {pixels.shape}")
     with _made(target, source) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(with_mark(data.tobytes(), text) if text else data.tobytes())
 
 
 def _is_current(target: Path, source: Path) -> bool:

@@ -27,7 +27,8 @@ class Merged(Source):
     that comes from two manifests is named apart by its folder.
     keep_splits: splits stay; else they are cleared, and given anew by `prepare`. leave_out: the
     pictures of that source become test, and the test pictures of all others join training, their
-    val stays (without keep_splits all their pictures do). Unlabelled pictures stay unlabelled.
+    val stays (without keep_splits all their pictures do). Unlabelled pictures stay unlabelled, and
+    generated ones in training.
     """
 
     name: ClassVar[str] = "merged"
@@ -77,7 +78,7 @@ class Merged(Source):
                 source = f"{source}@{folder or 'root'}" if source in shared else source
                 records.append(self._moved(record, folder=folder, source=source))
         _refuse_twins(records)
-        known = sorted({record.source for record in records})
+        known = sorted({record.source for record in records if not record.is_generated})
         if self.leave_out and self.leave_out not in known:
             raise ValueError(
                 f"leave_out is {self.leave_out!r}: expected one of the sources {', '.join(known)}"
@@ -131,8 +132,8 @@ class Merged(Source):
         return Terminology.load().normalise(name, "defect")
 
     def _split_of(self, record: Record) -> str:
-        if record.split == UNLABELLED:
-            return UNLABELLED
+        if record.split == UNLABELLED or record.is_generated:
+            return record.split
         if self.leave_out:
             is_left_out = record.source == self.leave_out
             keeps_val = self.keep_splits and record.split == "val"

@@ -1,7 +1,8 @@
-"""Forward and reverse diffusion as pure functions: tensors in, tensors out (eq. 1-7, 11-12).
+"""Noise rates, forward diffusion and its loss as pure functions (eq. 1, 2, 6 and 12).
 
 Time runs 1..T as in the paper: `alpha_bar` has T + 1 entries and `alpha_bar[0] = 1`, so index 0
-is the clean latent. Nothing here draws random numbers or knows a network.
+is the clean latent. Nothing here draws random numbers or knows a network. The way back is in
+`reverse_diffusion.py`.
 """
 
 import math
@@ -17,7 +18,11 @@ def linear_betas(steps: int, beta_start: float, beta_end: float) -> Tensor:
 
 
 def cosine_betas(steps: int, offset: float = 0.008) -> Tensor:
-    """Noise rates of the cosine schedule, (T,) float64, at most 0.999 (section 4.1.1)."""
+    """Noise rates of the cosine schedule, (T,) float64, at most 0.999 (section 4.1.1).
+
+    Departs from the paper: the last rate is 0.999 and not 1, because eq. 5 divides by
+    sqrt(1 - beta_T).
+    """
     time = torch.arange(steps + 1, dtype=torch.float64) / steps
     level = torch.cos((time + offset) / (1 + offset) * math.pi / 2) ** 2
     return (1 - level[1:] / level[:-1]).clamp(max=0.999)
@@ -28,47 +33,48 @@ def cumulate_alphas(betas: Tensor) -> Tensor:
     return torch.cat([betas.new_ones(1), torch.cumprod(1 - betas, dim=0)])
 
 
+def per_latent(coefficient: Tensor, z: Tensor) -> Tensor:
+    """A number per sample (B,), shaped and typed to multiply latents z (B, c, h, w).
+
+    To be called on finished coefficients: alpha_bar itself in half precision is 1 at the first
+    steps, and its rest, the noise, would be gone.
+    """
+    return coefficient.to(z.dtype).view(-1, 1, 1, 1)
+
+
+def step_forward(z_before: Tensor, eps: Tensor, *, t: Tensor, alpha_bar: Tensor) -> Tensor:
+    """Latents of step t from those of step t - 1, noised once (eq. 1).
+
+    z_before, eps: (B, c, h, w); t: (B,) int64 in 1..T; alpha_bar: (T + 1,).
+    """
+    alpha = alpha_bar[t] / alpha_bar[t - 1]
+    return per_latent(alpha.sqrt(), z_before) * z_before + per_latent((1 - alpha).sqrt(), eps) * eps
+
+
 def add_noise(z_0: Tensor, eps: Tensor, t: Tensor, alpha_bar: Tensor) -> Tensor:
     """Latents noised to step t in one go (eq. 2).
 
     z_0, eps: (B, c, h, w); t: (B,) int64 in 0..T; alpha_bar: (T + 1,).
     """
-    level = alpha_bar[t].to(z_0.dtype).view(-1, 1, 1, 1)
-    return level.sqrt() * z_0 + (1 - level).sqrt() * eps
+    level = alpha_bar[t]
+    return per_latent(level.sqrt(), z_0) * z_0 + per_latent((1 - level).sqrt(), eps) * eps
 
 
 def remove_noise(z_t: Tensor, eps: Tensor, t: Tensor, alpha_bar: Tensor) -> Tensor:
     """The clean latent that eps implies, the inverse of eq. 2; t: (B,) in 0..T."""
-    level = alpha_bar[t].to(z_t.dtype).view(-1, 1, 1, 1)
-    return (z_t - (1 - level).sqrt() * eps) / level.sqrt()
+    level = alpha_bar[t]
+    return (z_t - per_latent((1 - level).sqrt(), eps) * eps) / per_latent(level.sqrt(), z_t)
 
 
-def step_back(
-    z_t: Tensor,
-    eps: Tensor,
-    noise: Tensor,
-    *,
-    t: int,
-    previous: int,
-    alpha_bar: Tensor,
-    limit: float = math.inf,
-) -> Tensor:
-    """A draw of the latent at the earlier step `previous` (eq. 3-5 and 7).
-
-    z_t, eps, noise: (B, c, h, w), noise standard normal. Departs from the paper: the step may skip
-    times, and the clean latent is held within +-limit, because near t = T a small error of eps is
-    divided by sqrt(alpha_bar) = 0.006.
-    """
-    times = torch.full((z_t.shape[0],), t, device=z_t.device)
-    clean = remove_noise(z_t, eps, times, alpha_bar).clamp(-limit, limit)
-    level, level_before = alpha_bar[t], alpha_bar[previous]
-    kept = level / level_before
-    mean = level_before.sqrt() * (1 - kept) / (1 - level) * clean
-    mean = mean + kept.sqrt() * (1 - level_before) / (1 - level) * z_t
-    variance = (1 - kept) * (1 - level_before) / (1 - level)
-    return mean + variance.sqrt() * noise
+def noise_loss_by_sample(eps_predicted: Tensor, eps: Tensor) -> Tensor:
+    """Mean squared error between predicted and true noise of each sample, (B,) float32."""
+    return (eps_predicted.float() - eps.float()).square().flatten(1).mean(1)
 
 
 def noise_loss(eps_predicted: Tensor, eps: Tensor) -> Tensor:
-    """Mean squared error between predicted and true noise, a scalar (eq. 6 and 12)."""
+    """Mean squared error between predicted and true noise, a float32 scalar (eq. 6 and 12).
+
+    Departs from the paper: a mean where it prints the sum over the latent, a constant factor,
+    because the learning rate of Table 2 would depend on the latent's size.
+    """
     return functional.mse_loss(eps_predicted.float(), eps.float())

@@ -1,4 +1,6 @@
-"""Image towers in front of the implicit captioner: a small timm net, and CLIP's by name."""
+"""Image towers in front of the implicit captioner: timm nets, learning or frozen, and CLIP's."""
+
+from pathlib import Path
 
 import timm
 import torch
@@ -6,6 +8,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from lightning_modules.nets.hub import load_from_hub
+from lightning_modules.nets.weight_files import fill, read_safetensors
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -38,6 +41,78 @@ class TimmImageEncoder(ImageEncoder):
     def forward(self, image: Tensor) -> Tensor:
         """Embeddings (B, D) of image (B, 3, H, W) in [-1, 1]."""
         return self.backbone(image)
+
+
+class PretrainedTimmImageEncoder(ImageEncoder):
+    """A frozen timm backbone with weights from a safetensors file; its pooled features embed.
+
+    The file is a state dict of the whole model, its classifier is left out. Images are brought to
+    the size that the model was trained at. pixel_mean, pixel_deviation: of pixels in [0, 1],
+    timm's own for this model where None; padding: timm's `pad_type`, "same" for weights that come
+    from TensorFlow.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        model_name: str,
+        weights: str,
+        pixel_mean: float | None = None,
+        pixel_deviation: float | None = None,
+        padding: str = "",
+    ) -> None:
+        super().__init__()
+        self.weights = Path(weights)
+        settings = {"pad_type": padding} if padding else {}
+        try:
+            self.backbone = timm.create_model(model_name, num_classes=0, **settings)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"image tower {model_name!r} with settings {settings} cannot be made "
+                f"({str(error).splitlines()[0]}): expected a timm name and settings that it takes"
+            ) from error
+        config = self.backbone.pretrained_cfg
+        self.image_size_px = int(config["input_size"][-1])
+        mean = config["mean"] if pixel_mean is None else (pixel_mean,) * 3
+        deviation = config["std"] if pixel_deviation is None else (pixel_deviation,) * 3
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1))
+        self.requires_grad_(False).eval()
+        self.width = int(self.embed(torch.zeros(1, 3, 64, 64, device=self.mean.device)).shape[1])
+        self._loaded = False
+
+    def load(self) -> None:
+        """Reads the weights; FileNotFoundError, or ValueError when they do not fit."""
+        classifier = self.backbone.pretrained_cfg.get("classifier") or ()
+        heads = (classifier,) if isinstance(classifier, str) else classifier
+        state = {
+            name: value
+            for name, value in read_safetensors(self.weights).items()
+            if name.rpartition(".")[0] not in heads
+        }
+        fill(self.backbone, state, self.weights)
+        self._loaded = True
+
+    def train(self, mode: bool = True) -> "PretrainedTimmImageEncoder":
+        """Stays in evaluation mode: running statistics of other data would spoil the norms."""
+        return super().train(False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Embeddings (B, D) of image (B, 3, H, W) in [-1, 1]."""
+        if not self._loaded:
+            raise RuntimeError("the image tower has no weights yet: call load() first")
+        return self.embed(image)
+
+    @torch.no_grad()
+    def embed(self, image: Tensor) -> Tensor:
+        """What the backbone makes of image (B, 3, H, W) in [-1, 1], resized and normalised."""
+        size = (self.image_size_px, self.image_size_px)
+        pixels = nn.functional.interpolate(
+            (image + 1) / 2, size=size, mode="bicubic", antialias=True, align_corners=False
+        )
+        return self.backbone((pixels - self.mean) / self.deviation)
 
 
 class ClipImageEncoder(ImageEncoder):

@@ -5,6 +5,7 @@ Every text in the system passes through one of them.
 
 import hashlib
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from lightning_modules.equations.embedding import embed_positions
 from lightning_modules.nets.hub import load_from_hub
 
 WORD = re.compile(r"[^\W_]+")
+KEPT_TEXTS = 100_000
 
 
 @dataclass(slots=True)
@@ -41,9 +43,18 @@ class TextEncoder(nn.Module):
         """A function that says how many of `max_tokens` a text takes; it holds no weights."""
         raise NotImplementedError
 
-    def forward(self, texts: Sequence[str]) -> TextEmbedding:
-        """Embeddings of texts."""
+    def encode(self, texts: Sequence[str]) -> TextEmbedding:
+        """Embeddings of texts, each one computed."""
         raise NotImplementedError
+
+    def forward(self, texts: Sequence[str]) -> TextEmbedding:
+        """Embeddings of texts; a text that stands there twice is computed once."""
+        place = {text: index for index, text in enumerate(dict.fromkeys(texts))}
+        once = self.encode(list(place))
+        if len(place) == len(texts):
+            return once
+        order = torch.tensor([place[text] for text in texts], device=once.tokens.device)
+        return TextEmbedding(once.tokens[order], once.mask[order], once.pooled[order])
 
 
 def count_words(text: str) -> int:
@@ -90,7 +101,7 @@ class HashedTextEncoder(TextEncoder):
             self._vectors[word] = vector / vector.norm()
         return self._vectors[word]
 
-    def forward(self, texts: Sequence[str]) -> TextEmbedding:
+    def encode(self, texts: Sequence[str]) -> TextEmbedding:
         """Embeddings of texts; the pooled vector is the normalised mean of the words."""
         words = [self.words_of(text) for text in texts]
         length = max(len(row) for row in words)
@@ -121,6 +132,7 @@ class ClipTextEncoder(TextEncoder):
         super().__init__()
         self.pretrained, self.width, self.max_tokens = pretrained, width, 77
         self.tokenizer: CLIPTokenizer | None = None
+        self._token_ids: OrderedDict[str, Tensor] = OrderedDict()
         self.tower = CLIPTextModel(
             CLIPTextConfig(
                 hidden_size=width,
@@ -143,6 +155,7 @@ class ClipTextEncoder(TextEncoder):
                 "merges.txt, beside the weights"
             )
         self.tokenizer = tokenizer
+        self._token_ids.clear()
 
     def token_counter(self) -> Callable[[str], int]:
         """Counts the tokenizer's tokens."""
@@ -153,17 +166,25 @@ class ClipTextEncoder(TextEncoder):
             raise RuntimeError("the text tower has no weights yet: call load() first")
         return self.tokenizer
 
+    def token_ids(self, texts: Sequence[str]) -> Tensor:
+        """The ids of texts, (N, 77) int64, cut or padded; those of recent texts are kept."""
+        tokenizer = self._loaded_tokenizer()
+        new = [text for text in dict.fromkeys(texts) if text not in self._token_ids]
+        if new:
+            settings = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens}
+            ids = tokenizer(new, **settings, return_tensors="pt").input_ids
+            # 16 bits hold CLIP's 49,408 words: the cache takes 15 MB.
+            self._token_ids.update(zip(new, ids.to(torch.uint16), strict=True))
+        rows = torch.stack([self._token_ids[text] for text in texts]).long()
+        while len(self._token_ids) > KEPT_TEXTS:
+            self._token_ids.popitem(last=False)
+        return rows
+
     @torch.no_grad()
-    def forward(self, texts: Sequence[str]) -> TextEmbedding:
+    def encode(self, texts: Sequence[str]) -> TextEmbedding:
         """Embeddings of texts at 77 tokens; the pooled vector is that of the end token."""
-        encoded = self._loaded_tokenizer()(
-            list(texts),
-            padding="max_length",
-            truncation=True,
-            max_length=self.max_tokens,
-            return_tensors="pt",
-        ).to(self.tower.device)
-        output = self.tower(**encoded)
+        ids = self.token_ids(texts).to(self.tower.device)
         # Stable Diffusion attends to the padding too; so does this.
-        mask = torch.ones_like(encoded.attention_mask, dtype=torch.bool)
+        output = self.tower(input_ids=ids)
+        mask = torch.ones_like(ids, dtype=torch.bool)
         return TextEmbedding(output.last_hidden_state, mask, output.pooler_output)

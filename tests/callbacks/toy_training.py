@@ -58,7 +58,7 @@ def toy_batch(image_count: int = 2) -> Batch:
         captions=[""] * image_count,
         class_ids=[()] * image_count,
         row=torch.arange(image_count),
-        seed=torch.arange(image_count),
+        seeds=list(range(image_count)),
     )
 
 

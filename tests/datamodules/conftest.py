@@ -8,9 +8,12 @@ import pytest
 from PIL import Image
 
 from datamodules.captions import Caption
+from datamodules.imdd import IMDDDataModule
 from datamodules.manifest import Manifest, write_manifest
 from datamodules.sample import MaskValues, Record
+from datamodules.transforms import NativeCrop
 from datamodules.vocabulary import Vocabulary
+from tests.datamodules.parts_data import MakeData, Parts
 
 TYPES = ("crack", "stain")
 VALUES = (MaskValues(1, 1, "crack"), MaskValues(2, 2, "stain"))
@@ -59,5 +62,22 @@ def make_manifest(
             vocabulary=Vocabulary.from_names(TYPES),
             source="parts",
         )
+
+    return make
+
+
+@pytest.fixture
+def make_data(make_records: Callable[[int], list[Record]], tmp_path: Path) -> MakeData:
+    """A function that gives the DataModule of 48 parts, with settings of the caller."""
+
+    def make(**settings: object) -> IMDDDataModule:
+        arguments = {
+            "source": Parts(make_records(48)),
+            "root": str(tmp_path / "raw"),
+            "manifest_folder": str(tmp_path / "data"),
+            "train_transform": NativeCrop(32),
+            "batch_size": 4,
+        }
+        return IMDDDataModule(**(arguments | settings))  # type: ignore[arg-type]
 
     return make

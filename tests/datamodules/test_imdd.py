@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -11,52 +10,13 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from datamodules.imdd import IMDDDataModule
-from datamodules.manifest import Manifest, Source, write_manifest
+from datamodules.manifest import Manifest, write_manifest
 from datamodules.sample import UNLABELLED, Batch, Record
 from datamodules.splits import check_groups
-from datamodules.transforms import NativeCrop, ResizedCrop
+from datamodules.transforms import ResizedCrop
+from tests.datamodules.parts_data import MakeData, Parts, ready
 
 MakeRecords = Callable[[int], list[Record]]
-
-
-class Parts(Source):
-    """The parts that were written before."""
-
-    name: ClassVar[str] = "parts"
-
-    def __init__(self, records: list[Record]) -> None:
-        self.given = records
-
-    def records(self, root: Path) -> list[Record]:
-        if not root.is_dir():
-            raise FileNotFoundError(f"parts root {root} is missing: expected the parts")
-        return self.given
-
-
-MakeData = Callable[..., IMDDDataModule]
-
-
-@pytest.fixture
-def make_data(make_records: MakeRecords, tmp_path: Path) -> MakeData:
-    """A function that gives the DataModule of 48 parts, with settings of the caller."""
-
-    def make(**settings: object) -> IMDDDataModule:
-        arguments = {
-            "source": Parts(make_records(48)),
-            "root": str(tmp_path / "raw"),
-            "manifest_folder": str(tmp_path / "data"),
-            "train_transform": NativeCrop(32),
-            "batch_size": 4,
-        }
-        return IMDDDataModule(**(arguments | settings))  # type: ignore[arg-type]
-
-    return make
-
-
-def ready(data: IMDDDataModule) -> IMDDDataModule:
-    data.prepare_data()
-    data.setup()
-    return data
 
 
 def test_training_batches_are_crops_of_one_size(make_data: MakeData) -> None:

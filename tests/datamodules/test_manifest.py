@@ -182,7 +182,7 @@ def test_truncated_manifest_is_one_line(make_manifest: MakeManifest) -> None:
 
 def test_foreign_parquet_file_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match="manifest version none, expected 2"):
+    with pytest.raises(ValueError, match="manifest version none, expected 3"):
         Manifest.open(tmp_path / "a.parquet")
 
 
@@ -222,3 +222,27 @@ def test_failed_write_keeps_the_old_manifest(
         write_manifest(path, make_records(2), root="raw", vocabulary=NAMES, source="parts")
     assert len(Manifest.open(path)) == 3
     assert [entry.name for entry in path.parent.glob("*parquet*.tmp")] == []
+
+
+def test_manifest_of_version_two_opens_without_generated_pictures(
+    make_manifest: MakeManifest,
+) -> None:
+    manifest = make_manifest(3)
+    table = pq.read_table(manifest.path).drop_columns(["is_generated"])
+    words = {**table.schema.metadata, b"version": b"2"}
+    pq.write_table(table.replace_schema_metadata(words), manifest.path)
+    older = Manifest.open(manifest.path)
+    assert [older[row] for row in range(3)] == [manifest[row] for row in range(3)]
+    assert older.generated_count == 0
+
+
+def test_manifest_of_version_two_with_columns_of_three_is_refused(
+    make_manifest: MakeManifest,
+) -> None:
+    path = make_manifest(2).path
+    table = pq.read_table(path)
+    pq.write_table(
+        table.replace_schema_metadata({**table.schema.metadata, b"version": b"2"}), path
+    )
+    with pytest.raises(ValueError, match="manifest version 2, expected 3"):
+        Manifest.open(path)

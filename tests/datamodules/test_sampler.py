@@ -238,3 +238,14 @@ def test_every_epoch_under_lightning_has_every_row_once(tmp_path: Path) -> None:
     for epoch in (0, 1):
         draws = [draw for batch in seen[7 * epoch : 7 * epoch + 7] for draw in batch]
         assert sorted(draws) == [(row, epoch) for row in range(20)]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_an_epoch_ends_with_a_whole_step(world_size: int) -> None:
+    rows = np.arange(21)
+    ranks = [
+        list(ResumableSampler(rows, rank=rank, world_size=world_size, step_size=8))
+        for rank in range(world_size)
+    ]
+    seen = [draw.row for rank in ranks for draw in rank]
+    assert len(seen) == len(set(seen)) == 16

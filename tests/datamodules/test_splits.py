@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -173,3 +174,30 @@ def test_thirds_keep_the_published_split_of_good_pictures() -> None:
 def test_thirds_part_no_group() -> None:
     records = [record(n, defect="crack", group=f"g{n // 2}") for n in range(12)]
     check_groups(supervised_thirds(records))
+
+
+def test_generated_pictures_train_and_hold_their_group_there() -> None:
+    painted = replace(record(0, defect="crack", group="a"), is_generated=True)
+    records = [painted, record(1, group="a"), *runs({"crack": 30})]
+    done = assign_splits(records)
+    assert [r.split for r in done[:2]] == ["train", "train"]
+    assert {r.split for r in done[2:]} == {"train", "val", "test"}
+
+
+def test_val_is_carved_around_generated_pictures() -> None:
+    given = [record(n, group=f"a{n // 4}", split="train") for n in range(80)]
+    painted = [
+        replace(given[4 * n], image=f"p{n}.png", is_generated=True, defects=("crack",))
+        for n in range(10)
+    ]
+    done = assign_splits(given + painted)
+    check_groups(done)
+    assert {r.split for r in done[80:]} == {"train"}
+    assert {r.split for r in done[:80]} == {"train", "val"}
+
+
+def test_thirds_leave_generated_pictures_in_training() -> None:
+    cracks = [record(n, defect="crack") for n in range(3)]
+    painted = [replace(record(10 + n, defect="crack"), is_generated=True) for n in range(9)]
+    done = supervised_thirds([replace(p, split="train") for p in painted] + cracks)
+    assert [r.split for r in done] == ["train"] * 10 + ["test"] * 2

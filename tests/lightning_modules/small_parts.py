@@ -72,8 +72,11 @@ def small_finetune(pretrained: str = RANDOM, *, names: tuple[str, ...] = NAMES) 
     return model
 
 
-def defect_batch() -> Batch:
-    """Four images of 64 px: two bright cracks and a dark stain with exact masks, and a good one."""
+def defect_batch(turn: int = 0) -> Batch:
+    """Four images of 64 px: two bright cracks and a dark stain with exact masks, and a good one.
+
+    turn: the how-many-eth time they are drawn, which seeds their noise.
+    """
     image = torch.full((4, 3, SIDE_PX, SIDE_PX), 0.1)
     image += 0.02 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(4, SIDE_PX, SIDE_PX, dtype=torch.int64)
@@ -89,7 +92,7 @@ def defect_batch() -> Batch:
         captions=["steel with crack", "steel with stain", "steel with crack", "steel, no defect"],
         class_ids=[(1,), (2,), (1,), ()],
         row=torch.arange(4),
-        seed=torch.arange(4),
+        seeds=list(range(4 * turn, 4 * turn + 4)),
     )
 
 
@@ -99,14 +102,16 @@ class FourImages(LightningDataModule):
     def __init__(self, steps_per_epoch: int) -> None:
         super().__init__()
         self.vocabulary = Vocabulary.from_names(NAMES)
-        self.batch_size = 4
-        self.samples_per_epoch = 4 * steps_per_epoch
         self.steps_per_epoch = steps_per_epoch
         self.train_transform = SimpleNamespace(size_px=SIDE_PX)
 
+    def batches_per_epoch(self, process_count: int) -> int:
+        """As many as there are steps."""
+        return self.steps_per_epoch
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """As many batches as an epoch has steps."""
-        batches = [defect_batch() for _ in range(self.steps_per_epoch)]
+        batches = [defect_batch(turn) for turn in range(self.steps_per_epoch)]
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
 

@@ -27,11 +27,11 @@ def small_pretrain(**settings: float) -> DiffusionPretrain:
 
 
 def loss_of(module: DiffusionPretrain) -> float:
-    """The weighted loss of the four images under one fixed draw of 16 noises and times."""
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(1)
-        draws = [module.losses(defect_batch()) for _ in range(16)]
-    return sum(float(diff + 0.3 * imp) for diff, imp in draws) / len(draws)
+    """The weighted loss of the four images under 16 fixed draws of noises and times."""
+    module.log_dict = lambda named: None  # type: ignore[method-assign]
+    with torch.no_grad():
+        losses = [module.training_step(defect_batch(1000 + turn), 0) for turn in range(16)]
+    return sum(map(float, losses)) / len(losses)
 
 
 def attach(module: DiffusionPretrain) -> DiffusionPretrain:
@@ -39,8 +39,7 @@ def attach(module: DiffusionPretrain) -> DiffusionPretrain:
     data = SimpleNamespace(
         vocabulary=FourImages(1).vocabulary,
         train_transform=SimpleNamespace(size_px=64),
-        samples_per_epoch=80,
-        batch_size=4,
+        batches_per_epoch=lambda process_count: 20,
     )
     module._trainer = SimpleNamespace(  # type: ignore[assignment]
         datamodule=data, max_steps=100_000, max_epochs=None, world_size=1
@@ -86,25 +85,60 @@ def test_training_moves_denoiser_captioner_and_image_tower_and_nothing_frozen(
 def test_conditions_are_drawn_in_their_shares(
     null_probability: float, shares: dict[int, float], seed: int
 ) -> None:
-    choice = small_pretrain(null_probability=null_probability).draw_choice(40_000)
+    choice = small_pretrain(null_probability=null_probability).choice_of(torch.rand(40_000))
     for kind, share in shares.items():
         assert (choice == kind).float().mean().item() == pytest.approx(share, abs=0.01)
 
 
 def test_no_null_is_ever_drawn_by_the_letter_of_table_2(seed: int) -> None:
-    assert not (small_pretrain(null_probability=0.0).draw_choice(10_000) == NULL).any()
+    assert not (small_pretrain(null_probability=0.0).choice_of(torch.rand(10_000)) == NULL).any()
+
+
+def logged(module: DiffusionPretrain, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """What the module logs from now on, by name; the last value of each."""
+    values: dict[str, float] = {}
+
+    def note(name: str, value: Tensor, **settings: object) -> None:
+        values[name] = float(value)
+
+    def note_all(named: dict[str, Tensor], **settings: object) -> None:
+        values.update({name: float(value) for name, value in named.items()})
+
+    monkeypatch.setattr(module, "log", note)
+    monkeypatch.setattr(module, "log_dict", note_all)
+    return values
 
 
 def test_loss_is_noise_plus_03_implicit_text(monkeypatch: pytest.MonkeyPatch) -> None:
     module = small_pretrain()
-    monkeypatch.setattr(module, "losses", lambda batch: (torch.tensor(2.0), torch.tensor(1.0)))
-    assert module.training_step(defect_batch(), 0).item() == pytest.approx(2.3)
+    values = logged(module, monkeypatch)
+    loss = module.training_step(defect_batch(), 0).item()
+    parts = (values[f"pretrain/train/{name}"] for name in ("loss_diff", "loss_imp"))
+    assert loss == pytest.approx(next(parts) + 0.3 * next(parts))
 
 
-def test_untrained_denoiser_has_the_loss_of_unit_noise(seed: int) -> None:
-    loss_diff, loss_imp = small_pretrain().losses(defect_batch())
-    assert loss_diff.item() == pytest.approx(1, abs=0.05)
-    assert 0 <= loss_imp.item() <= 2
+def test_untrained_denoiser_has_the_loss_of_unit_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = small_pretrain()
+    values = logged(module, monkeypatch)
+    module.training_step(defect_batch(), 0)
+    assert values["pretrain/train/loss_diff"] == pytest.approx(1, abs=0.05)
+    assert 0 <= values["pretrain/train/loss_imp"] <= 2
+
+
+def test_draws_follow_from_each_samples_own_seed() -> None:
+    module, z_0 = small_pretrain(), torch.zeros(4, 3, 2, 2)
+    whole = module.draw([7, 8, 9, 10], z_0, times=(1, 1000))
+    part = module.draw([9, 10], z_0[2:], times=(1, 1000))
+    assert all(drawn[2:].equal(again) for drawn, again in zip(whole, part, strict=True))
+    assert not whole[2][0].equal(whole[2][1])
+
+
+def test_times_are_drawn_evenly_with_both_ends() -> None:
+    t, _, eps = small_pretrain().draw(range(4000), torch.zeros(4000, 1, 1, 1), times=(1, 10))
+    counts = torch.bincount(t, minlength=11)
+    assert counts[0] == 0 and len(counts) == 11
+    assert ((counts[1:] - 400).abs() < 100).all()
+    assert eps.mean().abs() < 0.05 and eps.std().item() == pytest.approx(1, abs=0.05)
 
 
 def test_latents_that_are_noised_have_about_unit_variance() -> None:
@@ -112,46 +146,46 @@ def test_latents_that_are_noised_have_about_unit_variance() -> None:
     assert latents.std().item() == pytest.approx(1, abs=0.3)
 
 
-def validation_losses(module: DiffusionPretrain, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    seen: list[float] = []
-
-    def note(split: str, *, loss_diff: Tensor, loss_imp: Tensor, batch_size: int) -> None:
-        seen.extend([float(loss_diff.detach()), float(loss_imp.detach())])
-
-    monkeypatch.setattr(module, "_log", note)
-    for batch_idx in range(2):
-        module.validation_step(defect_batch(), batch_idx)
-    return seen
+def validated(
+    module: DiffusionPretrain, monkeypatch: pytest.MonkeyPatch, batch: Batch
+) -> dict[str, float]:
+    """What a validation on one batch logs."""
+    values = logged(module, monkeypatch)
+    with torch.no_grad():
+        module.validation_step(batch, 0)
+        module.on_validation_epoch_end()
+    return {name.removeprefix("pretrain/val/"): value for name, value in values.items()}
 
 
 def test_validation_draws_the_same_noise_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     module = small_pretrain()
-    assert validation_losses(module, monkeypatch) == validation_losses(module, monkeypatch)
+    once = validated(module, monkeypatch, defect_batch())
+    assert once == validated(module, monkeypatch, defect_batch(turn=9))
 
 
-def test_validation_leaves_the_draws_of_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = small_pretrain()
+def test_validation_tells_the_loss_of_each_range_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = validated(small_pretrain(), monkeypatch, defect_batch())
+    bins = [value for name, value in values.items() if name.startswith("loss_diff_t")]
+    assert len(bins) == 10 and values["loss_diff"] == pytest.approx(sum(bins) / 10)
+    assert values["loss_diff"] == pytest.approx(1, abs=0.05)
+
+
+def test_validation_tells_how_many_captions_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = validated(small_pretrain(), monkeypatch, defect_batch())
+    assert values["retrieval_chance_top1"] == pytest.approx(1 / 3)
+    assert values["retrieval_top5"] == 1 and 0 <= values["retrieval_top1"] <= 1
+
+
+def test_validation_draws_nothing_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_rng_state()
-    validation_losses(module, monkeypatch)
+    validated(small_pretrain(), monkeypatch, defect_batch())
     assert torch.get_rng_state().equal(before)
 
 
-@pytest.mark.gpu
-def test_validation_leaves_the_draws_on_the_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = small_pretrain().cuda()
-    monkeypatch.setattr(module, "_log", lambda split, **losses: None)
-    batch = defect_batch()
-    batch.image = batch.image.cuda()
-    before = torch.cuda.get_rng_state()
-    module.validation_step(batch, 0)
-    assert torch.cuda.get_rng_state().equal(before)
-
-
 def test_validation_takes_images_of_any_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, batch = small_pretrain(), defect_batch()
-    monkeypatch.setattr(module, "_log", lambda split, **losses: None)
+    batch = defect_batch()
     batch.image = batch.image[..., :63, :50]
-    module.validation_step(batch, 0)
+    assert validated(small_pretrain(), monkeypatch, batch)
 
 
 def test_crop_takes_the_middle_multiple() -> None:
@@ -187,7 +221,9 @@ def test_checkpoint_says_its_stage_and_vocabulary(tmp_path: Path) -> None:
     assert [entry[0] for entry in saved.entries] == ["good", "crack", "stain"]
 
 
-def test_words_of_other_lengths_in_a_batch_are_no_trouble(seed: int) -> None:
+def test_words_of_other_lengths_in_a_batch_are_no_trouble() -> None:
     batch: Batch = defect_batch()
     batch.captions = ["", "crack", "a very long caption " * 10, "steel"]
-    assert all(torch.isfinite(loss) for loss in small_pretrain().losses(batch))
+    module = small_pretrain()
+    module.log_dict = lambda named: None  # type: ignore[method-assign]
+    assert torch.isfinite(module.training_step(batch, 0))

@@ -110,7 +110,9 @@ class FakeTrainer:
     def __init__(self, **settings: object) -> None:
         self.max_steps, self.max_epochs = -1, 10
         self.world_size, self.accumulate_grad_batches = 1, 1
-        self.datamodule = SimpleNamespace(samples_per_epoch=100, batch_size=8)
+        self.datamodule = SimpleNamespace(
+            batches_per_epoch=lambda count: max(1, 104 // (8 * count))
+        )
         vars(self).update(settings)
 
     @property
@@ -127,7 +129,7 @@ def steps_of(**settings: object) -> int:
 @pytest.mark.parametrize(
     ("settings", "steps"),
     [
-        ({}, 120),
+        ({}, 130),
         ({"world_size": 2}, 60),
         ({"accumulate_grad_batches": 5}, 30),
         ({"max_steps": 7}, 7),
@@ -140,7 +142,7 @@ def test_steps_come_from_data_and_trainer_alone(settings: dict[str, object], ste
 
 
 def test_the_shorter_of_epochs_and_steps_ends_the_fit() -> None:
-    assert steps_of(max_steps=10_000, max_epochs=10) == 120
+    assert steps_of(max_steps=10_000, max_epochs=10) == 130
 
 
 @pytest.mark.parametrize("max_epochs", [None, -1, 0])

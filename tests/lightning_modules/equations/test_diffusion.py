@@ -1,4 +1,6 @@
-"""Holds the diffusion equations against hand-worked numbers and diffusers' schedulers."""
+"""Holds noise rates, forward diffusion and its loss against hand-worked numbers and diffusers."""
+
+import math
 
 import pytest
 import torch
@@ -11,17 +13,29 @@ from lightning_modules.equations.diffusion import (
     cumulate_alphas,
     linear_betas,
     noise_loss,
+    noise_loss_by_sample,
     remove_noise,
-    step_back,
+    step_forward,
 )
 
 T = 1000
-ALPHA_BAR = cumulate_alphas(linear_betas(T, 1e-4, 2e-2)).float()
+ALPHA_BAR = cumulate_alphas(linear_betas(T, 1e-4, 2e-2))
 PAPER = {"num_train_timesteps": T, "beta_start": 1e-4, "beta_end": 2e-2, "beta_schedule": "linear"}
+# Worked by hand below: beta_1 = 0.64, beta_2 = 0.75.
+SHORT = torch.tensor([1.0, 0.36, 0.09], dtype=torch.float64)
 
 
 def latents(seed: int, count: int = 3) -> Tensor:
-    return torch.randn(count, 2, 4, 4, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 2, 4, 4, generator=generator, dtype=torch.float64)
+
+
+def pixel(value: float) -> Tensor:
+    return torch.full((1, 1, 1, 1), value, dtype=torch.float64)
+
+
+def at(t: int, count: int = 3) -> Tensor:
+    return torch.full((count,), t)
 
 
 def test_linear_betas_lie_on_the_papers_line() -> None:
@@ -31,9 +45,9 @@ def test_linear_betas_lie_on_the_papers_line() -> None:
     assert betas[9].item() == pytest.approx(1e-4 + 9 / 999 * (2e-2 - 1e-4))
 
 
-def test_alpha_bar_is_the_running_product_after_a_one() -> None:
-    alpha_bar = cumulate_alphas(torch.tensor([0.1, 0.2], dtype=torch.float64))
-    torch.testing.assert_close(alpha_bar, torch.tensor([1.0, 0.9, 0.72], dtype=torch.float64))
+def test_linear_betas_equal_diffusers() -> None:
+    reference = DDPMScheduler(**PAPER).betas.double()
+    torch.testing.assert_close(linear_betas(T, 1e-4, 2e-2), reference, rtol=1e-5, atol=1e-9)
 
 
 def test_cosine_betas_equal_diffusers() -> None:
@@ -41,77 +55,98 @@ def test_cosine_betas_equal_diffusers() -> None:
     torch.testing.assert_close(cosine_betas(T).float(), reference, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("t", [1, 2, 500, T - 1])
+def test_cosine_schedule_is_the_papers_ratio(t: int) -> None:
+    offset, start = 0.008, math.cos(0.008 / 1.008 * math.pi / 2) ** 2
+    level = math.cos((t / T + offset) / (1 + offset) * math.pi / 2) ** 2 / start
+    assert cumulate_alphas(cosine_betas(T))[t].item() == pytest.approx(level, rel=1e-9)
+
+
+def test_cosine_schedule_is_held_at_the_last_step_alone() -> None:
+    is_held = cosine_betas(T) == 0.999
+    assert is_held.nonzero().flatten().tolist() == [T - 1]
+
+
+def test_alpha_bar_is_the_running_product_after_a_one() -> None:
+    alpha_bar = cumulate_alphas(torch.tensor([0.1, 0.2], dtype=torch.float64))
+    torch.testing.assert_close(alpha_bar, torch.tensor([1.0, 0.9, 0.72], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kind", ["linear", "squaredcos_cap_v2"])
+def test_alpha_bar_equals_diffusers_whose_time_starts_at_zero(kind: str) -> None:
+    reference = DDPMScheduler(**(PAPER | {"beta_schedule": kind})).alphas_cumprod.double()
+    alpha_bar = ALPHA_BAR if kind == "linear" else cumulate_alphas(cosine_betas(T))
+    torch.testing.assert_close(alpha_bar[1:], reference, rtol=1e-5, atol=1e-6)
+
+
+def test_one_step_forward_by_hand() -> None:
+    noised = step_forward(pixel(2.0), pixel(-1.0), t=at(2, 1), alpha_bar=SHORT)
+    assert noised.item() == pytest.approx(0.5 * 2 - math.sqrt(0.75))
+
+
+def test_first_step_forward_is_noising_to_time_one() -> None:
+    once = step_forward(latents(0), latents(1), t=at(1), alpha_bar=ALPHA_BAR)
+    torch.testing.assert_close(once, add_noise(latents(0), latents(1), at(1), ALPHA_BAR))
+
+
+def test_chain_of_single_steps_has_the_moments_of_noising_in_one_go() -> None:
+    # Sample s of the chain meets noise at step s alone, the last sample the clean latent alone:
+    # what is left of each at T is its weight in z_T, and independent noises add in squares.
+    z = torch.zeros(T + 1, 1, 1, 1, dtype=torch.float64)
+    z[T] = 1
+    for step in range(1, T + 1):
+        eps = torch.zeros_like(z)
+        eps[step - 1] = 1
+        z = step_forward(z, eps, t=at(step, T + 1), alpha_bar=ALPHA_BAR)
+    assert z[T].item() == pytest.approx(ALPHA_BAR[T].sqrt().item(), rel=1e-9)
+    assert z[:T].square().sum().item() == pytest.approx(1 - ALPHA_BAR[T].item(), rel=1e-9)
+
+
 def test_noise_at_step_zero_leaves_the_latent() -> None:
-    noised = add_noise(latents(0), latents(1), torch.zeros(3, dtype=torch.long), ALPHA_BAR)
-    assert torch.equal(noised, latents(0))
+    assert torch.equal(add_noise(latents(0), latents(1), at(0), ALPHA_BAR), latents(0))
 
 
 def test_noise_at_last_step_forgets_the_image() -> None:
-    last = torch.full((3,), T)
-    noised = add_noise(latents(0), latents(1), last, ALPHA_BAR)
+    noised = add_noise(latents(0), latents(1), at(T), ALPHA_BAR)
     torch.testing.assert_close(noised, latents(1), atol=0.03, rtol=0)
 
 
 def test_noise_by_hand() -> None:
-    alpha_bar = torch.tensor([1.0, 0.36])
-    noised = add_noise(
-        torch.full((1, 1, 1, 1), 2.0), torch.full((1, 1, 1, 1), -1.0), torch.tensor([1]), alpha_bar
-    )
+    noised = add_noise(pixel(2.0), pixel(-1.0), at(1, 1), SHORT)
     assert noised.item() == pytest.approx(0.6 * 2 - 0.8)
 
 
 def test_each_sample_has_its_own_time() -> None:
     noised = add_noise(latents(0), latents(1), torch.tensor([0, 500, T]), ALPHA_BAR)
-    alone = add_noise(latents(0)[1:2], latents(1)[1:2], torch.tensor([500]), ALPHA_BAR)
-    torch.testing.assert_close(noised[1:2], alone)
+    alone = add_noise(latents(0)[1:2], latents(1)[1:2], at(500, 1), ALPHA_BAR)
+    assert torch.equal(noised[1:2], alone)
 
 
+@pytest.mark.parametrize("scheduler", [DDPMScheduler, DDIMScheduler])
 @pytest.mark.parametrize("t", [1, 2, 50, 500, T])
-def test_noise_equals_diffusers_whose_time_starts_at_zero(t: int) -> None:
-    reference = DDPMScheduler(**PAPER)
-    expected = reference.add_noise(latents(0), latents(1), torch.full((3,), t - 1))
-    noised = add_noise(latents(0), latents(1), torch.full((3,), t), ALPHA_BAR)
+def test_noise_equals_diffusers_whose_time_starts_at_zero(scheduler: type, t: int) -> None:
+    expected = scheduler(**PAPER).add_noise(latents(0), latents(1), at(t - 1))
+    noised = add_noise(latents(0), latents(1), at(t), ALPHA_BAR)
     torch.testing.assert_close(noised, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("t", [0, 1, 50, 500])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_noise_of_the_first_step_survives_half_precision(dtype: torch.dtype) -> None:
+    clean = torch.zeros(3, 2, 4, 4, dtype=dtype)
+    noised = add_noise(clean, torch.ones_like(clean), at(1), ALPHA_BAR)
+    assert noised.dtype == dtype
+    torch.testing.assert_close(noised.float(), torch.full((3, 2, 4, 4), 0.01), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("t", [0, 1, 50, 500, T])
 def test_true_noise_gives_the_latent_back(t: int) -> None:
-    times = torch.full((3,), t)
-    noised = add_noise(latents(0), latents(1), times, ALPHA_BAR)
-    clean = remove_noise(noised, latents(1), times, ALPHA_BAR)
-    torch.testing.assert_close(clean, latents(0), rtol=1e-4, atol=1e-4)
+    noised = add_noise(latents(0), latents(1), at(t), ALPHA_BAR)
+    torch.testing.assert_close(remove_noise(noised, latents(1), at(t), ALPHA_BAR), latents(0))
 
 
-@pytest.mark.parametrize("t", [T, 500, 100])
-def test_step_back_equals_ancestral_sampling_that_skips(t: int) -> None:
-    reference = DDIMScheduler(**PAPER, clip_sample=False, set_alpha_to_one=True)
-    reference.set_timesteps(10)
-    expected = reference.step(
-        latents(1), t - 1, latents(0), eta=1.0, variance_noise=latents(2)
-    ).prev_sample
-    back = step_back(latents(0), latents(1), latents(2), t=t, previous=t - 100, alpha_bar=ALPHA_BAR)
-    torch.testing.assert_close(back, expected, rtol=1e-5, atol=1e-5)
-
-
-def test_step_back_to_the_start_is_the_clean_latent() -> None:
-    z_t = add_noise(latents(0), latents(1), torch.full((3,), 700), ALPHA_BAR)
-    back = step_back(z_t, latents(1), latents(2), t=700, previous=0, alpha_bar=ALPHA_BAR)
-    torch.testing.assert_close(back, latents(0), rtol=1e-5, atol=1e-5)
-
-
-def test_step_back_by_one_is_equation_7() -> None:
-    t, beta = 400, linear_betas(T, 1e-4, 2e-2).float()[399]
-    mean = (latents(0) - beta / (1 - ALPHA_BAR[t]).sqrt() * latents(1)) / (1 - beta).sqrt()
-    sigma = (beta * (1 - ALPHA_BAR[t - 1]) / (1 - ALPHA_BAR[t])).sqrt()
-    back = step_back(latents(0), latents(1), latents(2), t=t, previous=t - 1, alpha_bar=ALPHA_BAR)
-    torch.testing.assert_close(back, mean + sigma * latents(2), rtol=1e-4, atol=1e-4)
-
-
-def test_step_back_holds_the_clean_latent_within_the_limit() -> None:
-    back = step_back(
-        latents(0), latents(1), latents(2), t=T, previous=0, alpha_bar=ALPHA_BAR, limit=0.5
-    )
-    assert back.abs().max() == pytest.approx(0.5)
+def test_clean_latent_by_hand() -> None:
+    clean = remove_noise(pixel(1.0), pixel(-1.0), at(1, 1), SHORT)
+    assert clean.item() == pytest.approx((1 + 0.8) / 0.6)
 
 
 def test_noise_loss_is_the_mean_square() -> None:
@@ -119,5 +154,19 @@ def test_noise_loss_is_the_mean_square() -> None:
     assert loss.item() == pytest.approx((0 + 4 + 0 + 9) / 4)
 
 
+def test_noise_loss_is_zero_for_the_true_noise_and_two_for_other_noise() -> None:
+    eps, other = latents(0, 2000), latents(1, 2000)
+    assert noise_loss(eps, eps).item() == 0
+    assert noise_loss(other, eps).item() == pytest.approx(2, abs=0.05)
+
+
 def test_noise_loss_is_taken_in_float32() -> None:
     assert noise_loss(latents(0).half(), latents(1).half()).dtype == torch.float32
+    assert noise_loss_by_sample(latents(0).half(), latents(1).half()).dtype == torch.float32
+
+
+def test_noise_loss_by_sample_is_each_samples_own() -> None:
+    losses = noise_loss_by_sample(latents(0), latents(1))
+    alone = [noise_loss(latents(0)[i : i + 1], latents(1)[i : i + 1]) for i in range(3)]
+    torch.testing.assert_close(losses, torch.stack(alone))
+    torch.testing.assert_close(losses.mean(), noise_loss(latents(0), latents(1)))

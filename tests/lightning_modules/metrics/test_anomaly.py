@@ -30,7 +30,7 @@ def random_case(
         captions=[""] * count,
         class_ids=[(1, 2) if index < defective else () for index in range(count)],
         row=torch.arange(count),
-        seed=torch.arange(count),
+        seeds=list(range(count)),
     )
     predictions = [
         Prediction(

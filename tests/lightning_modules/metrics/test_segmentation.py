@@ -22,7 +22,7 @@ def make_batch(mask: Tensor, class_ids: list[tuple[int, ...]], has_mask: bool = 
         captions=[""] * count,
         class_ids=class_ids,
         row=torch.arange(count),
-        seed=torch.arange(count),
+        seeds=list(range(count)),
     )
 
 

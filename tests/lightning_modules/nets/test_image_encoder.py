@@ -1,11 +1,21 @@
-"""Holds both image towers: shapes, modes, normalisation, missing weights."""
+"""Holds the image towers: shapes, modes, normalisation, missing weights."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
 import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
 
-from lightning_modules.nets.image_encoder import CLIP_MEAN, ClipImageEncoder, TimmImageEncoder
+from lightning_modules.nets.image_encoder import (
+    CLIP_MEAN,
+    ClipImageEncoder,
+    PretrainedTimmImageEncoder,
+    TimmImageEncoder,
+)
 
 
 def small_timm() -> TimmImageEncoder:
@@ -16,6 +26,28 @@ def small_clip(folder: Path | str = "") -> ClipImageEncoder:
     return ClipImageEncoder(
         str(folder), width=8, image_size_px=32, patch_px=16, layers=1, heads=2, hidden_width=16
     )
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A timm classifier's random weights, half precision."""
+    file = tmp_path_factory.mktemp("weights") / "net.safetensors"
+    torch.manual_seed(0)
+    state = timm.create_model("test_resnet", num_classes=7).state_dict()
+    save_file({key: w.half() if w.is_floating_point() else w for key, w in state.items()}, file)
+    return str(file)
+
+
+def picture(path: Path) -> Tensor:
+    """A picture as (3, 224, 224) in [-1, 1]."""
+    pixels = np.asarray(Image.open(path).convert("RGB").resize((224, 224)))
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 127.5 - 1
+
+
+def frozen_timm(weights: str) -> PretrainedTimmImageEncoder:
+    encoder = PretrainedTimmImageEncoder("test_resnet", weights, 0.5, 0.5)
+    encoder.load()
+    return encoder
 
 
 @pytest.mark.parametrize("side_px", [64, 96])
@@ -39,6 +71,69 @@ def test_gradient_reaches_every_weight_of_the_timm_tower(seed: int) -> None:
     encoder = small_timm()
     encoder(torch.randn(2, 3, 64, 64)).square().sum().backward()
     assert all(weight.grad is not None for weight in encoder.parameters())
+
+
+@pytest.mark.parametrize("size_px", [(50, 70), (160, 160)])
+def test_pretrained_timm_tower_embeds_images_of_any_size(
+    weights: str, size_px: tuple[int, int]
+) -> None:
+    encoder = frozen_timm(weights)
+    assert encoder(torch.zeros(2, 3, *size_px)).shape == (2, encoder.width)
+
+
+def test_pretrained_timm_tower_reads_all_but_the_classifier(weights: str, seed: int) -> None:
+    one, other = frozen_timm(weights), PretrainedTimmImageEncoder("test_resnet", weights)
+    assert not torch.equal(one.backbone.conv1[0].weight, other.backbone.conv1[0].weight)
+    other.load()
+    assert torch.equal(one.backbone.conv1[0].weight, other.backbone.conv1[0].weight)
+
+
+def test_pretrained_timm_tower_never_moves(weights: str, seed: int) -> None:
+    encoder, image = frozen_timm(weights), torch.randn(2, 3, 32, 32)
+    before = encoder(image)
+    torch.testing.assert_close(encoder.train()(image), before)
+    assert not before.requires_grad
+    assert not any(weight.requires_grad for weight in encoder.parameters())
+
+
+def test_pretrained_timm_tower_normalises_as_it_is_told(weights: str) -> None:
+    encoder = PretrainedTimmImageEncoder("test_resnet", weights, 0.25, 0.125)
+    encoder.load()
+    size = (encoder.image_size_px,) * 2
+    image = torch.full((1, 3, *size), 2 * 0.5 - 1)
+    expected = encoder.backbone(torch.full((1, 3, *size), (0.5 - 0.25) / 0.125))
+    torch.testing.assert_close(encoder(image), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pretrained_timm_tower_without_weights_says_so(weights: str) -> None:
+    with pytest.raises(RuntimeError, match="call load"):
+        PretrainedTimmImageEncoder("test_resnet", weights)(torch.zeros(1, 3, 32, 32))
+
+
+def test_pretrained_timm_tower_from_another_net_s_weights_is_one_line(weights: str) -> None:
+    with pytest.raises(ValueError, match="lack") as caught:
+        PretrainedTimmImageEncoder("test_vit", weights).load()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "padding"), [("test_resent", ""), ("test_vit", "same")])
+def test_pretrained_timm_tower_that_timm_cannot_make_is_one_line(name: str, padding: str) -> None:
+    with pytest.raises(ValueError, match=r"cannot be made .* expected a timm name") as caught:
+        PretrainedTimmImageEncoder(name, "", padding=padding)
+    assert "\n" not in str(caught.value)
+
+
+def test_mobilenet_tells_real_pictures_of_one_set_from_another(
+    shared_weights: Path, shared_data: Path
+) -> None:
+    file = shared_weights / "mobilenetv2_100" / "mobilenetv2_100_same_fp16.safetensors"
+    encoder = PretrainedTimmImageEncoder("mobilenetv2_100", str(file), 0.5, 0.5, padding="same")
+    encoder.load()
+    steel, cells = (
+        encoder(torch.stack([picture(path) for path in sorted(folder.rglob(glob))[:3]]))
+        for folder, glob in ((shared_data / "neu_det", "*.jpg"), (shared_data / "elpv", "*.png"))
+    )
+    assert torch.cdist(steel, cells).min() > torch.cdist(steel, steel).max()
 
 
 def test_clip_tower_reads_weights_and_resizes_any_image(tmp_path: Path) -> None:

@@ -1,18 +1,34 @@
-"""Holds the reverse process with a denoiser whose answer is known."""
+"""Holds the reverse process with a denoiser whose answer is known, and with a real small one."""
 
 import math
+from itertools import pairwise
 
+import pytest
 import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor, nn
 
+from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.noise_schedule import NoiseSchedule
-from lightning_modules.nets.sampler import sample_latents
+from lightning_modules.nets.sampler import (
+    METHODS,
+    check_side,
+    draw_noise,
+    embed_prompts,
+    sample_images,
+    sample_latents,
+    seeded,
+    times_of,
+    within,
+)
 from lightning_modules.nets.text_encoder import HashedTextEncoder
+from tests.lightning_modules.small_parts import defect_batch, small_diffusion
 
 SCHEDULE = NoiseSchedule(diffusion_steps=100)
 ENCODER = HashedTextEncoder(4)
 CLEAN = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 NOISE = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+PROMPTS = ["steel with a crack", "stain", "a tile with several long scratches"]
 
 
 class KnowsTheImage(nn.Module):
@@ -21,40 +37,84 @@ class KnowsTheImage(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.times: list[int] = []
+        self.batch_sizes: list[int] = []
 
     def forward(self, z_t: Tensor, t: Tensor, context: Tensor, context_mask: Tensor) -> Tensor:
         """The noise in z_t."""
         self.times.append(int(t[0]))
-        is_null = context_mask.sum(1) == 1
-        clean = CLEAN * (~is_null).view(-1, 1, 1, 1)
+        self.batch_sizes.append(len(z_t))
+        is_null = (context_mask.sum(1) == 1).view(-1, 1, 1, 1)
+        clean = CLEAN.repeat(len(z_t) // len(CLEAN), 1, 1, 1) * ~is_null
         level = SCHEDULE.alpha_bar[t].view(-1, 1, 1, 1)
         return (z_t - level.sqrt() * clean) / (1 - level).sqrt()
 
 
-def sample(denoiser: KnowsTheImage, *, steps: int, scale: float) -> Tensor:
+class Curved(nn.Module):
+    """Predicts a smooth noise that depends on latents and time: no step size is exact for it."""
+
+    def forward(self, z_t: Tensor, t: Tensor, context: Tensor, context_mask: Tensor) -> Tensor:
+        """Some noise."""
+        return torch.tanh(z_t) * (0.6 + 0.4 * t.view(-1, 1, 1, 1) / 100)
+
+
+def sample(
+    denoiser: nn.Module,
+    *,
+    steps: int,
+    scale: float = 1.0,
+    method: str = "ancestral",
+    limit: float = math.inf,
+) -> Tensor:
+    text, null = embed_prompts(ENCODER, ["deep crack", "oil stain"])
     return sample_latents(
         denoiser,  # type: ignore[arg-type]
         SCHEDULE,
         noise=NOISE,
-        text=ENCODER(["deep crack", "oil stain"]),
-        null=ENCODER([""]),
+        text=text,
+        null=null,
         steps=steps,
         guidance_scale=scale,
-        generator=torch.Generator().manual_seed(2),
-        latent_limit=math.inf,
+        generators=seeded([2, 3]),
+        method=method,
+        latent_limit=limit,
     )
 
 
-def test_known_noise_leads_to_the_image_in_any_number_of_steps() -> None:
-    for steps in (1, 4, 100):
-        torch.testing.assert_close(
-            sample(KnowsTheImage(), steps=steps, scale=1.0), CLEAN, rtol=1e-3, atol=1e-3
-        )
+@pytest.fixture(scope="module")
+def model() -> DiffusionModel:
+    """A small diffusion model whose denoiser looks at its text."""
+    torch.manual_seed(0)
+    diffusion = small_diffusion().eval()
+    diffusion.measure(defect_batch().image)
+    for weight in (diffusion.denoiser.unet.conv_out.weight, *projections(diffusion)):
+        nn.init.normal_(weight, std=0.05)
+    return diffusion
 
 
-def test_scale_zero_follows_no_text() -> None:
-    result = sample(KnowsTheImage(), steps=4, scale=0.0)
-    torch.testing.assert_close(result, torch.zeros_like(CLEAN), rtol=0, atol=1e-3)
+def projections(diffusion: DiffusionModel) -> list[Tensor]:
+    """The weights that start at zero and shut the text out."""
+    blocks = diffusion.denoiser.unet.modules()
+    return [block.proj_out.weight for block in blocks if hasattr(block, "proj_out")]
+
+
+def images(
+    model: DiffusionModel, prompts: list[str], seeds: list[int], **changes: object
+) -> Tensor:
+    settings: dict = {"size_px": 64, "steps": 4, "guidance_scale": 2.0, **changes}
+    return sample_images(model, prompts, seeds=seeds, **settings)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("steps", [1, 4, 7, 100])
+def test_known_noise_leads_to_the_image_in_any_number_of_steps(method: str, steps: int) -> None:
+    result = sample(KnowsTheImage(), steps=steps, method=method)
+    torch.testing.assert_close(result, CLEAN, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scale_zero_follows_no_text(method: str) -> None:
+    result = sample(KnowsTheImage(), steps=4, scale=0.0, method=method)
+    torch.testing.assert_close(result, torch.zeros_like(CLEAN), rtol=0, atol=2e-3)
 
 
 def test_scale_above_one_overshoots_the_caption() -> None:
@@ -62,7 +122,119 @@ def test_scale_above_one_overshoots_the_caption() -> None:
     torch.testing.assert_close(result, 3 * CLEAN, rtol=1e-3, atol=1e-3)
 
 
-def test_times_run_from_the_last_step_down_twice_each() -> None:
+def test_guidance_is_one_call_of_twice_the_batch_at_each_time() -> None:
+    denoiser = KnowsTheImage()
+    sample(denoiser, steps=4, scale=2.0)
+    assert (denoiser.times, denoiser.batch_sizes) == ([100, 75, 50, 25], [4] * 4)
+
+
+def test_scale_one_asks_for_no_unconditional_estimate() -> None:
     denoiser = KnowsTheImage()
     sample(denoiser, steps=4, scale=1.0)
-    assert denoiser.times == [100, 100, 75, 75, 50, 50, 25, 25]
+    assert denoiser.batch_sizes == [2] * 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_clean_latents_are_held_within_the_limit(method: str) -> None:
+    result = sample(KnowsTheImage(), steps=5, method=method, limit=0.5)
+    torch.testing.assert_close(result, CLEAN.clamp(-0.5, 0.5), rtol=2e-3, atol=2e-3)
+
+
+def test_noise_within_the_limit_is_left_as_it_is() -> None:
+    t = torch.tensor([1, 40])
+    eps = within(NOISE, NOISE, t, alpha_bar=SCHEDULE.alpha_bar, limit=1e3)
+    torch.testing.assert_close(eps, NOISE, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [1, 20, 50, 100])
+@pytest.mark.parametrize(
+    ("method", "library"), [("ddim", DDIMScheduler), ("dpmpp", DPMSolverMultistepScheduler)]
+)
+def test_steps_that_divide_t_are_those_of_the_library(
+    method: str, library: type, steps: int
+) -> None:
+    settings = {"clip_sample": False} if library is DDIMScheduler else {}
+    betas = (1 - SCHEDULE.alpha_bar[1:] / SCHEDULE.alpha_bar[:-1]).tolist()
+    scheduler = library(
+        num_train_timesteps=100, trained_betas=betas, timestep_spacing="trailing", **settings
+    )
+    scheduler.set_timesteps(steps)
+    z = NOISE
+    for t in scheduler.timesteps:
+        eps = Curved()(z, torch.full((2,), int(t) + 1), z, z)
+        z = scheduler.step(eps, int(t), z, return_dict=False)[0]
+    torch.testing.assert_close(
+        sample(Curved(), steps=steps, method=method), z, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_second_order_needs_fewer_steps() -> None:
+    exact = sample(Curved(), steps=100, method="ddim")
+    errors = {
+        method: (sample(Curved(), steps=10, method=method) - exact).abs().mean()
+        for method in ("ddim", "dpmpp")
+    }
+    assert errors["dpmpp"] < 0.5 * errors["ddim"]
+
+
+def test_deterministic_methods_ask_for_no_fresh_noise() -> None:
+    generators = seeded([5, 6])
+    before = [generator.get_state() for generator in generators]
+    for method in ("ddim", "dpmpp"):
+        METHODS[method](SCHEDULE, times_of(SCHEDULE, 3), generators)(NOISE, NOISE, 100, 67)
+    assert all(g.get_state().equal(b) for g, b in zip(generators, before, strict=True))
+
+
+def test_times_fall_from_t_to_zero_without_a_double() -> None:
+    for steps in range(1, 101):
+        times = times_of(SCHEDULE, steps)
+        assert (times[0], times[-1], len(times)) == (100, 0, steps + 1)
+        assert all(first > second for first, second in pairwise(times))
+
+
+@pytest.mark.parametrize("steps", [0, 101])
+def test_impossible_step_counts_are_refused(steps: int) -> None:
+    with pytest.raises(ValueError, match=f"steps are {steps}: expected 1 to 100"):
+        times_of(SCHEDULE, steps)
+
+
+def test_unknown_method_is_refused() -> None:
+    with pytest.raises(ValueError, match="'plms': expected one of ancestral, ddim, dpmpp"):
+        sample(KnowsTheImage(), steps=2, method="plms")
+
+
+def test_noise_of_a_sample_follows_from_its_own_seed() -> None:
+    together, alone = draw_noise(seeded([7, 8]), (3, 2)), draw_noise(seeded([8]), (3, 2))
+    assert together[1].equal(alone[0]) and not together[0].equal(alone[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_picture_depends_on_its_own_seed_and_prompt_alone(
+    model: DiffusionModel, method: str
+) -> None:
+    together = images(model, PROMPTS, [4, 5, 6], method=method)
+    alone = images(model, PROMPTS[1:2], [5], method=method)
+    torch.testing.assert_close(together[1:2], alone, rtol=0, atol=1e-4)
+
+
+def test_text_changes_the_picture(model: DiffusionModel) -> None:
+    first, second = images(model, PROMPTS[:2], [4, 4])
+    assert (first - second).abs().max() > 1e-3
+
+
+def test_images_have_the_side_and_range_asked_for(model: DiffusionModel) -> None:
+    result = images(model, PROMPTS[:1], [0], size_px=96, steps=1)
+    assert result.shape == (1, 3, 96, 96) and result.abs().max() <= 1
+
+
+def test_sides_that_the_unet_cannot_halve_are_refused(model: DiffusionModel) -> None:
+    for side_px in (0, 20, 100):
+        with pytest.raises(ValueError, match=f"side is {side_px} px: expected a multiple of 32"):
+            check_side(model, side_px)
+
+
+@pytest.mark.gpu
+def test_every_method_samples_on_a_gpu(model: DiffusionModel) -> None:
+    for method in METHODS:
+        result = images(model.cuda(), PROMPTS, [1, 2, 3], method=method)
+        assert result.is_cuda and result.isfinite().all()

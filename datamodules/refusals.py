@@ -1,0 +1,33 @@
+"""Settings and data that the DataModule (`imdd.py`) does not take, each in one line."""
+
+from datamodules.manifest import Manifest, Source
+
+
+def leak_line(index: Manifest) -> str:
+    """Why a manifest is not trained on, in one line."""
+    if index.leaks < 0:
+        found = "nobody has looked for alike pictures in its splits"
+    else:
+        found = f"{index.leaks} pairs of alike pictures are in different splits"
+    return (
+        f"manifest {index.path}: {found}; expected none: prepare it again with --copies drop, or "
+        "set data.init_args.allow_leakage to true, which the run will record"
+    )
+
+
+def check_origin(source: Source | None, root: str, manifest: str) -> None:
+    """Nothing for exactly one of source and manifest; ValueError otherwise."""
+    if (source is None) == (not manifest):
+        got = "neither" if source is None else "both"
+        raise ValueError(
+            f"the data has {got} of source and manifest, expected exactly one: name a source "
+            "with its root, or a manifest that experiments.prepare wrote"
+        )
+    if source is not None and not root:
+        raise ValueError(f"source {source.name} has no root: give the folder with its data")
+
+
+def check_batch_sizes(*sizes: int) -> None:
+    """Nothing for sizes of 1 or more; ValueError otherwise."""
+    if min(sizes) < 1:
+        raise ValueError(f"batch sizes are {' and '.join(map(str, sizes))}, expected 1 or more")

@@ -1,0 +1,217 @@
+"""Nets that pictures are judged by: pixels -> features and class scores, weights from local files.
+
+What is computed from features is in `metrics/`; which file and settings a command names is in
+`experiments/fidelity.py`. Nothing is downloaded here.
+"""
+
+import difflib
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+INCEPTION = "inception"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth of torch-fidelity's release v0.2.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a net sees in B pictures.
+
+    features: (B, D); logits: (B, K) class scores before the softmax, None from a net without
+    classes.
+    """
+
+    features: Tensor
+    logits: Tensor | None
+
+
+class FeatureExtractor(nn.Module):
+    """A frozen net; `name` goes into the metrics' names, `input_px` is the side it looks at."""
+
+    name: str
+    input_px: int
+
+    @torch.no_grad()
+    def forward(self, pixels: Tensor) -> Seen:
+        """What the net sees in pixels (B, 3, H, W), uint8, squeezed to a square if they are none.
+
+        The one way in for real and generated pictures alike. Departs from the old Inception
+        graphs, whose resize aliases: pictures come anti-aliased and at the net's size already.
+        """
+        return self.look(resize_levels(pixels, self.input_px))
+
+    def look(self, levels: Tensor) -> Seen:
+        """What the net sees in levels (B, 3, S, S), float, whole numbers in [0, 255]."""
+        raise NotImplementedError
+
+
+class TimmExtractor(FeatureExtractor):
+    """A timm classifier; its pooled features before the last layer, and its class scores.
+
+    pixel_mean, pixel_deviation: of pixels in [0, 1], timm's own for this model where None;
+    padding: timm's `pad_type`, "same" for weights that come from TensorFlow.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        model_name: str,
+        weights: Path,
+        *,
+        pixel_mean: float | None = None,
+        pixel_deviation: float | None = None,
+        padding: str = "",
+    ) -> None:
+        """Raises FileNotFoundError, or ValueError for a name or weights that do not fit."""
+        super().__init__()
+        self.name = model_name
+        state = read_safetensors(weights)
+        settings = {"pad_type": padding} if padding else {}
+        try:
+            count = count_classes(model_name, state)
+            self.net = timm.create_model(model_name, num_classes=count, **settings)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(unknown_name(model_name, settings, str(error))) from error
+        config = self.net.pretrained_cfg
+        self.input_px = int(config["input_size"][-1])
+        mean, deviation = (
+            config[key] if value is None else (value,) * 3
+            for key, value in (("mean", pixel_mean), ("std", pixel_deviation))
+        )
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1))
+        fill(self.net, state, weights)
+        self.requires_grad_(False).eval()
+
+    def look(self, levels: Tensor) -> Seen:
+        """Pooled features and class scores of levels (B, 3, S, S) in [0, 255]."""
+        maps = self.net.forward_features((levels / 255 - self.mean) / self.deviation)
+        features = self.net.forward_head(maps, pre_logits=True)
+        classifier = self.net.get_classifier()
+        has_classes = not isinstance(classifier, nn.Identity)
+        return Seen(features.flatten(1), classifier(features) if has_classes else None)
+
+
+class InceptionExtractor(FeatureExtractor):
+    """torch-fidelity's "inception-v3-compat", by which published FID, KID and IS are measured."""
+
+    def __init__(self, weights: Path) -> None:
+        """Raises FileNotFoundError, or ValueError where torch-fidelity or its weights fail."""
+        super().__init__()
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        except ImportError as error:
+            raise ValueError(
+                "extractor 'inception' needs torch-fidelity, which is not installed: "
+                "pip install 'torch-fidelity>=0.4', or name a timm model and its weights"
+            ) from error
+        check_is_plain(weights)
+        try:
+            self.net = FeatureExtractorInceptionV3(
+                "inception-v3-compat",
+                ["2048", "logits_unbiased"],
+                feature_extractor_weights_path=str(weights),
+            )
+        except RuntimeError as error:
+            raise ValueError(
+                f"weights {weights} do not fit Inception v3: expected {INCEPTION_FILE}"
+            ) from error
+        self.name = INCEPTION
+        self.input_px = int(FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE)
+        self.requires_grad_(False).eval()
+
+    def look(self, levels: Tensor) -> Seen:
+        """The 2048 features and the scores without bias, as IS takes them."""
+        features, logits = self.net(levels.to(torch.uint8))
+        return Seen(features, logits)
+
+
+def resize_levels(pixels: Tensor, side_px: int) -> Tensor:
+    """Pixels (B, 3, H, W) of [0, 255] as (B, 3, side_px, side_px) float, anti-aliased, rounded."""
+    levels = pixels.float()
+    if levels.shape[-2:] != (side_px, side_px):
+        size = (side_px, side_px)
+        levels = F.interpolate(levels, size=size, mode="bicubic", antialias=True)
+    return levels.round().clamp(0, 255)
+
+
+def count_classes(model_name: str, state: dict[str, Tensor]) -> int:
+    """The number of classes that the weights of a timm model name, 0 without a last layer."""
+    config = timm.get_pretrained_cfg(model_name)
+    head = state.get(f"{config.classifier}.weight") if config else None
+    return 0 if head is None else len(head)
+
+
+def unknown_name(model_name: str, settings: dict[str, str], reason: str) -> str:
+    """What is wrong with the name of a net or its settings, in one line."""
+    near = ", ".join(difflib.get_close_matches(model_name, timm.list_models(), cutoff=0.5))
+    return (
+        f"extractor {model_name!r} with settings {settings} cannot be made "
+        f"({reason.splitlines()[0]}): expected {INCEPTION!r} or a timm name"
+        + (f" such as {near}" if near else "")
+    )
+
+
+def fill(net: nn.Module, state: dict[str, Tensor], weights: Path) -> None:
+    """Puts the weights, any float kind, into the net; ValueError where one is missing or extra."""
+    floats = {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+    }
+    try:
+        keys = net.load_state_dict(floats, strict=False)
+    except RuntimeError as error:
+        raise ValueError(
+            f"weights {weights} do not fit: {str(error).splitlines()[-1].strip()}; "
+            "expected the file of the model named"
+        ) from error
+    # A norm's count of batches plays no part in evaluation, and derived files leave it out.
+    missing = [key for key in keys.missing_keys if not key.endswith("num_batches_tracked")]
+    wrong = [*missing, *keys.unexpected_keys]
+    if wrong:
+        kind = "lack" if missing else "hold the unknown"
+        raise ValueError(
+            f"weights {weights} {kind} {wrong[0]!r} ({len(wrong)} such): expected the state dict "
+            "of the model named"
+        )
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; FileNotFoundError, or ValueError where it is none."""
+    check_is_file(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"weights {path} cannot be read ({str(error).splitlines()[0]}): expected a "
+            ".safetensors file"
+        ) from error
+
+
+def check_is_plain(path: Path) -> None:
+    """ValueError unless the file holds tensors only: torch-fidelity would run what it pickles."""
+    check_is_file(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+        raise ValueError(
+            f"weights {path} are not a file of plain tensors: expected {INCEPTION_FILE}"
+        ) from error
+    if not isinstance(state, dict):
+        raise ValueError(f"weights {path} hold a {type(state).__name__}: expected {INCEPTION_FILE}")
+
+
+def check_is_file(path: Path) -> None:
+    """FileNotFoundError unless the weights are there."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"weights {path} are missing: nothing is downloaded, name a local file with --weights"
+        )

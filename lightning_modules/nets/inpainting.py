@@ -1,0 +1,86 @@
+"""A defect painted into a given image: sampling that keeps all latents but those of a mask.
+
+How a picture of any size is cut to what goes in here, and put together again, is no net's matter:
+`experiments/defect_painting.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lightning_modules.equations.diffusion import add_noise
+from lightning_modules.nets.diffusion_model import DiffusionModel
+from lightning_modules.nets.sampler import (
+    check_side,
+    draw_noise,
+    embed_prompts,
+    sample_latents,
+    seeded,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRegion:
+    """A constraint of `sample_latents`: where cells are not free, the latents of a given image.
+
+    latents: (B, c, h, w) of the image; noise: like them, the one that sampling starts from, so
+    that what is known and what is free lie on one path; is_free: (B, 1, h, w) bool.
+    """
+
+    latents: Tensor
+    noise: Tensor
+    is_free: Tensor
+    alpha_bar: Tensor
+
+    def __call__(self, z_t: Tensor, t: int) -> Tensor:
+        """The latents with the given image's, noised to time t (eq. 2), where they are known."""
+        time = torch.full((len(z_t),), t, device=z_t.device)
+        known = add_noise(self.latents, self.noise, time, self.alpha_bar)
+        return torch.where(self.is_free, z_t, known)
+
+
+@torch.inference_mode()
+def inpaint_images(
+    model: DiffusionModel,
+    image: Tensor,
+    mask: Tensor,
+    prompts: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    steps: int,
+    guidance_scale: float,
+    method: str = "ancestral",
+) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1] in which the prompts' defects lie inside the masks.
+
+    image: (B, 3, H, W) in [-1, 1]; mask: (B, H, W) bool; seeds: one per image. Outside the mask
+    the result is only as good as the autoencoder, so that its pixels want to be pasted back.
+    ValueError for sides that the U-Net cannot halve, too many steps, or an unknown method.
+    """
+    check_side(model, *image.shape[-2:])
+    text, null = embed_prompts(model.text_encoder, prompts)
+    latents = model.encode(image)
+    generators = seeded(seeds)
+    noise = draw_noise(generators, latents.shape[1:]).to(latents)
+    is_free = free_cells(mask, model.autoencoder.stride)
+    sampled = sample_latents(
+        model.denoiser,
+        model.schedule,
+        noise=noise,
+        text=text,
+        null=null,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        generators=generators,
+        method=method,
+        constraint=KnownRegion(latents, noise, is_free, model.schedule.alpha_bar),
+    )
+    return model.autoencoder.decode(sampled)
+
+
+def free_cells(mask: Tensor, stride: int) -> Tensor:
+    """(B, 1, H / stride, W / stride) bool: cells of latents in which any pixel of mask is set."""
+    return functional.max_pool2d(mask[:, None].float(), stride) > 0

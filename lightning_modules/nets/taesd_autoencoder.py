@@ -1,0 +1,152 @@
+"""The TAESD family: tiny convolutional stand-ins for large VAEs, weights from local files.
+
+The families with formulas or hub weights are in `autoencoder.py`.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lightning_modules.nets.autoencoder import Autoencoder
+from lightning_modules.nets.weight_files import fill, read_state_dict
+
+WIDTH = 64
+MEASURED_AT_ONCE = 8
+SMALLEST_DEVIATION = 0.1  # channels have 0.3 to 1.0 on pictures of all kinds
+
+
+def convolution(inputs: int = WIDTH, outputs: int = WIDTH) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+class Block(nn.Module):
+    """Three convolutions around an identity; `pooled` sees the whole map through a norm first."""
+
+    def __init__(self, *, pooled: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(convolution(), nn.ReLU(), convolution(), nn.ReLU(), convolution())
+        self.pool = (
+            nn.Sequential(
+                nn.Conv2d(WIDTH, 4 * WIDTH, 1, bias=False),
+                nn.GroupNorm(4, 4 * WIDTH),
+                nn.ReLU(),
+                nn.Conv2d(4 * WIDTH, WIDTH, 1, bias=False),
+            )
+            if pooled
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, 64, h, w) from one of the same shape."""
+        if self.pool is not None:
+            x = x + self.pool(x)
+        return functional.relu(self.conv(x) + x)
+
+
+class SoftClamp(nn.Module):
+    """Latents bent smoothly into (-3, 3)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values in (-3, 3), those near 0 as they were."""
+        return torch.tanh(x / 3) * 3
+
+
+def halve() -> nn.Conv2d:
+    """A convolution to half the size."""
+    return nn.Conv2d(WIDTH, WIDTH, 3, stride=2, padding=1, bias=False)
+
+
+def double() -> tuple[nn.Upsample, nn.Conv2d]:
+    """Layers to twice the size."""
+    return nn.Upsample(scale_factor=2), nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)
+
+
+def blocks(*, pooled: bool = False) -> list[Block]:
+    """The three blocks of a size."""
+    return [Block(pooled=pooled) for _ in range(3)]
+
+
+class TaesdAutoencoder(Autoencoder):
+    """Latents from a tiny autoencoder, stride 8, read from the two .pth files of its family.
+
+    The defaults are TAEF2's (32 channels, pooled middle); TAESD's own are 4 and false. Its latents
+    have no fixed scale: each channel is standardised by the mean and deviation that `measure`
+    takes from training images.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    measured: Tensor
+
+    def __init__(
+        self,
+        encoder: str,
+        decoder: str,
+        latent_channels: int = 32,
+        pooled_middle: bool = True,
+    ) -> None:
+        super().__init__()
+        self.encoder_file, self.decoder_file = Path(encoder), Path(decoder)
+        self.stride = 8
+        self.latent_channels = latent_channels
+        # The places in the two chains are the files' keys.
+        self.encoder = nn.Sequential(
+            *(convolution(3), Block(), halve(), *blocks(), halve(), *blocks(), halve()),
+            *(*blocks(pooled=pooled_middle), convolution(WIDTH, latent_channels)),
+        )
+        self.decoder = nn.Sequential(
+            *(SoftClamp(), convolution(latent_channels), nn.ReLU()),
+            *(*blocks(pooled=pooled_middle), *double(), *blocks(), *double(), *blocks()),
+            *(*double(), Block(), convolution(WIDTH, 3)),
+        )
+        self.register_buffer("mean", torch.zeros(latent_channels))
+        self.register_buffer("deviation", torch.ones(latent_channels))
+        self.register_buffer("measured", torch.tensor(False))
+        self._loaded = False
+
+    def load(self) -> None:
+        """Reads both files; FileNotFoundError, or ValueError when they are damaged or others."""
+        fill(self.encoder, read_state_dict(self.encoder_file), self.encoder_file)
+        fill(self.decoder, read_state_dict(self.decoder_file), self.decoder_file)
+        self._loaded = True
+
+    @torch.no_grad()
+    def measure(self, image: Tensor) -> None:
+        """Takes mean and deviation of each channel from image (B, 3, H, W) in [-1, 1]."""
+        # The first map of an image takes 16 MB at 256 px: not all images at once.
+        parts = [self.plain_latents(part) for part in image.split(MEASURED_AT_ONCE)]
+        latents = torch.cat(parts)
+        self.mean.copy_(latents.mean(dim=(0, 2, 3)))
+        # Blank images leave a channel almost still: it must not be blown up.
+        self.deviation.copy_(latents.std(dim=(0, 2, 3)).clamp(min=SMALLEST_DEVIATION))
+        self.measured.fill_(True)
+
+    def plain_latents(self, image: Tensor) -> Tensor:
+        """Latents (B, c, H/8, W/8) as the net gives them from image (B, 3, H, W) in [-1, 1]."""
+        self._check_loaded()
+        height, width = image.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise ValueError(
+                f"image is {height} x {width} px: expected sides that are multiples of "
+                f"{self.stride}, the autoencoder's stride; crop or pad it"
+            )
+        return self.encoder((image + 1) / 2)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Latents (B, c, H/8, W/8) of about unit variance from image (B, 3, H, W) in [-1, 1]."""
+        return (self.plain_latents(image) - self.mean.view(-1, 1, 1)) / self.deviation.view(
+            -1, 1, 1
+        )
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Image (B, 3, H, W), clipped to [-1, 1], from latents (B, c, h, w)."""
+        self._check_loaded()
+        latents = z * self.deviation.view(-1, 1, 1) + self.mean.view(-1, 1, 1)
+        return (2 * self.decoder(latents) - 1).clamp(-1, 1)
+
+    def _check_loaded(self) -> None:
+        if not self._loaded:
+            raise RuntimeError("the autoencoder has no weights yet: call load() first")

@@ -1,0 +1,152 @@
+"""Holds the TAESD family: shapes and scale on random files, TAEF2's claims on its real ones."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lightning_modules.nets.taesd_autoencoder import TaesdAutoencoder
+
+PICTURES = {"mtd": "MT_*/Imgs/*.jpg", "neu_det": "**/*.jpg", "elpv": "**/*.png"}
+
+
+def from_folder(folder: Path, **settings: bool | int) -> TaesdAutoencoder:
+    return TaesdAutoencoder(f"{folder}/encoder.pth", f"{folder}/decoder.pth", **settings)
+
+
+def write_random_weights(folder: Path, **settings: bool | int) -> TaesdAutoencoder:
+    """Random weights in the family's files, half precision; and the net that holds them."""
+    net = from_folder(folder, **settings)
+    for name, part in (("encoder", net.encoder), ("decoder", net.decoder)):
+        torch.save({key: w.half() for key, w in part.state_dict().items()}, folder / f"{name}.pth")
+    return net
+
+
+def loaded(folder: Path, **settings: bool | int) -> TaesdAutoencoder:
+    net = from_folder(folder, **settings)
+    net.load()
+    return net.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    write_random_weights(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def taef2(shared_weights: Path) -> TaesdAutoencoder:
+    """The real weights; skips where they are missing."""
+    stem = shared_weights / "taef2" / "taef2"
+    net = TaesdAutoencoder(f"{stem}_encoder.pth", f"{stem}_decoder.pth")
+    net.load()
+    return net.requires_grad_(False)
+
+
+def pictures(folder: Path, pattern: str) -> Tensor:
+    """The middles of two pictures, (2, 3, 160, 160) in [-1, 1]."""
+    paths = sorted(folder.glob(pattern))
+    cut = [Image.open(path).convert("RGB") for path in paths[:: max(1, len(paths) // 2)][:2]]
+    boxes = [((one.width - 160) // 2, (one.height - 160) // 2) for one in cut]
+    pixels = [
+        np.asarray(one.crop((left, top, left + 160, top + 160)))
+        for one, (left, top) in zip(cut, boxes, strict=True)
+    ]
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def count(net: nn.Module) -> int:
+    return sum(weight.numel() for weight in net.parameters())
+
+
+def test_weights_come_back_from_their_files(folder: Path, tmp_path: Path) -> None:
+    written = write_random_weights(tmp_path)
+    net, image = loaded(tmp_path), torch.rand(1, 3, 16, 16) * 2 - 1
+    expected = written.encoder((image + 1) / 2)
+    torch.testing.assert_close(net.encode(image), expected, rtol=1e-2, atol=1e-3)
+
+
+def test_latents_are_an_eighth_as_wide_and_images_come_back_in_range(folder: Path) -> None:
+    net = loaded(folder)
+    latents = net.encode(torch.zeros(2, 3, 24, 40))
+    image = net.decode(100 * latents)
+    assert latents.shape == (2, net.latent_channels, 3, 5)
+    assert image.shape == (2, 3, 24, 40) and image.abs().max() <= 1
+
+
+def test_the_family_s_first_net_has_four_channels_and_no_pools(tmp_path: Path) -> None:
+    net = write_random_weights(tmp_path, latent_channels=4, pooled_middle=False)
+    assert (count(net.encoder), count(net.decoder)) == (1_222_532, 1_222_531)
+    assert loaded(tmp_path, latent_channels=4, pooled_middle=False).latent_channels == 4
+
+
+def test_each_channel_has_unit_variance_after_measuring(folder: Path, seed: int) -> None:
+    net, image = loaded(folder), torch.rand(12, 3, 32, 32) * 2 - 1
+    net.deviation.zero_()
+    spread = net.plain_latents(image).std((0, 2, 3))
+    net.measure(image)
+    expected = (spread / 0.1).clamp(max=1)
+    torch.testing.assert_close(net.encode(image).std((0, 2, 3)), expected, rtol=1e-3, atol=0)
+
+
+def test_decoding_undoes_the_scale(folder: Path, seed: int) -> None:
+    net, image = loaded(folder), torch.rand(4, 3, 16, 16) * 2 - 1
+    before = net.decode(net.encode(image))
+    net.measure(image)
+    assert bool(net.measured)
+    torch.testing.assert_close(net.decode(net.encode(image)), before, rtol=1e-4, atol=1e-4)
+
+
+def test_scale_travels_in_the_state(folder: Path) -> None:
+    net, other = loaded(folder), loaded(folder)
+    net.measure(torch.rand(2, 3, 32, 32))
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other.deviation, net.deviation) and bool(other.measured)
+
+
+def test_sides_that_are_no_multiples_are_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="20 x 16 px: expected sides that are multiples of 8"):
+        loaded(folder).encode(torch.zeros(1, 3, 20, 16))
+
+
+@pytest.mark.parametrize("work", [TaesdAutoencoder.encode, TaesdAutoencoder.decode])
+def test_random_weights_are_never_used(
+    folder: Path, work: Callable[[TaesdAutoencoder, Tensor], Tensor]
+) -> None:
+    with pytest.raises(RuntimeError, match="call load"):
+        work(from_folder(folder), torch.zeros(1, 3, 8, 8))
+
+
+def test_other_settings_than_the_file_s_are_one_line(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"encoder\.pth do not fit: size mismatch.*14\.") as caught:
+        loaded(folder, latent_channels=16)
+    assert "\n" not in str(caught.value)
+
+
+def test_taef2_has_the_parameters_that_its_files_have(taef2: TaesdAutoencoder) -> None:
+    assert (count(taef2.encoder), count(taef2.decoder)) == (1_338_528, 1_338_499)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_taef2_brings_real_pictures_back_above_30_db(
+    taef2: TaesdAutoencoder, shared_data: Path, name: str
+) -> None:
+    image = pictures(shared_data / name, PICTURES[name])
+    error = (taef2.decode(taef2.encode(image)) - image).square().mean()
+    assert 10 * math.log10(4 / error.item()) > 30
+
+
+def test_taef2_latents_of_other_real_pictures_have_about_unit_variance(
+    taef2: TaesdAutoencoder, shared_data: Path
+) -> None:
+    every = torch.cat([pictures(shared_data / name, glob) for name, glob in PICTURES.items()])
+    taef2.measure(every[::2])
+    assert taef2.deviation.min() > 0.2
+    assert taef2.encode(every[1::2]).std().item() == pytest.approx(1, abs=0.15)

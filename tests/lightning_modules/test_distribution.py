@@ -1,0 +1,157 @@
+"""Claims about several processes: they train what one would, and none waits for another."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from callbacks.ema import LIVE_KEY
+from lightning_modules.distribution import ShardedStrategy, trainable_parts
+from lightning_modules.saved_stage import read_stage
+from tests.lightning_modules.shared_training import (
+    JOBS,
+    Notes,
+    read_notes,
+    small_data,
+    small_pretrain,
+    train,
+    weights_of,
+    write_data,
+)
+
+ROOT = Path(__file__).parents[2]
+WORKER = Path(__file__).with_name("shared_training.py")
+SLOW = pytest.mark.slow
+EACH_JOB = pytest.mark.parametrize("job", JOBS)
+WHOLE_JOBS = pytest.mark.parametrize("job", ["ddp", "sharded"])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder where one process has trained alone, and then two together, each of JOBS."""
+    folder = tmp_path_factory.mktemp("shared_training")
+    write_data(folder)
+    train(folder, "one", batch_size=8, strategy="auto", resume=None)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launch, str(WORKER), str(folder)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    yield folder
+
+
+def difference(folder: Path, one: str, two: str, key: str = "state_dict") -> float:
+    """The greatest absolute difference of two checkpoints' weights, which have the same names."""
+    first, second = weights_of(folder / f"{one}.ckpt", key), weights_of(folder / f"{two}.ckpt", key)
+    assert first.keys() == second.keys()
+    return max(float((first[name] - second[name]).abs().max()) for name in first)
+
+
+def rows_by_step(notes: list[Notes], passes: int) -> list[list[int]]:
+    """The rows of each step over all processes and passes, sorted."""
+    steps = range(0, len(notes[0].rows), passes)
+    return [sorted(sum((r for n in notes for r in n.rows[s : s + passes]), [])) for s in steps]
+
+
+@SLOW
+def test_training_moves_the_weights_far_beyond_the_differences_that_are_allowed(
+    trained: Path,
+) -> None:
+    assert difference(trained, "one", "one_half", LIVE_KEY) > 1e-4
+
+
+@SLOW
+@EACH_JOB
+def test_two_processes_train_the_weights_that_one_trains(trained: Path, job: str) -> None:
+    assert difference(trained, "one", job, LIVE_KEY) < 1e-6
+
+
+@SLOW
+@EACH_JOB
+def test_two_processes_have_the_averages_that_one_has(trained: Path, job: str) -> None:
+    assert difference(trained, "one", job) < 1e-6
+
+
+@SLOW
+@WHOLE_JOBS
+def test_checkpoint_in_mid_epoch_is_the_one_that_one_process_saves(trained: Path, job: str) -> None:
+    assert difference(trained, "one_half", f"{job}_half", LIVE_KEY) < 1e-6
+
+
+@SLOW
+@WHOLE_JOBS
+def test_each_step_sees_the_rows_that_one_process_would_see(trained: Path, job: str) -> None:
+    shared = rows_by_step(read_notes(trained, job), passes=2 if job == "sharded" else 1)
+    assert shared == rows_by_step(read_notes(trained, "one"), passes=1)
+
+
+@SLOW
+@WHOLE_JOBS
+def test_no_row_is_seen_twice_in_an_epoch(trained: Path, job: str) -> None:
+    notes = read_notes(trained, job)
+    for epoch in (0, 1):
+        rows = [r for n in notes for e, batch in zip(n.epochs, n.rows) if e == epoch for r in batch]
+        assert len(rows) == len(set(rows)) == 40
+
+
+@SLOW
+def test_all_processes_follow_the_learning_rates_of_one(trained: Path) -> None:
+    (one,) = read_notes(trained, "one")
+    assert [notes.rates for notes in read_notes(trained, "ddp")] == [one.rates, one.rates]
+
+
+@SLOW
+@EACH_JOB
+def test_uneven_shares_of_the_validation_images_count_each_once(trained: Path, job: str) -> None:
+    first, second = read_notes(trained, job)
+    assert len(first.validated) != len(second.validated)
+    assert sorted(first.validated + second.validated) == read_notes(trained, "one")[0].validated
+
+
+@SLOW
+@EACH_JOB
+def test_each_process_logs_the_validation_figures_of_one(trained: Path, job: str) -> None:
+    (one,) = read_notes(trained, "one")
+    for notes in read_notes(trained, job):
+        assert notes.metrics == pytest.approx(one.metrics, abs=1e-5)
+
+
+@SLOW
+def test_one_process_goes_on_from_what_two_have_saved_sharded(trained: Path) -> None:
+    half = trained / "sharded_half.ckpt"
+    train(trained, "continued", batch_size=8, strategy="auto", resume=half)
+    assert difference(trained, "one", "continued", LIVE_KEY) < 1e-6
+    assert difference(trained, "one", "continued") < 1e-6
+
+
+@SLOW
+def test_checkpoint_saved_sharded_is_read_as_any_other(trained: Path) -> None:
+    saved = read_stage(trained / "sharded.ckpt")
+    model = small_pretrain(small_data(trained, 8))
+    model.restore(saved)
+    assert saved.stage == "pretrain" and saved.image_size_px == 64
+
+
+def test_parts_that_train_are_the_outermost_ones_that_are_called(tmp_path: Path) -> None:
+    model = nn.Module()
+    model.box = nn.ModuleList([nn.Sequential(nn.Linear(2, 2)), nn.Linear(2, 2)])
+    model.frozen = nn.Linear(2, 2).requires_grad_(False)
+    assert list(trainable_parts(model)) == list(model.box)
+
+
+def test_part_that_trains_by_half_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    model[0].bias.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"0 \(Linear\) holds trainable weights beside frozen"):
+        list(trainable_parts(model))
+
+
+def test_units_of_no_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match="unit_weights: got 0, expected 1 or more"):
+        ShardedStrategy(unit_weights=0)
