@@ -19,7 +19,7 @@ from datamodules.latent_dataset import LatentDataset
 from datamodules.latent_store import LatentStore
 from datamodules.manifest import Manifest, Source
 from datamodules.preparing.preparation import prepare
-from datamodules.refusals import check_batch_sizes, check_origin, leak_line
+from datamodules.refusals import check_batch_sizes, check_origin, check_shares, leak_line
 from datamodules.sample import UNLABELLED, Sample
 from datamodules.sampler import Draw, ResumableLoader, ResumableSampler
 from datamodules.splits import k_shot, spread_over_types
@@ -263,6 +263,7 @@ class IMDDDataModule(LightningDataModule):
 
     def _eval_loader(self, rows: np.ndarray, transform: Transform) -> ResumableLoader:
         rank, world_size = self._rank()
+        check_shares(len(rows), world_size)
         sampler = ResumableSampler(
             rows, shuffle=False, rank=rank, world_size=world_size, even_ranks=False
         )

@@ -31,3 +31,13 @@ def check_batch_sizes(*sizes: int) -> None:
     """Nothing for sizes of 1 or more; ValueError otherwise."""
     if min(sizes) < 1:
         raise ValueError(f"batch sizes are {' and '.join(map(str, sizes))}, expected 1 or more")
+
+
+def check_shares(image_count: int, process_count: int) -> None:
+    """Nothing where each process has an image to evaluate; the others would wait for ever else."""
+    if image_count < process_count:
+        raise ValueError(
+            f"there are {image_count} images to evaluate for {process_count} processes, expected "
+            "at least one each: raise the split's fraction or max_val_images, or use fewer "
+            "processes"
+        )

@@ -1,7 +1,8 @@
 """`python -m experiments.bench data`: our speed and memory beside a reference's, as ratios.
 
 Every file of `benchmarks/` is one benchmark: it says in `VERB` to which word it belongs, and its
-`measure(settings)` gives the rows. A new file is found without an edit here.
+`measure(settings)` gives the rows. A new file is found without an edit here. The name of a file in
+place of the word runs that one alone.
 """
 
 import importlib
@@ -24,7 +25,17 @@ from experiments.configuration_errors import nearest_names
 from experiments.measurements import NOTE, BenchSettings, Measurement, to_table
 from experiments.tables import to_rich
 
-PACKAGES = ("opencv-python-headless", "pillow", "torch", "torchvision", "albumentations", "numpy")
+PACKAGES = (
+    "opencv-python-headless",
+    "pillow",
+    "torch",
+    "torchvision",
+    "albumentations",
+    "numpy",
+    "diffusers",
+    "transformers",
+    "lightning",
+)
 
 
 def build_parser() -> ArgumentParser:
@@ -49,12 +60,15 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(arguments.out) if arguments.out else None
     if out and not out.absolute().parent.is_dir():
         raise ValueError(f"--out: the folder of {out} is missing: make it or choose another")
-    rows = [row for room in rooms(arguments.verb) for row in room.measure(settings)]
+    rows: list[Measurement] = []
+    for room in rooms(arguments.verb):
+        rows += room.measure(settings)
+        if out:
+            # After each, so that what took minutes outlives an interruption of what follows.
+            write_rows(out, arguments.verb, rows)
     console = Console()
     console.print(to_rich(to_table(f"bench {arguments.verb}: ratio above 1 is for us", rows)))
     console.print(NOTE, highlight=False)
-    if out:
-        write_rows(out, arguments.verb, rows)
     return 0
 
 
@@ -64,10 +78,11 @@ def verbs() -> list[str]:
 
 
 def rooms(verb: str) -> list[ModuleType]:
-    """The benchmarks of the word, by name; ValueError for a word that has none."""
-    found = [room for room in _all_rooms() if verb == room.VERB]
+    """The benchmarks of the word, by name, or the one of that name; ValueError where none is."""
+    named = {room.__name__.rpartition(".")[2]: room for room in _all_rooms()}
+    found = [room for name, room in named.items() if verb in (room.VERB, name)]
     if not found:
-        raise ValueError(f"bench has no {verb!r}; {nearest_names(verb, verbs())}")
+        raise ValueError(f"bench has no {verb!r}; {nearest_names(verb, [*verbs(), *named])}")
     return found
 
 

@@ -84,8 +84,8 @@ def load_stage(checkpoint: Path) -> TiledModel:
 def load_any(checkpoint: Path) -> Restored:
     """Whatever one stage a run, checkpoint file or release holds, filled, in evaluation mode.
 
-    Its weights are then in the model alone: at paper scale a second copy takes 4 GB. Raises FileNotFoundError or ValueError, one line, as `load_stage` does, and for a run of two
-    stages.
+    Its weights are then in the model alone: at paper scale a second copy takes 4 GB. Raises
+    FileNotFoundError or ValueError, one line, as `load_stage` does, and for a run of two stages.
     """
     restored = _unfilled(checkpoint, "")
     model = restored.model

@@ -71,6 +71,7 @@ def card_text(done: Preparation, about: About) -> str:
         "different splits",
         f"- Left out: {len(done.refused)} unusable, {len(done.copies)} copies of pictures in "
         "another split (quarantine.csv)",
+        f"- Generated: {manifest.generated_count} pictures by a model, which only train",
         *(f"- Note: {count} x {note}" for note, count in sorted(done.notes.items())),
         "",
     ]
@@ -133,13 +134,14 @@ def croissant(manifest: Manifest, about: About) -> dict[str, object]:
 
 def _field(name: str, kind: pa.DataType, words: str, file_id: str) -> dict[str, object]:
     is_list = pa.types.is_list(kind)
-    is_number = pa.types.is_integer(kind.value_type if is_list else kind)
+    kind = kind.value_type if is_list else kind
+    is_number, is_truth = pa.types.is_integer(kind), pa.types.is_boolean(kind)
     field: dict[str, object] = {
         "@type": "cr:Field",
         "@id": f"pictures/{name}",
         "name": name,
         "description": words,
-        "dataType": "sc:Integer" if is_number else "sc:Text",
+        "dataType": "sc:Integer" if is_number else "sc:Boolean" if is_truth else "sc:Text",
         "source": {"fileObject": {"@id": file_id}, "extract": {"column": name}},
     }
     return field | ({"repeated": True} if is_list else {})

@@ -44,14 +44,15 @@ class BenchSettings:
 class Measurement:
     """One row: our figure, the reference's, and how many times better ours is (`ratio`).
 
-    limit: the ratio that is thought possible, None where nobody knows; settings: in words.
+    limit: the ratio that is thought possible; settings: in words. None is what nobody knows or
+    what could not be measured here, for the reason that is in the settings.
     """
 
     name: str
-    ours: float
-    reference: float
+    ours: float | None
+    reference: float | None
     unit: str
-    ratio: float
+    ratio: float | None
     limit: float | None = None
     settings: dict[str, str | int | float] = field(default_factory=dict)
 
@@ -59,14 +60,22 @@ class Measurement:
 def time_alternately(
     ours: Callable[[], object], reference: Callable[[], object], *, repeats: int
 ) -> tuple[list[float], list[float]]:
-    """CPU seconds of both, called in turns (ours, reference, ours, ...) after one call each.
+    """CPU seconds of both, called in turns (ours, reference, ours, ...) after one call each."""
+    own, theirs = time_in_turns((ours, reference), repeats=repeats)
+    return own, theirs
 
-    In turns, so that a neighbour's load on the machine falls on both alike.
+
+def time_in_turns(
+    calls: Sequence[Callable[[], object]], *, repeats: int
+) -> tuple[list[float], ...]:
+    """CPU seconds of all, called one after the other, again and again, after one call each.
+
+    In turns, so that a neighbour's load on the machine falls on all alike.
     """
-    times: tuple[list[float], list[float]] = ([], [])
+    times: tuple[list[float], ...] = tuple([] for _ in calls)
     with one_thread():
         for turn in range(repeats + 1):
-            for seconds, call in zip(times, (ours, reference), strict=True):
+            for seconds, call in zip(times, calls, strict=True):
                 start = time.process_time()
                 call()
                 if turn:
@@ -87,9 +96,23 @@ def throughput(
 ) -> Measurement:
     """The medians of `count` things a second on either side; the ratios' range is in settings."""
     times = time_alternately(ours, reference, repeats=repeats)
-    per_second = [count / statistics.median(seconds) for seconds in times]
-    ratios = [theirs / own for own, theirs in zip(*times, strict=True)]
-    found = {"repeats": repeats, "lowest ratio": min(ratios), "highest ratio": max(ratios)}
+    return compare_times(name, *times, count=count, unit=unit, limit=limit, settings=settings)
+
+
+def compare_times(
+    name: str,
+    ours: Sequence[float],
+    reference: Sequence[float],
+    *,
+    count: int,
+    unit: str,
+    limit: float | None = None,
+    settings: dict[str, str | int | float] | None = None,
+) -> Measurement:
+    """The same for seconds that were taken in turns, `count` things each."""
+    per_second = [count / statistics.median(seconds) for seconds in (ours, reference)]
+    ratios = [theirs / own for own, theirs in zip(ours, reference, strict=True)]
+    found = {"repeats": len(ours), "lowest ratio": min(ratios), "highest ratio": max(ratios)}
     return Measurement(
         name=name,
         ours=per_second[0],

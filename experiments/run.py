@@ -5,7 +5,9 @@ What one stage does is in `stage_run.py`; layering and checking of YAML in `conf
 
 import argparse
 import logging
-import os
+import shlex
+import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
+from callbacks.checkpoint_file import LAST_NAME
+from callbacks.stop_signal import RunStopped
 from experiments.command import run_command
 from experiments.configuration import (
     STAGE_NAMES,
@@ -24,12 +28,21 @@ from experiments.configuration import (
     split_stages,
     stage_parser,
 )
-from experiments.runs import new_run_directory, tracking_uri
+from experiments.ranks import Ranks, is_first
+from experiments.resume import (
+    AUTO,
+    FINISHED,
+    NEVER,
+    RunDirectory,
+    Stages,
+    choose_directory,
+    plan_stage,
+)
+from experiments.runs import new_run_directory, read_results, tracking_uri
 from experiments.stage_run import StageRun
 from experiments.tables import metrics_table, to_rich
 
-# Ranks that a strategy starts as further processes find the run directory here.
-DIRECTORY_VARIABLE = "DIFFUSE_DEFECT_RUN_DIRECTORY"
+PRETRAINED_KEY = "model.init_args.pretrained"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,31 +70,95 @@ def main(argv: list[str] | None = None) -> int:
     trained = Path(arguments.weights) if arguments.weights else None
     if trained is not None and len(stages) > 1:
         raise ValueError("--weights tests one stage, got two: add --only finetune")
-    run_stages(stages, trained)
+    if trained is not None and arguments.resume != NEVER:
+        raise ValueError("--weights trains nothing that --resume could go on with: leave one out")
+    training = Training(stages, arguments.resume, trained)
+    try:
+        training.run()
+    except RunStopped as stop:
+        words = list(sys.argv[1:] if argv is None else argv)
+        if is_first():
+            print(f"{stop}; go on with: {resume_command(words, training.directory)}", flush=True)
     return 0
 
 
-def run_stages(stages: list[tuple[str, Namespace]], trained: Path | None) -> None:
-    """Run the stages into one new directory, each on the one before, and print the results."""
-    output = Path(stages[0][1].output)
-    results: dict[str, float] = {}
-    directory: Path | None = None
-    before = ""
-    for name, stage in stages:
-        if directory is not None:
-            stage.model.init_args.pretrained = str(directory / before)
-        # Data and weights are read first: what they refuse leaves no directory behind.
-        run = StageRun(stage, trained)
-        directory = directory or run_directory(output, stage.name)
+class Training:
+    """The stages of a run in one directory, each on the one before; what is finished is left.
+
+    directory: known once a stage runs. resume: what --resume says.
+    """
+
+    def __init__(self, stages: Stages, resume: str, trained: Path | None) -> None:
+        self.stages, self.resume, self.trained = stages, resume, trained
+        self.output, self.name = Path(stages[0][1].output), stages[0][1].name
+        self.ranks = Ranks(stages[0][1])
+        self.directory: Path | None = None
+        self._held: RunDirectory | None = None
+
+    def run(self) -> None:
+        """Run what is left to run, and print the results."""
+        found = self.ranks.decide(lambda: str(choose_directory(self.resume, self.stages) or ""))
+        results: dict[str, float] = {}
+        before = ""
         try:
-            results |= run.run(directory / name, name=f"{directory.name} {name}".strip())
-        except BaseException:
-            with suppress(OSError):
-                directory.rmdir()  # goes only where nothing was written
-            raise
-        before = name
-    assert directory is not None
-    report(results, directory, output)
+            if found:
+                self.hold(Path(found))
+            for name, stage in self.stages:
+                results |= self.run_stage(name, stage, before)
+                before = name
+        finally:
+            if self._held is not None:
+                self._held.release()
+            if self.directory is not None and not found:
+                with suppress(OSError):
+                    self.directory.rmdir()  # goes only where nothing was written
+        assert self.directory is not None
+        report(results, self.directory, self.output)
+
+    def run_stage(self, name: str, stage: Namespace, before: str) -> dict[str, float]:
+        """The results of one stage, run on the stage before where there is one."""
+        if before and self.directory is not None:
+            stage[PRETRAINED_KEY] = str(self.directory / before)
+        plan = self.ranks.decide(lambda: self.plan(name, stage, before))
+        if plan == FINISHED and self.directory is not None:
+            return read_results(self.directory / name)
+        # Data and weights are read first: what they refuse leaves no directory behind.
+        run = StageRun(stage, self.trained)
+        if self.directory is None:
+            made = self.ranks.decide(lambda: str(new_run_directory(self.output, self.name)))
+            self.hold(Path(made))
+        assert self.directory is not None
+        title = f"{self.directory.name} {name}".strip()
+        return run.run(self.directory / name, name=title, checkpoint=Path(plan) if plan else None)
+
+    def plan(self, name: str, stage: Namespace, before: str) -> str:
+        """What is left of the stage, see `plan_stage`."""
+        if self.directory is None:
+            return ""
+        ignored = [PRETRAINED_KEY] if before else []
+        return plan_stage(self.resume, stage, self.directory / name, ignored=ignored)
+
+    def hold(self, directory: Path) -> None:
+        """Go on in this directory; the first process keeps others out of it."""
+        self.directory = directory
+        if is_first():
+            held = RunDirectory(directory)
+            held.take()
+            self._held = held
+
+
+def resume_command(words: Sequence[str], directory: Path | None) -> str:
+    """The command of these words that goes on in the directory."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if not skip and word != "--resume" and not word.startswith("--resume="):
+            kept.append(word)
+        skip = word == "--resume"
+    # Before anything is saved there is nothing that a named directory could go on from.
+    is_saved = directory is not None and any(directory.rglob(LAST_NAME))
+    choice = str(directory) if is_saved else AUTO
+    return shlex.join(["python", "-m", "experiments.run", *kept, "--resume", choice])
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -95,6 +172,12 @@ def command_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--weights", metavar="RUN", help="train nothing: calibrate and test this run's weights"
+    )
+    parser.add_argument(
+        "--resume",
+        default=NEVER,
+        metavar="auto|never|RUN",
+        help="go on with the newest unfinished run of this name, with none, or with this directory",
     )
     parser.add_argument("--print_config", action="store_true", help="print the layers merged")
     parser.add_argument("--help", "-h", action="store_true", help="this, and all keys of a stage")
@@ -110,16 +193,6 @@ def chosen_stages(raw: dict[str, object], only: str | None) -> list[tuple[str, d
             f"--only {only}: the configuration is one stage, not two; leave --only out"
         )
     return chosen
-
-
-def run_directory(output: Path, name: str) -> Path:
-    """The directory of this run: a new one, or on a further rank the first rank's."""
-    known = os.environ.get(DIRECTORY_VARIABLE)
-    if known and int(os.environ.get("LOCAL_RANK", "0")) > 0:
-        return Path(known)
-    directory = new_run_directory(output, name)
-    os.environ[DIRECTORY_VARIABLE] = str(directory)
-    return directory
 
 
 @rank_zero_only

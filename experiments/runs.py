@@ -136,6 +136,12 @@ def write_results(run_directory: Path, metrics: Mapping[str, float]) -> Path:
     return path
 
 
+def read_results(run_directory: Path) -> dict[str, float]:
+    """What `write_results` wrote; null becomes nan."""
+    flat = json.loads((run_directory / RESULTS_NAME).read_text(encoding="utf-8"))
+    return {key: math.nan if value is None else float(value) for key, value in flat.items()}
+
+
 def read_runs(output: Path, experiment: str) -> list[RunRow]:
     """The experiment's runs, oldest first.
 

@@ -6,21 +6,29 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lightning
+import torch
+from filelock import FileLock
 from jsonargparse import Namespace
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 
+from callbacks.finite_guard import FiniteGuard
 from callbacks.plain_progress import PlainProgress
+from callbacks.random_states import TrainingRandomness
 from callbacks.run_record import RunRecord
+from callbacks.safe_checkpoint import KEY, SafeCheckpoint
+from callbacks.stop_signal import RunStopped, StopSignal
 from datamodules.imdd import ONLINE, IMDDDataModule
 from datamodules.latent_store import LatentStore, StoreIndex
 from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME, write_configuration
 from experiments.configuration import build_stage, stage_parser
-from experiments.runs import initialise_tracking, run_logger, write_results
+from experiments.runs import write_results
 from experiments.tables import metrics_table, to_markdown
+from experiments.tracked_run import TrackedRun
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.latent_encoding import parts_sha256
 from lightning_modules.saved_stage import read_stage
@@ -34,7 +42,8 @@ EXPECTED_WARNINGS = (
     "Found .* module.s. in eval mode",
     ".*does not have many workers",
     ".*number of training batches .* is smaller than the logging interval",
-    "Checkpoint directory .* exists and is not empty",
+    # A sharded image tower of timm; its answer is not written to.
+    ".*returned a view tensor.*",
     # The metrics are reduced over processes before they are logged.
     ".*sync_dist=True.*",
 )
@@ -54,7 +63,7 @@ class StageRun:
         self.trainer_settings: Namespace = objects.trainer
         self.data: IMDDDataModule = objects.data
         self.model: DiffusionPretrain | TiledModel = objects.model
-        self.data.prepare_data()
+        prepare_alone(self.data)
         self.data.setup("fit")
         if trained is None:
             self.load_parts()
@@ -91,11 +100,34 @@ class StageRun:
             )
         self.model.restore(read_stage(trained))
 
-    def run(self, directory: Path, *, name: str) -> dict[str, float]:
-        """Fit unless trained, calibrate, test; files go to `directory`, results come by name."""
+    def run(
+        self, directory: Path, *, name: str, checkpoint: Path | None = None
+    ) -> dict[str, float]:
+        """Fit unless trained, calibrate, test; files go to `directory`, results come by name.
+
+        checkpoint: of this stage, to go on from. Raises RunStopped where a signal stopped it.
+        """
         self.directory = directory
-        output = Path(self.stage.output)
-        initialise_tracking(output)
+        self.tracked = self.open_tracked_run(name)
+        self.logger, self.stop = self.tracked.logger, StopSignal()
+        self.trainer = self.build_trainer(self.trainer_settings)
+        write_configuration(self.stage, directory)
+        results: dict[str, float] = {}
+        with expected_warnings_hidden(), self.stop.listening():
+            try:
+                settings = json.loads(stage_parser().dump(self.stage, format="json"))
+                self.tracked.log_settings(flatten(settings))
+                if self.trained is None and any(p.requires_grad for p in self.model.parameters()):
+                    results |= self.fit(checkpoint)
+                results |= self.calibrate_and_test()
+            except RunStopped:
+                self.tracked.set_status("KILLED")
+                raise
+        self.finish(results)
+        return results
+
+    def open_tracked_run(self, name: str) -> TrackedRun:
+        """The tracked run that the directory belongs to, or a new one."""
         tags = {
             "stage": type(self.model).__name__,
             "setting": self.stage.setting,
@@ -105,43 +137,54 @@ class StageRun:
         }
         if isinstance(self.model, TiledModel):
             tags |= self.model.tags()
-        self.logger = run_logger(output, self.stage.experiment, name, tags, run_directory=directory)
-        self.trainer = self.build_trainer(self.trainer_settings)
-        write_configuration(self.stage, directory)
-        results: dict[str, float] = {}
-        with expected_warnings_hidden():
-            self.log_configuration()
-            if self.trained is None and any(p.requires_grad for p in self.model.parameters()):
-                self.trainer.fit(self.model, self.data)
-                results |= numbers(self.trainer.callback_metrics)
-            results |= self.calibrate_and_test()
-        self.finish(results)
-        return results
+        return TrackedRun(
+            Path(self.stage.output),
+            self.directory,
+            experiment=self.stage.experiment,
+            name=name,
+            tags=tags,
+        )
+
+    def fit(self, checkpoint: Path | None) -> dict[str, float]:
+        """Train to the end, from the checkpoint where there is one; the last training figures."""
+        if checkpoint is not None:
+            saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+            if has_trained(saved, self.trainer):
+                # Lightning would leave the weights that train in place of their averages.
+                self.model.restore(read_stage(checkpoint))
+                return numbers(saved[KEY]["metrics"])
+        self.trainer.fit(self.model, self.data, ckpt_path=checkpoint, weights_only=True)
+        return numbers(self.trainer.callback_metrics)
 
     def build_trainer(self, settings: Namespace) -> Trainer:
         """The Trainer of the configuration with the callbacks that every run has."""
-        own: list[Callback] = [
-            RunRecord(),
-            ModelCheckpoint(
-                self.directory / "checkpoints",
-                filename="last",
-                enable_version_counter=False,
-                save_on_train_epoch_end=True,
-            ),
-            RichProgressBar() if sys.stdout.isatty() else PlainProgress(),
-        ]
         arguments = {key: value for key, value in settings.as_dict().items() if value is not None}
         if not sys.stdout.isatty():
             arguments |= {"enable_progress_bar": False, "enable_model_summary": False}
-        configured = arguments.pop("callbacks", [])
+        configured: list[Callback] = arguments.pop("callbacks", [])
+        own: list[Callback] = [
+            RunRecord(),
+            FiniteGuard(),
+            self.stop,
+            SafeCheckpoint(),
+            RichProgressBar() if sys.stdout.isatty() else PlainProgress(),
+        ]
         if not arguments.get("fast_dev_run"):
             own.append(LearningRateMonitor("step"))
-        return Trainer(
+        given = {type(callback) for callback in configured}
+        trainer = Trainer(
             **arguments,
-            callbacks=[*configured, *own],
+            # What draws at random comes after the one that notes where training stood.
+            callbacks=[
+                TrainingRandomness(),
+                *configured,
+                *(callback for callback in own if type(callback) not in given),
+            ],
             logger=self.logger,
             default_root_dir=self.directory,
         )
+        accumulate(trainer, self.data)
+        return trainer
 
     def calibrate_and_test(self) -> dict[str, float]:
         """Validate, which sets the thresholds, then test; the figures by name."""
@@ -153,11 +196,6 @@ class StageRun:
             for metrics in self.trainer.test(self.model, self.data, verbose=False):
                 results |= metrics
         return results
-
-    def log_configuration(self) -> None:
-        """The resolved configuration as parameters of the tracked run."""
-        settings = json.loads(stage_parser().dump(self.stage, format="json"))
-        self.logger.log_hyperparams(flatten(settings))
 
     @rank_zero_only
     def write_thresholds(self, model: TiledModel) -> None:
@@ -178,6 +216,37 @@ class StageRun:
         for pattern in ("*.json", "results.md", CONFIG_NAME):
             for file in sorted(self.directory.glob(pattern)):
                 self.logger.log_artifact(file)
+
+
+def prepare_alone(data: IMDDDataModule) -> None:
+    """Let the data be prepared, by one process after the other where several want the same."""
+    if data.source is None:
+        data.prepare_data()
+        return
+    folder = Path(data.manifest_folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".prepare.lock"):
+        data.prepare_data()
+
+
+def accumulate(trainer: Trainer, data: IMDDDataModule) -> None:
+    """Make each step of as many passes as `global_batch_size` needs; ValueError where it cannot."""
+    plan = data.plan(trainer.world_size)
+    if data.global_batch_size is None:
+        return
+    if trainer.accumulate_grad_batches not in (1, plan.accumulation):
+        raise ValueError(
+            f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}, but "
+            f"global_batch_size {data.global_batch_size} needs {plan.accumulation}: leave it out"
+        )
+    trainer.accumulate_grad_batches = plan.accumulation
+
+
+def has_trained(saved: Mapping[str, Any], trainer: Trainer) -> bool:
+    """Whether the checkpoint is of the end of training."""
+    epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    end = trainer.max_epochs
+    return (end is not None and 0 <= end <= epochs) or 0 < trainer.max_steps <= saved["global_step"]
 
 
 def latent_index(

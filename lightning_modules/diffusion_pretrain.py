@@ -14,7 +14,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from datamodules.sample import Batch
-from lightning_modules.equations.diffusion import add_noise, noise_loss
+from lightning_modules.equations.diffusion import add_noise, noise_loss, noise_loss_by_sample
 from lightning_modules.equations.guidance import implicit_text_loss
 from lightning_modules.metrics.caption_retrieval import CaptionRetrieval
 from lightning_modules.metrics.noise_by_timestep import NoiseLossByTimestep
@@ -128,8 +128,7 @@ class DiffusionPretrain(LightningModule):
             condition = choose_conditions(text, pseudo_caption, null, choice)
             z_t = add_noise(z_0, eps, t, model.schedule.alpha_bar)
             eps_predicted = model.denoiser(z_t, t, condition.tokens, condition.mask)
-            losses = [noise_loss(*pair) for pair in zip(eps_predicted, eps, strict=True)]
-            self.noise_by_timestep.update(torch.stack(losses), t)
+            self.noise_by_timestep.update(noise_loss_by_sample(eps_predicted, eps), t)
         self.caption_retrieval.update(pseudo_caption, text.pooled, batch.captions)
         self.implicit_loss.update(implicit_text_loss(pseudo_caption, text.pooled), len(z_0))
 

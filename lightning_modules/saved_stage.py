@@ -11,7 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.safe_files import check_manifest, files_in, read_checkpoint, read_tensors
+from lightning_modules.safe_files import (
+    check_manifest,
+    files_in,
+    read_checkpoint,
+    read_tensors,
+    sha256_of,
+)
 
 STAMP = "diffuse_defect"
 RELEASE_NAME = "release.json"
@@ -93,10 +99,18 @@ def stamp(
 
 
 def write_release_index(folder: Path, saved: SavedStage, weights: list[WeightFile]) -> None:
-    """release.json in a release's folder: the mark, and which file holds which weights."""
+    """release.json in a release's folder: the mark, and which file holds which weights.
+
+    With their hashes, so that the hash of this one file tells two releases apart.
+    """
     mark = stamp(saved.stage, saved.entries, image_size_px=saved.image_size_px)
     places = {
-        place.state_prefix: {"file": place.file, "prefix": place.file_prefix} for place in weights
+        place.state_prefix: {
+            "file": place.file,
+            "prefix": place.file_prefix,
+            "sha256": sha256_of(folder / place.file),
+        }
+        for place in weights
     }
     text = json.dumps({STAMP: mark, WEIGHTS_KEY: places}, indent=2, ensure_ascii=False)
     (folder / RELEASE_NAME).write_text(text + "\n", encoding="utf-8")

@@ -29,6 +29,7 @@ def audit_tail(manifest: Manifest) -> Section:
         "types": float(len(counts)),
         "domains": float(len(set(domains))),
         "defective_pictures": float(defective),
+        "generated_pictures": float(manifest.generated_count),
         "share_of_top_10_types": top / defective if defective else float("nan"),
         "types_below_10_pictures": float(len(rare)),
         "gini_of_types": gini(list(counts.values())),

@@ -220,6 +220,8 @@ def _in_a_spawned_worker(index: Manifest | range, places: list[int]) -> tuple[fl
 
 
 def _filled(kind: pa.DataType, count: int) -> pa.Array:
-    """Empty words, lists or zeros for a column that plays no part here."""
+    """Empty words, lists, zeros or no for a column that plays no part here."""
+    if pa.types.is_boolean(kind):
+        return pa.repeat(False, count)
     empty: object = [] if pa.types.is_list(kind) else 0 if pa.types.is_integer(kind) else ""
     return pa.array([empty] * count, kind)

@@ -3,13 +3,15 @@
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.embeddings import TimestepEmbedding
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
+from lightning_modules.equations.embedding import embed_time
 from lightning_modules.nets.hub import load_from_hub
 
 RANDOM = "random"
+PRINTED_WIDTH = 256
 
 
 class Denoiser(nn.Module):
@@ -17,9 +19,9 @@ class Denoiser(nn.Module):
     defaults with 4 latent channels and 768-wide text (section 4.3).
 
     `attention` says at which stages cross-attention sits, finest first. `time_embedding` is
-    `sd15` (320 -> 1280 -> 1280) or `paper` (256 -> 1024 -> 1280, eq. 17). `init` is `random`
-    (He and Xavier, `zero_init` for the output layers) or a hub name or folder whose `unet` the
-    training starts from (section 6.2). Raises ValueError for lists of different length.
+    `sd15` (320 -> 1280 -> 1280) or `paper` (256 -> 1024 -> 1280, eq. 17 to the letter). `init` is
+    `random` (He and Xavier, `zero_init` for the output layers) or a hub name or folder whose
+    `unet` the training starts from (section 6.2). Raises ValueError for lists of other lengths.
 
     Speed, none of which changes the result: `sdpa` attends without keeping the attention maps;
     `gradient_checkpointing` trades a third more work for memory (section 5.6), which `sdpa` makes
@@ -65,9 +67,9 @@ class Denoiser(nn.Module):
             norm_num_groups=norm_groups,
         )
         if time_embedding == "paper":
-            self.unet.time_proj = Timesteps(256, True, 0)
+            self.unet.time_proj = PrintedTime()
             width = 4 * block_channels[0]
-            self.unet.time_embedding = TimestepEmbedding(256, 1024, out_dim=width)
+            self.unet.time_embedding = TimestepEmbedding(PRINTED_WIDTH, 1024, out_dim=width)
         elif time_embedding != "sd15":
             raise ValueError(f"time_embedding is {time_embedding!r}: expected sd15 or paper")
         initialise(self.unet, zero_init=zero_init)
@@ -104,6 +106,14 @@ class Denoiser(nn.Module):
             z_t, t - 1, encoder_hidden_states=context, encoder_attention_mask=context_mask
         )
         return output.sample
+
+
+class PrintedTime(nn.Module):
+    """The sinusoid of time as the paper prints it, 256 wide (eq. 17)."""
+
+    def forward(self, library_time: Tensor) -> Tensor:
+        """The sinusoids (B, 256) of the library's times (B,) in 0..T-1, which are ours less one."""
+        return embed_time(library_time + 1, PRINTED_WIDTH)
 
 
 def initialise(unet: UNet2DConditionModel, *, zero_init: bool) -> None:

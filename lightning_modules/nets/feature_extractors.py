@@ -11,10 +11,10 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lightning_modules.nets.weight_files import check_is_file, fill, read_safetensors
 
 INCEPTION = "inception"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth of torch-fidelity's release v0.2.0"
@@ -161,41 +161,6 @@ def unknown_name(model_name: str, settings: dict[str, str], reason: str) -> str:
     )
 
 
-def fill(net: nn.Module, state: dict[str, Tensor], weights: Path) -> None:
-    """Puts the weights, any float kind, into the net; ValueError where one is missing or extra."""
-    floats = {
-        key: value.float() if value.is_floating_point() else value for key, value in state.items()
-    }
-    try:
-        keys = net.load_state_dict(floats, strict=False)
-    except RuntimeError as error:
-        raise ValueError(
-            f"weights {weights} do not fit: {str(error).splitlines()[-1].strip()}; "
-            "expected the file of the model named"
-        ) from error
-    # A norm's count of batches plays no part in evaluation, and derived files leave it out.
-    missing = [key for key in keys.missing_keys if not key.endswith("num_batches_tracked")]
-    wrong = [*missing, *keys.unexpected_keys]
-    if wrong:
-        kind = "lack" if missing else "hold the unknown"
-        raise ValueError(
-            f"weights {weights} {kind} {wrong[0]!r} ({len(wrong)} such): expected the state dict "
-            "of the model named"
-        )
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; FileNotFoundError, or ValueError where it is none."""
-    check_is_file(path)
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"weights {path} cannot be read ({str(error).splitlines()[0]}): expected a "
-            ".safetensors file"
-        ) from error
-
-
 def check_is_plain(path: Path) -> None:
     """ValueError unless the file holds tensors only: torch-fidelity would run what it pickles."""
     check_is_file(path)
@@ -207,11 +172,3 @@ def check_is_plain(path: Path) -> None:
         ) from error
     if not isinstance(state, dict):
         raise ValueError(f"weights {path} hold a {type(state).__name__}: expected {INCEPTION_FILE}")
-
-
-def check_is_file(path: Path) -> None:
-    """FileNotFoundError unless the weights are there."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"weights {path} are missing: nothing is downloaded, name a local file with --weights"
-        )

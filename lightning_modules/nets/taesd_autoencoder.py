@@ -72,9 +72,9 @@ def blocks(*, pooled: bool = False) -> list[Block]:
 class TaesdAutoencoder(Autoencoder):
     """Latents from a tiny autoencoder, stride 8, read from the two .pth files of its family.
 
-    The defaults are TAEF2's (32 channels, pooled middle); TAESD's own are 4 and false. Its latents
-    have no fixed scale: each channel is standardised by the mean and deviation that `measure`
-    takes from training images.
+    The defaults are TAEF2's (32 channels, pooled middle), by which defect pictures come back at 25
+    to 47 dB; TAESD's own are 4 and false. Each channel is standardised by the mean and deviation
+    that `measure` takes from training images: TAEF2's deviations run from 0.34 to 0.97.
     """
 
     mean: Tensor

@@ -2,6 +2,7 @@
 
 import pytest
 
+from datamodules.refusals import check_shares
 from datamodules.sampler import Draw
 from datamodules.transforms import NativeCrop
 from tests.datamodules.parts_data import MakeData, ready
@@ -48,3 +49,9 @@ def test_a_draw_keeps_its_seed_and_another_turn_has_another(make_data: MakeData)
     row = int(dataset.rows[0])
     seeds = [dataset[Draw(row, turn)].seed for turn in (0, 0, 1)]
     assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_fewer_images_to_evaluate_than_processes_are_refused() -> None:
+    check_shares(2, 2)
+    with pytest.raises(ValueError, match="1 images to evaluate for 2 processes"):
+        check_shares(1, 2)

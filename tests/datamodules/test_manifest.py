@@ -241,8 +241,6 @@ def test_manifest_of_version_two_with_columns_of_three_is_refused(
 ) -> None:
     path = make_manifest(2).path
     table = pq.read_table(path)
-    pq.write_table(
-        table.replace_schema_metadata({**table.schema.metadata, b"version": b"2"}), path
-    )
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"version": b"2"}), path)
     with pytest.raises(ValueError, match="manifest version 2, expected 3"):
         Manifest.open(path)

@@ -31,7 +31,7 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture
 def one_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """A single benchmark that measures nothing."""
-    room = SimpleNamespace(VERB="data", measure=lambda settings: [ROW])
+    room = SimpleNamespace(__name__="one", VERB="data", measure=lambda settings: [ROW])
     monkeypatch.setattr(bench, "_all_rooms", lambda: [room])
 
 
@@ -68,6 +68,10 @@ def test_table_and_json_hold_the_rows(tmp_path: Path, capsys: pytest.CaptureFixt
     assert written["note"] == NOTE
     assert written["measurements"][0]["ratio"] == 3.0
     assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
+
+
+def test_name_of_a_benchmark_runs_it_alone() -> None:
+    assert [room.__name__.rpartition(".")[2] for room in bench.rooms("resume")] == ["resume"]
 
 
 @pytest.mark.usefixtures("one_room")

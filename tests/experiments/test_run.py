@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -18,6 +19,7 @@ from callbacks.ema import LIVE_KEY
 from experiments import predict, run
 from experiments.checkpoints import load_stage
 from experiments.configuration import parse_stage, stage_parser
+from experiments.ranks import DECISIONS_VARIABLE
 from experiments.runs import experiment_names, tracking_uri
 from tests.experiments.small_run import SmallRun, refusal, small_words
 
@@ -29,7 +31,7 @@ def environment() -> Iterator[None]:
     """No tracker but the run's own, and no trace of a run in this process's environment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        for name in (run.DIRECTORY_VARIABLE, "PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        for name in (DECISIONS_VARIABLE, "PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
             patch.setenv(name, "")
             patch.delenv(name)
         yield
@@ -168,6 +170,20 @@ def test_weights_of_a_run_are_tested_again_without_training(finished: SmallRun) 
     expected = finished.read("finetune", "results.json")
     assert results["mask/test/pixel_ap"] == pytest.approx(expected["mask/test/pixel_ap"])
     assert not (again / "checkpoints").exists()
+
+
+def test_run_of_two_stages_goes_on_with_the_one_that_is_left(
+    finished: SmallRun, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.output, tmp_path / "mlruns")
+    directory = tmp_path / "mlruns" / "runs" / "quickstart"
+    (directory / "finetune" / "results.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in (directory / "pretrain").rglob("*")}
+    words = [*small_words(finished.output), f"--output={tmp_path / 'mlruns'}", "--resume=auto"]
+    assert run.main(["--config", "quickstart.yaml", *words]) == 0
+    results = json.loads((directory / "finetune" / "results.json").read_text())
+    assert results == finished.read("finetune", "results.json")
+    assert {path: path.stat().st_mtime_ns for path in (directory / "pretrain").rglob("*")} == before
 
 
 def test_images_of_any_mode_and_size_are_predicted_in_any_words(

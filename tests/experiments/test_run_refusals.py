@@ -22,8 +22,19 @@ from tests.experiments.small_run import refusal, small_words
         (["--config", "quickstart.yaml", "--seed", "one"], "seed: got 'one', expected int"),
         (["--config", "quickstart.yaml", "--model.init_args.tile_pix", "1"], "tile_pix: got an"),
         (["--config", "stage1_tiny.yaml", "--only", "finetune"], "leave --only out"),
+        (["--config", "stage1_tiny.yaml", "--resume", "nowhere"], "there is no such directory"),
+        (["--config", "stage1_tiny.yaml", "--weights", "x", "--resume", "auto"], "leave one out"),
     ],
-    ids=["unknown config", "no config", "unknown key", "wrong type", "wrong stage", "one stage"],
+    ids=[
+        "unknown config",
+        "no config",
+        "unknown key",
+        "wrong type",
+        "wrong stage",
+        "one stage",
+        "nothing to resume",
+        "nothing to train",
+    ],
 )
 def test_fault_of_a_configuration_is_one_line_and_writes_nothing(
     words: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -18,8 +18,8 @@ from experiments.configuration import (
 )
 
 FILES = sorted(path.relative_to(CONFIG_FOLDER).as_posix() for path in CONFIG_FOLDER.rglob("*.yaml"))
-# A data config says what to learn on, not what learns: the U-Net stands for a user's choice.
-BENEATH = {"data": ["baselines/unet.yaml"]}
+# A data config says what to learn on, and a strategy how: the config beneath is a user's choice.
+BENEATH = {"data": ["baselines/unet.yaml"], "strategy": ["stage1_tiny.yaml"]}
 PRETRAIN = "lightning_modules.diffusion_pretrain.DiffusionPretrain"
 FINETUNE = "lightning_modules.mask_finetune.MaskFinetune"
 
@@ -27,7 +27,8 @@ FINETUNE = "lightning_modules.mask_finetune.MaskFinetune"
 @cache
 def parse(file: str) -> dict[str, Namespace]:
     """The stages of a shipped config by name, typed and checked."""
-    raw = load_layers([*BENEATH.get(Path(file).parent.name, []), file])
+    kind = Path(file).parent.name or file.partition("_")[0]
+    raw = load_layers([*BENEATH.get(kind, []), file])
     return {name: parse_stage({"name": "x", **stage}) for name, stage in split_stages(raw)}
 
 

@@ -3,11 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from torch import nn
 
 from callbacks.ema import LIVE_KEY
@@ -32,7 +30,7 @@ WHOLE_JOBS = pytest.mark.parametrize("job", ["ddp", "sharded"])
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder where one process has trained alone, and then two together, each of JOBS."""
     folder = tmp_path_factory.mktemp("shared_training")
     write_data(folder)
@@ -43,20 +41,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         [*launch, str(WORKER), str(folder)], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    yield folder
+    return folder
 
 
 def difference(folder: Path, one: str, two: str, key: str = "state_dict") -> float:
     """The greatest absolute difference of two checkpoints' weights, which have the same names."""
     first, second = weights_of(folder / f"{one}.ckpt", key), weights_of(folder / f"{two}.ckpt", key)
     assert first.keys() == second.keys()
-    return max(float((first[name] - second[name]).abs().max()) for name in first)
+    return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
 
 
 def rows_by_step(notes: list[Notes], passes: int) -> list[list[int]]:
     """The rows of each step over all processes and passes, sorted."""
     steps = range(0, len(notes[0].rows), passes)
-    return [sorted(sum((r for n in notes for r in n.rows[s : s + passes]), [])) for s in steps]
+    batches = [[b for one in notes for b in one.rows[start : start + passes]] for start in steps]
+    return [sorted(row for batch in step for row in batch) for step in batches]
 
 
 @SLOW
@@ -96,7 +95,13 @@ def test_each_step_sees_the_rows_that_one_process_would_see(trained: Path, job: 
 def test_no_row_is_seen_twice_in_an_epoch(trained: Path, job: str) -> None:
     notes = read_notes(trained, job)
     for epoch in (0, 1):
-        rows = [r for n in notes for e, batch in zip(n.epochs, n.rows) if e == epoch for r in batch]
+        rows = [
+            r
+            for n in notes
+            for e, batch in zip(n.epochs, n.rows, strict=True)
+            if e == epoch
+            for r in batch
+        ]
         assert len(rows) == len(set(rows)) == 40
 
 

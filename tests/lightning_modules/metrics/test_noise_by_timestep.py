@@ -16,9 +16,9 @@ def draw(seed: int, count: int = 500) -> tuple[Tensor, Tensor]:
 def test_bins_by_hand() -> None:
     metric = NoiseLossByTimestep(10, bins=2)
     metric.update(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([2, 5, 9]))
-    metric.update(torch.tensor([8.0]), torch.tensor([6]))
+    metric.update(torch.tensor([8.0, 8.0]), torch.tensor([6, 10]))
     figures = {name: float(figure) for name, figure in metric.compute().items()}
-    assert figures == {"loss_diff": 17 / 4, "loss_diff_t0001_0005": 2, "loss_diff_t0006_0010": 6.5}
+    assert figures == {"loss_diff": 5, "loss_diff_t0001_0005": 2, "loss_diff_t0006_0010": 7}
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """Holds the U-Net's size, initialisation, time index and gradients."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from lightning_modules.equations.embedding import embed_time
 from lightning_modules.nets.denoiser import Denoiser, count_parameters, tap_modules
 from tests.lightning_modules.small_parts import small_denoiser
 
@@ -64,7 +67,7 @@ def test_time_changes_the_answer(time_embedding: str, seed: int) -> None:
 def test_paper_time_embedding_is_256_to_1024_to_1280() -> None:
     with torch.device("meta"):
         unet = Denoiser(4, 768, time_embedding="paper").unet
-    assert unet.time_proj.num_channels == 256
+    assert unet.time_proj(torch.zeros(1, device="cpu")).shape == (1, 256)
     assert unet.time_embedding.linear_1.weight.shape == (1024, 256)
     assert unet.time_embedding.linear_2.weight.shape == (1280, 1024)
 
@@ -108,3 +111,75 @@ def test_flags_that_do_not_fit_the_stages_are_refused() -> None:
 def test_unknown_time_embedding_is_refused() -> None:
     with pytest.raises(ValueError, match="'sd2': expected sd15 or paper"):
         small_denoiser(4, 16, time_embedding="sd2")
+
+
+def test_paper_time_embedding_counts_time_from_one(seed: int) -> None:
+    unet = small_denoiser(4, 16, time_embedding="paper").unet
+    assert unet.time_proj(torch.tensor([0, 41])).equal(embed_time(torch.tensor([1, 42]), 256))
+
+
+@pytest.fixture
+def unet_folder(tmp_path: Path, seed: int) -> tuple[Path, Denoiser]:
+    """A folder with the unet of an awake denoiser, and that denoiser."""
+    denoiser = awake_denoiser()
+    denoiser.unet.save_pretrained(tmp_path / "unet")
+    return tmp_path, denoiser
+
+
+def test_training_starts_from_the_weights_that_are_named(
+    unet_folder: tuple[Path, Denoiser],
+) -> None:
+    folder, named = unet_folder
+    denoiser = small_denoiser(4, 16, init=str(folder)).eval()
+    denoiser.load()
+    torch.testing.assert_close(denoiser(*inputs()), named(*inputs()))
+    assert all(weight.requires_grad for weight in denoiser.parameters())
+
+
+def test_named_weights_of_another_width_are_refused(unet_folder: tuple[Path, Denoiser]) -> None:
+    denoiser = small_denoiser(4, 16, block_channels=(8, 16, 32), init=str(unet_folder[0]))
+    with pytest.raises(ValueError, match="do not fit the configured net"):
+        denoiser.load()
+
+
+def test_random_weights_stay_as_they_were_drawn(seed: int) -> None:
+    denoiser = awake_denoiser()
+    before = denoiser(*inputs())
+    denoiser.load()
+    assert denoiser(*inputs()).equal(before)
+
+
+SWITCHES: list[dict[str, bool]] = [
+    {"sdpa": False},
+    {"gradient_checkpointing": True},
+    {"channels_last": True},
+]
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: next(iter(switch)))
+def test_switch_changes_neither_answer_nor_gradient(switch: dict[str, bool], seed: int) -> None:
+    plain = awake_denoiser()
+    other = awake_denoiser(**switch).train()
+    other.load_state_dict(plain.state_dict())
+    other.speed_up(torch.device("cpu"))
+    answers = [denoiser(*inputs()) for denoiser in (plain, other)]
+    for answer in answers:
+        answer.square().sum().backward()
+    torch.testing.assert_close(*answers, rtol=1e-4, atol=1e-5)
+    for one, two in zip(plain.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_compiling_is_prepared_where_it_is_asked_for_and_keeps_the_names(seed: int) -> None:
+    denoiser = small_denoiser(4, 16, compile=True)
+    names = list(denoiser.state_dict())
+    denoiser.speed_up(torch.device("cpu"))
+    assert denoiser.unet._compiled_call_impl is not None
+    assert list(denoiser.state_dict()) == names
+
+
+def test_on_a_cpu_nothing_is_compiled_or_laid_out_anew(seed: int) -> None:
+    denoiser = small_denoiser(4, 16)
+    denoiser.speed_up(torch.device("cpu"))
+    assert denoiser.unet._compiled_call_impl is None
+    assert denoiser.unet.conv_in.weight.is_contiguous()

@@ -15,6 +15,7 @@ from lightning_modules.nets.feature_extractors import (
 )
 from tests.lightning_modules.small_weights import NET, save_net
 
+
 def pictures(count: int = 2, side_px: int = 48) -> Tensor:
     return torch.randint(0, 256, (count, 3, side_px, side_px), dtype=torch.uint8)
 

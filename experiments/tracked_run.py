@@ -1,0 +1,71 @@
+"""The tracked run of a run directory: one and the same however often the run is interrupted."""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from experiments.ranks import is_first
+from experiments.runs import initialise_tracking, run_logger
+from experiments.spooled_logger import TRACKER_ERRORS
+from lightning_modules.safe_files import first_line
+
+logger = logging.getLogger(__name__)
+
+RUN_ID_NAME = "mlflow_run_id"
+
+
+class TrackedRun:
+    """The run that `directory` noted, running again, or a new one; `logger` is Lightning's."""
+
+    def __init__(
+        self, output: Path, directory: Path, *, experiment: str, name: str, tags: Mapping[str, str]
+    ) -> None:
+        initialise_tracking(output)
+        self.directory = directory
+        self.run_id = self._noted()
+        self.logger = run_logger(
+            output, experiment, name, tags, run_directory=directory, run_id=self.run_id
+        )
+        if self.run_id is not None and not self.set_status("RUNNING"):
+            logger.warning("tracked run %s is gone from the tracker: a new one begins", self.run_id)
+            self.run_id = None
+            self.logger = run_logger(output, experiment, name, tags, run_directory=directory)
+
+    def log_settings(self, settings: Mapping[str, object]) -> None:
+        """The settings as parameters, where the run is new; the directory notes it then."""
+        if self.run_id is None:
+            self.logger.log_hyperparams(settings)
+            self._note()
+
+    def set_status(self, status: str) -> bool:
+        """Set RUNNING or KILLED; False where the tracker has no such run.
+
+        With a tracker that is down the run counts as there: its entries wait in the spool.
+        """
+        if not is_first():
+            return True
+        try:
+            client = self.logger.experiment
+            client.update_run(str(self.logger.run_id), status=status)
+        except TRACKER_ERRORS as error:
+            if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            logger.warning("the tracked run was not set to %s: %s", status, first_line(error))
+        return True
+
+    def _noted(self) -> str | None:
+        file = self.directory / RUN_ID_NAME
+        return file.read_text(encoding="utf-8").strip() if file.is_file() else None
+
+    def _note(self) -> None:
+        """Note which run it is, unless the tracker is down and has made none yet."""
+        if not is_first():
+            return
+        try:
+            self.run_id = str(self.logger.run_id)
+        except TRACKER_ERRORS:
+            return
+        temporary = self.directory / f".{RUN_ID_NAME}"
+        temporary.write_text(f"{self.run_id}\n", encoding="utf-8")
+        os.replace(temporary, self.directory / RUN_ID_NAME)

@@ -1,0 +1,115 @@
+"""Holds that no command runs what a checkpoint's pickle asks for: one line, exit code 2."""
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from experiments import export, predict, run
+from experiments.checkpoints import load_pretrain
+from experiments.command import run_command
+from lightning_modules.saved_stage import STAMP, stamp
+from tests.experiments.small_stages import ENTRIES, write_run
+
+Main = Callable[[list[str] | None], int | None]
+
+
+class Shell:
+    """Runs a shell command where it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.trace}",)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a constant baseline."""
+    folder = tmp_path_factory.mktemp("traps")
+    return write_run(folder / "run", "baselines/constant.yaml", {})
+
+
+@pytest.fixture(params=["in a stage", "as a stage", "bare pickle", "pickle in an archive"])
+def trace(request: pytest.FixtureRequest, directory: Path, tmp_path: Path) -> Path:
+    """The file that would appear if the trap in the run's checkpoint went off."""
+    trace, file = tmp_path / "trace", directory / "checkpoints" / "last.ckpt"
+    trap = Shell(trace)
+    if request.param == "in a stage":
+        torch.save({STAMP: stamp("constant", ENTRIES), "state_dict": {}, "loops": trap}, file)
+    elif request.param == "as a stage":
+        torch.save(trap, file)
+    elif request.param == "bare pickle":
+        file.write_bytes(pickle.dumps(trap))
+    else:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("archive/data.pkl", pickle.dumps(trap, protocol=2))
+            archive.writestr("archive/version", "3")
+    return trace
+
+
+def data_words(folder: Path) -> list[str]:
+    settings = {
+        "output": folder / "mlruns",
+        "data.init_args.root": folder / "data",
+        "data.init_args.manifest_folder": folder / "manifests",
+        "data.init_args.source.init_args.image_count": 24,
+        "data.init_args.source.init_args.image_size_px": 72,
+    }
+    return [f"--{key}={value}" for key, value in settings.items()]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], main: Main, words: list[str]) -> str:
+    """The one line of error that the command ends with; its exit code is 2."""
+    with pytest.raises(SystemExit) as ending:
+        run_command(lambda _: main(words))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert ending.value.code == 2 and len(lines) == 1
+    return lines[0]
+
+
+def test_predict_springs_no_trap(
+    directory: Path, trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "part.png")
+    words = ["--checkpoint", str(directory), "--images", str(tmp_path / "part.png")]
+    line = refusal(capsys, predict.main, [*words, "--out", str(tmp_path / "out")])
+    assert "last.ckpt cannot be read" in line and not trace.exists()
+
+
+def test_export_springs_no_trap(
+    directory: Path, trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--checkpoint", str(directory), "--out", str(tmp_path / "out")]
+    line = refusal(capsys, export.main, words)
+    assert "last.ckpt cannot be read" in line and not trace.exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_generation_springs_no_trap(directory: Path, trace: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_pretrain(directory)
+    assert not trace.exists()
+
+
+def test_test_of_given_weights_springs_no_trap(
+    directory: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    torch.save(Shell(folder / "trace"), directory / "checkpoints" / "last.ckpt")
+    words = ["--config", "baselines/constant.yaml", "--weights", str(directory)]
+    line = refusal(capsys, run.main, [*words, *data_words(folder)])
+    assert "last.ckpt cannot be read" in line and not (folder / "trace").exists()
+
+
+def test_trap_goes_off_where_it_is_trusted(tmp_path: Path) -> None:
+    torch.save(Shell(tmp_path / "trace"), tmp_path / "trap.ckpt")
+    torch.load(tmp_path / "trap.ckpt", weights_only=False)
+    assert (tmp_path / "trace").exists()

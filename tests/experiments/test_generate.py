@@ -1,0 +1,290 @@
+"""Holds what generate writes, that any picture can be made again alone, and what it refuses."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datamodules.manifest import Manifest
+from experiments import generate, prepare
+from experiments.command import run_command
+from tests.experiments.small_painter import SIDE_PX, write_goods, write_masks, write_run
+
+PROMPT = "Plate of steel with crack."
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a stage 1 of 64 px."""
+    return write_run(tmp_path_factory.mktemp("run") / "one")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def opened_once() -> Iterator[None]:
+    """Each checkpoint is read once: building the nets takes longer than all the painting."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generate, "load_pretrain", cache(generate.load_pretrain))
+        yield
+
+
+@pytest.fixture
+def goods(tmp_path: Path) -> Path:
+    return write_goods(tmp_path / "goods")
+
+
+@pytest.fixture
+def masks(goods: Path, tmp_path: Path) -> Path:
+    return write_masks(goods, tmp_path / "masks")
+
+
+def run(trained: Path, out: Path, *words: str) -> list[dict]:
+    """The lines of what generate wrote into `out`, with three steps a picture."""
+    common = ["--checkpoint", str(trained), "--out", str(out), "--steps", "3", "--device", "cpu"]
+    assert generate.main([*common, *words]) == 0
+    table = (out / "generated.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in table.splitlines()]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line that the command ends with; its exit code is 2."""
+    with pytest.raises(SystemExit) as ending:
+        run_command(lambda _: generate.main(list(words)))
+    text = capsys.readouterr().err
+    assert ending.value.code == 2
+    assert text.startswith("error: ") and text.count("\n") == 1
+    return text
+
+
+def pixels_of(folder: Path, line: dict, key: str = "image") -> np.ndarray:
+    return np.asarray(Image.open(folder / line[key])).astype(int)
+
+
+def test_each_prompt_is_drawn_as_often_as_asked(trained: Path, tmp_path: Path) -> None:
+    words = ("--prompt", PROMPT, "--prompt", "rusty bolt", "--count", "2", "--seed", "7")
+    lines = run(trained, tmp_path / "out", *words)
+    told = [(line["image"], line["prompt"], line["seed"]) for line in lines]
+    assert told == [
+        ("images/000000.png", PROMPT, 7),
+        ("images/000001.png", PROMPT, 8),
+        ("images/000002.png", "rusty bolt", 7),
+        ("images/000003.png", "rusty bolt", 8),
+    ]
+    assert [line["defect"] for line in lines] == ["crack", "crack", None, None]
+    assert Image.open(tmp_path / "out" / "images" / "000003.png").size == (SIDE_PX, SIDE_PX)
+
+
+def test_every_png_carries_the_mark_and_its_origin(
+    trained: Path, goods: Path, masks: Path, tmp_path: Path
+) -> None:
+    words = ("--images", f"{goods}/grey.png", "--masks", str(masks), "--prompt", PROMPT)
+    run(trained, tmp_path / "out", *words, "--seed", "4", "--guidance_scale", "2")
+    checkpoint = (trained / "checkpoints" / "last.ckpt").read_bytes()
+    for name in ("images/000000.png", "masks/000000.png"):
+        told = Image.open(tmp_path / "out" / name).info
+        assert told.pop("prompt").startswith("Plate of steel with crack located at the left")
+        assert told == {
+            "seed": "4",
+            "checkpoint_sha256": hashlib.sha256(checkpoint).hexdigest(),
+            "sampler": "ddim",
+            "steps": "3",
+            "guidance_scale": "2.0",
+            "synthetic": "true",
+            "software": "DiffuseDefect",
+        }
+    assert Image.open(tmp_path / "out" / "grid.png").info["synthetic"] == "true"
+
+
+def test_prompts_come_from_a_file_one_a_line(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("Ziegel mit Riß\n\n白い傷\n", encoding="utf-8")
+    words = ("--prompts", str(tmp_path / "prompts.txt"), "--defect", "Crack")
+    lines = run(trained, tmp_path / "out", *words)
+    assert [line["prompt"] for line in lines] == ["Ziegel mit Riß", "白い傷"]
+    assert [line["defect"] for line in lines] == ["crack", "crack"]
+    assert Image.open(tmp_path / "out" / "images" / "000001.png").info["prompt"] == "白い傷"
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpmpp"])
+def test_any_picture_can_be_made_again_alone(trained: Path, tmp_path: Path, sampler: str) -> None:
+    words = ("--prompt", PROMPT, "--sampler", sampler)
+    many = run(trained, tmp_path / "a", *words, "--count", "3", "--batch_size", "2", "--seed", "1")
+    (one,) = run(trained, tmp_path / "b", *words, "--seed", "3")
+    first, again = pixels_of(tmp_path / "a", many[2]), pixels_of(tmp_path / "b", one)
+    assert abs(first - again).max() <= 1
+    assert abs(first - pixels_of(tmp_path / "a", many[1])).max() > 10
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpmpp"])
+def test_pixels_outside_the_mask_are_those_of_the_picture(
+    trained: Path, goods: Path, masks: Path, tmp_path: Path, sampler: str
+) -> None:
+    words = ("--images", str(goods), "--masks", str(masks), "--defect", "crack")
+    for line in run(trained, tmp_path / "out", *words, "--sampler", sampler):
+        source = np.asarray(Image.open(goods / f"{line['source_image']}.png")).astype(int)
+        painted, mask = (pixels_of(tmp_path / "out", line, key) for key in ("image", "mask"))
+        assert painted.shape == source.shape
+        assert np.array_equal(painted[mask == 0], source[mask == 0])
+        assert abs(painted - source)[mask > 0].mean() == pytest.approx(
+            line["mean_change"], abs=0.01
+        )
+        assert line["mean_change"] > 5
+
+
+def test_given_masks_are_the_truth(trained: Path, goods: Path, masks: Path, tmp_path: Path) -> None:
+    words = ("--images", str(goods), "--masks", str(masks), "--defect", "crack")
+    for line in run(trained, tmp_path / "out", *words):
+        given = np.asarray(Image.open(masks / f"{line['source_image']}.png"))
+        assert np.array_equal(pixels_of(tmp_path / "out", line, "mask"), given)
+        content = (goods / f"{line['source_image']}.png").read_bytes()
+        assert line["source_sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_caption_tells_the_place_in_the_picture_and_the_prompt_that_in_the_window(
+    trained: Path, goods: Path, masks: Path, tmp_path: Path
+) -> None:
+    words = ("--images", f"{goods}/oblong.png", "--masks", str(masks), "--prompt", PROMPT)
+    mask = np.zeros((30, 200), dtype=np.uint8)
+    mask[10:20, 100:110] = 255
+    Image.fromarray(mask).save(masks / "oblong.png")
+    (line,) = run(trained, tmp_path / "out", *words)
+    assert line["caption"]["location"] == "the center"
+    assert line["caption"]["product"] == "plate"
+    assert "located at the center" in line["prompt"]
+
+
+def test_drawn_masks_differ_by_picture_and_seed_and_repeat(
+    trained: Path, goods: Path, tmp_path: Path
+) -> None:
+    words = ("--images", str(goods), "--draw_masks", "--defect", "scratch", "--count", "2")
+    first = run(trained, tmp_path / "a", *words)
+    again = run(trained, tmp_path / "b", *words)
+    masks = [pixels_of(tmp_path / "a", line, "mask") for line in first]
+    assert all(mask.any() and not mask.all() for mask in masks)
+    assert not np.array_equal(masks[0], masks[1])
+    for line, mask in zip(again, masks, strict=True):
+        assert np.array_equal(pixels_of(tmp_path / "b", line, "mask"), mask)
+
+
+def test_what_was_painted_is_prepared_for_training(
+    trained: Path, goods: Path, masks: Path, tmp_path: Path
+) -> None:
+    words = ("--images", str(goods), "--masks", str(masks), "--prompt", PROMPT)
+    run(trained, tmp_path / "out", *words)
+    data = tmp_path / "data"
+    given = ["--source", "generated", "--root", str(tmp_path / "out"), "--out", str(data)]
+    assert prepare.main(given) == 0
+    manifest = Manifest.open(data / "manifest.parquet")
+    assert (len(manifest), manifest.generated_count) == (4, 4)
+    assert "- Generated: 4 pictures" in (data / "dataset_card.md").read_text(encoding="utf-8")
+    record = manifest[0]
+    assert record.defects == ("crack",) and record.mask_kind == "pixel"
+    assert record.caption.render().startswith("Plate of steel with crack located at the")
+
+
+def test_broken_picture_leaves_nothing_behind(
+    trained: Path, goods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (goods / "grey.png").read_bytes()
+    (goods / "zz.png").write_bytes(whole[: len(whole) // 2])
+    before = sorted(tmp_path.iterdir())
+    out = ("--checkpoint", str(trained), "--out", str(tmp_path / "out"), "--steps", "1")
+    words = ("--images", str(goods), "--draw_masks", "--defect", "crack")
+    assert "zz.png" in refusal(capsys, *out, *words)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "nothing says what to paint"),
+        (("--prompt", " "), "a prompt is empty"),
+        (("--prompt", PROMPT, "--count", "0"), "--count is 0: expected 1 or more"),
+        (("--prompt", PROMPT, "--steps", "1001"), "steps are 1001: expected 1 to 1000"),
+        (("--prompt", PROMPT, "--seed", "-1"), "--seed is -1: expected 0 or more"),
+        (("--prompt", PROMPT, "--sampler", "plms"), "'plms': expected one of ancestral"),
+        (("--prompt", PROMPT, "--size_px", "100"), "side is 100 px: expected a multiple of 32"),
+        (("--prompt", PROMPT, "--device", "toaster"), "try --device cpu"),
+        (("--prompt", PROMPT, "--defect", "stain"), "names 'crack', --defect is 'stain'"),
+        (("--prompt", "word " * 80), "takes 80 tokens, expected at most the text encoder's 77"),
+        (("--prompt", PROMPT, "--draw_masks"), "need --images"),
+        (("--prompts", "nowhere.txt"), "nowhere.txt"),
+        (("--prompt", PROMPT, "--promt", "x"), "promt"),
+    ],
+)
+def test_impossible_wishes_are_one_line(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple, line: str
+) -> None:
+    given = ("--checkpoint", str(trained), "--out", str(tmp_path / "out"))
+    assert line in refusal(capsys, *given, *words)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "comes with 0 of --masks and --draw_masks: expected exactly one"),
+        (("--masks", "M", "--draw_masks"), "comes with 2 of --masks and --draw_masks"),
+        (("--masks", "nowhere"), "--masks nowhere is no folder"),
+        (("--draw_masks", "--prompt", "rusty"), "asks for 'no known type': a mask shows one type"),
+        (("--draw_masks", "--defect", "good"), "asks for 'good': a mask shows one type"),
+    ],
+)
+def test_impossible_paintings_are_one_line(
+    trained: Path,
+    goods: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple,
+    line: str,
+) -> None:
+    named = () if "--prompt" in words or "--defect" in words else ("--defect", "crack")
+    given = ("--checkpoint", str(trained), "--out", str(tmp_path / "out"), "--images", str(goods))
+    assert line in refusal(capsys, *given, *named, *words)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "line"),
+    [
+        (np.zeros((90, 120), np.uint8), "grey.png is empty: expected 255 where the defect goes"),
+        (np.full((9, 12), 255, np.uint8), "expected its image's 120x90 px"),
+        (None, "grey.png has no mask in"),
+    ],
+)
+def test_bad_masks_are_one_line(
+    trained: Path,
+    goods: Path,
+    masks: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    pixels: np.ndarray | None,
+    line: str,
+) -> None:
+    (masks / "grey.png").unlink()
+    if pixels is not None:
+        Image.fromarray(pixels).save(masks / "grey.png")
+    given = ("--checkpoint", str(trained), "--out", str(tmp_path / "out"), "--defect", "crack")
+    words = ("--images", f"{goods}/grey.png", "--masks", str(masks))
+    assert line in refusal(capsys, *given, *words)
+
+
+def test_pictures_inside_the_output_are_refused(
+    trained: Path, goods: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--checkpoint", str(trained), "--out", str(goods), "--defect", "crack", "--overwrite")
+    line = refusal(capsys, *given, "--images", str(goods), "--draw_masks")
+    assert "not overwritten" in line or "lies inside --out" in line
+    assert (goods / "grey.png").is_file()
+
+
+def test_earlier_pictures_are_replaced_only_when_asked(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(trained, tmp_path / "out", "--prompt", PROMPT, "--count", "2")
+    given = ("--checkpoint", str(trained), "--out", str(tmp_path / "out"), "--prompt", PROMPT)
+    assert "--overwrite" in refusal(capsys, *given)
+    assert len(run(trained, tmp_path / "out", "--prompt", PROMPT, "--overwrite")) == 1
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 1

@@ -1,0 +1,81 @@
+"""Holds what is understood of a prompt, and that its words of place follow the mask."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.prompts import Prompt, gather_prompts, parse_prompt, refuse_without_defect
+from lightning_modules.nets.text_encoder import count_words
+
+TEMPLATE = "Plate of steel with crack located at the right, potentially caused by a blow."
+
+
+def upper_left() -> np.ndarray:
+    mask = np.zeros((60, 60), dtype=bool)
+    mask[4:12, 4:12] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("text", "defect", "types"),
+    [
+        (TEMPLATE, None, "crack"),
+        ("Plate with crack and oil stain.", None, "crack;oil stain"),
+        ("Plate with no defect.", None, "good"),
+        ("Plate with a deep crack.", "crack", "crack"),
+        ("rusty", None, None),
+        ("rusty", "Pin_Hole", "pin hole"),
+        ("shiny", "normal", "good"),
+    ],
+)
+def test_types_are_those_named(text: str, defect: str | None, types: str | None) -> None:
+    assert parse_prompt(text, defect).types == types
+
+
+def test_prompt_that_contradicts_the_defect_is_refused() -> None:
+    with pytest.raises(ValueError, match="names 'crack', --defect is 'stain'"):
+        parse_prompt(TEMPLATE, "stain")
+
+
+def test_place_and_shape_are_told_as_the_mask_has_them() -> None:
+    placed = parse_prompt(TEMPLATE, None).placed(upper_left())
+    assert placed.text == (
+        "Plate of steel with crack located at the upper left, characterized by a medium round "
+        "area, potentially caused by a blow."
+    )
+    assert placed.caption is not None and placed.caption.render() == placed.text
+
+
+def test_free_text_stays_as_it_is() -> None:
+    prompt = parse_prompt("rusty at the right", "rust")
+    assert prompt.placed(upper_left()) == prompt
+
+
+def test_long_caption_loses_fields_and_long_free_text_is_refused() -> None:
+    assert parse_prompt(TEMPLATE, None).fitted(count_words, 4) == "Plate with crack."
+    with pytest.raises(ValueError, match="takes 3 tokens, expected at most the text encoder's 2"):
+        parse_prompt("very rusty bolt", None).fitted(count_words, 2)
+
+
+def test_defect_alone_is_a_prompt() -> None:
+    (prompt,) = gather_prompts([], None, "Pin_hole")
+    assert (prompt.text, prompt.types) == ("Part with pin hole.", "pin hole")
+
+
+def test_prompts_given_and_of_a_file_are_all_taken(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("two \n\n three\n")
+    gathered = gather_prompts(["one"], str(tmp_path / "p.txt"), None)
+    assert [prompt.text for prompt in gathered] == ["one", "two", "three"]
+
+
+def test_file_without_words_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("\n \n")
+    with pytest.raises(ValueError, match="holds no line with words"):
+        gather_prompts([], str(tmp_path / "p.txt"), None)
+
+
+@pytest.mark.parametrize("types", [None, "good", "crack;stain"])
+def test_a_mask_needs_exactly_one_type(types: str | None) -> None:
+    with pytest.raises(ValueError, match="a mask shows one type of defect"):
+        refuse_without_defect([Prompt("words", None, types)])

@@ -1,0 +1,83 @@
+"""Claims about the tracked run of an interrupted run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from experiments.runs import RunRow, read_runs, tracking_uri
+from experiments.tracked_run import RUN_ID_NAME, TrackedRun
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """No tracker but the test's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield
+
+
+def opened(output: Path) -> TrackedRun:
+    directory = output / "runs" / "one"
+    directory.mkdir(parents=True, exist_ok=True)
+    return TrackedRun(output, directory, experiment="e", name="one", tags={"seed": "0"})
+
+
+def rows(output: Path) -> list[RunRow]:
+    return read_runs(output, "e")
+
+
+def test_interrupted_run_goes_on_as_the_same_tracked_run(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    first.log_settings({"a": 1})
+    first.logger.log_metrics({"loss": 1.0}, step=1)
+    again = opened(tmp_path)
+    again.log_settings({"a": 1})
+    again.logger.log_metrics({"loss": 0.5}, step=2)
+    (row,) = rows(tmp_path)
+    history = MlflowClient(tracking_uri(tmp_path)).get_metric_history(row.run_id, "loss")
+    assert [(entry.step, entry.value) for entry in history] == [(1, 1.0), (2, 0.5)]
+
+
+def test_stopped_run_is_marked_and_runs_again_on_resume(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    first.log_settings({"a": 1})
+    first.set_status("KILLED")
+    assert [row.status for row in rows(tmp_path)] == ["KILLED"]
+    opened(tmp_path)
+    assert [row.status for row in rows(tmp_path)] == ["RUNNING"]
+
+
+def test_settings_that_a_resume_changed_are_not_logged_over_the_old(tmp_path: Path) -> None:
+    opened(tmp_path).log_settings({"workers": 1})
+    opened(tmp_path).log_settings({"workers": 2})
+    assert rows(tmp_path)[0].params == {"workers": "1"}
+
+
+def test_run_that_the_tracker_has_lost_begins_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "runs" / "one"
+    directory.mkdir(parents=True)
+    (directory / RUN_ID_NAME).write_text("0" * 32)
+    opened(tmp_path).log_settings({"a": 1})
+    assert "is gone from the tracker: a new one begins" in caplog.text
+    assert (directory / RUN_ID_NAME).read_text().strip() == rows(tmp_path)[0].run_id
+
+
+def test_tracker_that_is_down_at_resume_gets_the_entries_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(tmp_path).log_settings({"a": 1})
+
+    def down(*_: object, **__: object) -> None:
+        raise ConnectionError("down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "get_run", down)
+        again = opened(tmp_path)
+        again.log_settings({"a": 1})
+        again.logger.log_metrics({"loss": 0.5}, step=2)
+    again.logger.finalize("success")
+    assert [row.metrics for row in rows(tmp_path)] == [{"loss": 0.5}]
