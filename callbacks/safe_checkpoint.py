@@ -89,6 +89,7 @@ class SafeCheckpoint(Checkpoint):
         self._io = SafeCheckpointIO()
         self._saved_step = 0
         self._validation_pending = False
+        self._unlogged: dict[str, float] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take over how the trainer writes files."""
@@ -125,7 +126,9 @@ class SafeCheckpoint(Checkpoint):
         stopping = self._stopping(trainer)
         due = trainer.global_step % self.every_steps == 0 and not trainer.is_last_batch
         if due or stopping:
+            self._unlogged = step_metrics(trainer)
             self.save(trainer, validation_pending=validates)
+            self._unlogged = {}
         if stopping:
             self._stop(trainer)
 
@@ -162,6 +165,9 @@ class SafeCheckpoint(Checkpoint):
             "samples_per_batch": samples_per_batch(trainer),
             "samples_per_step": samples_per_batch(trainer) * trainer.accumulate_grad_batches,
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
+            # Lightning logs a step after the hook in which it is saved here.
+            "unlogged": self._unlogged,
+            "unlogged_step": trainer.fit_loop.epoch_loop._batches_that_stepped,
         }
         if self._validation_pending:
             mark_validation_pending(checkpoint)
@@ -240,6 +246,14 @@ class SafeCheckpoint(Checkpoint):
         raise RunStopped(
             f"stopped by {reason} at step {trainer.global_step}, step {self._saved_step} is saved"
         )
+
+
+def step_metrics(trainer: Trainer) -> dict[str, float]:
+    """What Lightning is about to log of this batch."""
+    connector = trainer._logger_connector
+    if not connector.should_update_logs:
+        return {}
+    return {name: float(value) for name, value in connector.metrics["log"].items()}
 
 
 def samples_per_batch(trainer: Trainer) -> int:

@@ -134,8 +134,9 @@ class IMDDDataModule(LightningDataModule):
         return math.ceil(self.samples_per_epoch // process_count / size)
 
     def training_images(self, count: int) -> Tensor:
-        """The first `count` augmented training images as one tensor (N, 3, H, W) in [-1, 1]."""
+        """`count` augmented training images of all types, one tensor (N, 3, H, W) in [-1, 1]."""
         rows = self._training_rows()
+        rows = spread_over_types(rows, self.index.types_of(rows), count)
         dataset = self._dataset(rows, self.train_transform)
         turns = [divmod(place, len(rows)) for place in range(count)]
         return torch.stack([dataset[Draw(int(rows[k]), turn)].image for turn, k in turns])

@@ -153,6 +153,7 @@ class StageRun:
                 # Lightning would leave the weights that train in place of their averages.
                 self.model.restore(read_stage(checkpoint))
                 return numbers(saved[KEY]["metrics"])
+            self.tracked.log_missing(saved[KEY]["unlogged"], saved[KEY]["unlogged_step"])
         self.trainer.fit(self.model, self.data, ckpt_path=checkpoint, weights_only=True)
         return numbers(self.trainer.callback_metrics)
 

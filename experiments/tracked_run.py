@@ -54,6 +54,18 @@ class TrackedRun:
             logger.warning("the tracked run was not set to %s: %s", status, first_line(error))
         return True
 
+    def log_missing(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log a step that was saved and, before it was logged, killed; nothing if it is there."""
+        if not metrics or not is_first():
+            return
+        try:
+            client = self.logger.experiment
+            history = client.get_metric_history(str(self.logger.run_id), min(metrics))
+        except TRACKER_ERRORS:
+            history = []
+        if all(entry.step != step for entry in history):
+            self.logger.log_metrics(metrics, step)
+
     def _noted(self) -> str | None:
         file = self.directory / RUN_ID_NAME
         return file.read_text(encoding="utf-8").strip() if file.is_file() else None

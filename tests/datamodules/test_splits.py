@@ -4,11 +4,19 @@ import random
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from datamodules.captions import Caption
 from datamodules.sample import UNLABELLED, Record
-from datamodules.splits import assign_splits, check_groups, k_shot, supervised_thirds, type_of
+from datamodules.splits import (
+    assign_splits,
+    check_groups,
+    k_shot,
+    spread_over_types,
+    supervised_thirds,
+    type_of,
+)
 
 
 def record(number: int, *, defect: str = "", group: str = "", split: str = "") -> Record:
@@ -201,3 +209,10 @@ def test_thirds_leave_generated_pictures_in_training() -> None:
     painted = [replace(record(10 + n, defect="crack"), is_generated=True) for n in range(9)]
     done = supervised_thirds([replace(p, split="train") for p in painted] + cracks)
     assert [r.split for r in done] == ["train"] * 10 + ["test"] * 2
+
+
+def test_a_few_rows_spread_over_types_as_the_whole_does() -> None:
+    types = ["crack"] * 60 + ["stain"] * 30 + ["good"] * 10
+    rows = spread_over_types(np.arange(100), types, 10)
+    assert Counter(types[row] for row in rows) == {"crack": 6, "stain": 3, "good": 1}
+    assert rows.tolist() == sorted(rows.tolist())

@@ -81,3 +81,14 @@ def test_tracker_that_is_down_at_resume_gets_the_entries_later(
         again.logger.log_metrics({"loss": 0.5}, step=2)
     again.logger.finalize("success")
     assert [row.metrics for row in rows(tmp_path)] == [{"loss": 0.5}]
+
+
+@pytest.mark.parametrize("already", [True, False])
+def test_step_that_was_saved_but_not_logged_is_logged_once(already: bool, tmp_path: Path) -> None:
+    tracked = opened(tmp_path)
+    tracked.log_settings({"a": 1})
+    if already:
+        tracked.logger.log_metrics({"loss": 0.5}, step=2)
+    tracked.log_missing({"loss": 0.5}, 2)
+    client, run_id = MlflowClient(tracking_uri(tmp_path)), rows(tmp_path)[0].run_id
+    assert [entry.step for entry in client.get_metric_history(run_id, "loss")] == [2]

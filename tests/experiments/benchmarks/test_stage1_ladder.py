@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from experiments.benchmarks import stage1_ladder
-from experiments.benchmarks.stage1_ladder import RUNGS, Rung, Setup, latent_side, measure_rung
+from experiments.benchmarks.stage1_ladder import (
+    RUNGS,
+    MakeDenoiser,
+    Rung,
+    Setup,
+    latent_side,
+    measure_rung,
+)
 from experiments.measurements import BenchSettings, Measurement, to_table
 from lightning_modules.nets.denoiser import Denoiser
 from tests.lightning_modules.small_parts import small_denoiser
@@ -17,7 +24,11 @@ PLAIN = [rung for rung in RUNGS if not rung.compiles]
 
 
 def climb(
-    rung: Rung, *, dtype: torch.dtype = torch.bfloat16, device: str = "cpu", make=small_denoiser
+    rung: Rung,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+    device: str = "cpu",
+    make: MakeDenoiser = small_denoiser,
 ) -> Measurement:
     """The row of a rung after two steps of two small latents."""
     setup = Setup(torch.device(device), make, 8, 16, 1e-3, warm_steps=1, timed_steps=2)

@@ -11,7 +11,6 @@ from experiments.benchmarks.stage1_step import (
     check_agreement,
     in_bfloat16,
     measure_sizes,
-    work_ratio,
 )
 from experiments.measurements import BenchSettings
 
@@ -65,12 +64,10 @@ def test_sides_start_from_the_same_weights_and_leave_them(parts: Parts) -> None:
     assert all(torch.equal(before[name], w) for name, w in parts.denoiser.state_dict().items())
 
 
-def test_online_step_is_more_work_than_a_cached_one() -> None:
-    assert work_ratio(SMALL) > 1.05
-
-
 def test_rows_name_both_sides_and_their_agreement() -> None:
     rows = measure_sizes(SMALL, BenchSettings(repeats=3))
     assert len({row.name for row in rows}) == 6
     assert all(row.ours and row.reference and row.limit for row in rows)
     assert all("losses part by" in row.settings for row in rows)
+    limits = [row.limit for row in rows]
+    assert limits[0] == 1.0 < limits[1] == limits[2] / 2

@@ -43,7 +43,7 @@ def test_bare_loop_trains_as_the_trainer_does(model: DiffusionPretrain, tmp_path
         run_bare(bare, data)
     found = dict(inside.named_parameters())
     assert all(torch.equal(found[name], weight) for name, weight in bare.named_parameters())
-    assert not torch.equal(found["diffusion.denoiser.unet.conv_out.weight"], torch.zeros(()))
+    assert found["diffusion.denoiser.unet.conv_out.weight"].any()  # zero before the first step
 
 
 def test_trainer_is_timed_with_few_and_with_all_callbacks(model: DiffusionPretrain) -> None:
