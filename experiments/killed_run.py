@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -56,6 +56,10 @@ class Journey:
         file = self.directory / NOTES_NAME
         lines = file.read_text(encoding="ascii").split("\n")[:-1] if file.is_file() else []
         return [json.loads(line) for line in lines]
+
+    def output(self) -> str:
+        """What the processes have said."""
+        return (self.folder / LOG_NAME).read_text(encoding="utf-8")
 
     def start(self, *more: str) -> ForkServerProcess:
         """A process that runs the command."""
@@ -114,6 +118,8 @@ class Journey:
 def live(words: Sequence[str], log: Path) -> None:
     """Run the command in this process, its output to `log`."""
     torch.set_num_threads(1)
+    # Loader workers start as in a process of the command, not by another server.
+    set_start_method("fork", force=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(descriptor, stream)

@@ -84,7 +84,10 @@ def make_parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--checkpoint", type=str, required=True, help="a run directory, or a .ckpt inside one"
+        "--checkpoint",
+        type=str,
+        required=True,
+        help="a run directory, a .ckpt inside one, or a release",
     )
     parser.add_argument(
         "--images", type=str, required=True, help="an image, a folder, or a glob in quotes"

@@ -2,9 +2,7 @@
 
 import json
 import sys
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from datamodules.imdd import ONLINE, IMDDDataModule
 from datamodules.latent_store import LatentStore, StoreIndex
 from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME, write_configuration
 from experiments.configuration import build_stage, stage_parser
+from experiments.expected_warnings import expected_warnings_hidden
 from experiments.runs import write_results
 from experiments.tables import metrics_table, to_markdown
 from experiments.tracked_run import TrackedRun
@@ -35,18 +34,6 @@ from lightning_modules.saved_stage import read_stage
 from lightning_modules.tiled_model import TiledModel
 
 MEASURED_IMAGES = 256
-# What Lightning says of any run like ours: frozen parts evaluate on purpose, and the data is read
-# by the process itself at tiny scale.
-EXPECTED_WARNINGS = (
-    ".*LeafSpec.*",
-    "Found .* module.s. in eval mode",
-    ".*does not have many workers",
-    ".*number of training batches .* is smaller than the logging interval",
-    # A sharded image tower of timm; its answer is not written to.
-    ".*returned a view tensor.*",
-    # The metrics are reduced over processes before they are logged.
-    ".*sync_dist=True.*",
-)
 
 
 class StageRun:
@@ -154,6 +141,8 @@ class StageRun:
                 self.model.restore(read_stage(checkpoint))
                 return numbers(saved[KEY]["metrics"])
             self.tracked.log_missing(saved[KEY]["unlogged"], saved[KEY]["unlogged_step"])
+            # Mapped into memory it would keep the file's space on the disk while training goes on.
+            del saved
         self.trainer.fit(self.model, self.data, ckpt_path=checkpoint, weights_only=True)
         return numbers(self.trainer.callback_metrics)
 
@@ -265,15 +254,6 @@ def latent_index(
         variants=variants,
         samples_per_shard=per_shard,
     )
-
-
-@contextmanager
-def expected_warnings_hidden() -> Iterator[None]:
-    """Hides what Lightning says of any run like ours."""
-    with warnings.catch_warnings():
-        for message in EXPECTED_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
-        yield
 
 
 def numbers(metrics: Mapping[str, object]) -> dict[str, float]:

@@ -8,7 +8,7 @@ import random
 import tempfile
 from pathlib import Path
 
-from experiments.killed_run import Journey, differences
+from experiments.killed_run import Journey, differences, leaves
 from experiments.measurements import BenchSettings, Measurement
 
 VERB = "kills"
@@ -20,7 +20,12 @@ def measure(settings: BenchSettings) -> list[Measurement]:
     dice = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         unbroken = Journey(Path(folder) / "unbroken")
-        unbroken.finish()
+        if unbroken.finish() != 0:
+            raise RuntimeError(f"the unbroken training failed: {unbroken.output()}")
+        words: dict[str, str | int | float] = {
+            "batches in a training": len(unbroken.notes()),
+            "values compared": len(list(leaves(unbroken.newest_checkpoint()))),
+        }
         hits, survived, journeys, whole = 0, 0, 0, 0
         while hits < settings.repeats:
             journey = Journey(Path(folder) / f"journey{journeys}")
@@ -32,7 +37,6 @@ def measure(settings: BenchSettings) -> list[Measurement]:
             is_same = code == 0 and not differences(unbroken, journey)
             hits, journeys = hits + kills, journeys + 1
             survived, whole = survived + is_same * kills, whole + is_same
-    words: dict[str, str | int | float] = {"batches in a training": len(unbroken.notes())}
     return [
         row("kills: survived without a trace, of those tried", survived, hits, words),
         row("kills: trainings that ended bit by bit alike", whole, journeys, words),

@@ -35,8 +35,8 @@ from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
 from experiments.bare_loops import Average
 from experiments.configuration import build_stage, load_layers, parse_stage
+from experiments.expected_warnings import expected_warnings_hidden
 from experiments.measurements import BenchSettings, Measurement, one_thread
-from experiments.stage_run import expected_warnings_hidden
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.optimizers import adamw, trainable, warm_up_cosine
 
@@ -55,7 +55,7 @@ class Shape:
 
 
 # What the config trains with, and so little that the overhead shows. The aim is a ratio of 0.95.
-SHAPES = (Shape(32, 128, 3), Shape(1, 64, 25))
+SHAPES = (Shape(32, 128, 5), Shape(1, 64, 25))
 
 
 class RandomBatches(LightningDataModule):

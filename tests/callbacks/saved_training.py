@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 
 from callbacks.safe_checkpoint import SafeCheckpoint
@@ -60,6 +61,7 @@ def trainer_of(
     max_epochs: int = 2,
     accumulate: int = 1,
     logger: Logger | None = None,
+    precision: MixedPrecision | None = None,
 ) -> Trainer:
     """A silent CPU trainer that may save."""
     return Trainer(
@@ -70,6 +72,7 @@ def trainer_of(
         callbacks=[*callbacks, *([] if has_checkpoint(callbacks) else [SafeCheckpoint()])],
         accumulate_grad_batches=accumulate,
         logger=logger or False,
+        plugins=precision,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins import MixedPrecision
 
 from callbacks.checkpoint_file import file_sha256
 from callbacks.ema import LIVE_KEY, WeightEma
@@ -75,6 +76,22 @@ def test_resume_ends_where_an_unbroken_training_ends(step: int, tmp_path: Path, 
     )
     assert saved_steps(tmp_path / "b")[-1] == 8
     assert resumed.head.weight.equal(whole.head.weight)
+
+
+def test_loss_scale_of_mixed_precision_is_carried_over(tmp_path: Path, seed: int) -> None:
+    def scaled(**settings: float) -> MixedPrecision:
+        return MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", **settings))
+
+    first = scaled(init_scale=2.0, growth_interval=2)
+    trainer_of(tmp_path, [], max_epochs=1, precision=first).fit(ToyModule(), PlacedBatches())  # type: ignore[arg-type]
+    second = scaled(init_scale=1.0)
+    trainer_of(tmp_path, [], max_epochs=1, precision=second).fit(
+        ToyModule(),
+        PlacedBatches(),  # type: ignore[arg-type]
+        ckpt_path=tmp_path / "checkpoints" / "last.ckpt",
+        weights_only=True,
+    )
+    assert second.state_dict() == first.state_dict() and first.scaler.get_scale() == 8.0  # type: ignore[union-attr]
 
 
 def test_full_disk_keeps_the_last_good_checkpoint_and_training_goes_on(

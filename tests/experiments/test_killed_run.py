@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def unbroken(folder: Path) -> Journey:
     journey = Journey(folder / "unbroken")
-    assert journey.finish() == 0, (journey.folder / "output.log").read_text()
+    assert journey.finish() == 0, journey.output()
     return journey
 
 
@@ -85,7 +85,7 @@ def test_stopped_training_exits_0_says_how_to_go_on_and_does(
 ) -> None:
     journey = Journey(folder / "stopped")
     assert journey.strike(3, signal.SIGTERM) == 0
-    said = (journey.folder / "output.log").read_text()
+    said = journey.output()
     assert "stopped by SIGTERM at step " in said and f"--resume {journey.directory}" in said
     assert journey.finish("--resume", str(journey.directory)) == 0
     assert differences(unbroken, journey) == []
@@ -104,7 +104,7 @@ def test_run_killed_after_training_is_only_judged_anew(unbroken: Journey, folder
 
 def test_finished_run_is_refused_in_one_line(unbroken: Journey) -> None:
     assert unbroken.finish("--resume", str(unbroken.directory)) == 2
-    (*_, line) = (unbroken.folder / "output.log").read_text().splitlines()
+    (*_, line) = unbroken.output().splitlines()
     assert line.startswith("error: --resume") and "the run is finished" in line
 
 
@@ -117,7 +117,7 @@ def test_broken_newest_checkpoint_costs_its_steps_and_nothing_else(
     steps = sorted(journey.directory.glob("checkpoints/step_*.ckpt"))
     steps[-1].write_bytes(steps[-1].read_bytes()[:10_000])
     assert journey.finish("--resume", "auto") == 0
-    assert f"{steps[-1].name} is passed over" in (journey.folder / "output.log").read_text()
+    assert f"{steps[-1].name} is passed over" in journey.output()
     assert differences(unbroken, journey) == []
 
 
