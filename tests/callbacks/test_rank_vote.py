@@ -47,7 +47,8 @@ try:
     trainer.fit(module, batches)
 except RunStopped:
     finite = bool(torch.isfinite(module.head.weight).all())
-    print(f"rank {RANK}: step {trainer.global_step} skipped {guard.skipped} {finite}", flush=True)
+    said = f"rank {RANK}: step {trainer.global_step} skipped {guard.skipped} {finite}\\n"
+    os.write(1, said.encode())  # at once: print would mix the ranks' lines
 """
 
 
