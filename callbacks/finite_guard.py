@@ -1,6 +1,7 @@
 """A step whose loss or gradient is not finite is left out, and a run that has many is stopped.
 
-Weights, their average and the statistics of batch normalisation stay as they were before it.
+Weights and the statistics of batch normalisation stay as they were before it; the average, which
+every iteration takes, takes the same weights once more.
 """
 
 import logging

@@ -24,11 +24,15 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 def keep_picture(trainer: Trainer, picture: np.ndarray, *, key: str) -> Path:
     """The path `pictures/<key>_<step>.png` under the run directory, written and logged.
 
-    picture: (H, W, 3) uint8. A tracker that doesn't answer is warned about, not an error.
+    picture: (H, W, 3) uint8. A full disk and a tracker that doesn't answer are warned of.
     """
     step = trainer.global_step
     path = Path(trainer.default_root_dir) / "pictures" / f"{key}_{step}.png"
-    write_png(path, picture)
+    try:
+        write_png(path, picture)
+    except OSError as error:
+        LOGGER.warning("picture %s could not be written, training goes on: %s", path, error)
+        return path
     for logger in trainer.loggers:
         if not isinstance(logger, MLFlowLogger):
             continue

@@ -21,6 +21,7 @@ from callbacks.checkpoint_file import (
     write_checkpoint,
 )
 from callbacks.loop_progress import count_in_batches_of, mark_validation_pending
+from callbacks.rank_vote import any_rank
 from callbacks.stop_signal import RunStopped, stop_signal_of
 
 logger = logging.getLogger(__name__)
@@ -178,6 +179,7 @@ class SafeCheckpoint(Checkpoint):
         """Find the place in an epoch that other batches than ours have come through."""
         if trainer.state.fn != "fit" or KEY not in checkpoint:
             return
+        self._saved_step = checkpoint["global_step"]
         samples = samples_per_batch(trainer)
         saved_step, step = (
             checkpoint[KEY]["samples_per_step"],
@@ -219,9 +221,10 @@ class SafeCheckpoint(Checkpoint):
                 remove_older(self._folder, step, self.keep)
             except OSError as error:
                 failure = error
-        if failure is None:
+        # Only the first process knows; all must agree whether to try again at the end.
+        if not any_rank(trainer, [failure is not None])[0]:
             self._saved_step = step
-        else:
+        if failure is not None:
             self._report(trainer, failure)
 
     def _report(self, trainer: Trainer, failure: OSError) -> None:
@@ -243,9 +246,8 @@ class SafeCheckpoint(Checkpoint):
     def _stop(self, trainer: Trainer) -> None:
         stop = stop_signal_of(trainer)
         reason = (stop and stop.requested) or "a signal to another process"
-        raise RunStopped(
-            f"stopped by {reason} at step {trainer.global_step}, step {self._saved_step} is saved"
-        )
+        kept = f"step {self._saved_step} is saved" if self._saved_step else "nothing is saved"
+        raise RunStopped(f"stopped by {reason} at step {trainer.global_step}, {kept}")
 
 
 def step_metrics(trainer: Trainer) -> dict[str, float]:

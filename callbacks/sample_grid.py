@@ -66,7 +66,8 @@ class SampleGrid(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        if trainer.is_global_zero and not self._captions:
+        # Cached latents come without pixels: nothing to set beside a generated image.
+        if trainer.is_global_zero and not self._captions and batch.image.numel():
             self._is_from_training = True
             self._collect(batch)
 

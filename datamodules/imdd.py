@@ -275,5 +275,9 @@ class IMDDDataModule(LightningDataModule):
         self, dataset: Dataset[Sample], sampler: ResumableSampler, *, batch_size: int
     ) -> ResumableLoader:
         return ResumableLoader(
-            dataset, sampler, batch_size=batch_size, num_workers=self.num_workers
+            dataset,
+            sampler,
+            batch_size=batch_size,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
         )

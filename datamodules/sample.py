@@ -5,7 +5,7 @@ Words are in `captions.py` and `vocabulary.py`; the file that holds Records is `
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -121,6 +121,14 @@ class Batch:
     seeds: list[int]
     latents: Tensor | None = None
     image_embedding: Tensor | None = None
+
+    def pin_memory(self) -> "Batch":
+        """The batch in memory that a GPU copies from without making anyone wait."""
+        pinned = replace(self)
+        for name in (one.name for one in fields(self)):
+            if isinstance(value := getattr(self, name), Tensor):
+                setattr(pinned, name, value.pin_memory())
+        return pinned
 
 
 @dataclass(slots=True)

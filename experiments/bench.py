@@ -22,7 +22,7 @@ from rich.console import Console
 import experiments.benchmarks
 from experiments.command import run_command
 from experiments.configuration_errors import nearest_names
-from experiments.measurements import NOTE, BenchSettings, Measurement, to_table
+from experiments.measuring.measurements import NOTE, BenchSettings, Measurement, to_table
 from experiments.tables import to_rich
 
 PACKAGES = (

@@ -1,5 +1,6 @@
 """A trained stage from its run or release: config.yaml builds it, the checkpoint fills it."""
 
+import importlib.util
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ def _unfilled(checkpoint: Path, stage: str) -> Restored:
         # Callbacks and devices of the training machine have no say here.
         settings = {**raw, "trainer": {}}
         if is_release:
-            check_own_classes(settings)
+            check_own_classes([settings.get(key) for key in ("data", "model")])
         objects = build_stage(parse_stage(settings))
     except ValueError as error:
         raise ValueError(f"{config}: {error}") from error
@@ -148,16 +149,26 @@ def check_own_classes(node: object) -> None:
     A run's config.yaml is the user's own, a release comes from elsewhere: importing what it names
     would run it.
     """
-    if isinstance(node, Mapping):
-        name = node.get("class_path")
-        if isinstance(name, str) and not name.startswith(OWN_PACKAGES):
-            raise ValueError(
-                f"got the class {name}, expected one of this project's: trust no release that "
-                "names others"
-            )
+    name = node.get("class_path") if isinstance(node, Mapping) else node
+    could_import = isinstance(node, Mapping) or (isinstance(node, str) and names_a_module(node))
+    if could_import and isinstance(name, str) and not name.startswith(OWN_PACKAGES):
+        raise ValueError(
+            f"got the class {name}, expected one of this project's: trust no release that names "
+            "others"
+        )
     values = node.values() if isinstance(node, Mapping) else node
     for value in values if isinstance(values, Iterable) and not isinstance(values, str) else ():
         check_own_classes(value)
+
+
+def names_a_module(word: str) -> bool:
+    """Whether the word could name something in an installed module; nothing is imported.
+
+    A class may stand in a configuration as its mere path, without `class_path`.
+    """
+    parts = word.split(".")
+    is_path = len(parts) > 1 and all(part.isidentifier() for part in parts)
+    return is_path and importlib.util.find_spec(parts[0]) is not None
 
 
 def place_weights(node: dict[str, object], directory: Path) -> dict[str, object]:

@@ -13,7 +13,7 @@ EXPECTED_WARNINGS = (
     ".*number of training batches .* is smaller than the logging interval",
     # A sharded image tower of timm; its answer is not written to.
     ".*returned a view tensor.*",
-    # The metrics are reduced over processes before they are logged.
+    # Validation metrics are reduced already; training losses are the first process's own.
     ".*sync_dist=True.*",
 )
 

@@ -14,9 +14,14 @@ from rich.console import Console
 
 from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME, Restored, load_any
 from experiments.command import run_command
-from experiments.model_card import CARD_NAME, write_model_card
 from experiments.output_folder import check_is_free, whole_folder
-from experiments.release import CAPTIONER_FOLDER, PIPELINE_FILE, SINGLE_FILE, write_release
+from experiments.releasing.model_card import CARD_NAME, write_model_card
+from experiments.releasing.release import (
+    CAPTIONER_FOLDER,
+    PIPELINE_FILE,
+    SINGLE_FILE,
+    write_release,
+)
 from lightning_modules.safe_files import MANIFEST_NAME, write_manifest
 from lightning_modules.saved_stage import RELEASE_NAME
 

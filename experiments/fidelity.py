@@ -19,9 +19,9 @@ from rich.console import Console
 from datamodules.manifest import Manifest
 from datamodules.transforms import Transform
 from experiments.command import run_command
-from experiments.fidelity_measures import Settings
-from experiments.fidelity_pictures import draw_by_type, draw_neighbours
-from experiments.fidelity_report import (
+from experiments.judging.fidelity_measures import Settings
+from experiments.judging.fidelity_pictures import draw_by_type, draw_neighbours
+from experiments.judging.fidelity_report import (
     FILES,
     PICTURES,
     TEXT_NAME,
@@ -29,10 +29,10 @@ from experiments.fidelity_report import (
     to_text,
     track,
 )
-from experiments.judgement import Judgement, Looking, Pictures, judge
+from experiments.judging.judgement import Judgement, Looking, Pictures, judge
+from experiments.judging.picture_folder import GeneratedPictures
+from experiments.judging.picture_sets import RealPictures, crop_views, whole_views
 from experiments.output_folder import check_is_free, whole_folder
-from experiments.picture_folder import GeneratedPictures
-from experiments.picture_sets import RealPictures, crop_views, whole_views
 from experiments.runs import write_results
 from experiments.spooled_logger import SPOOL_NAME
 from experiments.tables import metrics_table, to_rich
@@ -54,11 +54,11 @@ def main(argv: list[str] | None = None) -> int:
     check_is_free(out, entries=ENTRIES, overwrite=settings.overwrite)
     manifest = Manifest.open(settings.real, settings.root or None)
     generated = GeneratedPictures(Path(settings.generated), manifest.vocabulary)
-    extractor = load_extractor(settings)
+    extractor = placed(load_extractor(settings), settings.device)
     pictures = gather(settings, manifest, generated, input_px=extractor.input_px)
     judgement = judge(
         pictures,
-        extractor.to(settings.device),
+        extractor,
         looking=Looking(settings.batch_size, settings.workers, settings.device),
         settings=Settings(seed=settings.seed),
     )
@@ -77,6 +77,17 @@ def main(argv: list[str] | None = None) -> int:
     if settings.experiment:
         track(settings, figures, about)
     return 0
+
+
+def placed(extractor: FeatureExtractor, device: str) -> FeatureExtractor:
+    """The net on the device; ValueError where there is no such device."""
+    try:
+        return extractor.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise ValueError(
+            f"device {device!r} cannot be used ({reason}): try --device cpu"
+        ) from error
 
 
 def load_extractor(settings: Namespace) -> FeatureExtractor:

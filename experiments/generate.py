@@ -17,12 +17,12 @@ from rich.progress import track
 
 from experiments.checkpoints import load_pretrain
 from experiments.command import run_command
-from experiments.generated_files import ENTRIES, GeneratedFiles, Painted
 from experiments.output_folder import check_is_free, whole_folder
-from experiments.painting_jobs import Source, list_jobs, match_masks
-from experiments.picture_painter import Painter
+from experiments.painting.generated_files import ENTRIES, GeneratedFiles, Painted
+from experiments.painting.painting_jobs import Source, list_jobs, match_masks
+from experiments.painting.picture_painter import Painter
+from experiments.painting.prompts import Prompt, gather_prompts, refuse_without_defect
 from experiments.predict import check_images_stay, default_device, find_images
-from experiments.prompts import Prompt, gather_prompts, refuse_without_defect
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.nets.sampler import METHODS, check_side, stepper_of, times_of
 from lightning_modules.safe_files import sha256_of

@@ -64,8 +64,9 @@ class RunDirectory:
 
     def release(self) -> None:
         """Let another process have it, and leave no file behind."""
-        self._lock.release(force=True)
+        # While it is still held: afterwards the file may be another process's.
         (self.path / LOCK_NAME).unlink(missing_ok=True)
+        self._lock.release(force=True)
 
 
 def choose_directory(choice: str, stages: Stages) -> Path | None:

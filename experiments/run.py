@@ -18,7 +18,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from callbacks.checkpoint_file import LAST_NAME
-from callbacks.stop_signal import RunStopped
+from callbacks.safe_checkpoint import FOLDER_NAME
+from callbacks.stop_signal import RunStopped, StopSignal
+from experiments.checkpoints import CONFIG_NAME
 from experiments.command import run_command
 from experiments.configuration import (
     STAGE_NAMES,
@@ -38,7 +40,7 @@ from experiments.resume import (
     choose_directory,
     plan_stage,
 )
-from experiments.runs import new_run_directory, read_results, tracking_uri
+from experiments.runs import RESULTS_NAME, new_run_directory, read_results, tracking_uri
 from experiments.stage_run import StageRun
 from experiments.tables import metrics_table, to_rich
 
@@ -74,7 +76,9 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError("--weights trains nothing that --resume could go on with: leave one out")
     training = Training(stages, arguments.resume, trained)
     try:
-        training.run()
+        # Before and after training, too: reading data and weights may take long.
+        with StopSignal().listening():
+            training.run()
     except RunStopped as stop:
         words = list(sys.argv[1:] if argv is None else argv)
         if is_first():
@@ -155,10 +159,17 @@ def resume_command(words: Sequence[str], directory: Path | None) -> str:
         if not skip and word != "--resume" and not word.startswith("--resume="):
             kept.append(word)
         skip = word == "--resume"
-    # Before anything is saved there is nothing that a named directory could go on from.
-    is_saved = directory is not None and any(directory.rglob(LAST_NAME))
-    choice = str(directory) if is_saved else AUTO
-    return shlex.join(["python", "-m", "experiments.run", *kept, "--resume", choice])
+    command = ["python", "-m", "experiments.run", *kept]
+    if any(word.partition("=")[0] == "--weights" for word in kept):
+        return shlex.join(command)  # trains nothing that could be gone on with
+    begun = [] if directory is None else [file.parent for file in directory.rglob(CONFIG_NAME)]
+    # Before a stage saves there is nothing that a named directory could go on from.
+    is_saved = all(
+        (stage / FOLDER_NAME / LAST_NAME).is_file() or (stage / RESULTS_NAME).is_file()
+        for stage in begun
+    )
+    choice = str(directory) if begun and is_saved else AUTO
+    return shlex.join([*command, "--resume", choice])
 
 
 def command_parser() -> argparse.ArgumentParser:

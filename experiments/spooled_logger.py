@@ -72,6 +72,7 @@ class SpooledMLFlowLogger(MLFlowLogger):
             run_id=run_id,
         )
         self.spool_path = spool_folder / SPOOL_NAME
+        self.on_run: Callable[[str], None] | None = None
         self._retry_seconds = retry_seconds
         self._silent_until = 0.0
 
@@ -79,12 +80,16 @@ class SpooledMLFlowLogger(MLFlowLogger):
     def experiment(self) -> MlflowClient:
         """The MLflow client; the first call makes the run, and may fail while the tracker is down.
 
+        `on_run` is told the run's id as soon as there is one.
         Lightning sets MLFLOW_TRACKING_URI on the way, which would decide for every later run of
         this process, in whatever folder: the variable is put back.
         """
-        before = os.environ.get(URI_VARIABLE)
+        before, known = os.environ.get(URI_VARIABLE), self._run_id
         try:
-            return super().experiment
+            client = super().experiment
+            if known is None and self._run_id is not None and self.on_run is not None:
+                self.on_run(self._run_id)
+            return client
         finally:
             os.environ.pop(URI_VARIABLE, None)
             if before is not None:
@@ -170,10 +175,13 @@ class SpooledMLFlowLogger(MLFlowLogger):
             logger.warning("the tracker refused %s: %s", entry["kind"], reason)
 
     def _spool(self, entry: Entry) -> None:
-        """Append the entry to the spool."""
-        self.spool_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.spool_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Append the entry to the spool; on a full disk it is lost, and training goes on."""
+        try:
+            self.spool_path.parent.mkdir(parents=True, exist_ok=True)
+            with self.spool_path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            logger.warning("an entry for the tracker is lost, training goes on: %s", error)
 
     def _replay(self) -> None:
         """Send all that waits, in order; what could not be sent stays in the spool."""

@@ -33,10 +33,13 @@ class TrackedRun:
             self.logger = run_logger(output, experiment, name, tags, run_directory=directory)
 
     def log_settings(self, settings: Mapping[str, object]) -> None:
-        """The settings as parameters, where the run is new; the directory notes it then."""
+        """The settings as parameters, where the run is new.
+
+        The directory notes the run when the tracker makes it, which may be later.
+        """
         if self.run_id is None:
+            self.logger.on_run = self._note
             self.logger.log_hyperparams(settings)
-            self._note()
 
     def set_status(self, status: str) -> bool:
         """Set RUNNING or KILLED; False where the tracker has no such run.
@@ -70,14 +73,11 @@ class TrackedRun:
         file = self.directory / RUN_ID_NAME
         return file.read_text(encoding="utf-8").strip() if file.is_file() else None
 
-    def _note(self) -> None:
-        """Note which run it is, unless the tracker is down and has made none yet."""
+    def _note(self, run_id: str) -> None:
+        """Note which run it is."""
         if not is_first():
             return
-        try:
-            self.run_id = str(self.logger.run_id)
-        except TRACKER_ERRORS:
-            return
+        self.run_id = run_id
         temporary = self.directory / f".{RUN_ID_NAME}"
         temporary.write_text(f"{self.run_id}\n", encoding="utf-8")
         os.replace(temporary, self.directory / RUN_ID_NAME)

@@ -21,8 +21,12 @@ from lightning_modules.metrics.noise_by_timestep import NoiseLossByTimestep
 from lightning_modules.nets.conditioning import IMPLICIT, NULL, TEXT, choose_conditions
 from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.sampler import sample_images
+from lightning_modules.nets.text_encoder import embed_with_null
 from lightning_modules.optimizers import adamw, schedule, total_steps, trainable, warm_up_cosine
 from lightning_modules.saved_stage import STAMP, SavedStage, load_part, stamp
+
+# Validation images whose captions are told apart: as many as stage1.yaml validates on.
+GALLERY_SIZE = 2048
 
 
 class DiffusionPretrain(LightningModule):
@@ -62,7 +66,9 @@ class DiffusionPretrain(LightningModule):
         self.guidance_scale = guidance_scale
         self.implicit_loss = MeanMetric()
         self.noise_by_timestep = NoiseLossByTimestep(diffusion.schedule.diffusion_steps)
-        self.caption_retrieval = CaptionRetrieval(diffusion.text_encoder.width)
+        self.caption_retrieval = CaptionRetrieval(
+            diffusion.text_encoder.width, gallery_size=GALLERY_SIZE
+        )
         self.image_size_px = 0  # of the pictures seen in training: from the data or a checkpoint
 
     def load(self) -> None:
@@ -86,7 +92,7 @@ class DiffusionPretrain(LightningModule):
                 f"checkpoint {saved.file} holds the stage {saved.stage!r}, expected pretrain: "
                 "name the directory of a stage-1 run"
             )
-        self.diffusion.load()
+        self.diffusion.await_weights()
         load_part(self.diffusion, "diffusion.", saved)
         self.image_size_px = saved.image_size_px
 
@@ -99,7 +105,7 @@ class DiffusionPretrain(LightningModule):
         model = self.diffusion
         z_0 = model.latents_of(batch)  # eq. 11
         t, choice, eps = self.draw(batch.seeds, z_0, times=(1, model.schedule.diffusion_steps))
-        text, null = model.texts_of(batch)
+        text, null = embed_with_null(model.text_encoder, batch.captions)
         pseudo_caption = model.caption_of(batch)
         condition = choose_conditions(text, pseudo_caption, null, choice)
         z_t = add_noise(z_0, eps, t, model.schedule.alpha_bar)  # eq. 2
@@ -119,7 +125,7 @@ class DiffusionPretrain(LightningModule):
         batch.image = crop_to_multiple(batch.image, self.diffusion.stride)
         model = self.diffusion
         z_0 = model.latents_of(batch)
-        text, null = model.texts_of(batch)
+        text, null = embed_with_null(model.text_encoder, batch.captions)
         pseudo_caption = model.caption_of(batch)
         ranges = self.noise_by_timestep.ranges
         for number, times in enumerate(ranges):
@@ -158,7 +164,11 @@ class DiffusionPretrain(LightningModule):
             share[:, place].uniform_(generator=generator)
             eps[place].normal_(generator=generator)
         t = first + (share[0] * (last + 1 - first)).long()
-        return t.to(z_0.device), self.choice_of(share[1]).to(z_0.device), eps.to(z_0)
+        drawn = [t, self.choice_of(share[1]), eps]
+        if z_0.is_cuda:  # so that the GPU need not be waited for
+            drawn = [part.pin_memory() for part in drawn]
+        t, choice, eps = (part.to(z_0.device, non_blocking=True) for part in drawn)
+        return t, choice, eps.to(z_0.dtype)
 
     def choice_of(self, share: Tensor) -> Tensor:
         """Text, implicit caption or null (Table 2) for uniform draws (B,) in [0, 1)."""

@@ -126,7 +126,7 @@ class MaskFinetune(TiledModel):
 
     def restore(self, saved: SavedStage) -> None:
         """Fills the model with what a checkpoint saved, over the hub weights of frozen parts."""
-        self.features.diffusion.load()
+        self.features.diffusion.await_weights()
         super().restore(saved)
 
     def forward(self, image: Tensor) -> tuple[MaskQueries, Tensor]:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from datamodules.formats.picture_header import read_header
+from datamodules.formats.synthetic_mark import SYNTHETIC_KEY, YES, read_text
 from datamodules.language.descriptors import location_of, morphology_of
 from datamodules.pictures.annotation import open_pair
 from datamodules.preparing.fingerprints import Fingerprint, fingerprint
@@ -47,6 +48,7 @@ def inspect(record: Record, root: Path) -> Inspection:
         vocabulary = local_vocabulary(record)
         picture, ids = open_pair(record, root, vocabulary=vocabulary)
         refuse_other_size(record, picture)
+        refuse_hidden_mark(record, path)
         record = replace(
             record,
             width_px=picture.shape[1],
@@ -81,6 +83,17 @@ def refuse_odd_paths(root: Path, record: Record) -> None:
     for word in record.defects:
         if not word.isprintable():
             raise ValueError(f"type {word!r} has unprintable characters: write it in letters")
+
+
+def refuse_hidden_mark(record: Record, path: Path) -> None:
+    """Nothing for what is told to be generated; ValueError for a marked PNG that passes as real."""
+    if record.is_generated or path.suffix.lower() != ".png":
+        return
+    if read_text(path).get(SYNTHETIC_KEY) == YES:
+        raise ValueError(
+            f"picture {record.image} carries the mark of a generated one, but is listed as real: "
+            "prepare its folder with --source generated"
+        )
 
 
 def refuse_other_size(record: Record, picture: np.ndarray) -> None:

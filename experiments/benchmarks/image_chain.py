@@ -21,7 +21,7 @@ from datamodules.captions import Caption
 from datamodules.pictures.image_files import IMAGE_SUFFIXES, open_image, open_pixels
 from datamodules.sources.synthetic import Synthetic
 from datamodules.transforms import ResizedCrop, to_tensor
-from experiments.measurements import BenchSettings, Measurement, throughput
+from experiments.measuring.measurements import BenchSettings, Measurement, throughput
 
 VERB = "data"
 MOST_IMAGES = 48

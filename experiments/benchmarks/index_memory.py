@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.manifest import Manifest
 from datamodules.manifest_file import COLUMNS, SCHEMA, write_table
-from experiments.measurements import BenchSettings, Measurement
+from experiments.measuring.measurements import BenchSettings, Measurement
 
 VERB = "data"
 ROWS = 1_240_379  # the pairs of the paper's corpus

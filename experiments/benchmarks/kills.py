@@ -8,8 +8,8 @@ import random
 import tempfile
 from pathlib import Path
 
-from experiments.killed_run import Journey, differences, leaves
-from experiments.measurements import BenchSettings, Measurement
+from experiments.measuring.killed_run import Journey, differences, leaves
+from experiments.measuring.measurements import BenchSettings, Measurement
 
 VERB = "kills"
 KILLS_PER_JOURNEY = 3

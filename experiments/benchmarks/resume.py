@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from datamodules.sample import Sample
 from datamodules.sampler import Draw, ResumableLoader, ResumableSampler
 from experiments.benchmarks.index_memory import ROWS
-from experiments.measurements import BenchSettings, Measurement
+from experiments.measuring.measurements import BenchSettings, Measurement
 
 VERB = "data"
 BATCH_SIZE = 4

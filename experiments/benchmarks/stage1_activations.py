@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from experiments.benchmarks.stage1_flops import LATENT_SIDE, inputs
-from experiments.measurements import BenchSettings, Measurement
+from experiments.measuring.measurements import BenchSettings, Measurement
 from lightning_modules.nets.denoiser import Denoiser
 
 VERB = "stage1"

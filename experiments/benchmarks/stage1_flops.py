@@ -1,7 +1,7 @@
 """Work of one training image in TF (1e12 FLOP, a multiply-add is 2), by torch's own counter.
 
 Counted on the nets of stage1.yaml as fake tensors: shapes without memory, no clock, no noise. The
-figures hold for any machine. What the activations weigh is in `stage1_memory.py`.
+figures hold for any machine. What the activations weigh is in `stage1_activations.py`.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from experiments.configuration import load_layers, parse_stage
-from experiments.measurements import BenchSettings, Measurement
+from experiments.measuring.measurements import BenchSettings, Measurement
 from lightning_modules.nets.denoiser import Denoiser
 from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.image_encoder import ClipImageEncoder

@@ -20,7 +20,8 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
 from callbacks.ema import WeightEma
-from experiments.bare_loops import (
+from experiments.benchmarks.stage1_flops import count_passes, inputs
+from experiments.measuring.bare_loops import (
     ADAM_BETAS,
     DIFFUSION_STEPS,
     EMA_DECAY,
@@ -29,8 +30,7 @@ from experiments.bare_loops import (
     WEIGHT_DECAY,
     Average,
 )
-from experiments.benchmarks.stage1_flops import count_passes, inputs
-from experiments.measurements import BenchSettings, Measurement
+from experiments.measuring.measurements import BenchSettings, Measurement
 from lightning_modules.equations.diffusion import add_noise, noise_loss
 from lightning_modules.nets.denoiser import Denoiser
 from lightning_modules.nets.noise_schedule import NoiseSchedule

@@ -1,6 +1,6 @@
 """CPU time of one training step beside a plain diffusers loop, same weights, batch and noise.
 
-A quarter-width SD-1.5 at 256 px, batch 4; the loops are in `experiments/bare_loops.py`. The plain
+A quarter-width SD-1.5 at 256 px, batch 4; the loops are in `measuring/bare_loops.py`. The plain
 loop has AdamW and EMAModel as they come, the tuned one all flags that its user could set. The
 sides must agree in loss, weights and averages before anything is timed. A ratio on a CPU says
 nothing of a GPU.
@@ -12,9 +12,17 @@ from contextlib import AbstractContextManager
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from experiments.bare_loops import DiffusersLoop, Frozen, OurLoop, Parts, Sizes, flat, make_parts
 from experiments.benchmarks.stage1_flops import count
-from experiments.measurements import (
+from experiments.measuring.bare_loops import (
+    DiffusersLoop,
+    Frozen,
+    OurLoop,
+    Parts,
+    Sizes,
+    flat,
+    make_parts,
+)
+from experiments.measuring.measurements import (
     BenchSettings,
     Measurement,
     compare_times,

@@ -39,6 +39,10 @@ class Autoencoder(nn.Module):
     def load(self) -> None:
         """Reads the weights; nothing where a formula is all."""
 
+    def await_weights(self) -> None:
+        """Makes ready for a checkpoint that brings all weights; reads what it cannot bring."""
+        self.load()
+
     def measure(self, image: Tensor) -> None:
         """Fits fixed scales to image (B, 3, H, W) in [-1, 1]; nothing where weights have them."""
 

@@ -94,7 +94,8 @@ class Denoiser(nn.Module):
         on_cuda = device.type == "cuda"
         if on_cuda if self.channels_last is None else self.channels_last:
             self.unet.to(memory_format=torch.channels_last)
-        if on_cuda if self.compiles is None else self.compiles:
+        is_compiled = self.unet._compiled_call_impl is not None
+        if (on_cuda if self.compiles is None else self.compiles) and not is_compiled:
             self.unet.compile()
 
     def forward(self, z_t: Tensor, t: Tensor, context: Tensor, context_mask: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from lightning_modules.nets.denoiser import Denoiser
 from lightning_modules.nets.image_encoder import ImageEncoder
 from lightning_modules.nets.implicit_captioner import ImplicitCaptioner
 from lightning_modules.nets.noise_schedule import NoiseSchedule
-from lightning_modules.nets.text_encoder import TextEmbedding, TextEncoder
+from lightning_modules.nets.text_encoder import TextEncoder
 
 
 class DiffusionModel(nn.Module):
@@ -52,6 +52,12 @@ class DiffusionModel(nn.Module):
         self.text_encoder.load()
         self.image_encoder.load()
 
+    def await_weights(self) -> None:
+        """As `load`, where a checkpoint fills in all weights next: its files need not be there."""
+        self.autoencoder.await_weights()
+        self.text_encoder.load()
+        self.image_encoder.await_weights()
+
     def measure(self, image: Tensor) -> None:
         """Fits the autoencoder's scale to image (B, 3, H, W), where it has one to fit."""
         self.autoencoder.measure(image)
@@ -66,15 +72,8 @@ class DiffusionModel(nn.Module):
         return self.captioner(self.image_encoder(image))
 
     def latents_of(self, batch: Batch) -> Tensor:
-        """Clean latents z_0 of a batch, the cached ones where it has them."""
-        return self.encode(batch.image) if batch.latents is None else batch.latents.float()
-
-    def texts_of(self, batch: Batch) -> tuple[TextEmbedding, TextEmbedding]:
-        """The captions of a batch, and the one row of no text, padded to the same length."""
-        text = self.text_encoder([*batch.captions, ""])
-        tokens, mask, pooled = text.tokens, text.mask, text.pooled
-        null = TextEmbedding(tokens[-1:], mask[-1:], pooled[-1:])
-        return TextEmbedding(tokens[:-1], mask[:-1], pooled[:-1]), null
+        """Clean latents z_0 of a batch in float32, the cached ones where it has them."""
+        return (self.encode(batch.image) if batch.latents is None else batch.latents).float()
 
     def caption_of(self, batch: Batch) -> Tensor:
         """The pseudo-captions of a batch's images, (B, D_text)."""

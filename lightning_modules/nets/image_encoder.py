@@ -22,6 +22,10 @@ class ImageEncoder(nn.Module):
     def load(self) -> None:
         """Reads the weights; nothing where the tower learns with stage 1."""
 
+    def await_weights(self) -> None:
+        """Makes ready for a checkpoint that brings all weights; reads what it cannot bring."""
+        self.load()
+
     def forward(self, image: Tensor) -> Tensor:
         """Embeddings (B, D) of image (B, 3, H, W) in [-1, 1]."""
         raise NotImplementedError
@@ -93,6 +97,10 @@ class PretrainedTimmImageEncoder(ImageEncoder):
             if name.rpartition(".")[0] not in heads
         }
         fill(self.backbone, state, self.weights)
+        self._loaded = True
+
+    def await_weights(self) -> None:
+        """Reads nothing: a checkpoint holds the file's weights."""
         self._loaded = True
 
     def train(self, mode: bool = True) -> "PretrainedTimmImageEncoder":

@@ -1,7 +1,7 @@
 """A defect painted into a given image: sampling that keeps all latents but those of a mask.
 
 How a picture of any size is cut to what goes in here, and put together again, is no net's matter:
-`experiments/defect_painting.py`.
+`experiments/painting/defect_painting.py`.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.sampler import (
     check_side,
     draw_noise,
-    embed_prompts,
     sample_latents,
     seeded,
 )
+from lightning_modules.nets.text_encoder import embed_with_null
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def inpaint_images(
     ValueError for sides that the U-Net cannot halve, too many steps, or an unknown method.
     """
     check_side(model, *image.shape[-2:])
-    text, null = embed_prompts(model.text_encoder, prompts)
+    text, null = embed_with_null(model.text_encoder, prompts)
     latents = model.encode(image)
     generators = seeded(seeds)
     noise = draw_noise(generators, latents.shape[1:]).to(latents)

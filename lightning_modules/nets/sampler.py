@@ -17,7 +17,7 @@ from lightning_modules.equations.reverse_diffusion import step_back
 from lightning_modules.nets.denoiser import Denoiser
 from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.noise_schedule import NoiseSchedule
-from lightning_modules.nets.text_encoder import TextEmbedding, TextEncoder
+from lightning_modules.nets.text_encoder import TextEmbedding, embed_with_null
 
 # Latents have unit variance; few true ones lie further out.
 LATENT_LIMIT = 3.0
@@ -50,7 +50,7 @@ def sample_images(
     that the U-Net cannot halve, too many steps, or an unknown method.
     """
     check_side(model, size_px)
-    text, null = embed_prompts(model.text_encoder, prompts)
+    text, null = embed_with_null(model.text_encoder, prompts)
     side = size_px // model.autoencoder.stride
     generators = seeded(seeds)
     noise = draw_noise(generators, (model.autoencoder.latent_channels, side, side))
@@ -230,18 +230,6 @@ def seeded(seeds: Iterable[int]) -> list[torch.Generator]:
 def draw_noise(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
     """Standard normal noise (B, *shape) on the CPU, each sample's from its own generator."""
     return torch.stack([torch.randn(*shape, generator=generator) for generator in generators])
-
-
-def embed_prompts(
-    encoder: TextEncoder, prompts: Sequence[str]
-) -> tuple[TextEmbedding, TextEmbedding]:
-    """The prompts' embeddings, and that of no text: one row, padded to the same length."""
-    all_texts = encoder([*prompts, ""])
-    tokens, mask, pooled = all_texts.tokens, all_texts.mask, all_texts.pooled
-    return (
-        TextEmbedding(tokens[:-1], mask[:-1], pooled[:-1]),
-        TextEmbedding(tokens[-1:], mask[-1:], pooled[-1:]),
-    )
 
 
 def check_side(model: DiffusionModel, *sides_px: int) -> None:

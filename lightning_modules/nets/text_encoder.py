@@ -57,6 +57,17 @@ class TextEncoder(nn.Module):
         return TextEmbedding(once.tokens[order], once.mask[order], once.pooled[order])
 
 
+def embed_with_null(
+    encoder: TextEncoder, texts: Sequence[str]
+) -> tuple[TextEmbedding, TextEmbedding]:
+    """The embeddings of texts, and that of no text: one row, padded to the same length."""
+    both = encoder([*texts, ""])
+    return (
+        TextEmbedding(both.tokens[:-1], both.mask[:-1], both.pooled[:-1]),
+        TextEmbedding(both.tokens[-1:], both.mask[-1:], both.pooled[-1:]),
+    )
+
+
 def count_words(text: str) -> int:
     """The number of words in a text, as HashedTextEncoder parts them."""
     return len(WORD.findall(text))

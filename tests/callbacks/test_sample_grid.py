@@ -96,3 +96,12 @@ def test_parts_keep_their_own_mode(tmp_path: Path) -> None:
     fit(module, SampleGrid(2, every_n_epochs=1), tmp_path, epochs=1, has_val=False)
     assert module.training
     assert not module.frozen_part.training
+
+
+def test_cached_latents_without_validation_draw_nothing(tmp_path: Path) -> None:
+    callback, batch = SampleGrid(image_count=2), collate(samples("train")[:2])
+    batch.image = batch.image[..., :0, :0]
+    trainer = Trainer(default_root_dir=tmp_path, accelerator="cpu", logger=False)
+    callback.on_train_batch_end(trainer, Dreams(), None, batch, 0)
+    callback.on_fit_end(trainer, Dreams())
+    assert not list(tmp_path.rglob("*.png"))

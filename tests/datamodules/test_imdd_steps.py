@@ -55,3 +55,13 @@ def test_fewer_images_to_evaluate_than_processes_are_refused() -> None:
     check_shares(2, 2)
     with pytest.raises(ValueError, match="1 images to evaluate for 2 processes"):
         check_shares(1, 2)
+
+
+@pytest.mark.parametrize("process_count", [1, 8, 64])
+def test_the_papers_corpus_is_484500_steps_on_any_number_of_gpus(
+    make_data: MakeData, monkeypatch: pytest.MonkeyPatch, process_count: int
+) -> None:
+    data = ready(make_data(batch_size=32, global_batch_size=256))
+    monkeypatch.setattr(data, "_training_rows", lambda: range(1_240_379))
+    steps = data.batches_per_epoch(process_count) / data.plan(process_count).accumulation
+    assert 100 * steps == 484_500

@@ -12,7 +12,13 @@ from PIL import Image
 
 from experiments import bench
 from experiments.benchmarks.image_chain import find_pictures
-from experiments.measurements import NOTE, BenchSettings, Measurement, throughput, time_alternately
+from experiments.measuring.measurements import (
+    NOTE,
+    BenchSettings,
+    Measurement,
+    throughput,
+    time_alternately,
+)
 
 ROW = Measurement("a", ours=6.0, reference=2.0, unit="images/s", ratio=3.0, limit=5.0)
 
@@ -111,6 +117,8 @@ def test_both_sides_take_turns() -> None:
 
 def test_ratio_is_ours_over_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     times = ([1.0, 2.0, 9.0], [8.0, 8.0, 8.0])
-    monkeypatch.setattr("experiments.measurements.time_alternately", lambda *a, **k: times)
+    monkeypatch.setattr(
+        "experiments.measuring.measurements.time_alternately", lambda *a, **k: times
+    )
     row = throughput("a", list, list, count=16, unit="images/s", repeats=3)
     assert (row.ours, row.reference, row.ratio) == (8.0, 2.0, 4.0)

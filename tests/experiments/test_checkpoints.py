@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from datamodules.vocabulary import Vocabulary
-from experiments.checkpoints import load_stage, write_configuration
+from experiments.checkpoints import check_own_classes, load_stage, write_configuration
 from experiments.configuration import load_layers, parse_stage
 from lightning_modules.baselines.constant import Constant
 from lightning_modules.saved_stage import STAMP, stamp
@@ -99,3 +99,24 @@ def test_configuration_is_written_whole(directory: Path) -> None:
     assert {path.name for path in directory.iterdir()} == {
         "checkpoints", "config.yaml", "thresholds.json",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"class_path": "os.system"},
+        {"init_args": {"captioner": "subprocess.Popen"}},
+        {"init_args": {"parts": [{"class_path": "torch.nn.Linear"}]}},
+        "pickle.loads",
+    ],
+)
+def test_foreign_class_of_a_release_is_refused_before_it_is_imported(node: object) -> None:
+    with pytest.raises(ValueError, match="expected one of this project's"):
+        check_own_classes([node])
+
+
+@pytest.mark.parametrize(
+    "word", ["data/imdd/manifest.parquet", "openai/clip-vit-base-patch16", "16-mixed", "1.5"]
+)
+def test_words_that_name_no_module_are_only_words(word: str) -> None:
+    check_own_classes([{"class_path": "lightning_modules.x.Y", "init_args": {"name": word}}])

@@ -12,7 +12,7 @@ from PIL import Image
 from experiments import export, predict
 from experiments.checkpoints import load_stage
 from experiments.command import run_command
-from experiments.release import without_machine, write_tensors
+from experiments.releasing.release import without_machine, write_tensors
 from lightning_modules.safe_files import MANIFEST_NAME, read_tensors, sha256_of, write_manifest
 from lightning_modules.saved_stage import read_stage
 from tests.experiments.small_stages import paper_words, write_run, write_weights

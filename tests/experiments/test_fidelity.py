@@ -14,8 +14,8 @@ from datamodules.manifest import Manifest
 from datamodules.pictures.image_files import open_image
 from datamodules.transforms import to_tensor
 from experiments.fidelity import main
-from experiments.fidelity_measures import Settings, measure_distance
-from experiments.picture_sets import TensorPictures, describe
+from experiments.judging.fidelity_measures import Settings, measure_distance
+from experiments.judging.picture_sets import TensorPictures, describe
 from experiments.runs import read_runs
 from lightning_modules.nets.feature_extractors import TimmExtractor
 from tests.experiments.audits.small_manifest import rewritten, small_manifest

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from experiments import export
 from experiments.checkpoints import load_pretrain
-from experiments.release import scheduler_of
+from experiments.releasing.release import scheduler_of
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.equations.reverse_diffusion import step_back
 from lightning_modules.mask_finetune import read_pretrained

@@ -82,3 +82,16 @@ def test_line_cut_by_a_crash_does_not_stop_the_replay(tracked: SpooledMLFlowLogg
     tracked.spool_path.write_text('{"kind": "met\n{"kind": "tags", "values": {"a": "b"}}\n')
     tracked.log_metrics({"loss": 1.0})
     assert tracked.experiment.get_run(tracked.run_id).data.tags["a"] == "b"
+
+
+def test_spool_that_cannot_be_written_does_not_stop_training(
+    tracked: SpooledMLFlowLogger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    tracked.spool_path = tmp_path / "file" / "spool.jsonl"
+    cut_the_line(monkeypatch)
+    tracked.log_metrics({"loss": 1.0}, step=1)
+    assert "an entry for the tracker is lost, training goes on" in caplog.text

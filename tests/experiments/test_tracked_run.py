@@ -92,3 +92,19 @@ def test_step_that_was_saved_but_not_logged_is_logged_once(already: bool, tmp_pa
     tracked.log_missing({"loss": 0.5}, 2)
     client, run_id = MlflowClient(tracking_uri(tmp_path)), rows(tmp_path)[0].run_id
     assert [entry.step for entry in client.get_metric_history(run_id, "loss")] == [2]
+
+
+def test_run_that_the_tracker_makes_later_is_noted_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object, **__: object) -> None:
+        raise ConnectionError("down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_run", down)
+        run = opened(tmp_path)
+        run.log_settings({"a": 1})
+    assert not (run.directory / RUN_ID_NAME).exists()
+    run.logger._silent_until = 0.0
+    run.logger.log_metrics({"loss": 1.0}, step=1)
+    assert (run.directory / RUN_ID_NAME).read_text().strip() == rows(tmp_path)[0].run_id

@@ -171,9 +171,13 @@ def test_validation_tells_the_loss_of_each_range_of_times(monkeypatch: pytest.Mo
 
 
 def test_validation_tells_how_many_captions_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = validated(small_pretrain(), monkeypatch, defect_batch())
-    assert values["retrieval_chance_top1"] == pytest.approx(1 / 3)
-    assert values["retrieval_top5"] == 1 and 0 <= values["retrieval_top1"] <= 1
+    module, batch = small_pretrain(), defect_batch()
+    meant = module.diffusion.text_encoder(batch.captions).pooled
+    for pseudo_caption, found in ((meant, 1.0), (meant.roll(2, 0), 0.5)):
+        monkeypatch.setattr(module.diffusion, "caption_of", lambda _, given=pseudo_caption: given)
+        values = validated(module, monkeypatch, batch)
+        assert values["retrieval_top1"] == pytest.approx(found)
+        assert values["retrieval_chance_top1"] == pytest.approx(1 / 3)
 
 
 def test_validation_draws_nothing_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,3 +231,23 @@ def test_words_of_other_lengths_in_a_batch_are_no_trouble() -> None:
     module = small_pretrain()
     module.log_dict = lambda named: None  # type: ignore[method-assign]
     assert torch.isfinite(module.training_step(batch, 0))
+
+
+def test_half_precision_has_the_loss_of_full_precision() -> None:
+    module = small_pretrain()
+    module.log_dict = lambda named: None  # type: ignore[method-assign]
+    full = module.training_step(defect_batch(), 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = module.training_step(defect_batch(), 0)
+    assert mixed.dtype == torch.float32
+    assert mixed.item() == pytest.approx(full.item(), rel=2e-2)
+
+
+@pytest.mark.gpu
+def test_batch_for_a_gpu_is_pinned_and_draws_are_the_cpus() -> None:
+    module, batch = small_pretrain(), defect_batch().pin_memory()
+    assert batch.image.is_pinned() and batch.captions == defect_batch().captions
+    drawn = [
+        module.draw([7, 8], torch.zeros(2, 3, 2, 2).to(d), times=(1, 9)) for d in ("cpu", "cuda")
+    ]
+    assert all(one.equal(other.cpu()) for one, other in zip(*drawn, strict=True))

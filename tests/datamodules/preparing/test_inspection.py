@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from datamodules.captions import Caption
+from datamodules.formats.synthetic_mark import with_mark
 from datamodules.preparing.inspection import BLANK_MASK, TURNED, inspect
 from datamodules.sample import Record, Region
 from tests.datamodules.conftest import write_part
@@ -104,3 +105,10 @@ def test_picture_that_a_viewer_would_turn_is_noted(part, tmp_path):
     seen = inspect(part, tmp_path)
     assert seen.notes == (TURNED,)
     assert (seen.record.width_px, seen.record.height_px) == (60, 40)
+
+
+def test_generated_picture_that_passes_as_real_is_a_problem(part, tmp_path):
+    path = tmp_path / part.image
+    path.write_bytes(with_mark(path.read_bytes(), {"prompt": "crack"}))
+    assert "mark of a generated one" in inspect(part, tmp_path).problem
+    assert not inspect(replace(part, is_generated=True), tmp_path).problem

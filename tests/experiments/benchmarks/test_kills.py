@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments.benchmarks import kills
-from experiments.measurements import BenchSettings
+from experiments.measuring.measurements import BenchSettings
 
 
 class Told:

@@ -15,7 +15,7 @@ from experiments.benchmarks.stage1_ladder import (
     latent_side,
     measure_rung,
 )
-from experiments.measurements import BenchSettings, Measurement, to_table
+from experiments.measuring.measurements import BenchSettings, Measurement, to_table
 from lightning_modules.nets.denoiser import Denoiser
 from tests.lightning_modules.small_parts import small_denoiser
 

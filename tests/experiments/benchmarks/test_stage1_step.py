@@ -6,13 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from experiments.bare_loops import DiffusersLoop, Frozen, OurLoop, Parts, Sizes, make_parts
 from experiments.benchmarks.stage1_step import (
     check_agreement,
     in_bfloat16,
     measure_sizes,
 )
-from experiments.measurements import BenchSettings
+from experiments.measuring.bare_loops import (
+    DiffusersLoop,
+    Frozen,
+    OurLoop,
+    Parts,
+    Sizes,
+    make_parts,
+)
+from experiments.measuring.measurements import BenchSettings
 
 SMALL = Sizes(
     (16, 16, 32, 32), (8, 8, 8, 8), 32, 1, 2, norm_groups=8, batch_size=2, image_size_px=64

@@ -14,14 +14,13 @@ from lightning_modules.nets.sampler import (
     METHODS,
     check_side,
     draw_noise,
-    embed_prompts,
     sample_images,
     sample_latents,
     seeded,
     times_of,
     within,
 )
-from lightning_modules.nets.text_encoder import HashedTextEncoder
+from lightning_modules.nets.text_encoder import HashedTextEncoder, embed_with_null
 from tests.lightning_modules.small_parts import defect_batch, small_diffusion
 
 SCHEDULE = NoiseSchedule(diffusion_steps=100)
@@ -65,7 +64,7 @@ def sample(
     method: str = "ancestral",
     limit: float = math.inf,
 ) -> Tensor:
-    text, null = embed_prompts(ENCODER, ["deep crack", "oil stain"])
+    text, null = embed_with_null(ENCODER, ["deep crack", "oil stain"])
     return sample_latents(
         denoiser,  # type: ignore[arg-type]
         SCHEDULE,

@@ -151,3 +151,11 @@ def test_taef2_latents_of_other_real_pictures_have_about_unit_variance(
     taef2.measure(every[::2])
     assert taef2.deviation.min() > 0.2
     assert taef2.encode(every[1::2]).std().item() == pytest.approx(1, abs=0.15)
+
+
+def test_weights_of_a_checkpoint_make_the_files_needless(folder: Path, tmp_path: Path) -> None:
+    kept, image = loaded(folder), torch.rand(1, 3, 16, 16)
+    net = from_folder(tmp_path / "nowhere").requires_grad_(False)
+    net.await_weights()
+    net.load_state_dict(kept.state_dict())
+    assert net.encode(image).equal(kept.encode(image))

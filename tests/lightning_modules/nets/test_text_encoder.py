@@ -2,12 +2,18 @@
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
-from lightning_modules.nets.text_encoder import ClipTextEncoder, HashedTextEncoder
+from lightning_modules.nets import text_encoder
+from lightning_modules.nets.text_encoder import (
+    ClipTextEncoder,
+    HashedTextEncoder,
+    TextEmbedding,
+)
 
 
 def test_a_word_has_the_same_vector_in_a_fresh_encoder() -> None:
@@ -131,3 +137,39 @@ def test_clip_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
     encoder.tower.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="tokenizer"):
         encoder.load()
+
+
+class Counted(HashedTextEncoder):
+    """Hashed words that note which texts are computed."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.computed: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> TextEmbedding:
+        self.computed += texts
+        return super().encode(texts)
+
+
+def test_a_text_that_stands_there_twice_is_computed_once() -> None:
+    encoder = Counted()
+    texts = ["crack", "stain", "crack", ""]
+    answer, each = encoder(texts), HashedTextEncoder(8).encode(texts)
+    assert encoder.computed == ["crack", "stain", ""]
+    assert answer.tokens.equal(each.tokens) and answer.mask.equal(each.mask)
+
+
+def test_clip_tokenises_a_text_once(clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = small_clip(clip_folder)
+    encoder.load()
+    before = encoder.token_ids(["crack", "stain"])
+    monkeypatch.setattr(encoder, "_loaded_tokenizer", lambda: None)
+    assert encoder.token_ids(["stain", "crack"]).equal(before.flip(0))
+
+
+def test_clip_forgets_the_oldest_texts(clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = small_clip(clip_folder)
+    encoder.load()
+    monkeypatch.setattr(text_encoder, "KEPT_TEXTS", 2)
+    ids = encoder.token_ids(["a", "b", "c"])
+    assert list(encoder._token_ids) == ["b", "c"] and ids.shape == (3, 77)

@@ -6,7 +6,7 @@ The command is `fidelity.py`; a study calls `judge` with pictures of its own.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.fidelity_measures import (
+from experiments.judging.fidelity_measures import (
     Settings,
     doubts,
     measure_classes,
@@ -14,9 +14,9 @@ from experiments.fidelity_measures import (
     measure_diversity,
     measure_memorisation,
 )
-from experiments.nearest_neighbours import Neighbours, find_neighbours
-from experiments.picture_sets import Described, PictureSet, RealPictures, describe
-from experiments.window_search import Windows, search_windows
+from experiments.judging.nearest_neighbours import Neighbours, find_neighbours
+from experiments.judging.picture_sets import Described, PictureSet, RealPictures, describe
+from experiments.judging.window_search import Windows, search_windows
 from lightning_modules.nets.feature_extractors import FeatureExtractor
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.defect_painting import draw_mask, join, soft_inside, window_around
+from experiments.painting.defect_painting import draw_mask, join, soft_inside, window_around
 
 
 def block(size_px: tuple[int, int], rows: slice, columns: slice) -> np.ndarray:

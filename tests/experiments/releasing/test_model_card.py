@@ -7,7 +7,7 @@ import pytest
 
 from datamodules.sources.synthetic import Synthetic
 from experiments.checkpoints import Restored, load_any
-from experiments.model_card import card_text, manifest_licences
+from experiments.releasing.model_card import card_text, manifest_licences
 from tests.experiments.small_stages import write_run
 
 RECORD = {

@@ -89,7 +89,7 @@ def parse_prompt(text: str, defect: str | None) -> Prompt:
     except ValueError:
         return Prompt(text, None, given)
     named = normalise_name(caption.defect) or GOOD
-    if given is not None and given not in named:
+    if given is not None and f" {given} " not in f" {named} ":
         raise ValueError(
             f"prompt {text[:60]!r} names {named!r}, --defect is {given!r}: expected the same"
         )

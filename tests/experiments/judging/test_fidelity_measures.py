@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.fidelity_measures import (
+from experiments.judging.fidelity_measures import (
     Settings,
     doubts,
     measure_classes,
@@ -12,8 +12,8 @@ from experiments.fidelity_measures import (
     measure_diversity,
     measure_memorisation,
 )
-from experiments.nearest_neighbours import NO_COPY, Neighbours
-from experiments.picture_sets import Described
+from experiments.judging.nearest_neighbours import NO_COPY, Neighbours
+from experiments.judging.picture_sets import Described
 
 
 def views(seed: int, count: int = 40, *, shift: float = 0.0, kind: str = "crack") -> Described:

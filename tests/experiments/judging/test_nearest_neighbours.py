@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from datamodules.preparing.fingerprints import TURNS, fingerprint, turned
-from experiments import window_search
-from experiments.nearest_neighbours import NO_COPY, find_copies, find_neighbours
-from experiments.picture_sets import Described, TensorPictures
-from experiments.window_search import most_alike_window, preselected_origins, search_windows
+from experiments.judging import window_search
+from experiments.judging.nearest_neighbours import NO_COPY, find_copies, find_neighbours
+from experiments.judging.picture_sets import Described, TensorPictures
+from experiments.judging.window_search import most_alike_window, preselected_origins, search_windows
 
 SIDE = 64
 

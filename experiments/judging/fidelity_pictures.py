@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from callbacks.drawing import Panel, draw_grid, join_side_by_side, resize_picture, scale_to_fit
-from experiments.nearest_neighbours import NO_COPY, Neighbours
-from experiments.picture_sets import Described, PictureSet, RealPictures
-from experiments.window_search import most_alike_window
+from experiments.judging.nearest_neighbours import NO_COPY, Neighbours
+from experiments.judging.picture_sets import Described, PictureSet, RealPictures
+from experiments.judging.window_search import most_alike_window
 
 COPY_COLOR = (200, 30, 45)
 PAIRS_PER_TYPE = 4

@@ -15,7 +15,7 @@ from callbacks.run_record import RECORD_NAME, package_versions, parameter_counts
 from datamodules.fetching.about import About
 from datamodules.manifest import Manifest
 from experiments.checkpoints import PRETRAINED_KEY, Restored
-from experiments.release import class_nodes
+from experiments.releasing.release import class_nodes
 from experiments.runs import RESULTS_NAME
 from experiments.tables import Table, to_markdown
 from lightning_modules.diffusion_pretrain import DiffusionPretrain

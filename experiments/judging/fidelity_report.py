@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from datamodules.manifest import Manifest
-from experiments.judgement import Judgement, Pictures
+from experiments.judging.judgement import Judgement, Pictures
 from experiments.runs import RESULTS_NAME, initialise_tracking, run_logger
 from experiments.tables import Table, metrics_table, to_markdown
 

@@ -10,9 +10,9 @@ import torch
 
 from datamodules.formats.synthetic_mark import Origin
 from datamodules.transforms import to_pixels, to_tensor
-from experiments.defect_painting import Window, join
-from experiments.generated_files import Painted
-from experiments.prompts import Prompt
+from experiments.painting.defect_painting import Window, join
+from experiments.painting.generated_files import Painted
+from experiments.painting.prompts import Prompt
 from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.inpainting import inpaint_images
 from lightning_modules.nets.sampler import sample_images

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from datamodules.vocabulary import Vocabulary
-from experiments.picture_folder import GeneratedPictures, type_in_words
+from experiments.judging.picture_folder import GeneratedPictures, type_in_words
 
 WORDS = Vocabulary.parse("crack; stain, blot; dark stain; good")
 

@@ -21,8 +21,8 @@ from datamodules.preparing.fingerprints import (
     look_at,
     turned_rows,
 )
-from experiments.picture_sets import Described
-from experiments.window_search import Windows
+from experiments.judging.picture_sets import Described
+from experiments.judging.window_search import Windows
 from lightning_modules.metrics.feature_distances import nearest_neighbours
 
 QUERY_BLOCK = 64

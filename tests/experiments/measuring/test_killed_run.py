@@ -14,7 +14,14 @@ import torch
 from mlflow.tracking import MlflowClient
 
 from callbacks.checkpoint_file import step_path
-from experiments.killed_run import EPOCHS, NAME, STEPS_PER_EPOCH, Journey, differences, leaves
+from experiments.measuring.killed_run import (
+    EPOCHS,
+    NAME,
+    STEPS_PER_EPOCH,
+    Journey,
+    differences,
+    leaves,
+)
 from experiments.runs import read_runs, tracking_uri
 
 BATCHES = EPOCHS * STEPS_PER_EPOCH

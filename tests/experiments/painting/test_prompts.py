@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.prompts import Prompt, gather_prompts, parse_prompt, refuse_without_defect
+from experiments.painting.prompts import Prompt, gather_prompts, parse_prompt, refuse_without_defect
 from lightning_modules.nets.text_encoder import count_words
 
 TEMPLATE = "Plate of steel with crack located at the right, potentially caused by a blow."
@@ -79,3 +79,8 @@ def test_file_without_words_is_refused(tmp_path: Path) -> None:
 def test_a_mask_needs_exactly_one_type(types: str | None) -> None:
     with pytest.raises(ValueError, match="a mask shows one type of defect"):
         refuse_without_defect([Prompt("words", None, types)])
+
+
+def test_defect_that_is_part_of_another_word_is_refused() -> None:
+    with pytest.raises(ValueError, match="names 'pitting', --defect is 'pit'"):
+        parse_prompt("Plate of steel with pitting.", "pit")

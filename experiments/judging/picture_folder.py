@@ -9,7 +9,7 @@ from datamodules.formats.picture_header import read_header
 from datamodules.pictures.image_files import IMAGE_SUFFIXES, open_image
 from datamodules.sample import GOOD
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary, normalise_name
-from experiments.picture_sets import PictureSet, View
+from experiments.judging.picture_sets import PictureSet, View
 
 JOURNAL_NAME = "generated.jsonl"
 OTHER_FOLDERS = {"masks"}

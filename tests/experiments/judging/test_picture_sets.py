@@ -8,7 +8,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from datamodules.transforms import to_pixels
-from experiments.picture_sets import (
+from experiments.judging.picture_sets import (
     RealPictures,
     TensorPictures,
     crop_views,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from experiments.nearest_neighbours import Neighbours
-from experiments.picture_sets import Described
+from experiments.judging.nearest_neighbours import Neighbours
+from experiments.judging.picture_sets import Described
 from lightning_modules.metrics.feature_distances import mean_pairwise_distance
 from lightning_modules.metrics.generation import ClassScore, FrechetDistance
 from lightning_modules.metrics.kernel_distance import kernel_distance
@@ -90,11 +90,12 @@ def measure_diversity(
             real.features[alike], real.origins[alike]
         )
         among.append(distance)
-        among_real.append(real_distance)
+        if real_count:
+            among_real.append(real_distance)
         pairs = [pairs[0] + count, pairs[1] + real_count]
     return {
         f"diversity_{extractor}": float(np.mean(among)) if among else float("nan"),
-        f"diversity_real_{extractor}": float(np.mean(among_real)) if among else float("nan"),
+        f"diversity_real_{extractor}": float(np.mean(among_real)) if among_real else float("nan"),
         "diversity_prompts": float(len(among)),
         "diversity_pairs": float(pairs[0]),
         "diversity_real_pairs": float(pairs[1]),

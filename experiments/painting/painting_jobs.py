@@ -9,9 +9,9 @@ import numpy as np
 from datamodules.pictures.image_files import IMAGE_SUFFIXES, open_mask, open_pixels
 from datamodules.sources.generated import mask_values
 from datamodules.vocabulary import Vocabulary
-from experiments.defect_painting import draw_mask, window_around
-from experiments.picture_painter import Job
-from experiments.prompts import Prompt
+from experiments.painting.defect_painting import draw_mask, window_around
+from experiments.painting.picture_painter import Job
+from experiments.painting.prompts import Prompt
 from lightning_modules.safe_files import sha256_of
 
 ANY_DEFECT = Vocabulary.from_names(["defect"])

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.fidelity_pictures import COPY_COLOR, draw_by_type, draw_neighbours, spread
-from experiments.nearest_neighbours import NO_COPY, Neighbours
-from experiments.picture_sets import Described, RealPictures, TensorPictures, crop_views
+from experiments.judging.fidelity_pictures import COPY_COLOR, draw_by_type, draw_neighbours, spread
+from experiments.judging.nearest_neighbours import NO_COPY, Neighbours
+from experiments.judging.picture_sets import Described, RealPictures, TensorPictures, crop_views
 from tests.experiments.audits.small_manifest import small_manifest
 
 
