@@ -1,7 +1,7 @@
 """Saves training so that nothing is lost: every so many steps, each epoch, at the end, on a signal.
 
 How a file gets on the disk whole is in `checkpoint_file.py`; finding the one to go on with is
-`experiments/resume.py`'s.
+`experiments/running/resume.py`'s.
 """
 
 import logging

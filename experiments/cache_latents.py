@@ -20,7 +20,7 @@ from datamodules.latent_dataset import LatentShards
 from datamodules.latent_store import LatentStore
 from experiments.command import run_command
 from experiments.configuration import load_layers, parse_stage, split_stages
-from experiments.stage_run import StageRun, expected_warnings_hidden, latent_index
+from experiments.running.stage_run import StageRun, expected_warnings_hidden, latent_index
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.latent_encoding import LatentEncoding
 

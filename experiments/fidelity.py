@@ -33,8 +33,8 @@ from experiments.judging.judgement import Judgement, Looking, Pictures, judge
 from experiments.judging.picture_folder import GeneratedPictures
 from experiments.judging.picture_sets import RealPictures, crop_views, whole_views
 from experiments.output_folder import check_is_free, whole_folder
+from experiments.running.spooled_logger import SPOOL_NAME
 from experiments.runs import write_results
-from experiments.spooled_logger import SPOOL_NAME
 from experiments.tables import metrics_table, to_rich
 from lightning_modules.nets.feature_extractors import (
     INCEPTION,

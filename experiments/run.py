@@ -30,8 +30,8 @@ from experiments.configuration import (
     split_stages,
     stage_parser,
 )
-from experiments.ranks import Ranks, is_first
-from experiments.resume import (
+from experiments.running.ranks import Ranks, is_first
+from experiments.running.resume import (
     AUTO,
     FINISHED,
     NEVER,
@@ -40,8 +40,8 @@ from experiments.resume import (
     choose_directory,
     plan_stage,
 )
+from experiments.running.stage_run import StageRun
 from experiments.runs import RESULTS_NAME, new_run_directory, read_results, tracking_uri
-from experiments.stage_run import StageRun
 from experiments.tables import metrics_table, to_rich
 
 PRETRAINED_KEY = "model.init_args.pretrained"

@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import DatabaseError
 
 from experiments.configuration_errors import nearest_names
-from experiments.spooled_logger import SpooledMLFlowLogger
+from experiments.running.spooled_logger import SpooledMLFlowLogger
 
 DATABASE_NAME = "mlflow.db"
 RESULTS_NAME = "results.json"

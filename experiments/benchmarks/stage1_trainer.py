@@ -34,9 +34,9 @@ from callbacks.random_states import TrainingRandomness
 from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
 from experiments.configuration import build_stage, load_layers, parse_stage
-from experiments.expected_warnings import expected_warnings_hidden
 from experiments.measuring.bare_loops import Average
 from experiments.measuring.measurements import BenchSettings, Measurement, one_thread
+from experiments.running.expected_warnings import expected_warnings_hidden
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.optimizers import adamw, trainable, warm_up_cosine
 

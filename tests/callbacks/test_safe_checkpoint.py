@@ -178,7 +178,8 @@ class Shared(SafeCheckpoint):
 def test_other_number_of_samples_a_step_is_refused(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, [one := Shared(8)])
     trainer.datamodule, trainer.state.fn = one, "fit"  # type: ignore[attr-defined,assignment]
-    saved = {"progress": {"samples_per_batch": 4, "samples_per_step": 4}}
+    progress = {"samples_per_batch": 4, "samples_per_step": 4}
+    saved = {"progress": progress, "global_step": 4}
     with pytest.raises(
         ValueError, match=r"with 4 samples a step, got 8: set .*global_batch_size to 4"
     ):

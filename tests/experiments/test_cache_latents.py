@@ -16,7 +16,7 @@ from datamodules.sampler import Draw
 from experiments import run
 from experiments.cache_latents import main
 from experiments.configuration import load_layers, parse_stage, split_stages
-from experiments.stage_run import StageRun
+from experiments.running.stage_run import StageRun
 from lightning_modules.latent_encoding import LatentEncoding
 from lightning_modules.nets.image_encoder import ClipImageEncoder
 

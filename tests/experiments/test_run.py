@@ -19,7 +19,7 @@ from callbacks.ema import LIVE_KEY
 from experiments import predict, run
 from experiments.checkpoints import load_stage
 from experiments.configuration import parse_stage, stage_parser
-from experiments.ranks import DECISIONS_VARIABLE
+from experiments.running.ranks import DECISIONS_VARIABLE
 from experiments.runs import experiment_names, tracking_uri
 from tests.experiments.small_run import SmallRun, refusal, small_words
 

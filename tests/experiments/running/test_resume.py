@@ -20,7 +20,7 @@ from callbacks.checkpoint_file import (
 from callbacks.safe_checkpoint import KEY
 from experiments.checkpoints import write_configuration
 from experiments.configuration import load_layers, parse_stage
-from experiments.resume import (
+from experiments.running.resume import (
     FINISHED,
     RunDirectory,
     Stages,

@@ -24,10 +24,10 @@ from datamodules.imdd import ONLINE, IMDDDataModule
 from datamodules.latent_store import LatentStore, StoreIndex
 from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME, write_configuration
 from experiments.configuration import build_stage, stage_parser
-from experiments.expected_warnings import expected_warnings_hidden
+from experiments.running.expected_warnings import expected_warnings_hidden
+from experiments.running.tracked_run import TrackedRun
 from experiments.runs import write_results
 from experiments.tables import metrics_table, to_markdown
-from experiments.tracked_run import TrackedRun
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.latent_encoding import parts_sha256
 from lightning_modules.saved_stage import read_stage

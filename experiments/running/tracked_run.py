@@ -5,9 +5,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from experiments.ranks import is_first
+from experiments.running.ranks import is_first
+from experiments.running.spooled_logger import TRACKER_ERRORS
 from experiments.runs import initialise_tracking, run_logger
-from experiments.spooled_logger import TRACKER_ERRORS
 from lightning_modules.safe_files import first_line
 
 logger = logging.getLogger(__name__)

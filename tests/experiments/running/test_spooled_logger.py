@@ -6,8 +6,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from experiments.running.spooled_logger import SpooledMLFlowLogger
 from experiments.runs import initialise_tracking, read_runs
-from experiments.spooled_logger import SpooledMLFlowLogger
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ import pytest
 from jsonargparse import Namespace
 
 from experiments.configuration import load_layers, parse_stage
-from experiments.ranks import DECISIONS_VARIABLE, Ranks
+from experiments.running.ranks import DECISIONS_VARIABLE, Ranks
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 # Both ranks ask twice; the second question is one that the first rank refuses.
 ASKING = """
 import os
 from experiments.configuration import load_layers, parse_stage
-from experiments.ranks import Ranks
+from experiments.running.ranks import Ranks
 keys = {"name": "x", "trainer.devices": "2", "trainer.strategy": "ddp"}
 ranks = Ranks(parse_stage(load_layers(["stage1_tiny.yaml"], keys)))
 rank = os.environ["RANK"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from experiments.running.tracked_run import RUN_ID_NAME, TrackedRun
 from experiments.runs import RunRow, read_runs, tracking_uri
-from experiments.tracked_run import RUN_ID_NAME, TrackedRun
 
 
 @pytest.fixture(autouse=True)
