@@ -12,6 +12,7 @@ from lightning_modules.nets.hub import load_from_hub
 
 RANDOM = "random"
 PRINTED_WIDTH = 256
+HE_GAIN = 2**0.5
 
 
 class Denoiser(nn.Module):
@@ -20,8 +21,9 @@ class Denoiser(nn.Module):
 
     `attention` says at which stages cross-attention sits, finest first. `time_embedding` is
     `sd15` (320 -> 1280 -> 1280) or `paper` (256 -> 1024 -> 1280, eq. 17 to the letter). `init` is
-    `random` (He and Xavier, `zero_init` for the output layers) or a hub name or folder whose
-    `unet` the training starts from (section 6.2). Raises ValueError for lists of other lengths.
+    `random` (He by `conv_gain` and Xavier, `zero_init` for the output layers) or a hub name or
+    folder whose `unet` the training starts from (section 6.2). Raises ValueError for lists of
+    other lengths.
 
     Speed, none of which changes the result: `sdpa` attends without keeping the attention maps;
     `gradient_checkpointing` trades a third more work for memory (section 5.6), which `sdpa` makes
@@ -39,6 +41,7 @@ class Denoiser(nn.Module):
         norm_groups: int = 32,
         time_embedding: str = "sd15",
         zero_init: bool = True,
+        conv_gain: float = HE_GAIN,
         init: str = RANDOM,
         sdpa: bool = True,
         gradient_checkpointing: bool = False,
@@ -72,7 +75,7 @@ class Denoiser(nn.Module):
             self.unet.time_embedding = TimestepEmbedding(PRINTED_WIDTH, 1024, out_dim=width)
         elif time_embedding != "sd15":
             raise ValueError(f"time_embedding is {time_embedding!r}: expected sd15 or paper")
-        initialise(self.unet, zero_init=zero_init)
+        initialise(self.unet, zero_init=zero_init, conv_gain=conv_gain)
         if not sdpa:
             self.unet.set_attn_processor(AttnProcessor())
         if gradient_checkpointing:
@@ -117,11 +120,12 @@ class PrintedTime(nn.Module):
         return embed_time(library_time + 1, PRINTED_WIDTH)
 
 
-def initialise(unet: UNet2DConditionModel, *, zero_init: bool) -> None:
+def initialise(unet: UNet2DConditionModel, *, zero_init: bool, conv_gain: float) -> None:
     """He for convolutions, Xavier for linear layers, zero for outputs (section 5.5, NOTES 7)."""
     for module in unet.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+            module.weight.data.mul_(conv_gain)
         elif isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:

@@ -17,6 +17,7 @@ from callbacks.checkpoint_file import step_path
 from experiments.measuring.killed_run import (
     EPOCHS,
     NAME,
+    PATIENCE_S,
     STEPS_PER_EPOCH,
     Journey,
     differences,
@@ -163,7 +164,12 @@ def test_ranks_from_outside_make_one_directory_and_one_tracked_run(folder: Path)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words = [sys.executable, *launcher, "-m", "experiments.run", *journey.words()]
     ended = subprocess.run(
-        words, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3]
+        words,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[3],
+        timeout=PATIENCE_S,
     )
     assert ended.returncode == 0, ended.stderr
     assert [path.name for path in (journey.folder / "runs").iterdir()] == [NAME]

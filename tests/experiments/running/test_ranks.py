@@ -88,6 +88,7 @@ def test_ranks_that_torchrun_starts_get_the_first_ones_answer_and_refusal(tmp_pa
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
     )

@@ -42,7 +42,7 @@ def test_zero_init_can_be_switched_off(seed: int) -> None:
 def test_residual_convolutions_start_by_he_and_biases_at_zero(seed: int) -> None:
     block = small_denoiser(4, 16).unet.down_blocks[2].resnets[0]
     fan_in = 32 * 9
-    assert block.conv2.weight.std().item() == pytest.approx((1 / fan_in) ** 0.5, rel=0.1)
+    assert block.conv2.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.1)
     assert block.conv2.bias.abs().max() == 0
 
 

@@ -67,7 +67,7 @@ def test_same_image_has_the_same_features_twice(seed: int) -> None:
 def test_features_of_an_image_do_not_depend_on_its_batch(seed: int) -> None:
     features = DiffusionFeatures(small_diffusion(), 50, "unet")
     for batched, alone in zip(features(image(4)), features(image(4)[2:3]), strict=True):
-        torch.testing.assert_close(batched[2:3], alone, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(batched[2:3], alone, rtol=1e-4, atol=1e-4)
 
 
 def test_features_draw_nothing_from_the_global_random_numbers(seed: int) -> None:
