@@ -1,13 +1,12 @@
 """What all processes of a run must do alike is decided by one of them, before training too.
 
 Ranks that the first process starts itself read its early decisions in their environment; ranks
-that torchrun, SLURM, LSF or MPI start ask over the process group's store, made early then.
+that torchrun, SLURM, LSF or MPI start are asked over the process group, which is made early then.
 """
 
 import json
 import os
 from collections.abc import Callable
-from itertools import count
 
 import torch
 from jsonargparse import Namespace
@@ -20,14 +19,11 @@ from lightning.fabric.plugins.environments import (
 )
 from lightning.pytorch.utilities import rank_zero_only
 from torch import distributed
-from torch.distributed import distributed_c10d
 
 from experiments.configuration import build_stage
 
 DECISIONS_VARIABLE = "DIFFUSE_DEFECT_DECISIONS"
 MACHINE_KEYS = ("accelerator", "devices", "num_nodes", "strategy")
-# Of this process, over all its runs: the store keeps the answers to the earlier ones.
-_QUESTIONS = count(1)
 LAUNCHERS = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
 
 
@@ -40,7 +36,9 @@ class Ranks:
     def __init__(self, stage: Namespace) -> None:
         self._stage = stage
         self._asked = 0
-        self._follows = int(os.environ.get("LOCAL_RANK", "0")) > 0
+        self._launched = any(environment.detect() for environment in LAUNCHERS)
+        # Ranks from outside may have inherited the decisions of another run.
+        self._follows = int(os.environ.get("LOCAL_RANK", "0")) > 0 and not self._launched
         if not self._follows:
             os.environ.pop(DECISIONS_VARIABLE, None)
 
@@ -62,8 +60,7 @@ class Ranks:
 
     def _meet(self) -> None:
         """Make the process group where somebody else has started the ranks."""
-        launched = any(environment.detect() for environment in LAUNCHERS)
-        if not launched or distributed.is_initialized():
+        if not self._launched or distributed.is_initialized():
             return
         settings = {key: getattr(self._stage.trainer, key) for key in MACHINE_KEYS}
         if not isinstance(settings["strategy"], str):
@@ -79,27 +76,16 @@ def is_first() -> bool:
 
 
 def _decide_together(choose: Callable[[], str]) -> str:
-    """The first rank's answer, or its refusal, on all ranks.
-
-    By the store in which the ranks met, not by a broadcast: one of gloo's was seen to leave the
-    first rank waiting for ever while the other went on.
-    """
-    store, rank = distributed_c10d._get_default_store(), distributed.get_rank()
-    key = f"diffuse_defect/decision/{next(_QUESTIONS)}"
-    if rank == 0:
+    """The first rank's answer, or its refusal, on all ranks."""
+    told: list[tuple[str, str] | None] = [None]
+    if distributed.get_rank() == 0:
         try:
-            told = ["answer", choose()]
+            told = [("answer", choose())]
         except (ValueError, OSError) as error:
-            told = ["refusal", str(error)]
-        store.set(key, json.dumps(told))
-        # The store may be this process's own: nobody leaves before all have read.
-        heard = [f"{key}/{other}" for other in range(1, distributed.get_world_size())]
-        if heard:
-            store.wait(heard)
-    else:
-        told = json.loads(store.get(key))
-        store.set(f"{key}/{rank}", "heard")
-    kind, words = told
+            told = [("refusal", str(error))]
+    distributed.broadcast_object_list(told, src=0)
+    assert told[0] is not None
+    kind, words = told[0]
     if kind == "refusal":
         raise ValueError(words)
     return words

@@ -90,7 +90,13 @@ def test_ranks_that_torchrun_starts_get_the_first_ones_answer_and_refusal(tmp_pa
         check=True,
         timeout=300,
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        # The decisions of another run, as a process that ran one before hands them on.
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "OMP_NUM_THREADS": "1",
+            DECISIONS_VARIABLE: '["stale", "stale", "stale"]',
+        },
     )
     said = {line for line in ended.stdout.splitlines() if line.startswith("rank ")}
     words = ["the answer of 0", "no, says 0"]
