@@ -7,6 +7,7 @@ that torchrun, SLURM, LSF or MPI start are asked over the process group, which i
 import json
 import os
 from collections.abc import Callable
+from itertools import count
 
 import torch
 from jsonargparse import Namespace
@@ -19,11 +20,14 @@ from lightning.fabric.plugins.environments import (
 )
 from lightning.pytorch.utilities import rank_zero_only
 from torch import distributed
+from torch.distributed import distributed_c10d
 
 from experiments.configuration import build_stage
 
 DECISIONS_VARIABLE = "DIFFUSE_DEFECT_DECISIONS"
 MACHINE_KEYS = ("accelerator", "devices", "num_nodes", "strategy")
+# Of this process, over all its runs: the store keeps the answers to the earlier ones.
+_QUESTIONS = count(1)
 LAUNCHERS = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
 
 
@@ -76,16 +80,26 @@ def is_first() -> bool:
 
 
 def _decide_together(choose: Callable[[], str]) -> str:
-    """The first rank's answer, or its refusal, on all ranks."""
-    told: list[tuple[str, str] | None] = [None]
-    if distributed.get_rank() == 0:
+    """The first rank's answer, or its refusal, on all ranks.
+
+    By the store in which they met: after a refusal the first one ends, which must not be before
+    all have read it, and a broadcast does not wait for that.
+    """
+    store, rank = distributed_c10d._get_default_store(), distributed.get_rank()
+    key = f"diffuse_defect/decision/{next(_QUESTIONS)}"
+    if rank == 0:
         try:
-            told = [("answer", choose())]
+            told = ["answer", choose()]
         except (ValueError, OSError) as error:
-            told = [("refusal", str(error))]
-    distributed.broadcast_object_list(told, src=0)
-    assert told[0] is not None
-    kind, words = told[0]
+            told = ["refusal", str(error)]
+        store.set(key, json.dumps(told))
+        heard = [f"{key}/{other}" for other in range(1, distributed.get_world_size())]
+        if heard:
+            store.wait(heard)
+    else:
+        told = json.loads(store.get(key))
+        store.set(f"{key}/{rank}", "heard")
+    kind, words = told
     if kind == "refusal":
         raise ValueError(words)
     return words
