@@ -1,5 +1,6 @@
 """Shows what stage 1 has learnt: generated beside real images, with the captions they share."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, cast
@@ -32,9 +33,10 @@ class Generates(Protocol):
 class SampleGrid(Callback):
     """Writes `pictures/samples_<step>.png` and logs it, every few validations and at the end.
 
-    The captions and real images are those of the first validation batches, or of the first
-    training batch where nothing is validated. Drawing is done before the last validation batch
-    ends, while averaged weights (`ema.py`) are still in place, whatever the order of callbacks.
+    The captions and real images are spread over the validation split, where pictures of one source
+    stand together, or those of the first training batch where nothing is validated. Drawing is
+    done before the last validation batch ends, while averaged weights (`ema.py`) are still in
+    place, whatever the order of callbacks.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class SampleGrid(Callback):
         # Cached latents come without pixels: nothing to set beside a generated image.
         if trainer.is_global_zero and not self._captions and batch.image.numel():
             self._is_from_training = True
-            self._collect(batch)
+            self._collect(batch, self.image_count)
 
     def on_validation_batch_end(  # noqa: D102 - Lightning's hook
         self,
@@ -86,8 +88,9 @@ class SampleGrid(Callback):
             self._is_from_training = False
             self._real.clear()
             self._captions.clear()
-        self._collect(batch)
-        is_last = batch_idx == trainer.num_val_batches[dataloader_idx] - 1
+        batch_count = trainer.num_val_batches[dataloader_idx]
+        self._collect(batch, math.ceil(self.image_count * (batch_idx + 1) / batch_count))
+        is_last = batch_idx == batch_count - 1
         if is_last and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._keep(trainer, pl_module)
 
@@ -96,9 +99,9 @@ class SampleGrid(Callback):
         if trainer.is_global_zero and trainer.global_step != self._last_step:
             self._keep(trainer, pl_module)
 
-    def _collect(self, batch: Batch) -> None:
-        """Keeps captions and images until there are enough."""
-        missing = self.image_count - len(self._captions)
+    def _collect(self, batch: Batch, wanted: int) -> None:
+        """Keeps captions and images until there are so many."""
+        missing = wanted - len(self._captions)
         if missing > 0:
             self._captions += batch.captions[:missing]
             self._real += list(batch.image[:missing].cpu())

@@ -195,6 +195,7 @@ class IMDDDataModule(LightningDataModule):
             world_size=world_size,
             draws_per_epoch=self.draws_per_epoch,
             step_size=self.global_batch_size or 1,
+            data=self.index.sha256,
         )
         return self._loader(dataset, sampler, batch_size=self.plan(world_size).device_batch_size)
 

@@ -30,7 +30,8 @@ class ResumableSampler(DistributedSampler[Draw]):
     would lose the state). With `draws_per_epoch` an epoch is a stretch of an endless row of
     permutations: no item comes again before all others came. With `even_ranks` all ranks get
     equally many draws, also of what a resumed epoch has left, in whole steps of `step_size` draws
-    over all ranks; the few left over are dropped. Without it none is dropped.
+    over all ranks; the few left over are dropped. Without it none is dropped. data: the hash of
+    what the rows are of, which a resume must find again.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ResumableSampler(DistributedSampler[Draw]):
         draws_per_epoch: int | None = None,
         even_ranks: bool = True,
         step_size: int = 1,
+        data: str = "",
     ) -> None:
         length = len(rows)
         if length < 1:
@@ -63,6 +65,7 @@ class ResumableSampler(DistributedSampler[Draw]):
         self.rows = rows
         self.length = length
         self.draws_per_epoch = draws_per_epoch or length
+        self.data = data
         self.even_ranks = even_ranks and self.draws_per_epoch >= world_size
         self.step_size = max(step_size, world_size)
         self.consumed = 0
@@ -155,7 +158,7 @@ class ResumableLoader(DataLoader[Sample]):
                 order.consumed = min(order.total, start + handed_out)
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, int | str]:
         """The place in the order over all ranks; the same numbers on each rank."""
         order = self.order
         return {
@@ -163,17 +166,20 @@ class ResumableLoader(DataLoader[Sample]):
             "epoch": order.epoch,
             "consumed": order.consumed,
             "length": order.length,
+            "sha256": order.data,
         }
 
-    def load_state_dict(self, state_dict: Mapping[str, int]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, int | str]) -> None:
         """Continue at a saved place; ValueError where it is a place in another order."""
         order = self.order
-        for name, own in (("seed", order.seed), ("length", order.length)):
-            if state_dict[name] != own:
+        own = (("seed", order.seed), ("length", order.length), ("sha256", order.data))
+        for name, value in own:
+            saved = state_dict.get(name, value)  # older checkpoints have no hash
+            if saved != value:
                 raise ValueError(
-                    f"the checkpoint was made with data {name} {state_dict[name]}, expected {own}: "
+                    f"the checkpoint was made with data {name} {saved}, expected {value}: "
                     "resume with the same manifest and seed, or start a new run from its weights"
                 )
-        order.epoch = state_dict["epoch"]
-        order.consumed = state_dict["consumed"]
+        order.epoch = int(state_dict["epoch"])
+        order.consumed = int(state_dict["consumed"])
         self._resumed = True

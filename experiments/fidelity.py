@@ -19,6 +19,7 @@ from rich.console import Console
 from datamodules.manifest import Manifest
 from datamodules.transforms import Transform
 from experiments.command import run_command
+from experiments.devices import default_device, on_device
 from experiments.judging.fidelity_measures import Settings
 from experiments.judging.fidelity_pictures import draw_by_type, draw_neighbours
 from experiments.judging.fidelity_report import (
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     check_is_free(out, entries=ENTRIES, overwrite=settings.overwrite)
     manifest = Manifest.open(settings.real, settings.root or None)
     generated = GeneratedPictures(Path(settings.generated), manifest.vocabulary)
-    extractor = placed(load_extractor(settings), settings.device)
+    extractor = on_device(load_extractor(settings), settings.device)
     pictures = gather(settings, manifest, generated, input_px=extractor.input_px)
     judgement = judge(
         pictures,
@@ -77,17 +78,6 @@ def main(argv: list[str] | None = None) -> int:
     if settings.experiment:
         track(settings, figures, about)
     return 0
-
-
-def placed(extractor: FeatureExtractor, device: str) -> FeatureExtractor:
-    """The net on the device; ValueError where there is no such device."""
-    try:
-        return extractor.to(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(
-            f"device {device!r} cannot be used ({reason}): try --device cpu"
-        ) from error
 
 
 def load_extractor(settings: Namespace) -> FeatureExtractor:
@@ -201,7 +191,7 @@ def _parse(argv: Sequence[str]) -> Namespace:
     add("--output", type=str, default="mlruns", help="folder of the tracker")
     add("--batch_size", type=int, default=32)
     add("--workers", type=int, default=0, help="processes that open pictures")
-    add("--device", type=str, default="cpu", help="cpu, cuda, cuda:1")
+    add("--device", type=str, default=default_device(), help="cpu, cuda, cuda:1")
     add("--seed", type=int, default=0, help="of crops and subsets")
     try:
         settings = parser.parse_args(list(argv))

@@ -17,12 +17,13 @@ from rich.progress import track
 
 from experiments.checkpoints import load_pretrain
 from experiments.command import run_command
+from experiments.devices import default_device, on_device
 from experiments.output_folder import check_is_free, whole_folder
 from experiments.painting.generated_files import ENTRIES, GeneratedFiles, Painted
 from experiments.painting.painting_jobs import Source, list_jobs, match_masks
 from experiments.painting.picture_painter import Painter
 from experiments.painting.prompts import Prompt, gather_prompts, refuse_without_defect
-from experiments.predict import check_images_stay, default_device, find_images
+from experiments.predict import check_images_stay, find_images
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.nets.sampler import METHODS, check_side, stepper_of, times_of
 from lightning_modules.safe_files import sha256_of
@@ -117,14 +118,7 @@ def checkpoint_file(checkpoint: Path) -> Path:
 
 def open_stage(file: Path, device: str) -> DiffusionPretrain:
     """The trained stage 1 on `device`; ValueError or FileNotFoundError, one line."""
-    stage = load_pretrain(file)
-    try:
-        return stage.to(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(
-            f"device {device!r} cannot be used ({reason}): try --device cpu"
-        ) from error
+    return on_device(load_pretrain(file), device)
 
 
 def paint_all(

@@ -29,6 +29,7 @@ from datamodules.vocabulary import Vocabulary
 from experiments.checkpoints import load_stage
 from experiments.coco import CocoFile
 from experiments.command import run_command
+from experiments.devices import default_device, on_device
 from experiments.output_folder import check_is_free, whole_folder
 
 ENTRIES = ("labels", "overlays", "predictions.json")
@@ -107,11 +108,6 @@ def make_parser() -> ArgumentParser:
     return parser
 
 
-def default_device() -> str:
-    """The first GPU where there is one, else the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def open_stage(checkpoint: Path, device: str) -> PredictsImages:
     """The trained stage on `device`, ready to answer; ValueError, FileNotFoundError in one line."""
     stage = load_stage(checkpoint)
@@ -121,14 +117,7 @@ def open_stage(checkpoint: Path, device: str) -> PredictsImages:
             f"checkpoint {checkpoint} holds {type(stage).__name__}, which finds no masks: "
             "give the run's finetune stage"
         )
-    try:
-        stage.to(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(
-            f"device {device!r} cannot be used ({reason}): try --device cpu"
-        ) from error
-    return cast(PredictsImages, stage.eval())
+    return cast(PredictsImages, on_device(stage, device).eval())
 
 
 def find_images(pattern: str) -> dict[str, Path]:

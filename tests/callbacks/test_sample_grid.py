@@ -76,12 +76,18 @@ def test_the_end_is_not_drawn_twice(tmp_path: Path) -> None:
     assert len(module.asked) == 2
 
 
-def test_captions_are_those_of_the_first_validation_images(tmp_path: Path) -> None:
+def test_captions_are_those_of_validation_images_and_stay_the_same(tmp_path: Path) -> None:
     module = Dreams()
     callback = SampleGrid(3, every_n_epochs=1, sampling_steps=7, seed=5)
     fit(module, callback, tmp_path, epochs=2, has_val=True)
     first, second = module.asked
     assert first == second == (["val 0", "val 1", "val 2"], 5, 7, False, False)
+
+
+def test_captions_are_spread_over_the_validation_split(tmp_path: Path) -> None:
+    module = Dreams()
+    fit(module, SampleGrid(2, every_n_epochs=1), tmp_path, epochs=1, has_val=True)
+    assert module.asked[0][0] == ["val 0", "val 2"]
 
 
 def test_without_validation_the_end_shows_training_captions(tmp_path: Path) -> None:

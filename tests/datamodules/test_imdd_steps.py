@@ -65,3 +65,11 @@ def test_the_papers_corpus_is_484500_steps_on_any_number_of_gpus(
     monkeypatch.setattr(data, "_training_rows", lambda: range(1_240_379))
     steps = data.batches_per_epoch(process_count) / data.plan(process_count).accumulation
     assert 100 * steps == 484_500
+
+
+def test_place_in_the_order_of_other_data_is_refused(make_data: MakeData) -> None:
+    data = ready(make_data())
+    state = data.train_dataloader().state_dict()
+    assert state["sha256"] == data.index.sha256
+    with pytest.raises(ValueError, match=r"data sha256 .* resume with the same manifest"):
+        data.train_dataloader().load_state_dict(state | {"sha256": "another"})

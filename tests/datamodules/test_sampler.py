@@ -122,7 +122,8 @@ def test_state_counts_batches_handed_out_and_not_prefetched() -> None:
     batches = iter(order)
     for _ in range(2):
         next(batches)
-    assert order.state_dict() == {"seed": 0, "epoch": 0, "consumed": 6, "length": 30}
+    state = {"seed": 0, "epoch": 0, "consumed": 6, "length": 30, "sha256": ""}
+    assert order.state_dict() == state
     del batches
 
 
@@ -177,8 +178,8 @@ def test_epoch_goes_on_with_fewer_and_fewer_ranks() -> None:
     assert seen == [draw.row for draw in ResumableSampler(np.arange(41))]
 
 
-@pytest.mark.parametrize(("name", "value"), [("seed", 7), ("length", 21)])
-def test_state_of_another_order_is_refused(name: str, value: int) -> None:
+@pytest.mark.parametrize(("name", "value"), [("seed", 7), ("length", 21), ("sha256", "f" * 64)])
+def test_state_of_another_order_is_refused(name: str, value: int | str) -> None:
     state = loader(20).state_dict() | {name: value}
     with pytest.raises(ValueError, match=f"data {name} {value}, expected"):
         loader(20).load_state_dict(state)
