@@ -22,7 +22,7 @@ def plan_batches(global_batch_size: int, largest: int, process_count: int) -> Ba
         fitting = next(n for n in range(process_count, 0, -1) if global_batch_size % n == 0)
         raise ValueError(
             f"global_batch_size is {global_batch_size}, which {process_count} processes cannot "
-            f"share evenly: use {fitting} processes, or a global batch that is a multiple of "
+            f"share evenly: use {fitting} of them, or a global batch that is a multiple of "
             f"{process_count}"
         )
     size = next(size for size in range(min(largest, share), 0, -1) if share % size == 0)

@@ -53,6 +53,7 @@ class StageRun:
         prepare_alone(self.data)
         self.data.setup("fit")
         if trained is None:
+            self.data.batches_per_epoch(1)  # an epoch of less than one step is refused here
             self.load_parts()
         else:
             self.load_trained(trained)

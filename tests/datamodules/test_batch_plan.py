@@ -28,5 +28,5 @@ def test_a_share_that_the_largest_pass_does_not_divide_takes_equal_smaller_passe
 def test_processes_that_cannot_share_the_batch_are_told_how_many_can(
     process_count: int, fitting: int
 ) -> None:
-    with pytest.raises(ValueError, match=rf"is 256, which {process_count} .* use {fitting} proc"):
+    with pytest.raises(ValueError, match=rf"which {process_count} .* use {fitting} of them"):
         plan_batches(256, 32, process_count)

@@ -98,3 +98,12 @@ def test_run_that_is_told_to_stop_does_not_end_as_a_success() -> None:
     with pytest.raises(SystemExit) as ending:
         run_command(stopped)
     assert ending.value.code not in (None, 0)
+
+
+def test_epoch_of_less_than_one_step_is_one_line_and_leaves_no_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["--config", "quickstart.yaml", *small_words(tmp_path), "--only", "pretrain"]
+    line = refusal(capsys, *words, "--pretrain.data.init_args.global_batch_size=4096")
+    assert "expected at least global_batch_size 4096" in line
+    assert not (tmp_path / "runs").exists()
