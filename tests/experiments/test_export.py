@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from experiments import export, predict
-from experiments.checkpoints import load_stage
+from experiments.checkpoints import load_pretrain, load_stage
 from experiments.command import run_command
 from experiments.releasing.release import without_machine, write_tensors
+from lightning_modules.nets.taesd_autoencoder import TaesdAutoencoder
 from lightning_modules.safe_files import MANIFEST_NAME, read_tensors, sha256_of, write_manifest
 from lightning_modules.saved_stage import read_stage
 from tests.experiments.small_stages import paper_words, write_run, write_weights
@@ -34,6 +35,18 @@ STAGE_2 = {
     "model.init_args.pretrained": "random",
     "model.init_args.tile_px": "32",
 }
+
+
+TAESD = "lightning_modules.nets.taesd_autoencoder.TaesdAutoencoder"
+
+
+def write_random_weights(folder: Path) -> dict[str, str]:
+    """By their names the encoder's and the decoder's file of a TAESD-like autoencoder with random weights."""
+    folder.mkdir()
+    net = TaesdAutoencoder("", "")
+    for name, part in (("encoder", net.encoder), ("decoder", net.decoder)):
+        torch.save(part.state_dict(), folder / f"{name}.pth")
+    return {name: f"{folder}/{name}.pth" for name in ("encoder", "decoder")}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +124,21 @@ def test_stage_1_without_counterpart_says_why_it_is_one_file(
     before, after = (read_stage(tmp_path / name).state for name in ("run", "release"))
     assert before.keys() == after.keys()
     assert all(after[name].equal(value) for name, value in before.items())
+
+
+def test_release_of_parts_from_local_files_needs_those_files_no_more(tmp_path: Path) -> None:
+    taesd = {"class_path": TAESD, "init_args": write_random_weights(tmp_path / "files")}
+    parts = "model.init_args.diffusion.init_args"
+    narrow = {
+        f"{parts}.autoencoder": json.dumps(taesd),
+        f"{parts}.denoiser.init_args.block_channels": "[16, 16, 16]",
+    }
+    run = write_run(tmp_path / "run", "stage1_tiny.yaml", narrow)
+    shutil.rmtree(tmp_path / "files")
+    export.main(["--checkpoint", str(run), "--out", str(tmp_path / "release")])
+    shutil.rmtree(tmp_path / "run")
+    z = torch.zeros(1, 32, 2, 2)
+    assert load_pretrain(tmp_path / "release").diffusion.autoencoder.decode(z).shape[-1] == 16
 
 
 def test_stage_2_brings_the_weights_of_its_frozen_parts(tmp_path: Path) -> None:
