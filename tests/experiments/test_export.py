@@ -41,7 +41,7 @@ TAESD = "lightning_modules.nets.taesd_autoencoder.TaesdAutoencoder"
 
 
 def write_random_weights(folder: Path) -> dict[str, str]:
-    """By their names the encoder's and the decoder's file of a TAESD-like autoencoder with random weights."""
+    """The encoder's and the decoder's file of a random TAESD-like autoencoder, by name."""
     folder.mkdir()
     net = TaesdAutoencoder("", "")
     for name, part in (("encoder", net.encoder), ("decoder", net.decoder)):
