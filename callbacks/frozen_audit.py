@@ -1,58 +1,93 @@
-"""Proof that what is frozen stays as it was: a checksum before and after training."""
+"""Proof that what is frozen stays as it was: a checksum before and after training (Table 3)."""
 
 import logging
 import zlib
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
-NAMED_PARAMETERS = 3
+NAMED_TENSORS = 3
+
+
+@runtime_checkable
+class HasParts(Protocol):
+    """A module that says which of its parts a reader knows by name."""
+
+    def parts(self) -> Mapping[str, nn.Module]:
+        """The parts by name."""
+        ...
 
 
 class FrozenAudit(Callback):
-    """Stops a run whose frozen parameters moved.
+    """Stops a run whose frozen parts moved, and says how many parameters each part has.
 
-    Raises RuntimeError at the end of training when a parameter that was frozen at its start
-    differs in any bit.
+    Raises RuntimeError at the end of training when a parameter that was frozen at its start, or a
+    buffer of a part without any other, differs in any bit.
     """
 
     def __init__(self) -> None:
         self.checksums: dict[str, int] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record the frozen parameters, after every part has loaded its weights."""
-        frozen = {
-            name: weight
-            for name, weight in pl_module.named_parameters()
-            if not weight.requires_grad
-        }
-        self.checksums = {name: checksum(weight) for name, weight in frozen.items()}
-        frozen_count = sum(weight.numel() for weight in frozen.values())
-        trainable_count = sum(
-            weight.numel() for weight in pl_module.parameters() if weight.requires_grad
-        )
+        """Record what is frozen, after every part has loaded its weights."""
+        self.checksums = {name: checksum(value) for name, value in frozen_state(pl_module).items()}
         if trainer.is_global_zero:
-            logger.info("parameters: %d trainable, %d frozen", trainable_count, frozen_count)
+            for line in describe_parts(pl_module):
+                logger.info("%s", line)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare with the record."""
-        weights = dict(pl_module.named_parameters())
+        state = frozen_state(pl_module)
         moved = [
             name
             for name, before in self.checksums.items()
-            if name not in weights or checksum(weights[name]) != before
+            if name not in state or checksum(state[name]) != before
         ]
         if moved:
             raise RuntimeError(
-                f"{len(moved)} of {len(self.checksums)} frozen parameters moved in training, "
-                f"first {', '.join(moved[:NAMED_PARAMETERS])}: expected none; "
-                "keep them out of the optimizer and out of in-place updates"
+                f"{len(moved)} of {len(self.checksums)} frozen tensors moved in training, "
+                f"first {', '.join(moved[:NAMED_TENSORS])}: expected none; keep them out of the "
+                "optimizer, out of in-place updates and out of training mode"
             )
         if trainer.is_global_zero:
-            logger.info("frozen parameters: all %d as they were", len(self.checksums))
+            logger.info("frozen tensors: all %d as they were", len(self.checksums))
+
+
+def frozen_state(module: nn.Module) -> dict[str, Tensor]:
+    """Frozen parameters by name, and the buffers of modules that hold no other parameters.
+
+    A batch norm's statistics are such buffers: they move although no optimizer knows them.
+    """
+    state: dict[str, Tensor] = {
+        name: weight for name, weight in module.named_parameters() if not weight.requires_grad
+    }
+    for prefix, child in module.named_modules():
+        weights = list(child.parameters())
+        if weights and not any(weight.requires_grad for weight in weights):
+            state |= {f"{prefix}.{name}".strip("."): value for name, value in child.named_buffers()}
+    return state
+
+
+def describe_parts(module: nn.Module) -> list[str]:
+    """A line each on the trainable and on the frozen parameters: all of them, and by part."""
+    parts = module.parts() if isinstance(module, HasParts) else dict(module.named_children())
+    lines = []
+    for kind, is_wanted in (("trainable", True), ("frozen", False)):
+        total = count(module, is_wanted)
+        by_part = {name: count(part, is_wanted) for name, part in parts.items()}
+        listed = ", ".join(f"{name} {number:,}" for name, number in by_part.items() if number)
+        lines.append(f"{kind} parameters: {total:,}" + (f" ({listed})" if listed else ""))
+    return lines
+
+
+def count(module: nn.Module, is_trainable: bool) -> int:
+    """The number of the module's parameters that train, or of those that do not."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad == is_trainable)
 
 
 def checksum(tensor: Tensor) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from datamodules.sample import Batch
@@ -98,6 +98,20 @@ class MaskFinetune(TiledModel):
         extras = ["stem"] if self.pyramid.stem else []
         extras += [self.encoder] if self.encoder else []
         return {"pyramid": "+".join(["diffusion", *extras]), "pretrained": self.pretrained}
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The components of Table 3 by name."""
+        diffusion = self.features.diffusion
+        return {
+            "diffusion U-Net": diffusion.denoiser,
+            "autoencoder": diffusion.autoencoder,
+            "text encoder": diffusion.text_encoder,
+            "image encoder": diffusion.image_encoder,
+            "implicit captioner": diffusion.captioner,
+            "pyramid": self.pyramid,
+            "mask generator": self.mask_generator,
+            "class head": self.class_head,
+        }
 
     def load(self) -> None:
         """Reads hub weights of the frozen parts, then stage 1's EMA weights over them."""

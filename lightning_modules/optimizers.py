@@ -7,8 +7,12 @@ from functools import partial
 import lightning
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+# What is none of these and has columns all the same is an embedding, such as Mask2Former's levels.
+MATRIX_LAYERS = (nn.Linear, _ConvNd, nn.MultiheadAttention)
 
 
 def warm_up_cosine(
@@ -44,19 +48,18 @@ def trainable(module: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def split_by_decay(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Two parameter groups: matrices decay; norms, biases and embeddings do not."""
-    exempt_types = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.Embedding)
-    exempt = {
+    """Two parameter groups: layers' matrices decay; norms, biases and embeddings do not."""
+    matrices = {
         id(parameter)
         for child in module.modules()
-        if isinstance(child, exempt_types)
+        if isinstance(child, MATRIX_LAYERS)
         for parameter in child.parameters(recurse=False)
+        if parameter.ndim > 1
     }
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for parameter in trainable(module):
-        is_plain = parameter.ndim <= 1 or id(parameter) in exempt
-        (plain if is_plain else decayed).append(parameter)
+        (decayed if id(parameter) in matrices else plain).append(parameter)
     return [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from callbacks.frozen_audit import FrozenAudit, checksum
+from callbacks.frozen_audit import FrozenAudit, checksum, describe_parts
+from datamodules.sample import Batch
 from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 
 
@@ -21,8 +23,30 @@ def test_frozen_weight_that_moves_stops_the_run(tmp_path: Path) -> None:
             self.backbone.bias.data[1] += 1e-6
 
     trainer = toy_trainer(tmp_path, [FrozenAudit()])
-    with pytest.raises(RuntimeError, match=r"1 of 2 frozen parameters moved.*backbone\.bias"):
+    with pytest.raises(RuntimeError, match=r"1 of 2 frozen tensors moved.*backbone\.bias"):
         trainer.fit(LeakyModule(), toy_loader())
+
+
+def test_statistics_of_a_frozen_norm_that_move_stop_the_run(tmp_path: Path) -> None:
+    class NormedModule(ToyModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3).requires_grad_(False)
+
+        def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            self.norm(batch.image)
+            return super().training_step(batch, batch_idx)
+
+    trainer = toy_trainer(tmp_path, [FrozenAudit()])
+    with pytest.raises(RuntimeError, match=r"norm\.running_mean.*training mode"):
+        trainer.fit(NormedModule(), toy_loader())
+
+
+def test_parts_are_counted_apart() -> None:
+    assert describe_parts(ToyModule()) == [
+        "trainable parameters: 4 (head 4)",
+        "frozen parameters: 12 (backbone 12)",
+    ]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])

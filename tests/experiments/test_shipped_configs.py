@@ -130,8 +130,9 @@ TABLE_2 = {
 TABLE_3 = {
     "model.init_args.base_learning_rate": 5e-5,
     "model.init_args.weight_decay": 1e-4,
+    "data.init_args.global_batch_size": 16,
     "data.init_args.batch_size": 2,
-    "trainer.devices": 8,
+    "trainer.devices": "auto",
     "model.init_args.lr_schedule_power": 0.9,
     "model.init_args.warmup_steps": 500,
     "trainer.max_epochs": 50,

@@ -87,6 +87,7 @@ class Toy(nn.Module):
         self.norm = nn.GroupNorm(1, 3)
         self.words = nn.Embedding(4, 3)
         self.scale = nn.Parameter(torch.zeros(()))
+        self.levels = nn.Parameter(torch.zeros(2, 3))
         self.frozen = nn.Linear(2, 2).requires_grad_(False)
 
 
@@ -98,6 +99,7 @@ def test_only_matrices_decay() -> None:
     names = {id(weight): name for name, weight in toy.named_parameters()}
     assert {names[id(weight)] for weight in plain["params"]} == {  # type: ignore[attr-defined]
         "linear.bias", "norm.weight", "norm.bias", "words.weight", "scale",
+        "levels",
     }  # fmt: skip
 
 
