@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import track
 
+from experiments.answering.inputs import check_images_stay, find_images
 from experiments.checkpoints import load_pretrain
 from experiments.command import run_command
 from experiments.devices import default_device, on_device
@@ -23,7 +24,6 @@ from experiments.painting.generated_files import ENTRIES, GeneratedFiles, Painte
 from experiments.painting.painting_jobs import Source, list_jobs, match_masks
 from experiments.painting.picture_painter import Painter
 from experiments.painting.prompts import Prompt, gather_prompts, refuse_without_defect
-from experiments.predict import check_images_stay, find_images
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.nets.sampler import METHODS, check_side, stepper_of, times_of
 from lightning_modules.safe_files import sha256_of

@@ -1,51 +1,54 @@
 """Finds and names defects in a user's own images, in the words that the user gives.
 
-Which file a checkpoint is and how it becomes a model is in `checkpoints.py`.
+From Python the same is `predictor.py`; what is written for each answer is in `answering/`.
 """
 
-import glob
-import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
-import numpy as np
-import torch
-from jsonargparse import ArgumentParser
-from PIL import Image
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
-from callbacks.drawing import class_color, draw_overlay, tags_of_instances
-from datamodules.pictures.image_files import IMAGE_SUFFIXES, open_image
-from datamodules.sample import GOOD, Prediction
-from datamodules.transforms import to_tensor
+from datamodules.formats.label_studio_names import LOCAL_FILES
+from datamodules.sample import GOOD
 from datamodules.vocabulary import Vocabulary
-from experiments.checkpoints import load_stage
-from experiments.coco import CocoFile
+from experiments.answering.answer import Answer
+from experiments.answering.answers_table import AnswersTable
+from experiments.answering.coco_file import CocoFile, compressed, uncompressed
+from experiments.answering.inputs import AskedImage, check_images_stay, find_images
+from experiments.answering.label_studio import LabelStudioTasks
+from experiments.answering.labelling_setup import (
+    write_cvat_labels,
+    write_label_studio_interface,
+)
+from experiments.answering.picture_files import LABELS_FOLDER, OVERLAYS_FOLDER, PictureFiles
+from experiments.answering.report_page import ReportPage
 from experiments.command import run_command
-from experiments.devices import default_device, on_device
+from experiments.devices import default_device
 from experiments.output_folder import check_is_free, whole_folder
+from experiments.predictor import Predictor, load_predictor, read_labels
 
-ENTRIES = ("labels", "overlays", "predictions.json")
+ANSWERS, REPORT, PREDICTIONS = "answers.csv", "report.html", "predictions.json"
+CVAT, LABEL_STUDIO = "cvat", "label_studio"
+ENTRIES = (LABELS_FOLDER, OVERLAYS_FOLDER, ANSWERS, REPORT, PREDICTIONS, CVAT, LABEL_STUDIO)
 
 
-class PredictsImages(Protocol):
-    """What predict needs of a loaded stage."""
+class AnswerFile(Protocol):
+    """Something that answers are written into, image by image."""
 
-    vocabulary: Vocabulary
-
-    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """From now on the answers are in these classes."""
+    def add(self, image: AskedImage, answer: Answer) -> None:
+        """Takes one image's answer."""
         ...
 
-    def predict_image(self, image: Tensor) -> Prediction:
-        """The answer for one image (3, H, W) in [-1, 1] of any size."""
+    def close(self) -> None:
+        """Writes what is left."""
         ...
 
 
@@ -60,18 +63,23 @@ class Row:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Writes label maps, overlays and one COCO JSON for the images asked for; 0 when done."""
+    """Writes label maps, overlays, tables and a report for the images asked for; 0 when done."""
     settings = make_parser().parse_args(argv)
-    vocabulary = None if settings.labels is None else Vocabulary.parse(settings.labels)
-    images = find_images(settings.images)
+    if settings.labels is not None:
+        read_labels(settings.labels)  # before anything slow
+    images = find_images(settings.images, settings.root)
     out = Path(settings.out).resolve()
     check_is_free(out, entries=ENTRIES, overwrite=settings.overwrite)
     check_images_stay(images, out)
-    stage = open_stage(Path(settings.checkpoint), settings.device)
-    if vocabulary is not None:
-        stage.set_vocabulary(vocabulary)
+    predictor = load_predictor(
+        settings.checkpoint,
+        device=settings.device,
+        naming=settings.naming,
+        thresholds=settings.thresholds,
+    )
+    predictor.use_labels(settings.labels)
     with whole_folder(out, entries=ENTRIES, overwrite=settings.overwrite) as folder:
-        rows = write_predictions(stage, images, folder, device=settings.device)
+        rows = write_answers(predictor, images, folder, settings)
     print_table(rows, out)
     return 0
 
@@ -84,93 +92,54 @@ def make_parser() -> ArgumentParser:
         exit_on_error=False,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--checkpoint",
+    add = parser.add_argument
+    add("--checkpoint", type=str, required=True, help="a run directory, a .ckpt in it, a release")
+    add(
+        "--images",
         type=str,
         required=True,
-        help="a run directory, a .ckpt inside one, or a release",
+        help="an image, a folder, a glob in quotes, a COCO .json, or a .csv with a column image",
     )
-    parser.add_argument(
-        "--images", type=str, required=True, help="an image, a folder, or a glob in quotes"
-    )
-    parser.add_argument("--out", type=str, required=True, help="a new folder for the results")
-    parser.add_argument(
+    add("--root", type=str, default="", help="where the names of a .json or .csv start (beside it)")
+    add("--out", type=str, required=True, help="a new folder for the results")
+    add(
         "--labels",
         type=str | None,
         default=None,
-        help='classes parted by ";", synonyms by ",": "crack; scratch, scuff; good" '
+        help='classes parted by ";", synonyms by ",": "crack; scratch, scuff; good; not shadow" '
         "(default: the classes that the model was trained on)",
     )
-    parser.add_argument("--device", type=str, default=default_device(), help="cpu, cuda, cuda:1")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace an earlier run's results in --out"
+    add(
+        "--naming",
+        choices=("", "softmax", "independent"),
+        default="",
+        help="softmax: names compete; independent: a name's score is the same whatever other "
+        "names are in the list (default: as trained)",
     )
+    add("--thresholds", type=str, default="", help="a thresholds.json (default: the model's own)")
+    add(
+        "--export",
+        choices=(CVAT, LABEL_STUDIO),
+        nargs="+",
+        default=[],
+        help="also write what these tools import, for a person to correct",
+    )
+    add(
+        "--label_studio_address",
+        type=str,
+        default=LOCAL_FILES,
+        help="what stands before an image's name where Label Studio finds it",
+    )
+    add("--device", type=str, default=default_device(), help="cpu, cuda, cuda:1")
+    add("--overwrite", action="store_true", help="replace an earlier run's results in --out")
     return parser
 
 
-def open_stage(checkpoint: Path, device: str) -> PredictsImages:
-    """The trained stage on `device`, ready to answer; ValueError, FileNotFoundError in one line."""
-    stage = load_stage(checkpoint)
-    missing = [name for name in ("predict_image", "set_vocabulary") if not hasattr(stage, name)]
-    if missing:
-        raise ValueError(
-            f"checkpoint {checkpoint} holds {type(stage).__name__}, which finds no masks: "
-            "give the run's finetune stage"
-        )
-    return cast(PredictsImages, on_device(stage, device).eval())
-
-
-def find_images(pattern: str) -> dict[str, Path]:
-    """Result name -> image, for a file, a folder with its subfolders, or a glob, sorted by name.
-
-    A folder or glob gives files with an image's suffix that are not hidden. FileNotFoundError
-    where there are none.
-    """
-    path = Path(pattern).expanduser()
-    if path.is_file():
-        return {path.stem: path}
-    is_folder = path.is_dir()
-    found = path.rglob("*") if is_folder else map(Path, glob.glob(str(path), recursive=True))
-    images = sorted(
-        image
-        for image in found
-        if image.suffix.lower() in IMAGE_SUFFIXES
-        and not image.name.startswith(".")
-        and image.is_file()
-    )
-    if not images:
-        kind = "holds no image" if is_folder else "matches no image"
-        raise FileNotFoundError(
-            f"--images {pattern} {kind}: expected an image, a folder or a glob in quotes of "
-            f"files that end in {' '.join(IMAGE_SUFFIXES)}"
-        )
-    top = path if is_folder else Path(os.path.commonpath([image.parent for image in images]))
-    return name_results([image.relative_to(top) for image in images], images)
-
-
-def name_results(relative: Sequence[Path], images: Sequence[Path]) -> dict[str, Path]:
-    """Image paths without suffix -> images; the suffix stays where two would share a name."""
-    short = [path.with_suffix("").as_posix() for path in relative]
-    uses = Counter(name.lower() for name in short)
-    return {
-        name if uses[name.lower()] == 1 else path.as_posix(): image
-        for name, path, image in zip(short, relative, images, strict=True)
-    }
-
-
-def check_images_stay(images: dict[str, Path], out: Path) -> None:
-    """ValueError when an image lies in the folder that would be replaced."""
-    for image in images.values():
-        if out in image.resolve().parents:
-            raise ValueError(f"image {image} lies inside --out {out}: choose another --out")
-
-
-def write_predictions(
-    stage: PredictsImages, images: dict[str, Path], folder: Path, *, device: str
+def write_answers(
+    predictor: Predictor, images: dict[str, Path], folder: Path, settings: Namespace
 ) -> list[Row]:
-    """Predicts image by image and writes the results into `folder`; a table row for each."""
+    """Predicts image by image and writes the answers into `folder`; a table row for each."""
     console = Console(stderr=True)
-    coco = CocoFile(stage.vocabulary)
     rows = []
     progress = track(
         images.items(),
@@ -179,53 +148,49 @@ def write_predictions(
         transient=True,
         disable=not console.is_terminal,
     )
-    for name, path in progress:
-        image = open_image(path)
-        with torch.inference_mode():
-            prediction = stage.predict_image(to_tensor(image).to(device))
-        write_pictures(folder, name, image=image, prediction=prediction, stage=stage)
-        coco.add(str(path), prediction)
-        rows.append(describe(path.name, prediction, stage.vocabulary.names))
-    coco.write(folder / "predictions.json")
+    with ExitStack() as stack:
+        files = open_files(folder, predictor.vocabulary, settings)
+        for file in files:
+            stack.enter_context(closing(file))
+        for name, path in progress:
+            image, answer = AskedImage(name, path), predictor.predict(path, settings.labels)
+            for file in files:
+                file.add(image, answer)
+            rows.append(describe(image.file_name, answer))
     return rows
 
 
-def write_pictures(
-    folder: Path, name: str, *, image: np.ndarray, prediction: Prediction, stage: PredictsImages
-) -> None:
-    """Writes `labels/<name>.png` (class ids) and `overlays/<name>.png` at the image's size."""
-    names = stage.vocabulary.names
-    label_map = prediction.label_map.cpu().numpy()
-    overlay = draw_overlay(image, label_map, tags_of_instances(prediction.instances, names))
-    pictures = {
-        "labels": label_picture(label_map, len(names)),
-        "overlays": Image.fromarray(overlay),
-    }
-    for kind, picture in pictures.items():
-        path = folder / kind / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
+def open_files(folder: Path, vocabulary: Vocabulary, settings: Namespace) -> list[AnswerFile]:
+    """All that answers are written into, opened."""
+    files: list[AnswerFile] = [
+        PictureFiles(folder),
+        AnswersTable(folder / ANSWERS),
+        ReportPage(folder / REPORT, vocabulary.names),
+        CocoFile(folder / PREDICTIONS, vocabulary, encode=compressed),
+    ]
+    for tool in settings.export:
+        (folder / tool).mkdir()
+    if CVAT in settings.export:
+        write_cvat_labels(folder / CVAT / "labels.json", vocabulary)
+        path = folder / CVAT / "annotations" / "instances_default.json"
+        path.parent.mkdir()
+        files.append(CocoFile(path, vocabulary, encode=uncompressed))
+    if LABEL_STUDIO in settings.export:
+        write_label_studio_interface(folder / LABEL_STUDIO / "interface.xml", vocabulary)
+        path = folder / LABEL_STUDIO / "tasks.json"
+        files.append(LabelStudioTasks(path, address=settings.label_studio_address))
+    return files
 
 
-def label_picture(label_map: np.ndarray, class_count: int) -> Image.Image:
-    """Class ids as a palette picture whose indices are the ids; 16-bit grey above 256 classes."""
-    if class_count > 256:
-        return Image.fromarray(label_map.astype(np.uint16))
-    picture = Image.fromarray(label_map.astype(np.uint8), mode="L")
-    colors = [(0, 0, 0), *(class_color(class_id) for class_id in range(1, class_count))]
-    picture.putpalette([channel for color in colors for channel in color])
-    return picture
-
-
-def describe(image: str, prediction: Prediction, names: Sequence[str]) -> Row:
+def describe(image: str, answer: Answer) -> Row:
     """The table row of one image: its answer, and how many of which defects with the best score."""
-    counts = Counter(instance.class_id for instance in prediction.instances)
-    best = {
-        class_id: max(one.score for one in prediction.instances if one.class_id == class_id)
-        for class_id in counts
-    }
-    defects = [f"{count} {names[k]} ({best[k]:.2f})" for k, count in counts.most_common()]
-    return Row(image, names[prediction.type_id], prediction.image_score, ", ".join(defects) or "-")
+    counts = Counter(one.name for one in answer.instances)
+    best: dict[str, float] = {}
+    for one in answer.instances:
+        best[one.name] = max(one.score, best.get(one.name, 0.0))
+    defects = [f"{count} {name} ({best[name]:.2f})" for name, count in counts.most_common()]
+    words = f"{answer.name}, needs review" if answer.needs_review else answer.name
+    return Row(image, words, answer.image_score, ", ".join(defects) or "-")
 
 
 def print_table(rows: Sequence[Row], out: Path) -> None:
@@ -239,9 +204,7 @@ def print_table(rows: Sequence[Row], out: Path) -> None:
         table.add_row(Text(row.image), Text(row.answer, color), score, Text(row.defects))
     console = Console()
     console.print(table)
-    console.print(
-        f"label maps, overlays and predictions.json are in {out}", soft_wrap=True, markup=False
-    )
+    console.print(f"look at {out / REPORT}; all results are in {out}", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ root/annotations/<anything>.json                 or other files, by the setting 
 root/images/.../<name>, root/<split>/<name>, or beside the JSON: pictures are found by file_name
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
 from datamodules.fetching.about import About
 from datamodules.formats.coco_json import CocoFile, CocoPicture, read_coco
 from datamodules.formats.file_tree import FileTree, folder_of, join_below, scan_tree
+from datamodules.formats.label_studio_names import original_names
 from datamodules.formats.record_maker import RecordMaker, check_unannotated
 from datamodules.formats.split_words import split_of_name
 from datamodules.manifest import Source
@@ -90,7 +92,7 @@ class Coco(Source):
         if not picture.file_name:
             return self.maker.make_flawed(picture.place, picture.flaw)
         try:
-            image = tree.find_picture(picture.file_name, self._folders(file))
+            image = _find_picture(picture.file_name, self._folders(file), tree)
         except ValueError as error:
             return self.maker.make_flawed(picture.place, picture.flaw or str(error))
         has_annotation = picture.annotation_count > 0
@@ -112,6 +114,17 @@ class Coco(Source):
         subset = Path(file).stem.partition("_")[2]
         named = [f"images/{subset}", subset] if subset else []
         return [*named, folder_of(file), "images", ""]
+
+
+def _find_picture(name: str, folders: list[str], tree: FileTree) -> str:
+    """The picture that an annotation names, also as Label Studio renames it on its way."""
+    try:
+        return tree.find_picture(name, folders)
+    except ValueError:
+        for original in original_names(name):
+            with suppress(ValueError):
+                return tree.find_picture(original, folders)
+        raise
 
 
 def _find_files(root: Path, pattern: str, tree: FileTree) -> list[str]:

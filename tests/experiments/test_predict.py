@@ -1,6 +1,9 @@
 """Holds what predict writes, for images of any kind, and what it refuses in one line."""
 
+import csv
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +15,12 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from torch import Tensor
 
+from datamodules.pictures.annotation import open_annotation
 from datamodules.sample import Instance, Prediction
+from datamodules.sources.coco import Coco
 from datamodules.vocabulary import Vocabulary
-from experiments import predict
+from experiments import predict, predictor
+from experiments.answering.picture_files import label_picture
 from experiments.command import run_command
 
 
@@ -42,13 +48,14 @@ class FindsBrightPixels(LightningModule):
             image_score=float(found.any()),
             type_scores=torch.ones(len(self.vocabulary)) / len(self.vocabulary),
             type_id=int(found.any()),
+            type_map=torch.ones_like(found, dtype=torch.int64),
             instances=instances,
         )
 
 
 @pytest.fixture(autouse=True)
 def stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "load_stage", lambda checkpoint: FindsBrightPixels())
+    monkeypatch.setattr(predictor, "load_stage", lambda checkpoint: FindsBrightPixels())
 
 
 @pytest.fixture
@@ -128,6 +135,51 @@ def test_table_names_image_answer_and_defects(
     assert "1 crack (0.90)" in table
 
 
+def test_table_has_a_row_and_the_report_a_card_for_each_image(images: Path, tmp_path: Path) -> None:
+    run(images, tmp_path / "out")
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    with (tmp_path / "out" / "answers.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row["image"] for row in csv.DictReader(file)]
+    assert rows == ["alpha[1].png", "colour.jpg", "deep/wide.png", "good.png", "grey.png"]
+    assert re.findall(r"<figure data-image='([^']*)'", report) == rows
+
+
+@pytest.mark.parametrize("tool", ["cvat", "label_studio"])
+def test_tools_get_files_only_when_asked_for(tool: str, images: Path, tmp_path: Path) -> None:
+    run(images / "grey.png", tmp_path / "plain")
+    run(images / "grey.png", tmp_path / "asked", "--export", tool)
+    names = [{path.name for path in (tmp_path / out).iterdir()} for out in ("plain", "asked")]
+    assert names[1] - names[0] == {tool}
+
+
+def test_answers_train_the_next_model_by_the_coco_source(images: Path, tmp_path: Path) -> None:
+    run(images, tmp_path / "out", "--export", "cvat")
+    root = tmp_path / "corrected"
+    shutil.copytree(tmp_path / "out" / "cvat", root)
+    shutil.copytree(images, root / "images")
+    vocabulary = Vocabulary.from_names(["pit", "burr"])
+    for record in Coco().records(root):
+        name = Path(record.image).relative_to("images").with_suffix(".png")
+        written = np.asarray(Image.open(tmp_path / "out" / "labels" / name))
+        size_px = written.shape
+        mask = open_annotation(record, root, vocabulary=vocabulary, picture_size_px=size_px)
+        assert np.array_equal(mask, written)
+
+
+def test_coco_file_of_answers_is_a_list_for_the_next_run(images: Path, tmp_path: Path) -> None:
+    run(images, tmp_path / "first")
+    listed = tmp_path / "first" / "predictions.json"
+    assert run(listed, tmp_path / "second", "--root", str(images)) == 0
+    texts = [(tmp_path / out / "answers.csv").read_text() for out in ("first", "second")]
+    assert texts[0] == texts[1]
+
+
+def test_originals_are_never_touched(images: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in images.rglob("*") if path.is_file()}
+    run(images, tmp_path / "out", "--export", "cvat", "label_studio")
+    assert before == {path: path.read_bytes() for path in images.rglob("*") if path.is_file()}
+
+
 def test_glob_takes_what_it_matches(images: Path, tmp_path: Path) -> None:
     run(str(images / "g*.png"), tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out" / "labels").iterdir())
@@ -149,7 +201,7 @@ def test_single_file_with_a_glob_sign_in_its_name_is_found(images: Path) -> None
 
 def test_classes_beyond_a_palette_are_sixteen_bit() -> None:
     ids = np.array([[0, 300]])
-    assert np.array_equal(np.asarray(predict.label_picture(ids, 301)), ids)
+    assert np.array_equal(np.asarray(label_picture(ids, 301)), ids)
 
 
 @pytest.mark.parametrize("missing", ["nowhere", "empty", "empty/*.png"])
@@ -207,17 +259,6 @@ def test_an_output_that_cannot_be_written_is_refused(
     out = images / "grey.png" / "out"
     given = ["--checkpoint", "C", "--images", str(images), "--out", str(out)]
     assert "cannot be written" in refusal(capsys, *given)
-
-
-def test_a_stage_that_finds_no_masks_is_refused(
-    images: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(predict, "load_stage", lambda checkpoint: LightningModule())
-    given = ["--checkpoint", "C", "--images", str(images), "--out", str(tmp_path / "out")]
-    assert "finds no masks" in refusal(capsys, *given)
 
 
 def test_an_unknown_device_is_refused(

@@ -1,0 +1,141 @@
+"""Which images a user means: an image, a folder, a glob, a COCO file or a CSV table of them."""
+
+import csv
+import glob
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from datamodules.formats.text_files import objects_of, read_json
+from datamodules.pictures.image_files import IMAGE_SUFFIXES
+
+TABLE_COLUMNS = ("image", "path")
+
+
+@dataclass(frozen=True, slots=True)
+class AskedImage:
+    """An image and what its results are called; "/" in the name are folders."""
+
+    name: str
+    path: Path
+
+    @property
+    def file_name(self) -> str:
+        """The image's path with suffix, relative to where all asked-for images lie."""
+        return PurePosixPath(self.name).with_name(self.path.name).as_posix()
+
+
+def find_images(pattern: str, root: str = "") -> dict[str, Path]:
+    """Result name -> image: for an image, a folder with its subfolders, a glob, or a list.
+
+    A folder or glob gives files with an image's suffix that are not hidden, sorted by name; a list
+    (.json in COCO's format, or .csv) those it names, in its order. root: where a list's names
+    start, "" for beside it. Raises FileNotFoundError where there are none, ValueError for a list
+    that is none.
+    """
+    path = Path(pattern).expanduser()
+    if path.is_file() and path.suffix.lower() in (".json", ".csv"):
+        return _listed_images(path, Path(root).expanduser() if root else path.parent)
+    if root:
+        raise ValueError(
+            f"--root {root} comes with --images {pattern}: expected a .json or .csv that names "
+            "images; leave --root out"
+        )
+    if path.is_file():
+        return {path.stem: path}
+    is_folder = path.is_dir()
+    found = path.rglob("*") if is_folder else map(Path, glob.glob(str(path), recursive=True))
+    images = sorted(
+        image
+        for image in found
+        if image.suffix.lower() in IMAGE_SUFFIXES
+        and not image.name.startswith(".")
+        and image.is_file()
+    )
+    if not images:
+        kind = "holds no image" if is_folder else "matches no image"
+        raise FileNotFoundError(
+            f"--images {pattern} {kind}: expected an image, a folder, a glob in quotes of files "
+            f"that end in {' '.join(IMAGE_SUFFIXES)}, or a .json or .csv that names some"
+        )
+    top = path if is_folder else Path(os.path.commonpath([image.parent for image in images]))
+    return name_results([image.relative_to(top) for image in images], images)
+
+
+def name_results(relative: Sequence[Path], images: Sequence[Path]) -> dict[str, Path]:
+    """Image paths without suffix -> images; the suffix stays where two would share a name."""
+    short = [path.with_suffix("").as_posix() for path in relative]
+    uses = Counter(name.lower() for name in short)
+    return {
+        name if uses[name.lower()] == 1 else path.as_posix(): image
+        for name, path, image in zip(short, relative, images, strict=True)
+    }
+
+
+def check_images_stay(images: dict[str, Path], out: Path) -> None:
+    """ValueError when an image lies in the folder that would be replaced."""
+    for image in images.values():
+        if out in image.resolve().parents:
+            raise ValueError(f"image {image} lies inside --out {out}: choose another --out")
+
+
+def _listed_images(file: Path, root: Path) -> dict[str, Path]:
+    """The images that a list names; results keep the paths below `root`, or below their folder."""
+    names = _coco_names(file) if file.suffix.lower() == ".json" else _table_names(file)
+    top = Path(os.path.abspath(root))
+    images = [Path(os.path.abspath(top / name)) for name in names]
+    for name, image in zip(names, images, strict=True):
+        if not image.is_file():
+            raise FileNotFoundError(
+                f"{file} names {name!r}, and {image} is missing: expected its names to start at "
+                f"{root}; say by --root where they start"
+            )
+    if not images:
+        raise FileNotFoundError(f"--images {file} names no image: expected at least one")
+    # A name that leads out of the root must not lead the results out of --out.
+    if not all(image.is_relative_to(top) for image in images):
+        top = Path(os.path.commonpath([image.parent for image in images]))
+    return name_results([image.relative_to(top) for image in images], images)
+
+
+def _coco_names(file: Path) -> list[str]:
+    """The file names of a COCO file's images, each once."""
+    content = read_json(file)
+    if "images" not in content:
+        found = ", ".join(list(content)[:6]) or "nothing"
+        raise ValueError(f"{file} holds {found}: expected COCO's list of images")
+    names: dict[str, None] = {}
+    for number, image in enumerate(objects_of(content["images"], f"images of {file}"), start=1):
+        name = image.get("file_name")
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"{file} image number {number} has no file_name: expected a path")
+        names[name] = None
+    return list(names)
+
+
+def _table_names(file: Path) -> list[str]:
+    """The paths in a table's column image or path, each once."""
+    names: dict[str, None] = {}
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            columns = reader.fieldnames or ()
+            column = next((name for name in TABLE_COLUMNS if name in columns), None)
+            if column is None:
+                shown = repr(",".join(columns)[:80])
+                raise ValueError(
+                    f"{file} has the columns {shown}: expected one called "
+                    f"{' or '.join(TABLE_COLUMNS)}; name it in the first line"
+                )
+            for row in reader:
+                name = (row[column] or "").strip()
+                if not name:
+                    raise ValueError(
+                        f"{file} line {reader.line_num} has no {column}: expected a path"
+                    )
+                names[name] = None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file} is no readable CSV ({error}): save it as UTF-8 CSV") from error
+    return list(names)

@@ -1,0 +1,124 @@
+"""A trained stage that answers in words: from a notebook, a service, or `experiments.predict`.
+
+predictor = load_predictor("mlruns/runs/parts")
+answer = predictor.predict("part.png", labels=["crack", ["scratch", "scuff"]])
+print(answer.name, [(one.name, one.score) for one in answer.instances])
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from datamodules.pictures.image_files import GREY_MODES, WIDE_MODES, open_image
+from datamodules.transforms import to_tensor
+from datamodules.vocabulary import Vocabulary
+from experiments.answering.answer import Answer, answer_of
+from experiments.checkpoints import load_stage
+from experiments.devices import default_device, on_device
+from experiments.thresholds import read_thresholds
+from lightning_modules.mask_finetune import MaskFinetune
+from lightning_modules.tiled_model import TiledModel
+
+Labels = str | Sequence[str | Sequence[str]]
+Picture = str | Path | Image.Image | np.ndarray
+
+
+class Predictor:
+    """Answers for images, in the names that the stage was trained on or in others."""
+
+    def __init__(self, stage: TiledModel) -> None:
+        """stage: filled, in evaluation mode, on the device where it will work."""
+        self._stage = stage
+        self._trained = self.vocabulary
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The names of the last answer, or of the training before any."""
+        assert self._stage.vocabulary is not None
+        return self._stage.vocabulary
+
+    def use_labels(self, labels: Labels | None) -> None:
+        """Answers in these names from now on, None for those of the training.
+
+        They are embedded only where they differ from the last ones. Raises ValueError for labels
+        outside the grammar, and for others than its own where the stage has a closed list.
+        """
+        vocabulary = self._trained if labels is None else read_labels(labels)
+        if vocabulary != self.vocabulary:
+            self._stage.set_vocabulary(vocabulary)
+
+    def predict(self, image: Picture, labels: Labels | None = None) -> Answer:
+        """The answer for one image, at its own size.
+
+        image: a file, a Pillow image, or (H, W) or (H, W, 3) uint8 pixels, red first. labels: as
+        `read_labels` takes them; None for the names of the training. Raises FileNotFoundError or
+        ValueError, one line, for an image or labels that are none.
+        """
+        self.use_labels(labels)
+        picture = open_picture(image)
+        with torch.inference_mode():
+            prediction = self._stage.predict_image(to_tensor(picture))
+        return answer_of(prediction, self.vocabulary.names, picture)
+
+
+def load_predictor(
+    path: str | Path, *, device: str = "", naming: str = "", thresholds: str | Path = ""
+) -> Predictor:
+    """The predictor of a run directory, a .ckpt inside one, or a release.
+
+    device: "" for the first GPU where there is one, else the CPU; naming: "softmax" or
+    "independent", "" for what the stage was trained with; thresholds: a thresholds.json, "" for
+    the one beside the weights. Raises FileNotFoundError or ValueError, one line.
+    """
+    stage = load_stage(Path(path))
+    if naming:
+        if not isinstance(stage, MaskFinetune):
+            raise ValueError(
+                f"naming is {naming!r}, and {type(stage).__name__} has a closed list of types: "
+                "leave naming out, or use a stage 2"
+            )
+        stage.naming = naming
+    if thresholds:
+        file = Path(thresholds)
+        if not file.is_file():
+            raise FileNotFoundError(f"thresholds {file} is missing: expected a thresholds.json")
+        stage.post_processing.calibrate(read_thresholds(file))
+    return Predictor(on_device(stage, device or default_device()).eval())
+
+
+def read_labels(labels: Labels) -> Vocabulary:
+    """The vocabulary of a typed list, or of a list of classes: names, or lists of synonyms.
+
+    "crack; scratch, scuff; not shadow" and ["crack", ["scratch", "scuff"], "not shadow"] are one.
+    """
+    if isinstance(labels, str):
+        return Vocabulary.parse(labels)
+    parts = [part if isinstance(part, str) else ", ".join(part) for part in labels]
+    for part in parts:
+        if ";" in part:
+            raise ValueError(f"label {part!r} holds a ';': expected one class per item of the list")
+    return Vocabulary.parse(";".join(parts))
+
+
+def open_picture(image: Picture) -> np.ndarray:
+    """The image as (H, W, 3) uint8; FileNotFoundError or ValueError for what is none."""
+    if isinstance(image, str | Path):
+        return open_image(Path(image))
+    if isinstance(image, Image.Image):
+        if image.mode in (*WIDE_MODES, "F"):
+            raise ValueError(
+                f"got a Pillow image of mode {image.mode}, expected 8 bits: give its file, which "
+                "is read with its full range"
+            )
+        image = np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
+    is_grey = image.ndim == 2
+    if image.dtype != np.uint8 or not image.size or not (is_grey or image.shape[2:] == (3,)):
+        raise ValueError(
+            f"got pixels {image.shape} of {image.dtype}, expected (H, W) or (H, W, 3) of uint8: "
+            "scale them to 0..255 and drop other channels"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if is_grey else np.ascontiguousarray(image)

@@ -1,0 +1,125 @@
+"""Tasks for Label Studio, and its COCO export of them read back by the coco source."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datamodules.pictures.annotation import open_annotation
+from datamodules.sources.coco import Coco
+from datamodules.vocabulary import Vocabulary
+from experiments.answering.label_studio import LabelStudioTasks
+from experiments.answering.labelling_setup import write_label_studio_interface
+from experiments.answering.outlines import LEAST_IOU
+from tests.experiments.answering.small_answers import (
+    GOOD_PART,
+    RING,
+    SIZE_PX,
+    VOCABULARY,
+    asked,
+)
+
+NAMES = ("a.png", "deep dir/b & c.png")
+HEIGHT_PX, WIDTH_PX = SIZE_PX
+
+
+def write_tasks(path: Path) -> list[dict]:
+    tasks = LabelStudioTasks(path)
+    for name, answer in zip(NAMES, (RING, GOOD_PART), strict=True):
+        tasks.add(asked(name), answer)
+    tasks.close()
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def label_studio_export(tasks: list[dict], file_names: list[str]) -> dict:
+    """What Label Studio 1.2x exports as COCO once a person has accepted the predictions.
+
+    Ids begin with 0, categories stand in the order of the alphabet, a picture without annotation
+    has no size, and polygons are in pixels.
+    """
+    images, annotations = [], []
+    for number, (task, name) in enumerate(zip(tasks, file_names, strict=True)):
+        results = task["predictions"][0]["result"]
+        size = {"width": WIDTH_PX if results else None, "height": HEIGHT_PX if results else None}
+        images.append({**size, "id": number, "file_name": name})
+        for result in results:
+            points = result["value"]["points"]
+            polygon = [c for x, y in points for c in (x / 100 * WIDTH_PX, y / 100 * HEIGHT_PX)]
+            category = ["burr", "pit"].index(result["value"]["polygonlabels"][0])
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": number,
+                    "category_id": category,
+                    "segmentation": [polygon],
+                    "bbox": [0.0, 0.0, 1.0, 1.0],
+                    "ignore": 0,
+                    "iscrowd": 0,
+                    "area": 1.0,
+                }
+            )
+    categories = [{"id": 0, "name": "burr"}, {"id": 1, "name": "pit"}]
+    return {"images": images, "categories": categories, "annotations": annotations, "info": {}}
+
+
+@pytest.mark.parametrize(
+    "file_names",
+    [
+        ["images/1f2e3d4c-a.png", "images\\5a6b7c8d-b & c.png"],
+        ["/data/local-files/?d=a.png", "/data/local-files/?d=deep%20dir/b%20%26%20c.png"],
+        ["../../srv/parts/images/a.png", "../../srv/parts/images/deep dir/b & c.png"],
+        ["..\\..\\media\\upload\\4\\1f2e3d4c-a.png", "../../media/upload/4/5a6b7c8d-b & c.png"],
+    ],
+    ids=["uploaded", "local_files", "local_paths", "media"],
+)
+def test_corrected_tasks_come_back_by_the_coco_source(
+    tmp_path: Path, file_names: list[str]
+) -> None:
+    for name in NAMES:
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(RING.picture).save(path)
+    tasks = write_tasks(tmp_path / "tasks.json")
+    (tmp_path / "annotations").mkdir()
+    export = label_studio_export(tasks, file_names)
+    (tmp_path / "annotations" / "result.json").write_text(json.dumps(export))
+    ring, good = Coco().records(tmp_path)
+    assert (ring.image, good.image) == ("images/a.png", "images/deep dir/b & c.png")
+    assert (ring.defects, good.defects, good.split) == (("pit", "burr"), (), "")
+    ids = open_annotation(ring, tmp_path, vocabulary=VOCABULARY, picture_size_px=SIZE_PX)
+    assert ids is not None
+    for class_id in (1, 2):
+        found, true = ids == class_id, RING.label_map == class_id
+        assert (found & true).sum() / (found | true).sum() >= LEAST_IOU
+
+
+def test_tasks_name_pictures_by_quoted_addresses(tmp_path: Path) -> None:
+    addresses = [task["data"]["image"] for task in write_tasks(tmp_path / "tasks.json")]
+    assert addresses[1] == "/data/local-files/?d=deep%20dir/b%20%26%20c.png"
+
+
+def test_results_fit_the_interface(tmp_path: Path) -> None:
+    write_label_studio_interface(tmp_path / "interface.xml", VOCABULARY)
+    view = ElementTree.parse(tmp_path / "interface.xml").getroot()
+    control = view.find("PolygonLabels")
+    assert control is not None
+    result = write_tasks(tmp_path / "tasks.json")[0]["predictions"][0]["result"][0]
+    assert (control.get("name"), control.get("toName")) == (result["from_name"], result["to_name"])
+    assert [label.get("value") for label in control] == ["pit", "burr"]
+    assert (np.array(result["value"]["points"]) <= 100).all()
+
+
+def test_names_with_signs_of_markup_keep_the_interface_whole(tmp_path: Path) -> None:
+    name = "<a> & \"b\" 'c'"
+    write_label_studio_interface(tmp_path / "interface.xml", Vocabulary.from_names([name]))
+    label = ElementTree.parse(tmp_path / "interface.xml").find("PolygonLabels/Label")
+    assert label is not None
+    assert label.get("value") == name
+
+
+def test_no_images_make_an_empty_list(tmp_path: Path) -> None:
+    LabelStudioTasks(tmp_path / "tasks.json").close()
+    assert json.loads((tmp_path / "tasks.json").read_text()) == []

@@ -1,0 +1,129 @@
+"""The report needs nothing beside it and lets no word of a user become markup."""
+
+import base64
+import hashlib
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.answering import report_page
+from experiments.answering.answer import Answer
+from experiments.answering.report_page import ReportPage
+from tests.experiments.answering.small_answers import (
+    GOOD_PART,
+    RING,
+    SIZE_PX,
+    answer_with,
+    asked,
+    blot_mask,
+    instance,
+)
+
+EVIL = "</script><img src=x onerror=alert(1)>'\"&"
+
+
+class Cards(HTMLParser):
+    """The attributes of each element by its tag, and scripts and styles by their text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: dict[str, list[dict[str, str]]] = {}
+        self.scripts: list[str] = []
+        self._tag = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._tag = tag
+        self.found.setdefault(tag, []).append({name: value or "" for name, value in attrs})
+
+    def handle_data(self, data: str) -> None:
+        if self._tag == "script" and data.strip():
+            self.scripts.append(data)
+
+
+def page_of(tmp_path: Path, names: tuple[str, ...], **answers: Answer) -> str:
+    page = ReportPage(tmp_path / "report.html", names)
+    for name, answer in answers.items():
+        page.add(asked(f"{name}.png"), answer)
+    page.close()
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_cards_carry_what_the_filters_read(tmp_path: Path) -> None:
+    unsure = answer_with(instance(2, 0.5, blot_mask()), needs_review=True)
+    cards = Cards(page_of(tmp_path, RING.names, a=RING, b=GOOD_PART, c=unsure)).found["figure"]
+    said = [
+        tuple(card[f"data-{name}"] for name in ("image", "answer", "types", "score", "review"))
+        for card in cards
+    ]
+    assert said == [
+        ("a.png", "1", "1 2", "0.9000", "0"),
+        ("b.png", "0", "", "0.1000", "0"),
+        ("c.png", "2", "2", "0.9000", "1"),
+    ]
+
+
+def test_filters_offer_each_answer_and_each_defect(tmp_path: Path) -> None:
+    options = [one["value"] for one in Cards(page_of(tmp_path, RING.names)).found["option"]]
+    assert options == ["", "0", "1", "2", "", "1", "2"]
+
+
+def test_no_word_of_a_user_becomes_markup(tmp_path: Path) -> None:
+    named = replace(instance(1, 0.9, blot_mask()), name=EVIL)
+    answer = replace(answer_with(named), names=("good", EVIL))
+    page = page_of(tmp_path, ("good", EVIL), **{EVIL: answer})
+    parsed = Cards(page)
+    assert [image["src"][:10] for image in parsed.found["img"]] == ["data:image"]
+    assert parsed.found["figure"][0]["data-image"] == f"{EVIL}.png"
+    assert len(parsed.scripts) == 1
+    assert not any(
+        name.startswith("on") for tags in parsed.found.values() for t in tags for name in t
+    )
+
+
+def test_page_loads_nothing_and_runs_only_its_own_script(tmp_path: Path) -> None:
+    page = page_of(tmp_path, RING.names, a=RING)
+    (script,) = Cards(page).scripts
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert f"default-src 'none'; img-src data:; {policy}" in page
+    assert not re.search(r"https?:|@import|url\(|<link", page)
+
+
+def test_thumbnail_is_a_small_jpeg_under_outlines_of_the_image_size(tmp_path: Path) -> None:
+    large = np.repeat(np.repeat(RING.picture, 10, axis=0), 10, axis=1)
+    masks = [np.kron(one.mask, np.ones((10, 10), dtype=bool)) for one in RING.instances]
+    found = tuple(replace(one, mask=mask) for one, mask in zip(RING.instances, masks, strict=True))
+    page = page_of(tmp_path, RING.names, a=replace(RING, picture=large, instances=found))
+    data = re.findall(r"base64,([^']+)'", page)[0]
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (256, 192)
+    assert f"viewBox='0 0 {10 * SIZE_PX[1]} {10 * SIZE_PX[0]}'" in page
+    assert len(Cards(page).found["path"]) == 2
+
+
+def test_page_grows_on_disk_and_not_in_memory(tmp_path: Path) -> None:
+    page = ReportPage(tmp_path / "report.html", RING.names)
+    sizes = []
+    for number in range(8):
+        page.add(asked(f"{number}.png"), RING)
+        page._file.flush()
+        sizes.append((tmp_path / "report.html").stat().st_size)
+    page.close()
+    assert (np.diff(sizes) > 1000).all()
+
+
+def test_cards_beyond_the_limit_link_to_their_overlay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_page, "MAX_THUMBNAILS", 1)
+    page = page_of(tmp_path, RING.names, a=RING, b=RING)
+    parsed = Cards(page).found
+    assert len(parsed["img"]) == 1
+    assert [link["href"] for link in parsed["a"]] == ["overlays/a.png", "overlays/b.png"]
+    assert "1 images are without thumbnail" in page

@@ -1,0 +1,179 @@
+"""The Python door: a real small stage answers for images and labels of every kind."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules.vocabulary import Vocabulary
+from experiments import predictor as predictor_module
+from experiments.predictor import Picture, Predictor, load_predictor, open_picture, read_labels
+from lightning_modules.mask_finetune import MaskFinetune
+from tests.experiments.small_stages import write_run
+from tests.lightning_modules.small_parts import small_finetune
+
+
+@pytest.fixture
+def stage(seed: int) -> MaskFinetune:
+    return small_finetune().eval()
+
+
+@pytest.fixture
+def predictor(stage: MaskFinetune) -> Predictor:
+    return Predictor(stage)
+
+
+def pixels(height: int = 70, width: int = 90) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_answer_has_the_size_of_the_image_and_names_of_the_list(predictor: Predictor) -> None:
+    answer = predictor.predict(pixels(), labels=["pit", ["burr", "nick"]])
+    assert answer.names == ("good", "pit", "burr")
+    for array in (answer.label_map, answer.type_map, answer.anomaly_map):
+        assert array.shape == (70, 90)
+    assert answer.name in answer.names
+    assert answer.type_scores.sum() == pytest.approx(1, abs=1e-5)
+    assert {one.name for one in answer.instances} <= {"pit", "burr"}
+    assert answer.draw().shape == (70, 90, 3)
+
+
+def test_file_pillow_image_and_array_give_one_answer(predictor: Predictor, tmp_path: Path) -> None:
+    image = Image.fromarray(pixels())
+    image.save(tmp_path / "a.png")
+    kinds: list[Picture] = [tmp_path / "a.png", str(tmp_path / "a.png"), image, pixels()]
+    maps = [predictor.predict(kind).anomaly_map for kind in kinds]
+    assert all(np.array_equal(maps[0], one) for one in maps[1:])
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA", "CMYK"])
+def test_pillow_image_is_read_as_its_file_would_be(mode: str, tmp_path: Path) -> None:
+    image = Image.fromarray(pixels()).convert(mode)
+    image.save(tmp_path / "a.tif")
+    assert np.array_equal(open_picture(image), open_picture(tmp_path / "a.tif"))
+
+
+def test_grey_pixels_are_repeated() -> None:
+    grey = pixels()[..., 0]
+    assert np.array_equal(open_picture(grey), np.stack([grey] * 3, axis=-1))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((8, 8), dtype=np.float32),
+        np.zeros((8, 8, 4), dtype=np.uint8),
+        np.zeros((3, 8, 8), dtype=np.uint8),
+        np.zeros((0, 8), dtype=np.uint8),
+        Image.new("I;16", (8, 8)),
+        Image.new("F", (8, 8)),
+    ],
+)
+def test_what_is_no_picture_is_refused(image: Picture) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        open_picture(image)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    ["crack; scratch, scuff; not dust", ["crack", "scratch, scuff", "not dust"],
+     ["crack", ["scratch", "scuff"], "not dust"]],
+)  # fmt: skip
+def test_lists_and_typed_labels_are_one(labels: str | list[str | list[str]]) -> None:
+    assert read_labels(labels) == Vocabulary.parse("crack; scratch, scuff; not dust")
+
+
+@pytest.mark.parametrize("labels", [[], [""], ["crack; pit"], ["crack", "crack"], ["good"]])
+def test_lists_outside_the_grammar_are_refused(labels: list[str]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        read_labels(labels)
+
+
+def test_labels_are_embedded_only_when_they_change(
+    predictor: Predictor, stage: MaskFinetune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    embed = stage.set_vocabulary
+    monkeypatch.setattr(stage, "set_vocabulary", lambda words: (seen.append(words), embed(words)))
+    for labels in (None, ["pit"], "pit", [["pit"]], ["pit", "burr"], None):
+        predictor.predict(pixels(), labels)
+    assert [words.names[1:] for words in seen] == [("pit",), ("pit", "burr"), ("crack", "stain")]
+
+
+def test_list_of_the_training_comes_back_without_labels(predictor: Predictor) -> None:
+    before = predictor.predict(pixels())
+    predictor.predict(pixels(), ["pit", "burr", "nick"])
+    after = predictor.predict(pixels())
+    assert after.names == ("good", "crack", "stain")
+    assert np.array_equal(before.anomaly_map, after.anomaly_map)
+
+
+def test_image_is_not_changed(predictor: Predictor) -> None:
+    image = pixels()
+    predictor.predict(image).draw()
+    assert np.array_equal(image, pixels())
+
+
+def test_naming_can_be_switched(stage: MaskFinetune, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor_module, "load_stage", lambda path: stage)
+    compete = load_predictor("RUN", device="cpu", naming="softmax").predict(pixels())
+    alone = load_predictor("RUN", device="cpu", naming="independent").predict(pixels())
+    assert not np.array_equal(compete.anomaly_map, alone.anomaly_map)
+
+
+@pytest.mark.parametrize(("image_threshold", "is_good"), [(0.0, False), (1.0, True)])
+def test_thresholds_of_a_file_decide(
+    image_threshold: float,
+    is_good: bool,
+    stage: MaskFinetune,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(predictor_module, "load_stage", lambda path: stage)
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"pixel_threshold": 0.5, "image_threshold": image_threshold}))
+    answer = load_predictor("RUN", device="cpu", thresholds=file).predict(pixels())
+    assert (answer.name == "good") == is_good
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a baseline."""
+    return write_run(tmp_path_factory.mktemp("run") / "one", "baselines/constant.yaml", {})
+
+
+def test_run_directory_answers_in_the_names_of_its_training(baseline: Path) -> None:
+    answer = load_predictor(baseline, device="cpu").predict(pixels())
+    assert answer.names == ("good", "crack", "stain")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"naming": "independent"}, "closed list"),
+        ({"thresholds": "nowhere.json"}, "nowhere.json is missing"),
+        ({"device": "toaster"}, "device 'toaster'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    baseline: Path, settings: dict[str, str], words: str
+) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        load_predictor(baseline, **{"device": "cpu"} | settings)
+
+
+def test_missing_checkpoint_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)) as refusal:
+        load_predictor(tmp_path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_stage_can_still_be_trained_after_an_answer(
+    predictor: Predictor, stage: MaskFinetune
+) -> None:
+    predictor.predict(pixels(), ["pit"])
+    assert not torch.is_inference(stage.texts)
