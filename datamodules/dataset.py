@@ -9,9 +9,10 @@ from torch.utils.data import Dataset, get_worker_info
 from datamodules.language.wording import Wording
 from datamodules.manifest import Manifest
 from datamodules.pictures.annotation import is_known_good, open_pair
-from datamodules.sample import Record, Sample
+from datamodules.sample import GOOD_ID, Record, Sample
 from datamodules.sampler import Draw
 from datamodules.transforms import Transform, Unchanged, to_tensor
+from datamodules.vocabulary import Vocabulary
 
 CACHE_LIMIT_BYTES = 2 * 1024**3
 
@@ -21,6 +22,7 @@ class DefectDataset(Dataset[Sample]):
 
     in_memory: decoded pictures are kept, up to 2 GiB over all workers; the rest is read anew.
     `has_mask` is True where every pixel is known: a good part needs no mask file for that.
+    vocabulary: whose ids the classes get, with all names that the rows show; None: the manifest's.
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class DefectDataset(Dataset[Sample]):
         seed: int,
         in_memory: bool = False,
         wording: Wording | None = None,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         self.manifest = manifest
+        self.vocabulary = vocabulary or manifest.vocabulary
         self.rows = rows
         self.transform = transform
         self.seed = seed
@@ -63,16 +67,18 @@ class DefectDataset(Dataset[Sample]):
         record = self.manifest[row]
         has_mask = record.mask_kind != "none" or is_known_good(record)
         seed = item_seed(self.seed, turn, row)
+        variants = self.transform.variants
+        variant_id = item_seed(self.seed, turn % variants, row) if variants else seed
         image, mask = self._pixels(row, record)
         image, mask, caption = self.transform(
             image,
             mask,
             record.caption,
             has_mask=has_mask,
-            seed=seed,
+            seed=variant_id,
         )
         class_ids = self._visible_classes(record, mask) if has_mask else self._classes(record)
-        names = self.manifest.vocabulary.names
+        names = self.vocabulary.names
         return Sample(
             image=to_tensor(image),
             mask=torch.from_numpy(mask.astype(np.int64)),
@@ -88,6 +94,7 @@ class DefectDataset(Dataset[Sample]):
             row=row,
             is_box=record.mask_kind == "box",
             seed=seed >> 1,  # a signed tensor holds it
+            variant_id=variant_id,
         )
 
     def _pixels(self, row: int, record: Record) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +102,7 @@ class DefectDataset(Dataset[Sample]):
         if row in self._kept:
             return self._kept[row]
         image, ids = open_pair(record, self.manifest.root, vocabulary=self.manifest.vocabulary)
-        mask = np.zeros(image.shape[:2], dtype=np.uint8) if ids is None else ids
+        mask = np.zeros(image.shape[:2], dtype=np.uint8) if ids is None else self._translated(ids)
         if self.in_memory:
             self._keep(row, image, mask)
         return image, mask
@@ -107,8 +114,16 @@ class DefectDataset(Dataset[Sample]):
             self._kept[row] = (image, mask)
             self._kept_bytes += image.nbytes + mask.nbytes
 
+    def _translated(self, ids: np.ndarray) -> np.ndarray:
+        """The manifest's class ids as this dataset's."""
+        if len(self.vocabulary) == len(self.manifest.vocabulary):
+            return ids
+        own = {name: class_id for class_id, name in enumerate(self.vocabulary.names)}
+        table = [own.get(name, GOOD_ID) for name in self.manifest.vocabulary.names]
+        return np.array(table, dtype=ids.dtype)[ids]
+
     def _classes(self, record: Record) -> tuple[int, ...]:
-        return tuple(self.manifest.vocabulary.id_of(name) for name in record.defects)
+        return tuple(self.vocabulary.id_of(name) for name in record.defects)
 
     def _visible_classes(self, record: Record, mask: np.ndarray) -> tuple[int, ...]:
         """The classes in the mask: those of the record in its order, then others by area."""

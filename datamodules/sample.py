@@ -88,6 +88,7 @@ class Sample:
     class_ids: the defect types that are visible, dominant first, empty for good; seed: of the noise
     that a stage draws for this sample, the same in whichever process and after a resume.
     latents (c, h, w) and image_embedding (D,) stand in for the pixels where these were cached.
+    variant_id: the same number comes with the same picture in the same crop and colours.
     """
 
     image: Tensor
@@ -100,6 +101,7 @@ class Sample:
     seed: int = 0
     latents: Tensor | None = None
     image_embedding: Tensor | None = None
+    variant_id: int = 0
 
 
 @dataclass(slots=True)
@@ -107,7 +109,7 @@ class Batch:
     """Samples of one size, stacked. Not frozen: Lightning moves it to the device in place.
 
     image: (B, 3, H, W) in [-1, 1]; mask: (B, H, W) int64 class ids; has_mask, is_box: (B,) bool;
-    row: (B,) int64; captions, class_ids and seeds: one entry per sample. latents: (B, c, h, w) and
+    row: (B,) int64; captions, class_ids, seeds, variant_ids: one entry per sample. latents: (B, c, h, w) and
     image_embedding: (B, D), float16, or None: with them, image is (B, 3, 0, 0).
     """
 
@@ -121,6 +123,7 @@ class Batch:
     seeds: list[int]
     latents: Tensor | None = None
     image_embedding: Tensor | None = None
+    variant_ids: list[int] = field(default_factory=list)
 
     def pin_memory(self) -> "Batch":
         """The batch in memory that a GPU copies from without making anyone wait."""
@@ -147,7 +150,8 @@ class Prediction:
 
     label_map: (H, W) int64 class ids; anomaly_map: (H, W) in [0, 1]; image_score: in [0, 1],
     high for defective; type_scores: (K+1,) scores of good and each type, summing to one;
-    type_id: the image's answer, 0 for good.
+    type_id: the image's answer, 0 for good; type_map: (H, W) int64, the best defect type 1..K at
+    each pixel whatever its score; needs_review: too close to call, a person should look.
     """
 
     label_map: Tensor
@@ -155,7 +159,16 @@ class Prediction:
     image_score: float
     type_scores: Tensor
     type_id: int
+    type_map: Tensor
     instances: list[Instance] = field(default_factory=list)
+    needs_review: bool = False
+
+    def panoptic_map(self) -> Tensor:
+        """(H, W) int64 ids: i where `instances[i - 1]` lies, 0 for background and the unlisted."""
+        ids = torch.zeros_like(self.label_map)
+        for number, instance in enumerate(self.instances, start=1):
+            ids[instance.mask.to(ids.device)] = number
+        return ids
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -177,6 +190,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         seeds=[sample.seed for sample in samples],
         latents=_stacked([sample.latents for sample in samples]),
         image_embedding=_stacked([sample.image_embedding for sample in samples]),
+        variant_ids=[sample.variant_id for sample in samples],
     )
 
 

@@ -26,9 +26,12 @@ class Transform(ABC):
     """A change of one picture; the same arguments always give the same result.
 
     size_px: the side of the square that comes out, 0 where each picture keeps its own size.
+    variants: the data draws from so many fixed changes of each picture, in turn; None: a new one
+    at each turn.
     """
 
     size_px: int = 0
+    variants: int | None = None
 
     @abstractmethod
     def __call__(
@@ -106,6 +109,7 @@ class NativeCrop(Transform):
 
     With `defect_probability` the crop holds a random pixel of a random defect type of the
     picture. scale: random zoom, 1 is native. Pictures smaller than the crop are reflected.
+    Raises ValueError for `variants` below 1.
     """
 
     def __init__(
@@ -117,7 +121,11 @@ class NativeCrop(Transform):
         vertical_flip_probability: float = 0.5,
         rotation_degrees: float = 15.0,
         color_jitter_bsch: tuple[float, float, float, float] = (0.2, 0.2, 0.1, 0.05),
+        variants: int | None = None,
     ) -> None:
+        if variants is not None and variants < 1:
+            raise ValueError(f"variants is {variants}: expected at least 1, or null for new ones")
+        self.variants = variants
         self.size_px = crop_size_px
         self.defect_probability = defect_probability
         self.scale = scale

@@ -3,22 +3,26 @@
 The diffusion model is stage 1's and does not move; pyramid, mask generator and class head learn.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.nn import functional
 
 from datamodules.sample import Batch
-from datamodules.vocabulary import Vocabulary
+from datamodules.vocabulary import DEFECT_TEMPLATES, Vocabulary, fill
 from lightning_modules.nets.class_head import ClassHead, answer_for_image, score_pixels
+from lightning_modules.nets.clip_mask_pooling import ClipMaskPooling
 from lightning_modules.nets.diffusion_features import DiffusionFeatures
 from lightning_modules.nets.diffusion_model import DiffusionModel
-from lightning_modules.nets.feature_pyramid import FeaturePyramid
-from lightning_modules.nets.mask_criterion import MaskCriterion, collect_targets
+from lightning_modules.nets.feature_pyramid import PAPERS, FeaturePyramid, choose_encoder
+from lightning_modules.nets.feature_store import FeatureStore
+from lightning_modules.nets.mask_criterion import MaskCriterion
 from lightning_modules.nets.mask_generator import MaskGenerator, MaskQueries
+from lightning_modules.nets.name_texts import embed_prompts
+from lightning_modules.nets.naming import naming_of
 from lightning_modules.nets.text_encoder import TextEmbedding
 from lightning_modules.optimizers import (
     adamw,
@@ -28,6 +32,7 @@ from lightning_modules.optimizers import (
     warm_up_polynomial,
 )
 from lightning_modules.saved_stage import SavedStage, load_part, read_stage
+from lightning_modules.supervision import supervision_of
 from lightning_modules.tiled_model import TiledModel
 
 RANDOM = "random"
@@ -37,8 +42,11 @@ class MaskFinetune(TiledModel):
     """Mask generator on frozen features of `diffusion`, by Table 3.
 
     `pretrained` is a stage-1 run directory or checkpoint, or the word `random` for features of an
-    untrained U-Net. `taps`, `stem` and `encoder` say what the pyramid is made of: the paper's is
-    frozen diffusion features alone, naming a timm `encoder` makes it the hybrid.
+    untrained U-Net. `pyramid` is the paper's `diffusion`, frozen features alone, or the hybrid
+    `diffusion+timm`, where a timm `encoder` trains beside them; `stem` adds the image itself.
+    `feature_cache_gb`: memory in which each process keeps the frozen features of training
+    pictures, for data of a fixed number of `variants`. `naming` is `softmax` or `independent`
+    (`nets/naming.py`) and may be set anew at any time; `clip` gives a second opinion at test.
     """
 
     stage = "mask"
@@ -56,48 +64,77 @@ class MaskFinetune(TiledModel):
         lr_schedule_power: float = 0.9,
         warmup_steps: int = 500,
         feature_timestep: int = 50,
+        feature_mode: str = "single",
         loss_weight_mask: float = 1.0,
         loss_weight_cls: float = 0.5,
+        loss_weight_point: float = 0.0,
         good_weight: float = 0.1,
         point_count: int = 12_544,
+        supervision: str = "labels",
         taps: str = "unet",
+        pyramid: str = PAPERS,
         stem: bool = False,
         encoder: str = "",
+        feature_cache_gb: float = 0.0,
+        naming: str = "softmax",
+        prompt_templates: tuple[str, ...] = DEFECT_TEMPLATES,
+        clip: ClipMaskPooling | None = None,
         tile_px: int = 512,
         tile_overlap_px: int = 128,
         tile_batch_size: int = 16,
     ) -> None:
         super().__init__(tile_px, tile_overlap_px, tile_batch_size, stride=diffusion.stride)
-        self.pretrained, self.encoder = pretrained, encoder
-        self.base_learning_rate = base_learning_rate
-        self.weight_decay = weight_decay
-        self.adam_betas = adam_betas
-        self.lr_schedule_power = lr_schedule_power
+        self.pretrained, self.pyramid_kind = pretrained, pyramid
+        self.encoder = choose_encoder(pyramid, encoder)
+        self.base_learning_rate, self.weight_decay = base_learning_rate, weight_decay
+        self.adam_betas, self.lr_schedule_power = adam_betas, lr_schedule_power
         self.warmup_steps = warmup_steps
-        self.loss_weight_mask = loss_weight_mask
-        self.loss_weight_cls = loss_weight_cls
+        self.loss_weight_mask, self.loss_weight_cls = loss_weight_mask, loss_weight_cls
+        self.loss_weight_point = loss_weight_point
         self.criterion = MaskCriterion(
             point_count=point_count, good_weight=good_weight, name_weight=loss_weight_cls
         )
-        self.features = DiffusionFeatures(diffusion, feature_timestep, taps)
-        self.pyramid = FeaturePyramid(
-            tap_channels=self.features.channels,
-            tap_strides=self.features.strides,
-            width=mask_generator.width,
-            strides=mask_generator.strides,
-            stem=stem,
-            encoder=encoder,
-        )
+        self.supervision_kind, self.supervise = supervision, supervision_of(supervision)
+        self.features = DiffusionFeatures(diffusion, feature_timestep, taps, feature_mode)
+        self.feature_store = FeatureStore(self.features, int(feature_cache_gb * 1e9))
         self.mask_generator = mask_generator
+        self.pyramid = self.build_pyramid(stem)
         self.class_head = ClassHead(mask_generator.width, diffusion.text_encoder.width)
+        self.naming, self.prompt_templates, self.clip = naming, prompt_templates, clip
         self.register_buffer("texts", torch.zeros(0), persistent=False)
         self.register_buffer("text_class", torch.zeros(0), persistent=False)
 
+    def build_pyramid(self, stem: bool) -> FeaturePyramid:
+        """The pyramid from the features that there are to the strides that masks are made at."""
+        return FeaturePyramid(
+            tap_channels=self.features.channels,
+            tap_strides=self.features.strides,
+            width=self.mask_generator.width,
+            strides=self.mask_generator.strides,
+            stem=stem,
+            encoder=self.encoder,
+        )
+
+    @property
+    def naming(self) -> str:
+        """What a name's score is; ValueError for a word that `nets/naming.py` does not know."""
+        return self._naming
+
+    @naming.setter
+    def naming(self, word: str) -> None:
+        self._naming, self.score_rule = word, naming_of(word)
+
     def tags(self) -> dict[str, str]:
         """What the pyramid is made of, and where its frozen features come from."""
-        extras = ["stem"] if self.pyramid.stem else []
-        extras += [self.encoder] if self.encoder else []
-        return {"pyramid": "+".join(["diffusion", *extras]), "pretrained": self.pretrained}
+        return {
+            "pyramid": self.pyramid_kind,
+            "encoder": self.encoder or "none",
+            "stem": "yes" if self.pyramid.stem else "no",
+            "pretrained": self.pretrained,
+            "supervision": self.supervision_kind,
+            "naming": self.naming,
+            "clip": self.clip.pretrained if self.clip else "none",
+        }
 
     def parts(self) -> dict[str, nn.Module]:
         """The components of Table 3 by name."""
@@ -119,6 +156,19 @@ class MaskFinetune(TiledModel):
         diffusion.load()
         if self.pretrained != RANDOM:
             load_part(diffusion, "diffusion.", read_pretrained(self.pretrained))
+        if self.clip:
+            self.clip.load()
+
+    def setup(self, stage: str) -> None:
+        """Fits the U-Net to the device; ValueError for a cache of pictures that come only once."""
+        self.features.diffusion.denoiser.speed_up(self.trainer.strategy.root_device)
+        if stage == "fit" and self.feature_store.limit_bytes:
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            if data.train_transform.variants is None:
+                raise ValueError(
+                    "feature_cache_gb keeps features of pictures that come again, but the crops "
+                    "are new at each turn: set data.init_args.train_transform.init_args.variants"
+                )
 
     def measure(self, image: Tensor) -> None:
         """Fits the scale of an autoencoder that no stage 1 has fitted; image in [-1, 1]."""
@@ -128,57 +178,96 @@ class MaskFinetune(TiledModel):
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """Names masks from this list from now on; nothing is trained or rebuilt."""
         super().set_vocabulary(vocabulary)
-        texts, classes = [], []
-        for class_id in range(len(vocabulary)):
-            for templates in vocabulary.prompts(class_id):
-                embedding: TextEmbedding = self.features.diffusion.text_encoder(templates)
-                unit = functional.normalize(embedding.pooled, dim=-1).mean(0)
-                texts.append(functional.normalize(unit, dim=-1))
-                classes.append(class_id)
-        self.texts = torch.stack(texts).detach().to(self.device)
-        self.text_class = torch.tensor(classes, device=self.device)
+        owned = vocabulary.owned_prompts(self.prompt_templates)
+        prompts = [texts for _, texts in owned]
+        self.texts = embed_prompts(self.embed_texts, prompts).to(self.device)
+        self.text_class = torch.tensor([class_id for class_id, _ in owned], device=self.device)
+        if self.clip:
+            self.clip.set_prompts(prompts)
+
+    def embed_phrases(self, phrases: Sequence[str]) -> Tensor:
+        """Unit vectors (N, D_text) of phrases that captions name defects by, in its prompts."""
+        return embed_prompts(self.embed_texts, fill(self.prompt_templates, phrases))
+
+    def embed_texts(self, texts: list[str]) -> Tensor:
+        """Pooled embeddings (N, D_text) by the frozen text encoder."""
+        embedding: TextEmbedding = self.features.diffusion.text_encoder(texts)
+        return embedding.pooled.float()
 
     def restore(self, saved: SavedStage) -> None:
         """Fills the model with what a checkpoint saved, over the hub weights of frozen parts."""
         self.features.diffusion.await_weights()
+        if self.clip:
+            self.clip.load()
+            self.clip.seen_words = Vocabulary(saved.entries).words
         super().restore(saved)
 
-    def forward(self, image: Tensor) -> tuple[MaskQueries, Tensor]:
-        """Mask queries and class logits (S, B, Q, K+1) of image (B, 3, H, W) in [-1, 1]."""
-        pyramid = self.pyramid(image, self.features(image))
+    def on_fit_start(self) -> None:
+        """The names of this moment are those that training knows: CLIP has less to say there."""
+        if self.clip and self.vocabulary:
+            self.clip.seen_words = self.vocabulary.words
+
+    def forward(
+        self, image: Tensor, frozen_maps: list[Tensor] | None = None
+    ) -> tuple[MaskQueries, Tensor]:
+        """Mask queries and class logits (S, B, Q, K+1) of image (B, 3, H, W) in [-1, 1].
+
+        frozen_maps: what `features` says of the image, where it is known already.
+        """
+        outputs = self.find_masks(image, frozen_maps)
+        return outputs, self.name_masks(outputs)
+
+    def find_masks(self, image: Tensor, frozen_maps: list[Tensor] | None = None) -> MaskQueries:
+        """Mask queries of image (B, 3, H, W) in [-1, 1], which no list of names has a part in."""
+        pyramid = self.pyramid(image, frozen_maps or self.features(image))
         outputs: MaskQueries = self.mask_generator(pyramid)
-        return outputs, self.class_head(outputs, self.texts, self.text_class)
+        return outputs
+
+    def name_masks(self, outputs: MaskQueries) -> Tensor:
+        """Class logits (S, B, Q, K+1) of mask queries."""
+        assert self.vocabulary is not None
+        logits: Tensor = self.class_head(outputs, self.texts, self.text_class, len(self.vocabulary))
+        return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """L = L_mask + 0.5 L_cls, L_mask = cross-entropy + dice, on all prediction sets."""
-        outputs, logits = self(batch.image)
-        targets = collect_targets(batch.mask, batch.has_mask, batch.class_ids)
-        point_count = self.criterion.point_count * (1 + self.criterion.oversampling)
-        points = torch.rand(len(batch.image), point_count, 2, device=self.device)
-        losses = self.criterion(outputs.masks, logits, targets, points)
-        loss_mask, loss_cls = losses.mask + losses.dice, losses.name + losses.answer
-        loss = self.loss_weight_mask * loss_mask + self.loss_weight_cls * loss_cls
-        self.log_dict(
-            {
-                "mask/train/loss": loss.detach(),
-                "mask/train/loss_mask": losses.mask.detach(),
-                "mask/train/loss_dice": losses.dice.detach(),
-                "mask/train/loss_name": losses.name.detach(),
-                "mask/train/loss_answer": losses.answer.detach(),
-            },
-            batch_size=len(batch.image),
-        )
+        """L = L_mask + 0.5 L_cls, or L_mask + 0.5 L_ground, on all prediction sets."""
+        frozen_maps = self.feature_store(batch.image, batch.variant_ids)
+        outputs, logits = self(batch.image, frozen_maps)
+        points = self.draw_points(batch.seeds)
+        losses = self.supervise(self, outputs, logits, batch, points)
+        loss = self.loss_weight_mask * losses.of_masks + self.loss_weight_cls * losses.of_names
+        loss = loss + self.loss_weight_point * losses.of_points
+        parts = {f"loss_{name}": value for name, value in losses.parts().items()}
+        logged = {f"mask/train/{name}": value for name, value in parts.items()}
+        logged["mask/train/loss"] = loss.detach()
+        self.log_dict(logged, batch_size=len(batch.image))
         return loss
+
+    def draw_points(self, seeds: Sequence[int]) -> Tensor:
+        """The points (B, P, 2) in [0, 1] where each image's masks are compared, by its seed.
+
+        Whichever process draws them, before or after a resume, they are the same.
+        """
+        points = torch.empty(len(seeds), self.criterion.drawn_points, 2)
+        generator = torch.Generator()
+        for place, seed in enumerate(seeds):
+            points[place].uniform_(generator=generator.manual_seed(seed))
+        if self.device.type == "cuda":  # so that the GPU need not be waited for
+            points = points.pin_memory()
+        return points.to(self.device, non_blocking=True)
 
     @torch.no_grad()
     def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Type maps (T, K, s, s) in [0, 1] and answers (T, K+1) of tiles (T, 3, s, s)."""
-        outputs, logits = self(tiles)
-        masks = functional.interpolate(
-            outputs.masks[-1], size=tiles.shape[-2:], mode="bilinear", align_corners=False
-        )
-        maps = score_pixels(masks.float(), logits[-1].float())
-        return maps, answer_for_image(logits[-1].float()).softmax(-1)
+        outputs = self.find_masks(tiles).last()
+        logits = self.name_masks(outputs)[-1].float()
+        if self.clip and self.vocabulary:
+            words = self.vocabulary.entries
+            seen = self.clip.name_masks(tiles, outputs.masks[-1], self.text_class, len(words))
+            logits = self.score_rule.join(logits, seen, self.clip.weights_of(words[1:]))
+        names = self.score_rule.score_names(logits)
+        maps = score_pixels(outputs.masks[-1].float(), names, side_px=tiles.shape[-1])
+        return maps, self.score_rule.score_types(answer_for_image(logits))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and polynomial decay; norms, biases and embeddings do not decay."""

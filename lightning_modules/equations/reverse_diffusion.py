@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_modules.equations.diffusion import per_latent, remove_noise
+from lightning_modules.equations.diffusion import add_noise, per_latent, remove_noise
 
 
 def posterior_variance(t: Tensor, alpha_bar: Tensor) -> Tensor:
@@ -87,3 +87,13 @@ def step_back(
     now = torch.ones(len(z_t), dtype=torch.int64, device=z_t.device)
     clean = remove_noise(z_t, eps, now, schedule).clamp(-limit, limit)
     return draw_posterior(clean, z_t, noise=noise, t=now, alpha_bar=schedule)
+
+
+def invert_step(z_before: Tensor, eps: Tensor, *, t: Tensor, alpha_bar: Tensor) -> Tensor:
+    """Latents of step t from those of t - 1 without chance: DDIM's step back, turned round.
+
+    z_before, eps: (B, c, h, w), eps estimated from z_before as if that were of step t already;
+    t: (B,) int64 in 1..T; alpha_bar: (T + 1,).
+    """
+    clean = remove_noise(z_before, eps, t - 1, alpha_bar)
+    return add_noise(clean, eps, t, alpha_bar)

@@ -1,7 +1,7 @@
 """Image to latent and back (eq. 11): a block-DCT that needs no weights, and the SD KL-VAE."""
 
 import math
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from diffusers import AutoencoderKL
@@ -9,6 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_modules.nets.hub import load_from_hub
+from lightning_modules.nets.truncated_pass import (
+    decoder_maps,
+    encoder_maps,
+    tapped_blocks,
+)
 
 # JPEG's full-range YCbCr, without offset: luma, blue and red difference of RGB in [-1, 1].
 YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
@@ -30,11 +35,23 @@ def cosine_basis(block_px: int, count: int) -> Tensor:
     return torch.stack([torch.outer(waves[row], waves[column]) for row, column in order]).float()
 
 
+class Tap(NamedTuple):
+    """The shape of a map inside an autoencoder: its channels, and pixels per cell."""
+
+    channels: int
+    stride: int
+
+
 class Autoencoder(nn.Module):
-    """What the system needs of an autoencoder: latents of about unit variance, and back."""
+    """What the system needs of an autoencoder: latents of about unit variance, and back.
+
+    `encoder_taps` and `decoder_taps` describe the maps inside that stage 2 may read as features.
+    """
 
     latent_channels: int
     stride: int
+    encoder_taps: tuple[Tap, ...] = ()
+    decoder_taps: tuple[Tap, ...] = ()
 
     def load(self) -> None:
         """Reads the weights; nothing where a formula is all."""
@@ -53,6 +70,14 @@ class Autoencoder(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Image (B, 3, H, W), clipped to [-1, 1], from latents (B, c, h, w)."""
         raise NotImplementedError
+
+    def encode_with_maps(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What `encode` gives, and the maps on the way that `encoder_taps` describes."""
+        return self.encode(image), []
+
+    def maps_of_decoding(self, z: Tensor) -> list[Tensor]:
+        """The maps that `decoder_taps` describes, on the way to the image, which is not made."""
+        return []
 
 
 class DctAutoencoder(Autoencoder):
@@ -134,6 +159,11 @@ class KlAutoencoder(Autoencoder):
         )
         self.latent_channels = latent_channels
         self.stride = 2 ** (len(block_channels) - 1)
+        down = tapped_blocks(self.vae.encoder.down_blocks[-2:])
+        up = tapped_blocks(self.vae.decoder.up_blocks[:2])
+        fine, coarse = self.stride // 2, self.stride
+        self.encoder_taps = Tap(down[0].in_channels, fine), Tap(down[1].in_channels, coarse)
+        self.decoder_taps = Tap(up[0].in_channels, coarse), Tap(up[1].in_channels, fine)
 
     def load(self) -> None:
         """Reads the weights; ValueError when name, folder or shapes do not fit."""
@@ -147,3 +177,12 @@ class KlAutoencoder(Autoencoder):
     def decode(self, z: Tensor) -> Tensor:
         """Image (B, 3, H, W), clipped to [-1, 1], from scaled latents (B, 4, h, w)."""
         return self.vae.decode(z / self.vae.config.scaling_factor).sample.clamp(-1, 1)
+
+    def encode_with_maps(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What `encode` gives, and maps of the encoder at half and at the whole stride."""
+        mean, maps = encoder_maps(self.vae, image)
+        return mean * self.vae.config.scaling_factor, maps
+
+    def maps_of_decoding(self, z: Tensor) -> list[Tensor]:
+        """Maps of the decoder at the whole and at half the stride."""
+        return decoder_maps(self.vae, z / self.vae.config.scaling_factor)

@@ -4,15 +4,16 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.embeddings import TimestepEmbedding
-from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from lightning_modules.equations.embedding import embed_time
 from lightning_modules.nets.hub import load_from_hub
+from lightning_modules.nets.truncated_pass import tapped_blocks, unet_maps
 
 RANDOM = "random"
 PRINTED_WIDTH = 256
 HE_GAIN = 2**0.5
+CROSS = {True: "CrossAttn", False: ""}  # of the library's names for stages
 
 
 class Denoiser(nn.Module):
@@ -55,14 +56,12 @@ class Denoiser(nn.Module):
                 f"denoiser got {len(block_channels)} block_channels and {len(attention)} attention "
                 "flags: expected one flag per stage"
             )
-        down = tuple("CrossAttnDownBlock2D" if on else "DownBlock2D" for on in attention)
-        up = tuple("CrossAttnUpBlock2D" if on else "UpBlock2D" for on in reversed(attention))
         self.unet = UNet2DConditionModel(
             in_channels=latent_channels,
             out_channels=latent_channels,
             block_out_channels=block_channels,
-            down_block_types=down,
-            up_block_types=up,
+            down_block_types=[f"{CROSS[on]}DownBlock2D" for on in attention],
+            up_block_types=[f"{CROSS[on]}UpBlock2D" for on in reversed(attention)],
             layers_per_block=layers_per_block,
             cross_attention_dim=text_width,
             # diffusers calls the number of heads `attention_head_dim` here.
@@ -75,6 +74,8 @@ class Denoiser(nn.Module):
             self.unet.time_embedding = TimestepEmbedding(PRINTED_WIDTH, 1024, out_dim=width)
         elif time_embedding != "sd15":
             raise ValueError(f"time_embedding is {time_embedding!r}: expected sd15 or paper")
+        self.map_channels = [block.in_channels for block in tapped_blocks(self.unet.up_blocks)]
+        self._unet_maps = unet_maps
         initialise(self.unet, zero_init=zero_init, conv_gain=conv_gain)
         if not sdpa:
             self.unet.set_attn_processor(AttnProcessor())
@@ -100,16 +101,29 @@ class Denoiser(nn.Module):
         is_compiled = self.unet._compiled_call_impl is not None
         if (on_cuda if self.compiles is None else self.compiles) and not is_compiled:
             self.unet.compile()
+            self._unet_maps = torch.compile(unet_maps)
 
     def forward(self, z_t: Tensor, t: Tensor, context: Tensor, context_mask: Tensor) -> Tensor:
-        """Predicted noise (B, c, h, w) from latents z_t, time t (B,) in 1..T and text (B, L, D).
-
-        The library counts time from 0: the paper's index loses its one here and nowhere else.
-        """
+        """Predicted noise (B, c, h, w) from latents z_t, time t (B,) in 1..T and text (B, L, D)."""
         output = self.unet(
-            z_t, t - 1, encoder_hidden_states=context, encoder_attention_mask=context_mask
+            z_t,
+            to_library_time(t),
+            encoder_hidden_states=context,
+            encoder_attention_mask=context_mask,
         )
         return output.sample
+
+    def maps(self, z_t: Tensor, t: Tensor, context: Tensor, context_mask: Tensor) -> list[Tensor]:
+        """The up stages' maps, coarse to fine and `map_channels` wide; no noise is predicted.
+
+        The inputs are those of `forward`.
+        """
+        return self._unet_maps(self.unet, z_t, to_library_time(t), context, context_mask)
+
+
+def to_library_time(t: Tensor) -> Tensor:
+    """The library's time: it counts from 0, so the paper's index loses its one, nowhere else."""
+    return t - 1
 
 
 class PrintedTime(nn.Module):
@@ -135,11 +149,6 @@ def initialise(unet: UNet2DConditionModel, *, zero_init: bool, conv_gain: float)
     outputs = [module.proj_out for module in unet.modules() if hasattr(module, "proj_out")]
     for module in (unet.conv_out, *outputs):
         nn.init.zeros_(module.weight)
-
-
-def tap_modules(denoiser: Denoiser) -> list[ResnetBlock2D]:
-    """The last residual block of each up stage, coarse to fine; their inputs are the features."""
-    return [block.resnets[-1] for block in denoiser.unet.up_blocks]
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:

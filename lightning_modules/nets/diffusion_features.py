@@ -1,89 +1,64 @@
-"""Features of a frozen diffusion model at one noise level, in a single pass (NOTES 12, 14)."""
+"""Features of a frozen diffusion model at one noise level (NOTES 12, 14).
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import cast
+How the nets stop at their last tapped block is in `truncated_pass.py`, and what the U-Net reads
+in `feature_latents.py`.
+"""
 
 import torch
-from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
-from lightning_modules.equations.diffusion import add_noise
-from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.conditioning import implicit_condition
-from lightning_modules.nets.denoiser import tap_modules
 from lightning_modules.nets.diffusion_model import DiffusionModel
-
-NOISE_SEED = 42
-
-
-@contextmanager
-def recorded_inputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """A list that fills with the first input of each module, in the order of their calls."""
-    inputs: list[Tensor] = []
-
-    def record(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        inputs.append(arguments[0])
-
-    handles = [module.register_forward_pre_hook(record) for module in modules]
-    try:
-        yield inputs
-    finally:
-        for handle in handles:
-            handle.remove()
+from lightning_modules.nets.feature_latents import FEATURE_MODES
 
 
 class DiffusionFeatures(nn.Module):
     """Feature maps of the frozen denoiser at step `feature_timestep` of noising.
 
-    `taps` is `unet` (the input of each up stage's last residual block) or `full` (the ancestor's
-    eight: two of the VAE encoder, four of the U-Net, two of the VAE decoder). The noise is one
-    fixed draw, the same in training and test. `strides` and `channels` describe the maps.
-    Raises ValueError for taps that the autoencoder does not have.
+    `taps` is `unet` (the input of each up stage's last residual block) or `full` (beside them the
+    maps of the autoencoder; the ancestor's eight with the KL-VAE). `mode` is `single` (one pass,
+    the noise one fixed draw, the same in training and test) or `sequential` (`feature_timestep`
+    passes). `strides` and `channels` describe the maps. Raises ValueError for another word, a
+    time that the schedule does not have, or taps that the autoencoder does not have.
     """
 
-    def __init__(self, diffusion: DiffusionModel, feature_timestep: int, taps: str) -> None:
+    def __init__(
+        self, diffusion: DiffusionModel, feature_timestep: int, taps: str, mode: str = "single"
+    ) -> None:
         super().__init__()
         self.diffusion = diffusion
         self.diffusion.requires_grad_(False).eval()
         self.feature_timestep = feature_timestep
-        self.taps = taps
         autoencoder = diffusion.autoencoder
+        inner_taps = (*autoencoder.encoder_taps, *autoencoder.decoder_taps)
         if taps not in ("full", "unet"):
             raise ValueError(f"taps is {taps!r}: expected full or unet")
-        if taps == "full" and not isinstance(autoencoder, KlAutoencoder):
+        if mode not in FEATURE_MODES:
+            raise ValueError(f"feature_mode is {mode!r}: expected {' or '.join(FEATURE_MODES)}")
+        if not 1 <= feature_timestep <= diffusion.schedule.diffusion_steps:
+            raise ValueError(
+                f"feature_timestep is {feature_timestep}: expected 1 to "
+                f"{diffusion.schedule.diffusion_steps}, the schedule's steps"
+            )
+        if taps == "full" and not inner_taps:
             raise ValueError(
                 f"taps is 'full', but {type(autoencoder).__name__} has no layers to tap: "
                 "set taps: unet"
             )
-        groups = self.tapped_modules()
-        self.channels: list[int] = [block.in_channels for group in groups for block in group]
-        self.strides = [diffusion.stride // 2**level for level in range(len(groups[0]))]
-        if taps == "full":
-            half = autoencoder.stride // 2
-            self.strides += [half, autoencoder.stride, autoencoder.stride, half]
-
-    def tapped_modules(self) -> tuple[list[ResnetBlock2D], ...]:
-        """The tapped blocks of the U-Net, the VAE's encoder and its decoder.
-
-        Looked up anew each time, because loading weights replaces the VAE.
-        """
-        unet_taps = tap_modules(self.diffusion.denoiser)
-        if self.taps == "unet":
-            return unet_taps, [], []
-        vae = cast(KlAutoencoder, self.diffusion.autoencoder).vae
-        encoder_taps = [block.resnets[1] for block in vae.encoder.down_blocks[-2:]]
-        return unet_taps, encoder_taps, [block.resnets[2] for block in vae.decoder.up_blocks[:2]]
+        self.latents = FEATURE_MODES[mode]
+        self.taps_autoencoder = taps == "full"
+        self.channels = list(diffusion.denoiser.map_channels)
+        self.strides = [diffusion.stride // 2**level for level in range(len(self.channels))]
+        if self.taps_autoencoder:
+            self.channels += [tap.channels for tap in inner_taps]
+            self.strides += [tap.stride for tap in inner_taps]
 
     def train(self, mode: bool = True) -> "DiffusionFeatures":
         """Stays in evaluation mode: the model is frozen."""
         return super().train(False)
 
-    def shared_noise(self, z_0: Tensor) -> Tensor:
-        """The one fixed noise draw, the same for each image: (1, c, h, w)."""
-        generator = torch.Generator().manual_seed(NOISE_SEED)
-        return torch.randn(1, *z_0.shape[1:], generator=generator).to(z_0)
-
+    # Not inference_mode: the layers that train on these maps keep them for their backward pass,
+    # which inference tensors refuse. A copy of the maps would cost more than the mode saves.
     @torch.no_grad()
     def forward(self, image: Tensor) -> list[Tensor]:
         """Maps (B, channels[i], H / strides[i], W / strides[i]) of image (B, 3, H, W).
@@ -96,17 +71,17 @@ class DiffusionFeatures(nn.Module):
                 f"image is {image.shape[-2]} x {image.shape[-1]} px: expected multiples of "
                 f"{coarsest}, the coarsest stride; set the crop and tile size accordingly"
             )
+        if not self.taps_autoencoder:
+            return self.denoiser_maps(image, self.diffusion.encode(image))
+        autoencoder = self.diffusion.autoencoder
+        z_0, encoder_maps = autoencoder.encode_with_maps(image)
+        unet_maps = self.denoiser_maps(image, z_0)
+        return [*unet_maps, *encoder_maps, *autoencoder.maps_of_decoding(z_0)]
+
+    def denoiser_maps(self, image: Tensor, z_0: Tensor) -> list[Tensor]:
+        """The U-Net's maps of an image and its clean latents, coarse to fine."""
         model = self.diffusion
-        unet_taps, encoder_taps, decoder_taps = self.tapped_modules()
-        with recorded_inputs(encoder_taps) as encoder_maps:
-            z_0 = model.encode(image)
-        t = torch.full((len(image),), self.feature_timestep, device=image.device)
-        eps = self.shared_noise(z_0).expand_as(z_0)
-        z_t = add_noise(z_0, eps, t, model.schedule.alpha_bar)
         condition = implicit_condition(model.caption(image))
-        with recorded_inputs(unet_taps) as unet_maps:
-            model.denoiser(z_t, t, condition.tokens, condition.mask)
-        with recorded_inputs(decoder_taps) as decoder_maps:
-            if decoder_taps:
-                model.autoencoder.decode(z_0)
-        return [*unet_maps, *encoder_maps, *decoder_maps]
+        z_t = self.latents(model, z_0, self.feature_timestep, condition)
+        t = torch.full((len(image),), self.feature_timestep, device=image.device)
+        return model.denoiser.maps(z_t, t, condition.tokens, condition.mask)

@@ -3,18 +3,21 @@
 The families with formulas or hub weights are in `autoencoder.py`.
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_modules.nets.autoencoder import Autoencoder
+from lightning_modules.nets.autoencoder import Autoencoder, Tap
 from lightning_modules.nets.weight_files import fill, read_state_dict
 
 WIDTH = 64
 MEASURED_AT_ONCE = 8
 SMALLEST_DEVIATION = 0.1  # channels have 0.3 to 1.0 on pictures of all kinds
+# The places of the last of the three blocks of a size, whose inputs are the features.
+ENCODER_TAPS, DECODER_TAPS = (5, 9, 13), (5, 10)
 
 
 def convolution(inputs: int = WIDTH, outputs: int = WIDTH) -> nn.Conv2d:
@@ -69,6 +72,15 @@ def blocks(*, pooled: bool = False) -> list[Block]:
     return [Block(pooled=pooled) for _ in range(3)]
 
 
+def inputs_at(chain: nn.Sequential, places: tuple[int, ...], x: Tensor) -> list[Tensor]:
+    """What the layers at `places`, in their order, read; the layers after them do not run."""
+    maps = []
+    for start, end in pairwise((0, *places)):
+        x = chain[start:end](x)
+        maps.append(x)
+    return maps
+
+
 class TaesdAutoencoder(Autoencoder):
     """Latents from a tiny autoencoder, stride 8, read from the two .pth files of its family.
 
@@ -92,6 +104,8 @@ class TaesdAutoencoder(Autoencoder):
         self.encoder_file, self.decoder_file = Path(encoder), Path(decoder)
         self.stride = 8
         self.latent_channels = latent_channels
+        self.encoder_taps = tuple(Tap(WIDTH, stride) for stride in (2, 4, 8))
+        self.decoder_taps = tuple(Tap(WIDTH, stride) for stride in (8, 4))
         # The places in the two chains are the files' keys.
         self.encoder = nn.Sequential(
             *(convolution(3), Block(), halve(), *blocks(), halve(), *blocks(), halve()),
@@ -130,6 +144,27 @@ class TaesdAutoencoder(Autoencoder):
 
     def plain_latents(self, image: Tensor) -> Tensor:
         """Latents (B, c, H/8, W/8) as the net gives them from image (B, 3, H, W) in [-1, 1]."""
+        return self.encoder(self._net_s_image(image))
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Latents (B, c, H/8, W/8) of about unit variance from image (B, 3, H, W) in [-1, 1]."""
+        return self._standardised(self.plain_latents(image))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Image (B, 3, H, W), clipped to [-1, 1], from latents (B, c, h, w)."""
+        return (2 * self.decoder(self._net_s_latents(z)) - 1).clamp(-1, 1)
+
+    def encode_with_maps(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What `encode` gives, and maps of the encoder at strides 2, 4 and 8."""
+        maps = inputs_at(self.encoder, ENCODER_TAPS, self._net_s_image(image))
+        latents = self.encoder[ENCODER_TAPS[-1] :](maps[-1])
+        return self._standardised(latents), maps
+
+    def maps_of_decoding(self, z: Tensor) -> list[Tensor]:
+        """Maps of the decoder at strides 8 and 4."""
+        return inputs_at(self.decoder, DECODER_TAPS, self._net_s_latents(z))
+
+    def _net_s_image(self, image: Tensor) -> Tensor:
         self._check_loaded()
         height, width = image.shape[-2:]
         if height % self.stride or width % self.stride:
@@ -137,19 +172,14 @@ class TaesdAutoencoder(Autoencoder):
                 f"image is {height} x {width} px: expected sides that are multiples of "
                 f"{self.stride}, the autoencoder's stride; crop or pad it"
             )
-        return self.encoder((image + 1) / 2)
+        return (image + 1) / 2
 
-    def encode(self, image: Tensor) -> Tensor:
-        """Latents (B, c, H/8, W/8) of about unit variance from image (B, 3, H, W) in [-1, 1]."""
-        return (self.plain_latents(image) - self.mean.view(-1, 1, 1)) / self.deviation.view(
-            -1, 1, 1
-        )
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Image (B, 3, H, W), clipped to [-1, 1], from latents (B, c, h, w)."""
+    def _net_s_latents(self, z: Tensor) -> Tensor:
         self._check_loaded()
-        latents = z * self.deviation.view(-1, 1, 1) + self.mean.view(-1, 1, 1)
-        return (2 * self.decoder(latents) - 1).clamp(-1, 1)
+        return z * self.deviation.view(-1, 1, 1) + self.mean.view(-1, 1, 1)
+
+    def _standardised(self, latents: Tensor) -> Tensor:
+        return (latents - self.mean.view(-1, 1, 1)) / self.deviation.view(-1, 1, 1)
 
     def _check_loaded(self) -> None:
         if not self._loaded:

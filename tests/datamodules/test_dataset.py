@@ -165,3 +165,21 @@ def test_unknown_mask_id_is_one_line(make_records: MakeRecords, tmp_path: Path) 
     record = replace(make_records(3)[2], mask_values=(MaskValues(1, 1, "crack"),))
     with pytest.raises(ValueError, match="unknown id 2"):
         of_records([record], tmp_path / "raw")[0]
+
+
+def test_variants_of_a_picture_come_in_turn(make_manifest: MakeManifest) -> None:
+    dataset = opened(make_manifest(4), NativeCrop(32, variants=2))
+    first, second, third = (dataset[Draw(1, turn)] for turn in range(3))
+    assert third.image.equal(first.image) and not second.image.equal(first.image)
+    assert third.variant_id == first.variant_id != second.variant_id
+
+
+def test_noise_of_a_variant_that_comes_again_is_new(make_manifest: MakeManifest) -> None:
+    dataset = opened(make_manifest(4), NativeCrop(32, variants=1))
+    assert dataset[Draw(1, 0)].seed != dataset[Draw(1, 1)].seed
+
+
+def test_pictures_never_share_a_variant(make_manifest: MakeManifest) -> None:
+    dataset = opened(make_manifest(4), NativeCrop(32, variants=2))
+    drawn = [dataset[Draw(row, turn)].variant_id for row in range(4) for turn in range(4)]
+    assert len(set(drawn)) == 8

@@ -258,3 +258,8 @@ def test_pixels_are_the_inverse_of_the_tensor() -> None:
     image, _ = part()
     assert (to_pixels(to_tensor(image)) == image).all()
     assert to_pixels(torch.full((3, 2, 2), 1.7)).min() == 255
+
+
+def test_no_variants_are_refused() -> None:
+    with pytest.raises(ValueError, match="variants is 0: expected at least 1"):
+        NativeCrop(variants=0)

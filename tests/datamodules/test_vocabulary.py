@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from datamodules.vocabulary import Vocabulary, normalise_name
+from datamodules.vocabulary import DEFECT_TEMPLATES, NEGATIVE_ID, Vocabulary, normalise_name
 
 
 def test_good_is_always_class_zero():
@@ -44,6 +44,11 @@ def test_final_semicolon_is_harmless():
         "crack; Crack",
         "a, b; b",
         "good; good; a",
+        "not dust",
+        "crack; not",
+        "crack; not dust, ",
+        "crack; not crack",
+        "crack; not good",
     ],
 )
 def test_bad_label_lists_are_one_clear_line(text):
@@ -86,7 +91,49 @@ def test_first_class_must_be_good():
 
 def test_prompts_are_synonyms_times_templates():
     prompts = Vocabulary.parse("crack; scratch, scuff").prompts(2)
-    assert prompts == [["scratch", "a scratch defect"], ["scuff", "a scuff defect"]]
+    assert [len(texts) for texts in prompts] == [len(DEFECT_TEMPLATES)] * 2
+    assert prompts[1][:2] == ["scuff", "a scuff defect"]
+
+
+def test_own_templates_stand_for_defects_and_not_for_good():
+    vocabulary = Vocabulary.from_names(["crack"])
+    assert vocabulary.prompts(1, ["a weld with {}"]) == [["a weld with crack"]]
+    assert vocabulary.prompts(0, ["a weld with {}"]) == vocabulary.prompts(0)
+
+
+@pytest.mark.parametrize("templates", [[], ["a photo"], ["{} and {}"]])
+def test_template_without_one_place_for_the_name_is_one_clear_line(templates):
+    with pytest.raises(ValueError, match="places for the name") as error:
+        Vocabulary.from_names(["crack"]).prompts(1, templates)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_defect_has_no_class():
+    vocabulary = Vocabulary.parse("crack; not shadow, dust; NOT oil")
+    assert vocabulary.names == ("good", "crack")
+    assert vocabulary.negatives == ("shadow", "dust", "oil")
+
+
+def test_defect_called_not_something_is_written_with_an_underscore():
+    vocabulary = Vocabulary.parse("not_soldered; nothing there")
+    assert vocabulary.names == ("good", "not soldered", "nothing there")
+    assert vocabulary.negatives == ()
+
+
+def test_negatives_are_never_prompted_as_defects():
+    class_id, texts = Vocabulary.parse("crack; not shadow").owned_prompts()[-1]
+    assert class_id == NEGATIVE_ID and texts[0] == "shadow"
+    assert not any("defect" in text for text in texts)
+
+
+def test_each_word_of_a_list_has_an_owner():
+    prompts = Vocabulary.parse("crack; scratch, scuff; good; not dust").owned_prompts()
+    assert [class_id for class_id, _ in prompts] == [0, 1, 2, 2, NEGATIVE_ID]
+
+
+def test_words_are_names_and_synonyms():
+    words = Vocabulary.parse("crack; scratch, scuff; good; not dust").words
+    assert words == {"good", "crack", "scratch", "scuff"}
 
 
 def test_good_is_prompted_as_absence_of_defects():
@@ -97,6 +144,11 @@ def test_division_parts_seen_from_novel_and_gives_both_good():
     seen, novel = Vocabulary.parse("crack; scratch, scuff; hole").division(["scuff"])
     assert seen.names == ("good", "crack", "hole")
     assert novel.entries[1:] == (("scratch", "scuff"),)
+
+
+def test_division_leaves_the_negatives_in_both():
+    seen, novel = Vocabulary.parse("crack; hole; not dust").division(["hole"])
+    assert seen.negatives == novel.negatives == ("dust",)
 
 
 @pytest.mark.parametrize("novel", [["good"], ["unknown"]])

@@ -103,7 +103,7 @@ class FourImages(LightningDataModule):
         super().__init__()
         self.vocabulary = Vocabulary.from_names(NAMES)
         self.steps_per_epoch = steps_per_epoch
-        self.train_transform = SimpleNamespace(size_px=SIDE_PX)
+        self.train_transform = SimpleNamespace(size_px=SIDE_PX, variants=None)
 
     def batches_per_epoch(self, process_count: int) -> int:
         """As many as there are steps."""

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMInverseScheduler, DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
 from lightning_modules.equations.diffusion import (
@@ -17,6 +17,7 @@ from lightning_modules.equations.diffusion import (
 from lightning_modules.equations.reverse_diffusion import (
     ancestral_step,
     draw_posterior,
+    invert_step,
     posterior_mean,
     posterior_variance,
     reverse_mean,
@@ -206,3 +207,23 @@ def test_step_back_holds_the_clean_latent_within_the_limit() -> None:
         latents(0), latents(1), latents(2), t=T, previous=0, alpha_bar=ALPHA_BAR, limit=0.5
     )
     assert back.abs().max().item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("t", TIMES)
+def test_inversion_equals_the_library_s(t: int) -> None:
+    z_before, eps = latents(0), latents(1)
+    scheduler = reference(DDIMInverseScheduler)
+    scheduler.set_timesteps(T)
+    expected = scheduler.step(eps, t - 1, z_before).prev_sample
+    ours = invert_step(z_before, eps, t=at(t), alpha_bar=ALPHA_BAR)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("t", TIMES)
+def test_noiseless_step_back_undoes_inversion(t: int) -> None:
+    z_before, eps = latents(0), latents(1)
+    scheduler = reference(DDIMScheduler)
+    scheduler.set_timesteps(T)
+    ahead = invert_step(z_before, eps, t=at(t), alpha_bar=ALPHA_BAR)
+    back = scheduler.step(eps, t - 1, ahead, eta=0.0).prev_sample
+    torch.testing.assert_close(back, z_before, rtol=0, atol=1e-5)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.equations.embedding import embed_time
-from lightning_modules.nets.denoiser import Denoiser, count_parameters, tap_modules
+from lightning_modules.nets.denoiser import Denoiser, count_parameters
 from tests.lightning_modules.small_parts import small_denoiser
 
 
@@ -95,12 +95,11 @@ def test_gradient_reaches_every_weight(seed: int) -> None:
     assert not unreached
 
 
-def test_taps_go_from_coarse_to_fine(seed: int) -> None:
-    denoiser, sizes = small_denoiser(4, 16), []
-    for tap in tap_modules(denoiser):
-        tap.register_forward_pre_hook(lambda _, arguments: sizes.append(arguments[0].shape[-1]))
-    denoiser(*inputs())
-    assert sizes == [2, 4, 8]
+def test_maps_go_from_coarse_to_fine_in_the_channels_said(seed: int) -> None:
+    denoiser = small_denoiser(4, 16)
+    maps = denoiser.maps(*inputs())
+    assert [each.shape[-1] for each in maps] == [2, 4, 8]
+    assert [each.shape[1] for each in maps] == denoiser.map_channels
 
 
 def test_flags_that_do_not_fit_the_stages_are_refused() -> None:

@@ -1,15 +1,19 @@
 """Holds the frozen features: their shapes, their stillness, and both kinds of taps."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor
 
 from lightning_modules.nets.autoencoder import KlAutoencoder
+from lightning_modules.nets.conditioning import implicit_condition
 from lightning_modules.nets.diffusion_features import DiffusionFeatures
 from lightning_modules.nets.diffusion_model import DiffusionModel
+from lightning_modules.nets.feature_latents import FEATURE_MODES, invert_step_by_step
 from lightning_modules.nets.text_encoder import HashedTextEncoder
+from tests.lightning_modules.nets.test_taesd_autoencoder import write_random_weights
 from tests.lightning_modules.small_parts import small_denoiser, small_diffusion, small_tower
 
 
@@ -95,10 +99,48 @@ def test_time_of_noising_changes_the_features(seed: int) -> None:
     assert not torch.allclose(early, late)
 
 
-def test_hooks_are_gone_after_a_pass(seed: int) -> None:
+def test_frozen_pass_keeps_nothing_for_a_gradient(seed: int) -> None:
+    features, kept = full_features(), []
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda tensor: tensor):
+        maps = features(image().requires_grad_())
+    assert not kept and not any(each.requires_grad for each in maps)
+
+
+def test_layers_that_learn_may_keep_the_maps(seed: int) -> None:
     features = DiffusionFeatures(small_diffusion(), 50, "unet")
+    finest = features(image())[-1]
+    layer = torch.nn.Conv2d(finest.shape[1], 4, 1)
+    layer(finest).sum().backward()
+    assert layer.weight.grad is not None and layer.weight.grad.any()
+
+
+def test_no_image_is_decoded_and_no_noise_predicted(seed: int) -> None:
+    features, calls = full_features(), []
+    vae = cast(KlAutoencoder, features.diffusion.autoencoder).vae
+    for module in (features.diffusion.denoiser.unet.conv_out, vae.decoder.conv_out):
+        module.register_forward_pre_hook(lambda *_: calls.append(1))
     features(image())
-    assert not any(tap._forward_pre_hooks for tap in features.tapped_modules()[0])
+    assert not calls
+
+
+def test_sequential_features_are_of_the_inverted_latents(seed: int) -> None:
+    diffusion = small_diffusion()
+    once, inverted = (DiffusionFeatures(diffusion, 3, "unet", mode) for mode in FEATURE_MODES)
+    assert not once(image())[0].equal(inverted(image())[0])
+    z_0, text = diffusion.encode(image()), implicit_condition(diffusion.caption(image()))
+    z_t, t = invert_step_by_step(diffusion, z_0, 3, text), torch.tensor([3, 3])
+    expected = diffusion.denoiser.maps(z_t, t, text.tokens, text.mask)
+    assert all(a.equal(b) for a, b in zip(inverted(image()), expected, strict=True))
+
+
+def test_full_taps_of_a_tiny_autoencoder_reach_stride_2(tmp_path: Path, seed: int) -> None:
+    autoencoder = write_random_weights(tmp_path, 4)
+    autoencoder.load()
+    text, tower = HashedTextEncoder(16), small_tower()
+    diffusion = DiffusionModel(autoencoder, text, tower, denoiser=small_denoiser)
+    features = DiffusionFeatures(diffusion, 50, "full")
+    assert features.strides == [32, 16, 8, 2, 4, 8, 8, 4]
+    assert [tuple(each.shape[1:]) for each in features(image())] == shapes_said(features, 64)
 
 
 def test_full_taps_of_a_dct_are_refused_in_one_line() -> None:
@@ -118,3 +160,14 @@ def test_side_that_the_unet_cannot_halve_is_refused() -> None:
     features = DiffusionFeatures(small_diffusion(), 50, "unet")
     with pytest.raises(ValueError, match=r"48 x 48 px: expected multiples of 32"):
         features(image(side_px=48))
+
+
+def test_unknown_mode_is_refused() -> None:
+    with pytest.raises(ValueError, match="'several': expected single or sequential"):
+        DiffusionFeatures(small_diffusion(), 50, "unet", "several")
+
+
+@pytest.mark.parametrize("timestep", [0, 1001])
+def test_time_outside_the_schedule_is_refused(timestep: int) -> None:
+    with pytest.raises(ValueError, match=f"is {timestep}: expected 1 to 1000"):
+        DiffusionFeatures(small_diffusion(), timestep, "unet")

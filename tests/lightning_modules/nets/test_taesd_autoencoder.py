@@ -117,6 +117,27 @@ def test_sides_that_are_no_multiples_are_refused(folder: Path) -> None:
         loaded(folder).encode(torch.zeros(1, 3, 20, 16))
 
 
+def test_maps_are_what_the_last_block_of_each_size_reads(folder: Path, seed: int) -> None:
+    net, image, read = loaded(folder), torch.rand(2, 3, 32, 48) * 2 - 1, []
+    net.measure(image)
+    blocks = [net.encoder[place] for place in (5, 9, 13)] + [net.decoder[5], net.decoder[10]]
+    for block in blocks:
+        block.register_forward_pre_hook(lambda _, arguments: read.append(arguments[0]))
+    net.decode(expected := net.encode(image))
+    expected_maps, read[:] = list(read), []
+    z, maps = net.encode_with_maps(image)
+    maps += net.maps_of_decoding(z)
+    assert z.equal(expected)
+    assert all(one.equal(other) for one, other in zip(maps, expected_maps, strict=True))
+
+
+def test_shapes_of_the_maps_are_as_said(folder: Path) -> None:
+    net = loaded(folder)
+    z, maps = net.encode_with_maps(torch.zeros(1, 3, 32, 32))
+    shapes = [(each.shape[1], 32 // each.shape[2]) for each in [*maps, *net.maps_of_decoding(z)]]
+    assert shapes == [*net.encoder_taps, *net.decoder_taps]
+
+
 @pytest.mark.parametrize("work", [TaesdAutoencoder.encode, TaesdAutoencoder.decode])
 def test_random_weights_are_never_used(
     folder: Path, work: Callable[[TaesdAutoencoder, Tensor], Tensor]
