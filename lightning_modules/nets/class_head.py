@@ -1,4 +1,7 @@
-"""Names of masks by similarity to text (NOTES, L_cls): any list of words, "good" among them."""
+"""Names of masks by similarity to text (NOTES, L_cls): any list of words, "good" among them.
+
+What the logits are worth as scores, beside other names or alone, is in `naming.py`.
+"""
 
 import math
 
@@ -12,8 +15,9 @@ from lightning_modules.nets.mask_generator import MaskQueries
 class ClassHead(nn.Module):
     """Similarity of mask-pooled query embeddings to the texts of each class, with temperature.
 
-    "good" (class 0) is a text like the others plus a learned offset, so that it can also stand
-    for a query that found nothing.
+    Class 0 is void and "good" in one: what a query answers that found nothing. It scores with the
+    best of its texts, of which there are two kinds: "good" and its synonyms, moved by the learned
+    `good_offset` (so that void is learned, not read), and the negatives, which are words alone.
     """
 
     def __init__(self, width: int, text_width: int) -> None:
@@ -31,22 +35,54 @@ class ClassHead(nn.Module):
         self.good_offset = nn.Parameter(torch.zeros(text_width))
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
-    def forward(self, outputs: MaskQueries, texts: Tensor, text_class: Tensor) -> Tensor:
-        """Class logits (S, B, Q, K+1).
+    @property
+    def scale(self) -> Tensor:
+        """The learned inverse temperature, at most 100."""
+        return self.log_scale.exp().clamp(max=100)
 
-        texts: (N, D_text) unit vectors, one per synonym; text_class: (N,) the class of each.
-        A class scores with its best synonym.
-        """
+    def embed_queries(self, outputs: MaskQueries) -> Tensor:
+        """Unit vectors (S, B, Q, D) of what each query's mask covers."""
         queries = outputs.queries + self.pool(pool_by_mask(outputs))
-        embeddings = functional.normalize(self.embed(queries), dim=-1)
+        return functional.normalize(self.embed(queries), dim=-1)
+
+    def embed_texts(self, texts: Tensor) -> Tensor:
+        """Unit vectors (N, D) of text embeddings (N, D_text), beside those of the queries."""
+        return functional.normalize(self.text_projection(texts), dim=-1)
+
+    def forward(
+        self, outputs: MaskQueries, texts: Tensor, text_class: Tensor, class_count: int
+    ) -> Tensor:
+        """Class logits (S, B, Q, K+1); class_count is K+1.
+
+        texts: (N, D_text) unit vectors, one per synonym; text_class: (N,) the class of each,
+        below 0 for a negative.
+        """
+        return self.name(self.embed_queries(outputs), texts, text_class, class_count)
+
+    def name_features(
+        self, features: Tensor, texts: Tensor, text_class: Tensor, class_count: int
+    ) -> Tensor:
+        """Class logits (B, P, K+1) of mask features (B, P, D), each as if a mask held it alone."""
+        embeddings = functional.normalize(self.embed(self.pool(features)), dim=-1)
+        return self.name(embeddings, texts, text_class, class_count)
+
+    def name(
+        self, embeddings: Tensor, texts: Tensor, text_class: Tensor, class_count: int
+    ) -> Tensor:
+        """Class logits (..., K+1) of unit vectors (..., D)."""
         is_good = (text_class == 0).to(texts.dtype)[:, None]
-        projected = self.text_projection(texts + is_good * self.good_offset)
-        similarity = embeddings @ functional.normalize(projected, dim=-1).T
-        logits = similarity * self.log_scale.exp().clamp(max=100)
-        classes = int(text_class.max()) + 1
-        index = text_class.expand_as(logits)
-        best = logits.new_full((*logits.shape[:-1], classes), -torch.inf)
-        return best.scatter_reduce(-1, index, logits, "amax")
+        words = self.embed_texts(texts + is_good * self.good_offset)
+        return best_synonym(embeddings @ words.T, text_class, class_count) * self.scale
+
+
+def best_synonym(similarity: Tensor, text_class: Tensor, class_count: int) -> Tensor:
+    """The best of each class's texts, (..., K+1), from similarity (..., N) to all texts.
+
+    text_class: (N,) the class of each text, below 0 for a negative, which counts for class 0.
+    """
+    owner = text_class.clamp(min=0).expand_as(similarity)
+    best = similarity.new_full((*similarity.shape[:-1], class_count), -torch.inf)
+    return best.scatter_reduce(-1, owner, similarity, "amax")
 
 
 def pool_by_mask(outputs: MaskQueries) -> Tensor:
@@ -64,13 +100,18 @@ def answer_for_image(logits: Tensor) -> Tensor:
     return torch.cat([logits[..., :1].amin(1), logits[..., 1:].amax(1)], dim=-1)
 
 
-def score_pixels(masks: Tensor, logits: Tensor) -> Tensor:
-    """Score in [0, 1] of each defect type at each pixel, (B, K, h, w): the best query's.
+def score_pixels(masks: Tensor, names: Tensor, *, side_px: int) -> Tensor:
+    """Score in [0, 1] of each defect type at each pixel, (B, K, s, s): the best query's.
 
-    masks: (B, Q, h, w) logits; logits: (B, Q, K+1). Departs from Mask2Former's sum over queries
-    because a maximum stays a score in [0, 1] and does not grow with the number of queries.
+    masks: (B, Q, h, w) logits; names: (B, Q, K) scores in [0, 1]. Departs from Mask2Former's sum
+    over queries because a maximum stays in [0, 1] and does not grow with their number. Image by
+    image: at full size the masks of a batch take gigabytes.
     """
-    names = logits.softmax(-1)[..., 1:]
-    inside = masks.sigmoid()
-    maps = [(inside * names[..., k, None, None]).amax(1) for k in range(names.shape[-1])]
-    return torch.stack(maps, dim=1)
+    maps = masks.new_empty(len(masks), names.shape[-1], side_px, side_px)
+    for image, image_masks in enumerate(masks):
+        wide = functional.interpolate(
+            image_masks[None], size=(side_px, side_px), mode="bilinear", align_corners=False
+        )[0].sigmoid_()
+        for name in range(names.shape[-1]):
+            maps[image, name] = (wide * names[image, :, name, None, None]).amax(0)
+    return maps

@@ -163,10 +163,19 @@ class ClipImageEncoder(ImageEncoder):
         """Embeddings (B, D) of image (B, 3, H, W) in [-1, 1], not normalised."""
         if not self._loaded:
             raise RuntimeError("the image tower has no weights yet: call load() first")
-        size = (self.image_size_px, self.image_size_px)
-        pixels = nn.functional.interpolate(
-            (image + 1) / 2, size=size, mode="bicubic", antialias=True, align_corners=False
-        )
-        mean = pixels.new_tensor(CLIP_MEAN).view(3, 1, 1)
-        deviation = pixels.new_tensor(CLIP_DEVIATION).view(3, 1, 1)
-        return self.tower(pixel_values=(pixels - mean) / deviation).image_embeds
+        pixels = to_clip_pixels(image, self.image_size_px)
+        return self.tower(pixel_values=pixels).image_embeds
+
+
+def to_clip_pixels(image: Tensor, side_px: int) -> Tensor:
+    """What CLIP sees of image (B, 3, H, W) in [-1, 1]: squashed to a square, normalised."""
+    pixels = nn.functional.interpolate(
+        (image + 1) / 2,
+        size=(side_px, side_px),
+        mode="bicubic",
+        antialias=True,
+        align_corners=False,
+    )
+    mean = pixels.new_tensor(CLIP_MEAN).view(3, 1, 1)
+    deviation = pixels.new_tensor(CLIP_DEVIATION).view(3, 1, 1)
+    return (pixels - mean) / deviation

@@ -78,6 +78,18 @@ def count_pieces(tokenizer: CLIPTokenizer, text: str) -> int:
     return len(tokenizer(text, truncation=False, verbose=False).input_ids)
 
 
+def read_tokenizer(name: str, word_count: int) -> CLIPTokenizer:
+    """The tokenizer beside the weights `name`; ValueError unless it knows their `word_count`."""
+    tokenizer = CLIPTokenizer.from_pretrained(name)
+    if len(tokenizer) != word_count:
+        # Without its files the library makes an empty tokenizer and says nothing.
+        raise ValueError(
+            f"tokenizer of {name!r} knows {len(tokenizer)} words, the weights {word_count}: put "
+            "tokenizer.json, or vocab.json and merges.txt, beside the weights"
+        )
+    return tokenizer
+
+
 class HashedTextEncoder(TextEncoder):
     """Each word a fixed random unit vector drawn from its own hash: no weights, no vocabulary.
 
@@ -157,15 +169,7 @@ class ClipTextEncoder(TextEncoder):
     def load(self) -> None:
         """Reads tokenizer and weights; ValueError when they cannot be read or do not fit."""
         self.tower = load_from_hub(CLIPTextModel, self.pretrained, "", like=self.tower)
-        tokenizer = CLIPTokenizer.from_pretrained(self.pretrained)
-        if len(tokenizer) != self.tower.config.vocab_size:
-            # Without its files the library makes an empty tokenizer and says nothing.
-            raise ValueError(
-                f"tokenizer of {self.pretrained!r} knows {len(tokenizer)} words, the weights "
-                f"{self.tower.config.vocab_size}: put tokenizer.json, or vocab.json and "
-                "merges.txt, beside the weights"
-            )
-        self.tokenizer = tokenizer
+        self.tokenizer = read_tokenizer(self.pretrained, self.tower.config.vocab_size)
         self._token_ids.clear()
 
     def token_counter(self) -> Callable[[str], int]:

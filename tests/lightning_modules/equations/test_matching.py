@@ -11,6 +11,7 @@ from lightning_modules.equations.matching import (
     assign,
     dice_cost,
     mask_cost,
+    project,
     sample_points,
     to_index,
 )
@@ -50,7 +51,7 @@ def test_costs_equal_transformers(seed: int) -> None:
 
 def test_assignment_is_the_cheapest_of_all() -> None:
     costs = np.random.default_rng(0).normal(size=(1, 5, 3))
-    ((queries, truths),) = assign(costs, [3])
+    ((queries, truths),) = assign(costs, np.ones((1, 3), dtype=bool))
     cheapest = min(costs[0][list(rows), range(3)].sum() for rows in permutations(range(5), 3))
     assert costs[0][queries, truths].sum() == pytest.approx(cheapest)
     assert sorted(truths) == [0, 1, 2]
@@ -59,14 +60,25 @@ def test_assignment_is_the_cheapest_of_all() -> None:
 def test_padded_truths_are_never_assigned() -> None:
     costs = np.zeros((2, 4, 3))
     costs[:, :, 1:] = -100
-    pairs = assign(costs, [1, 0])
+    pairs = assign(costs, np.array([[True, False, False], [False, False, False]]))
     assert [truths.tolist() for _, truths in pairs] == [[0], []]
+
+
+def test_truths_keep_their_place_beside_padded_ones() -> None:
+    costs = np.array([[[9.0, 9.0, 0.0], [0.0, 9.0, 9.0]]])
+    ((queries, truths),) = assign(costs, np.array([[True, False, True]]))
+    assert dict(zip(queries.tolist(), truths.tolist(), strict=True)) == {0: 2, 1: 0}
+
+
+def test_projection_is_the_peak_of_each_row_then_of_each_column() -> None:
+    map_ = torch.tensor([[0.1, 0.5, 0.0], [0.9, 0.2, 0.3]])
+    assert project(map_).tolist() == pytest.approx([0.5, 0.9, 0.9, 0.5, 0.3])
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
 def test_a_broken_cost_is_the_last_choice(broken: float) -> None:
     costs = np.array([[[broken], [3.0], [5.0]]])
-    ((queries, _),) = assign(costs, [1])
+    ((queries, _),) = assign(costs, np.ones((1, 1), dtype=bool))
     assert queries.tolist() == [1]
 
 

@@ -38,43 +38,43 @@ def head(seed: int) -> ClassHead:
 
 
 def test_one_logit_per_class_of_each_query(head: ClassHead) -> None:
-    assert head(queries(), texts(3), torch.arange(3)).shape == (2, 2, 4, 3)
+    assert head(queries(), texts(3), torch.arange(3), 3).shape == (2, 2, 4, 3)
 
 
 def test_an_unrelated_extra_name_does_not_change_the_other_logits(head: ClassHead) -> None:
-    few = head(queries(), texts(3), torch.arange(3))
+    few = head(queries(), texts(3), torch.arange(3), 3)
     extra = torch.cat([texts(3), texts(1, seed=9)])
-    more = head(queries(), extra, torch.arange(4))
+    more = head(queries(), extra, torch.arange(4), 4)
     torch.testing.assert_close(more[..., :3], few)
 
 
 def test_a_class_scores_with_its_best_synonym(head: ClassHead) -> None:
-    alone = head(queries(), texts(4), torch.arange(4))
-    joined = head(queries(), texts(4), torch.tensor([0, 1, 2, 2]))
+    alone = head(queries(), texts(4), torch.arange(4), 4)
+    joined = head(queries(), texts(4), torch.tensor([0, 1, 2, 2]), 3)
     torch.testing.assert_close(joined[..., 2], torch.maximum(alone[..., 2], alone[..., 3]))
 
 
 def test_order_of_defects_only_permutes_the_logits(head: ClassHead) -> None:
-    logits = head(queries(), texts(3), torch.arange(3))
-    swapped = head(queries(), texts(3)[[0, 2, 1]], torch.arange(3))
+    logits = head(queries(), texts(3), torch.arange(3), 3)
+    swapped = head(queries(), texts(3)[[0, 2, 1]], torch.arange(3), 3)
     torch.testing.assert_close(swapped, logits[..., [0, 2, 1]])
 
 
 def test_learned_offset_belongs_to_class_zero_alone(head: ClassHead) -> None:
-    before = head(queries(), texts(3), torch.arange(3))
+    before = head(queries(), texts(3), torch.arange(3), 3)
     torch.nn.init.normal_(head.good_offset)
-    after = head(queries(), texts(3), torch.arange(3))
+    after = head(queries(), texts(3), torch.arange(3), 3)
     assert not torch.allclose(before[..., 0], after[..., 0])
     torch.testing.assert_close(before[..., 1:], after[..., 1:])
 
 
 def test_logits_are_cosines_over_a_temperature(head: ClassHead) -> None:
     assert head.log_scale.exp().item() == pytest.approx(1 / 0.07)
-    assert head(queries(), texts(3), torch.arange(3)).abs().max() <= 1 / 0.07 + 1e-4
+    assert head(queries(), texts(3), torch.arange(3), 3).abs().max() <= 1 / 0.07 + 1e-4
 
 
 def test_gradient_reaches_every_weight(head: ClassHead) -> None:
-    head(queries(), texts(3), torch.arange(3)).square().sum().backward()
+    head(queries(), texts(3), torch.arange(3), 3).square().sum().backward()
     assert all(w.grad is not None and w.grad.any() for w in head.parameters())
 
 
@@ -98,13 +98,39 @@ def test_image_is_good_only_when_every_query_is() -> None:
 
 
 def test_pixel_score_is_the_best_querys_mask_times_name() -> None:
-    masks = torch.tensor([[[[100.0, -100.0]], [[100.0, 100.0]]]])
-    logits = torch.tensor([[[-100.0, 100.0, -100.0], [0.0, 0.0, 0.0]]])
-    maps = score_pixels(masks, logits)
-    torch.testing.assert_close(maps[0, 0], torch.tensor([[1.0, 1 / 3]]))
-    torch.testing.assert_close(maps[0, 1], torch.tensor([[1 / 3, 1 / 3]]))
+    masks = torch.tensor([[[[100.0, -100.0]] * 2, [[100.0, 100.0]] * 2]])
+    names = torch.tensor([[[1.0, 0.0], [1 / 3, 1 / 3]]])
+    maps = score_pixels(masks, names, side_px=2)
+    torch.testing.assert_close(maps[0, 0], torch.tensor([[1.0, 1 / 3]] * 2))
+    torch.testing.assert_close(maps[0, 1], torch.full((2, 2), 1 / 3))
 
 
 def test_pixel_scores_stay_in_range_however_many_queries(seed: int) -> None:
-    maps = score_pixels(5 * torch.randn(1, 50, 4, 4), 5 * torch.randn(1, 50, 3))
-    assert maps.shape == (1, 2, 4, 4) and maps.min() >= 0 and maps.max() <= 1
+    maps = score_pixels(5 * torch.randn(1, 50, 4, 4), torch.rand(1, 50, 2), side_px=16)
+    assert maps.shape == (1, 2, 16, 16) and maps.min() >= 0 and maps.max() <= 1
+
+
+def test_negative_speaks_for_class_zero_without_its_offset(head: ClassHead) -> None:
+    plain = head(queries(), texts(4), torch.tensor([0, 1, 2, -1]), 3)
+    alone = head(queries(), texts(4), torch.arange(4), 4)
+    torch.testing.assert_close(plain[..., 0], torch.maximum(alone[..., 0], alone[..., 3]))
+    torch.testing.assert_close(plain[..., 1:], alone[..., 1:3])
+
+
+def test_void_learns_to_answer_for_queries_that_found_nothing(seed: int) -> None:
+    head, outputs = ClassHead(8, 5), queries()
+    wanted = torch.tensor([1, 2, 0, 0]).expand(2, 2, 4).flatten()
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    for _ in range(80):
+        logits = head(outputs, texts(3), torch.arange(3), 3).flatten(0, 2)
+        optimizer.zero_grad()
+        functional.cross_entropy(logits, wanted).backward()
+        optimizer.step()
+    assert head.good_offset.norm() > 0.1 and logits.argmax(-1).equal(wanted)
+
+
+def test_head_is_the_similarity_of_its_two_sides(head: ClassHead) -> None:
+    others = torch.tensor([1, 1, 2])  # class 0 alone has an offset
+    sides = head.embed_queries(queries()) @ head.embed_texts(texts(3)).T * head.scale
+    logits = head(queries(), texts(3), others, 3)[..., 1:]
+    torch.testing.assert_close(logits, torch.stack([sides[..., :2].amax(-1), sides[..., 2]], -1))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_modules.nets.feature_pyramid import FeaturePyramid
+from lightning_modules.nets.feature_pyramid import FeaturePyramid, choose_encoder
 
 STRIDES = (4, 8, 16, 32)
 
@@ -80,3 +80,33 @@ def test_gradient_reaches_every_weight_of_a_hybrid(seed: int) -> None:
 
 def test_without_an_encoder_the_pyramid_is_the_papers() -> None:
     assert pyramid([32, 16, 8, 4]).encoder is None
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen"),
+    [
+        (("diffusion", ""), ""),
+        (("diffusion+timm", ""), "resnet18"),
+        (("diffusion+timm", "test_resnet"), "test_resnet"),
+    ],
+)
+def test_only_a_hybrid_has_an_encoder(given: tuple[str, str], chosen: str) -> None:
+    assert choose_encoder(*given) == chosen
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (("diffusion", "resnet18"), r"'diffusion' has none: set pyramid: diffusion\+timm"),
+        (("timm", ""), r"pyramid is 'timm': expected diffusion or diffusion\+timm"),
+    ],
+)
+def test_pyramid_that_means_nothing_is_one_line(given: tuple[str, str], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        choose_encoder(*given)
+
+
+def test_unknown_encoder_is_refused_with_the_nearest_names() -> None:
+    with pytest.raises(ValueError, match=r"'resnet81' is no timm net .* such as resnet") as caught:
+        pyramid([8], encoder="resnet81")
+    assert "\n" not in str(caught.value)

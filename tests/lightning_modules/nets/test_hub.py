@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -43,6 +44,14 @@ def test_missing_folder_is_one_line(tmp_path: Path) -> None:
 
 def test_empty_folder_is_one_line(tmp_path: Path) -> None:
     assert "could not be read" in refusal(tmp_path, small_tower())
+
+
+def test_weights_that_lack_a_part_are_one_line_and_not_made_up(tmp_path: Path) -> None:
+    small_tower().save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    kept = dict(list(load_file(file).items())[1:])
+    save_file(kept, file, metadata={"format": "pt"})
+    assert "lack 1 tensors of the net" in refusal(tmp_path, small_tower())
 
 
 def test_weights_of_another_width_are_one_line(tmp_path: Path) -> None:

@@ -1,32 +1,33 @@
 """Holds the mask losses over whole batches: perfect, empty, without masks, and their gradient."""
 
+from dataclasses import fields, replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from lightning_modules.nets.mask_criterion import (
-    MaskCriterion,
-    MaskLosses,
-    MaskTargets,
-    collect_targets,
-)
+from datamodules.sample import Batch
+from lightning_modules.nets.mask_criterion import MaskCriterion, MaskLosses
+from lightning_modules.nets.mask_targets import collect_targets
+from tests.lightning_modules.nets.test_mask_targets import two_types
 
 CRITERION = MaskCriterion(point_count=64)
 POINTS = torch.rand(3, 256, 2, generator=torch.Generator().manual_seed(0))
 
 
-def id_masks() -> Tensor:
-    """A crack (1) and a stain (2), a stain alone, and a good image, 16 px."""
-    mask = torch.zeros(3, 16, 16, dtype=torch.int64)
-    mask[0, 2:8, 2:8] = 1
-    mask[0, 10:15, 1:15] = 2
-    mask[1, 4:12, 4:12] = 2
-    return mask
+def losses_of(masks: Tensor, logits: Tensor, batch: Batch, points: Tensor = POINTS) -> MaskLosses:
+    """The losses of a batch that is whole."""
+    targets = collect_targets(batch)
+    totals = targets.totals(masks.shape[2], CRITERION.good_weight).clamp(min=1e-6)
+    return CRITERION(masks, logits, targets, points, totals)
 
 
-def targets(has_mask: tuple[bool, ...] = (True, True, True)) -> MaskTargets:
-    known = torch.tensor(has_mask)
-    return collect_targets(id_masks() * known[:, None, None], known, [(1, 2), (2,), ()])
+def batch_of_one_class() -> Batch:
+    """One image that class 1 covers whole."""
+    mask = torch.ones(1, 16, 16, dtype=torch.int64)
+    known, box = torch.ones(1, dtype=torch.bool), torch.zeros(1, dtype=torch.bool)
+    image = torch.zeros(1, 3, 16, 16)
+    return Batch(image, mask, known, box, ["crack"], [(1,)], torch.zeros(1), [0])
 
 
 def random_outputs() -> tuple[Tensor, Tensor]:
@@ -37,54 +38,39 @@ def random_outputs() -> tuple[Tensor, Tensor]:
 
 
 def total(losses: MaskLosses) -> Tensor:
-    return losses.mask + losses.dice + losses.name + losses.answer
-
-
-def test_targets_hold_one_mask_per_type_that_is_visible() -> None:
-    found = targets()
-    assert found.counts == [2, 1, 0]
-    assert found.classes.tolist() == [[1, 2], [2, 0], [0, 0]]
-    assert found.masks[0, 1].equal((id_masks()[0] == 2).float())
-    assert found.masks[1, 1].sum() == found.masks[2].sum() == 0
-
-
-def test_answer_is_the_dominant_type_and_good_for_none() -> None:
-    assert targets().answer.tolist() == [1, 2, 0]
-
-
-def test_good_images_are_known_without_a_mask() -> None:
-    assert targets((True, False, False)).drawn.tolist() == [True, False, True]
+    return losses.of_masks + losses.of_names
 
 
 def test_perfect_prediction_costs_almost_nothing() -> None:
-    whole = torch.ones(1, 16, 16, dtype=torch.int64)
-    wanted = collect_targets(whole, torch.ones(1, dtype=torch.bool), [(1,)])
     # Query 1 covers the image and says class 1; the others are empty and say "good".
     masks = torch.tensor([-20.0, 20.0, -20.0]).view(1, 1, 3, 1, 1).expand(1, 1, 3, 4, 4)
     logits = torch.tensor([[20.0, 0.0], [0.0, 20.0], [20.0, 0.0]]).view(1, 1, 3, 2)
     # Away from the rim, where points mix with the outside.
-    losses = CRITERION(masks, logits, wanted, 0.2 + 0.6 * POINTS[:1])
+    losses = losses_of(masks, logits, batch_of_one_class(), 0.2 + 0.6 * POINTS[:1])
     assert total(losses).item() == pytest.approx(0, abs=1e-5)
 
 
 def test_order_of_queries_does_not_matter() -> None:
     masks, logits = random_outputs()
     order = torch.tensor([2, 0, 3, 1])
-    one = CRITERION(masks, logits, targets(), POINTS)
-    other = CRITERION(masks[:, :, order], logits[:, :, order], targets(), POINTS)
+    one = losses_of(masks, logits, two_types())
+    other = losses_of(masks[:, :, order], logits[:, :, order], two_types())
     torch.testing.assert_close(total(one), total(other))
 
 
-def test_batch_of_good_images_has_finite_losses() -> None:
-    empty = collect_targets(0 * id_masks(), torch.ones(3, dtype=torch.bool), [(), (), ()])
-    losses = CRITERION(*random_outputs(), empty, POINTS)
-    assert losses.mask == losses.dice == 0
-    assert torch.isfinite(total(losses))
+def test_batch_of_good_images_has_finite_losses_and_gradients() -> None:
+    masks, logits = random_outputs()
+    batch = two_types()
+    losses = losses_of(masks, logits, replace(batch, mask=0 * batch.mask, class_ids=[(), (), ()]))
+    total(losses).backward()
+    assert losses.mask == losses.dice == losses.box == 0
+    assert torch.isfinite(total(losses)) and masks.grad is not None and not masks.grad.any()
+    assert logits.grad is not None and torch.isfinite(logits.grad).all() and logits.grad.any()
 
 
 def test_image_without_a_known_mask_teaches_its_answer_only() -> None:
     masks, logits = random_outputs()
-    losses = CRITERION(masks, logits, targets((True, False, True)), POINTS)
+    losses = losses_of(masks, logits, two_types((True, False, True)))
     (losses.mask + losses.dice + losses.name).backward(retain_graph=True)
     assert masks.grad is not None and logits.grad is not None
     assert masks.grad[:, 1].abs().sum() == logits.grad[:, 1].abs().sum() == 0
@@ -94,14 +80,13 @@ def test_image_without_a_known_mask_teaches_its_answer_only() -> None:
 
 def test_batch_without_any_known_mask_has_finite_losses_and_gradients() -> None:
     masks, logits = random_outputs()
-    unknown = collect_targets(0 * id_masks(), torch.zeros(3, dtype=torch.bool), [(1,), (2,), (1,)])
-    total(CRITERION(masks, logits, unknown, POINTS)).backward()
+    total(losses_of(masks, logits, two_types((False, False, False)))).backward()
     assert logits.grad is not None and torch.isfinite(logits.grad).all()
 
 
 def test_gradient_reaches_the_masks_of_every_set() -> None:
     masks, logits = random_outputs()
-    losses = CRITERION(masks, logits, targets(), POINTS)
+    losses = losses_of(masks, logits, two_types())
     (losses.mask + losses.dice).backward()
     assert masks.grad is not None and logits.grad is None
     assert (masks.grad.abs().sum((1, 2, 3, 4)) > 0).all()
@@ -109,13 +94,81 @@ def test_gradient_reaches_the_masks_of_every_set() -> None:
 
 def test_losses_add_up_over_sets_and_average_over_masks() -> None:
     masks, logits = random_outputs()
-    both = CRITERION(masks, logits, targets(), POINTS)
-    each = [CRITERION(masks[k : k + 1], logits[k : k + 1], targets(), POINTS) for k in range(2)]
-    torch.testing.assert_close(both.dice, each[0].dice + each[1].dice)
-    torch.testing.assert_close(both.mask, each[0].mask + each[1].mask)
+    both = losses_of(masks, logits, two_types())
+    each = [losses_of(masks[k : k + 1], logits[k : k + 1], two_types()) for k in range(2)]
+    for name, value in both.parts().items():
+        torch.testing.assert_close(value, each[0].parts()[name] + each[1].parts()[name])
+
+
+def test_shares_of_a_batch_add_up_to_the_whole_batch() -> None:
+    masks, logits = random_outputs()
+    whole = losses_of(masks, logits, two_types()).parts()
+    found = collect_targets(two_types())
+    totals = found.totals(4, CRITERION.good_weight)
+    shares = []
+    for rows in (slice(0, 1), slice(1, 3)):
+        part = replace(
+            found, **{each.name: getattr(found, each.name)[rows] for each in fields(found)}
+        )
+        shares.append(
+            CRITERION(masks[:, rows], logits[:, rows], part, POINTS[rows], totals).parts()
+        )
+    for name, value in whole.items():
+        torch.testing.assert_close(value, shares[0][name] + shares[1][name])
+
+
+def test_boxes_teach_by_their_outline_alone() -> None:
+    masks, logits = random_outputs()
+    losses = losses_of(masks, logits, replace(two_types(), is_box=torch.ones(3, dtype=torch.bool)))
+    assert losses.mask == losses.dice == 0 and losses.box > 0
+    losses.box.backward()
+    assert masks.grad is not None and (masks.grad.abs().sum((1, 2, 3, 4)) > 0).all()
+
+
+def test_boxes_and_drawn_masks_of_one_batch_share_the_mean() -> None:
+    masks, logits = random_outputs()
+    mixed = losses_of(
+        masks, logits, replace(two_types(), is_box=torch.tensor([True, False, False]))
+    )
+    drawn = losses_of(masks, logits, two_types((False, True, True)))
+    # One of three truths is drawn by pixel, beside two boxes; alone it is the only one.
+    torch.testing.assert_close(mixed.dice, drawn.dice / 3)
+
+
+def test_query_that_fits_a_box_is_matched_with_it() -> None:
+    batch = replace(batch_of_one_class(), is_box=torch.ones(1, dtype=torch.bool))
+    batch.mask[:, :, 8:] = 0
+    masks = torch.full((1, 1, 3, 16, 16), -20.0)
+    masks[0, 0, 0, :, 8:] = 20  # beside the box
+    masks[0, 0, 2, :, :8] = 40 * torch.eye(8).repeat_interleave(2, 0) - 20  # its diagonal
+    matches = CRITERION.match(masks, torch.zeros(1, 1, 3, 2), collect_targets(batch), POINTS[:1])
+    assert matches.by_box[2].tolist() == [2] and matches.by_pixel.shape == (4, 0)
 
 
 def test_half_precision_outputs_are_compared_in_float32() -> None:
     masks, logits = random_outputs()
-    losses = CRITERION(masks.half(), logits.half(), targets(), POINTS)
+    losses = losses_of(masks.half(), logits.half(), two_types())
     assert losses.mask.dtype == losses.name.dtype == torch.float32
+
+
+def test_losses_under_autocast_are_those_without_it() -> None:
+    masks, logits = random_outputs()
+    plain = losses_of(masks, logits, two_types()).parts()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        within = losses_of(masks, logits, two_types()).parts()
+    assert all(within[name].equal(value) for name, value in plain.items())
+
+
+def test_step_copies_to_the_host_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies: list[torch.Size] = []
+    cpu = Tensor.cpu
+
+    def counted(tensor: Tensor) -> Tensor:
+        copies.append(tensor.shape)
+        return cpu(tensor)
+
+    monkeypatch.setattr(Tensor, "cpu", counted)
+    for name in ("item", "tolist", "__bool__", "__int__", "__float__", "nonzero"):
+        monkeypatch.setattr(Tensor, name, None)
+    losses_of(*random_outputs(), two_types())
+    assert len(copies) == 1

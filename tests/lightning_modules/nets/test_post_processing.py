@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from lightning_modules.nets.operating_points import OperatingPoints, TypeThresholds
 from lightning_modules.nets.post_processing import ImageScores, PostProcessing
+
+
+def scores_of(maps: Tensor, *type_scores: float) -> ImageScores:
+    """Scores from maps (K, H, W)."""
+    anomaly_map, best = maps.max(dim=0)
+    return ImageScores(anomaly_map, best + 1, torch.tensor(type_scores))
 
 
 def two_squares() -> ImageScores:
@@ -13,7 +21,7 @@ def two_squares() -> ImageScores:
     maps[0, 2:6, 3:7] = 0.8
     maps[1, 20:25, 10:16] = 0.9
     maps[0, 30, 38:40] = 1.0
-    return ImageScores(maps, torch.tensor([0.1, 0.6, 0.3]))
+    return scores_of(maps, 0.1, 0.6, 0.3)
 
 
 def test_each_type_gets_its_id_in_the_label_map() -> None:
@@ -40,7 +48,7 @@ def test_instances_come_best_first_with_box_score_and_mask() -> None:
 def test_components_touching_at_a_corner_are_one_instance() -> None:
     maps = torch.zeros(1, 12, 12)
     maps[0, 1:5, 1:5] = maps[0, 5:9, 5:9] = 0.7
-    prediction = PostProcessing()(ImageScores(maps, torch.tensor([0.2, 0.8])))
+    prediction = PostProcessing()(scores_of(maps, 0.2, 0.8))
     assert len(prediction.instances) == 1
 
 
@@ -57,7 +65,7 @@ def test_image_score_is_half_type_score_and_half_peak() -> None:
 
 
 def test_image_under_the_image_threshold_is_good() -> None:
-    scores = ImageScores(torch.full((2, 8, 8), 0.1), torch.tensor([0.9, 0.06, 0.04]))
+    scores = scores_of(torch.full((2, 8, 8), 0.1), 0.9, 0.06, 0.04)
     prediction = PostProcessing()(scores)
     assert prediction.type_id == 0
     assert not prediction.instances
@@ -66,7 +74,7 @@ def test_image_under_the_image_threshold_is_good() -> None:
 
 def test_thresholds_travel_in_the_state() -> None:
     source, target = PostProcessing(), PostProcessing()
-    source.calibrate(0.85, 0.99)
+    source.calibrate(OperatingPoints(TypeThresholds(0.85), 0.99))
     target.load_state_dict(source.state_dict())
     prediction = target(two_squares())
     assert {instance.class_id for instance in prediction.instances} == {2}
@@ -75,10 +83,80 @@ def test_thresholds_travel_in_the_state() -> None:
 
 def test_threshold_outside_zero_to_one_is_refused() -> None:
     with pytest.raises(ValueError, match=r"pixel threshold is 1\.5"):
-        PostProcessing().calibrate(1.5, 0.5)
+        PostProcessing(pixel_threshold=1.5)
 
 
 def test_an_image_of_one_type_keeps_the_anomaly_map_as_it_is() -> None:
     maps = torch.rand(1, 9, 7, generator=torch.Generator().manual_seed(0))
-    prediction = PostProcessing()(ImageScores(maps, torch.tensor([0.5, 0.5])))
+    prediction = PostProcessing()(scores_of(maps, 0.5, 0.5))
     assert torch.equal(prediction.anomaly_map, maps[0])
+
+
+def calibrated(points: OperatingPoints) -> PostProcessing:
+    """Post-processing of cracks (type 1) and stains (type 2), which are also called blots."""
+    post_processing = PostProcessing()
+    post_processing.calibrate(points)
+    post_processing.name_types((("good",), ("crack",), ("stain", "blot")))
+    return post_processing
+
+
+def test_each_type_begins_at_its_own_threshold() -> None:
+    points = OperatingPoints(by_name={"crack": TypeThresholds(0.85)})
+    labels = calibrated(points)(two_squares()).label_map
+    assert set(np.unique(labels)) == {0, 2}
+
+
+@pytest.mark.parametrize("word", ["stain", "blot"])
+def test_thresholds_are_found_by_any_word_of_a_class(word: str) -> None:
+    points = OperatingPoints(by_name={word: TypeThresholds(0.95)})
+    assert set(np.unique(calibrated(points)(two_squares()).label_map)) == {0, 1}
+
+
+def test_name_that_was_never_calibrated_uses_the_default() -> None:
+    points = OperatingPoints(TypeThresholds(0.85), by_name={"hole": TypeThresholds(0.1)})
+    assert set(np.unique(calibrated(points)(two_squares()).label_map)) == {0, 2}
+
+
+def test_thresholds_follow_the_names_to_a_new_list() -> None:
+    post_processing = calibrated(OperatingPoints(by_name={"crack": TypeThresholds(0.95)}))
+    post_processing.name_types((("good",), ("stain",), ("crack",)))
+    labels = post_processing(two_squares()).label_map
+    assert (labels[2:6, 3:7] == 1).all() and not (labels == 2).any()
+
+
+@pytest.mark.parametrize(("alarm", "stays"), [(0.95, True), (0.97, False)])
+def test_component_stays_where_its_peak_reaches_the_alarm(alarm: float, stays: bool) -> None:
+    maps = torch.zeros(1, 16, 16)
+    maps[0, 2:8, 2:8] = 0.6
+    maps[0, 4, 4] = 0.96
+    points = OperatingPoints(by_name={"crack": TypeThresholds(0.5, alarm)})
+    prediction = calibrated(points)(scores_of(maps, 0.2, 0.8))
+    assert int((prediction.label_map == 1).sum()) == 36 * stays == 36 * len(prediction.instances)
+
+
+@pytest.mark.parametrize(("score", "asked"), [(0.39, False), (0.41, True), (0.71, False)])
+def test_person_is_asked_about_scores_in_the_band(score: float, asked: bool) -> None:
+    points = OperatingPoints(image=0.5, review_low=0.4, review_high=0.7)
+    scores = scores_of(torch.full((2, 8, 8), score), 1 - score, score, 0.0)
+    assert calibrated(points)(scores).needs_review is asked
+
+
+def test_without_a_band_nobody_is_asked() -> None:
+    scores = scores_of(torch.full((2, 8, 8), 0.5), 0.5, 0.25, 0.25)
+    assert PostProcessing()(scores).needs_review is False
+
+
+def test_panoptic_map_numbers_the_instances_as_they_are_listed() -> None:
+    prediction = PostProcessing()(two_squares())
+    panoptic = prediction.panoptic_map()
+    assert (panoptic > 0).equal(prediction.label_map > 0)
+    for number, instance in enumerate(prediction.instances, start=1):
+        assert (panoptic == number).equal(instance.mask)
+
+
+def test_only_listed_instances_cost_a_mask_of_the_images_size() -> None:
+    maps = torch.zeros(1, 120, 120)
+    maps[0, ::2, ::2] = 0.9
+    prediction = PostProcessing(min_area_px=1, max_instances=5)(scores_of(maps, 0.1, 0.9))
+    assert int((prediction.label_map > 0).sum()) == 3600
+    assert len(prediction.instances) == 5

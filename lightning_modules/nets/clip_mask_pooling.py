@@ -1,0 +1,142 @@
+"""A second opinion on names from a frozen CLIP that looks where the masks are.
+
+For testing only: the mask generator is trained without it. How its logits join those of the class
+head is in `equations/ensemble.py`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
+from lightning_modules.nets.class_head import best_synonym
+from lightning_modules.nets.hub import load_from_hub
+from lightning_modules.nets.image_encoder import to_clip_pixels
+from lightning_modules.nets.name_texts import embed_prompts
+from lightning_modules.nets.text_encoder import read_tokenizer
+
+
+class ClipMaskPooling:
+    """CLIP by hub name or local folder, its class token read once per mask.
+
+    seen_weight, unseen_weight: CLIP's share in a name of which training knew a word (the stage
+    says which: `seen_words`), and in any other. Not an nn.Module: hub weights stay out of
+    checkpoints, averages and gradients, and a checkpoint made without it takes it.
+    """
+
+    def __init__(
+        self,
+        pretrained: str = "openai/clip-vit-large-patch14",
+        seen_weight: float = 0.3,
+        unseen_weight: float = 0.7,
+    ) -> None:
+        for name, weight in (("seen_weight", seen_weight), ("unseen_weight", unseen_weight)):
+            if not 0 <= weight <= 1:
+                raise ValueError(f"{name} of clip is {weight}: expected a share in [0, 1]")
+        self.pretrained = pretrained
+        self.seen_weight, self.unseen_weight = seen_weight, unseen_weight
+        self.seen_words: frozenset[str] = frozenset()
+        self.texts = torch.zeros(0)
+        self._loaded: tuple[CLIPModel, CLIPTokenizer] | None = None
+
+    def load(self) -> None:
+        """Reads weights and tokenizer; ValueError in one line when they cannot be read."""
+        try:
+            config = CLIPConfig.from_pretrained(self.pretrained)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"clip {self.pretrained!r} could not be read: expected a local folder or a "
+                "reachable hub name of a whole CLIP; name another, or set clip: null"
+            ) from error
+        with torch.device("meta"):
+            like = CLIPModel(config)
+        model = load_from_hub(CLIPModel, self.pretrained, "", like=like)
+        tokenizer = read_tokenizer(self.pretrained, config.text_config.vocab_size)
+        self._loaded = model.eval(), tokenizer
+
+    @property
+    def model(self) -> CLIPModel:
+        """The towers and projections; RuntimeError before `load`."""
+        if self._loaded is None:
+            raise RuntimeError("clip has no weights yet: call load() first")
+        return self._loaded[0]
+
+    def set_prompts(self, prompts: Sequence[Sequence[str]]) -> None:
+        """Names masks from these words from now on; prompts: per word, its texts."""
+        self.texts = embed_prompts(self._embed_texts, prompts)
+
+    def weights_of(self, names: Sequence[Sequence[str]]) -> Tensor:
+        """CLIP's share in each of K names, given by their synonyms, (K,)."""
+        seen = [not self.seen_words.isdisjoint(synonyms) for synonyms in names]
+        shares = [self.seen_weight if known else self.unseen_weight for known in seen]
+        return torch.tensor(shares, device=self.texts.device)
+
+    @torch.no_grad()
+    def name_masks(
+        self, image: Tensor, masks: Tensor, text_class: Tensor, class_count: int
+    ) -> Tensor:
+        """Class logits (B, Q, K+1) of masks (B, Q, h, w), given as logits, that cover the image.
+
+        image: (B, 3, H, W) in [-1, 1]; text_class: (N,) the class of each word of `set_prompts`.
+        """
+        self.model.to(image.device)
+        self.texts = self.texts.to(image.device)
+        vision = self.model.vision_model
+        side_px, patch_px = vision.config.image_size, vision.config.patch_size
+        allowed = covered_patches(masks.float(), image_size_px=side_px, patch_px=patch_px)
+        tokens = self.attend(image, allowed)
+        embedded = self.model.visual_projection(vision.post_layernorm(tokens[:, : masks.shape[1]]))
+        similarity = functional.normalize(embedded.float(), dim=-1) @ self.texts.T
+        scale = self.model.logit_scale.exp().clamp(max=100)
+        return best_synonym(similarity, text_class, class_count) * scale
+
+    def attend(self, image: Tensor, allowed: Tensor) -> Tensor:
+        """The vision tower's last tokens (B, Q + 1 + P, D): of the masks, then CLIP's own.
+
+        allowed: (B, Q, P) bool, the patches that each mask may look at.
+        """
+        vision = self.model.vision_model
+        pixels = to_clip_pixels(image, vision.config.image_size)
+        own = vision.pre_layrnorm(vision.embeddings(pixels))
+        copies = own[:, :1].expand(-1, allowed.shape[1], -1)
+        bias = mask_token_bias(allowed, own.dtype)
+        states = vision.encoder(inputs_embeds=torch.cat([copies, own], 1), attention_mask=bias)
+        tokens: Tensor = states.last_hidden_state
+        return tokens
+
+    def _embed_texts(self, texts: list[str]) -> Tensor:
+        """CLIP's projected embeddings (T, D) of texts."""
+        model = self.model
+        assert self._loaded is not None
+        tokenized = self._loaded[1](
+            texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+        )
+        ids = tokenized.input_ids.to(model.device)
+        return model.text_projection(model.text_model(input_ids=ids).pooler_output)
+
+
+def covered_patches(masks: Tensor, *, image_size_px: int, patch_px: int) -> Tensor:
+    """The patches (B, Q, P) bool in which some pixel is more likely in a mask than out of it.
+
+    masks: (B, Q, h, w) logits over the same area as the image that CLIP sees, squashed alike.
+    """
+    size = (image_size_px, image_size_px)
+    squashed = functional.interpolate(masks, size=size, mode="bilinear", align_corners=False)
+    return (functional.max_pool2d(squashed, patch_px) > 0).flatten(2)
+
+
+def mask_token_bias(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """Attention bias (B, 1, L, L), L = Q + 1 + P: 0 where a token may look, -inf elsewhere.
+
+    Nobody looks at mask tokens, so that the image's own tokens stay what they are without them; a
+    mask token looks at CLIP's class token and at its allowed patches (B, Q, P).
+    """
+    batch, masks, patches = allowed.shape
+    length = masks + 1 + patches
+    may_look = allowed.new_ones(batch, length, length)
+    may_look[:, :, :masks] = False
+    may_look[:, :masks, masks + 1 :] = allowed
+    bias = torch.zeros(may_look.shape, dtype=dtype, device=allowed.device)
+    return bias.masked_fill(~may_look, -torch.inf)[:, None]

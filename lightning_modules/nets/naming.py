@@ -1,0 +1,85 @@
+"""What class logits are worth as scores: names compete with each other, or each stands alone.
+
+|                       | `softmax`                          | `independent`                      |
+|-----------------------|------------------------------------|------------------------------------|
+| score of name k       | its share among class 0 and names  | sigmoid(l_k - l_0): class 0 alone  |
+| a name more in a list | lowers the scores of the others    | moves no other score               |
+| scores of one query   | sum to one with class 0's          | each in [0, 1], whatever the sum   |
+| two names for one     | halve each other                   | both keep their score              |
+| type_scores of good   | its share                          | 1 - the best name's score          |
+| type_scores of names  | their shares                       | the rest, shared by their scores   |
+| negatives             | raise class 0 where they fit       | raise class 0 where they fit       |
+| with CLIP             | it mixes among the names           | it mixes in each name's odds       |
+| for                   | a complete list                    | any list: one name, or fifty       |
+
+type_scores sum to one in both. Training knows neither: its loss takes the logits.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from lightning_modules.equations.ensemble import join_competing, join_independent
+
+
+class Naming(ABC):
+    """From logits (..., K+1), class 0 first, to scores in [0, 1]."""
+
+    @abstractmethod
+    def score_names(self, logits: Tensor) -> Tensor:
+        """Score of each name without class 0, (..., K)."""
+
+    @abstractmethod
+    def score_types(self, logits: Tensor) -> Tensor:
+        """Score of class 0 and each name, (..., K+1), summing to one."""
+
+    @abstractmethod
+    def join(self, logits: Tensor, clip_logits: Tensor, clip_weight: Tensor) -> Tensor:
+        """Logits (..., K+1) of head and CLIP together; clip_weight: (K,)."""
+
+
+class CompetingNames(Naming):
+    """Names share one probability."""
+
+    def score_names(self, logits: Tensor) -> Tensor:
+        """Softmax over class 0 and all names, without class 0's share."""
+        return self.score_types(logits)[..., 1:]
+
+    def score_types(self, logits: Tensor) -> Tensor:
+        """Softmax over class 0 and all names."""
+        return logits.softmax(-1)
+
+    def join(self, logits: Tensor, clip_logits: Tensor, clip_weight: Tensor) -> Tensor:
+        """CLIP has a say in which name, not in whether there is a defect."""
+        return join_competing(logits, clip_logits, clip_weight)
+
+
+class IndependentNames(Naming):
+    """Each name is weighed against class 0 alone."""
+
+    def score_names(self, logits: Tensor) -> Tensor:
+        """Sigmoid of each name's margin over class 0."""
+        return (logits[..., 1:] - logits[..., :1]).sigmoid()
+
+    def score_types(self, logits: Tensor) -> Tensor:
+        """Good is as sure as the best name is not; the names share what is left."""
+        names = self.score_names(logits)
+        best = names.amax(-1, keepdim=True)
+        tiny = torch.finfo(names.dtype).tiny
+        shares = names / names.sum(-1, keepdim=True).clamp(min=tiny)
+        return torch.cat([1 - best, best * shares], dim=-1)
+
+    def join(self, logits: Tensor, clip_logits: Tensor, clip_weight: Tensor) -> Tensor:
+        """CLIP has a say in each name's odds, and none of another name's."""
+        return join_independent(logits, clip_logits, clip_weight)
+
+
+NAMINGS: dict[str, Naming] = {"softmax": CompetingNames(), "independent": IndependentNames()}
+
+
+def naming_of(word: str) -> Naming:
+    """The naming that a user asks for; ValueError for another word."""
+    if word not in NAMINGS:
+        raise ValueError(f"naming is {word!r}: expected {' or '.join(NAMINGS)}")
+    return NAMINGS[word]

@@ -1,0 +1,40 @@
+"""Holds that a name is the mean direction of its texts, each of them computed once."""
+
+import torch
+from torch import Tensor
+
+from lightning_modules.nets import name_texts
+from lightning_modules.nets.name_texts import embed_prompts
+
+VECTORS = {"up": [0.0, 2.0], "right": [5.0, 0.0], "down": [0.0, -1.0]}
+
+
+class Words:
+    """Embeddings of three words of different lengths, and a note of which were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        self.asked.append(texts)
+        return torch.tensor([VECTORS[text] for text in texts])
+
+
+def test_each_text_of_a_name_counts_alike_however_long_its_vector() -> None:
+    diagonal, down = embed_prompts(Words(), [["up", "right"], ["down"]])
+    torch.testing.assert_close(diagonal, torch.tensor([0.5, 0.5]).sqrt())
+    torch.testing.assert_close(down, torch.tensor([0.0, -1.0]))
+
+
+def test_text_that_two_names_share_is_computed_once() -> None:
+    words = Words()
+    embed_prompts(words, [["up", "right"], ["up", "down"]])
+    assert words.asked == [["up", "right", "down"]]
+
+
+def test_long_lists_are_embedded_in_parts(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    whole = embed_prompts(Words(), [["up"], ["right"], ["down"]])
+    monkeypatch.setattr(name_texts, "TEXTS_AT_ONCE", 2)
+    words = Words()
+    assert embed_prompts(words, [["up"], ["right"], ["down"]]).equal(whole)
+    assert [len(texts) for texts in words.asked] == [2, 1]
