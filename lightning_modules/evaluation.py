@@ -4,24 +4,24 @@ Stage 2 and all baselines hold one of these: judged by the same figures under th
 stand side by side in the tracker.
 """
 
-import math
-from typing import Protocol, cast
+from typing import cast
 
 from lightning import LightningModule
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.anomaly import AnomalyMetrics
+from lightning_modules.metrics.calibration import Calibration, CalibrationRule
+from lightning_modules.metrics.calibration_counts import CalibrationCounts
+from lightning_modules.metrics.detection import DetectionMetrics
+from lightning_modules.metrics.region_recall import RegionRecall
 from lightning_modules.metrics.segmentation import SegmentationMetrics
+from lightning_modules.metrics.threshold_choice import choose_thresholds
+from lightning_modules.nets.operating_points import OperatingPoints, TypeThresholds
+from lightning_modules.nets.post_processing import PostProcessing
 
 TASK = "mask"
-
-
-class Calibrated(Protocol):
-    """A post-processing whose thresholds can be moved."""
-
-    def calibrate(self, pixel_threshold: float, image_threshold: float) -> None:
-        """Sets both thresholds."""
 
 
 class Evaluation(nn.Module):
@@ -31,7 +31,15 @@ class Evaluation(nn.Module):
         super().__init__()
         self.counters = nn.ModuleDict(
             {
-                split: nn.ModuleList([SegmentationMetrics(class_names), AnomalyMetrics()])
+                split: nn.ModuleList(
+                    [
+                        SegmentationMetrics(class_names),
+                        AnomalyMetrics(),
+                        DetectionMetrics(class_names),
+                        RegionRecall(),
+                        CalibrationCounts(class_names),
+                    ]
+                )
                 for split in ("val", "test")
             }
         )
@@ -50,28 +58,45 @@ class Evaluation(nn.Module):
             counter.reset()
         return values
 
-    def _counters(self, split: str) -> list[SegmentationMetrics | AnomalyMetrics]:
-        return list(cast(nn.ModuleList, self.counters[split]))  # type: ignore[arg-type]
+    def _counters(self, split: str) -> list[Metric]:
+        return cast(list[Metric], list(cast(nn.ModuleList, self.counters[split])))
 
-    def finish_validation(self, module: LightningModule, post_processing: Calibrated) -> None:
-        """Logs the validation figures; a validation after the fit also sets the thresholds.
+    def calibrate(self, post_processing: PostProcessing, rule: CalibrationRule) -> Calibration:
+        """Sets the thresholds by what validation has counted; returns them with their figures."""
+        counts = self._counters("val")[-1]
+        assert isinstance(counts, CalibrationCounts)
+        calibration = choose_thresholds(
+            counts,
+            rule,
+            pixel=float(post_processing.pixel_threshold),
+            image=float(post_processing.image_threshold),
+        )
+        post_processing.calibrate(operating_points(calibration))
+        return calibration
 
-        Not within the fit: there the weights that validate are swapped in for the moment.
-        """
-        values = self._log(module, "val")
-        # The best F1 of pooled pixels would be set by the few largest defects alone.
-        names = ("iou_image_threshold_best", "image_threshold_best")
-        thresholds = [float(values[name]) for name in names]
-        # A split without a defect, or without a good image, has no best threshold.
-        if module.trainer.state.fn == "validate" and all(map(math.isfinite, thresholds)):
-            post_processing.calibrate(*thresholds)
+    def finish_validation(self, module: LightningModule) -> None:
+        """Logs the validation figures."""
+        self._log(module, "val")
 
     def finish_test(self, module: LightningModule) -> None:
         """Logs the test figures."""
         self._log(module, "test")
 
-    def _log(self, module: LightningModule, split: str) -> dict[str, Tensor]:
+    def _log(self, module: LightningModule, split: str) -> None:
         values = self.compute(split)
         named = {f"{TASK}/{split}/{name}": value for name, value in values.items()}
         module.log_dict({name: value.float() for name, value in named.items()})
-        return values
+
+
+def operating_points(calibration: Calibration) -> OperatingPoints:
+    """The thresholds of a calibration, without their figures."""
+    thresholds = {
+        name: TypeThresholds(one.pixel_threshold, one.alarm_threshold)
+        for name, one in calibration.types.items()
+    }
+    return OperatingPoints(
+        TypeThresholds(calibration.default.pixel_threshold, calibration.default.alarm_threshold),
+        calibration.image.threshold,
+        *calibration.image.review_band,
+        by_name=thresholds,
+    )

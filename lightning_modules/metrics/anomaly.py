@@ -3,13 +3,14 @@
 The arithmetic on histograms is in `score_histogram.py`; names are judged in `segmentation.py`.
 """
 
+import cv2
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torchmetrics import Metric
 
 from datamodules.sample import GOOD_ID, Batch, Prediction
+from lightning_modules.metrics.fixed_point import from_units, to_units
 from lightning_modules.metrics.score_histogram import (
     area_under_roc,
     average_precision,
@@ -21,8 +22,6 @@ from lightning_modules.metrics.score_histogram import (
     overlap_at_thresholds,
     sum_from_top,
 )
-
-EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
 class AnomalyMetrics(Metric):
@@ -48,9 +47,10 @@ class AnomalyMetrics(Metric):
         counts = torch.zeros(2, bins, dtype=torch.int64)
         self.add_state("pixel_counts", counts.clone(), dist_reduce_fx="sum")
         self.add_state("image_counts", counts.clone(), dist_reduce_fx="sum")
-        self.add_state("region_weights", torch.zeros(bins), dist_reduce_fx="sum")
+        units = torch.zeros(bins, dtype=torch.int64)
+        self.add_state("region_weights", units.clone(), dist_reduce_fx="sum")
         self.add_state("region_count", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("overlap_sum", torch.zeros(bins), dist_reduce_fx="sum")
+        self.add_state("overlap_sum", units.clone(), dist_reduce_fx="sum")
         self.add_state("overlap_count", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
@@ -68,18 +68,19 @@ class AnomalyMetrics(Metric):
             self.pixel_counts += counts
             if is_defect.any():
                 weights, regions = weigh_regions(anomaly_map, is_defect, self.bins)
-                self.region_weights += weights.to(device)
+                self.region_weights += to_units(weights).to(device)
                 self.region_count += regions
-                self.overlap_sum += overlap_at_thresholds(counts)
+                self.overlap_sum += to_units(overlap_at_thresholds(counts))
                 self.overlap_count += 1
 
     def compute(self) -> dict[str, Tensor]:
         """The figures, each a scalar in [0, 1] or NaN."""
         pixels, images = self.pixel_counts.cpu(), self.image_counts.cpu()
         pixel_f1, pixel_threshold = best_f1(pixels)
+        image_f1, _ = best_f1(images)
         _, image_threshold = best_balanced_accuracy(images)
         overlap, overlap_threshold = best_mean_overlap(
-            self.overlap_sum.cpu() / self.overlap_count.cpu(), pixels
+            from_units(self.overlap_sum.cpu()) / self.overlap_count.cpu(), pixels
         )
         figures = {
             "pixel_auroc": area_under_roc(pixels),
@@ -90,11 +91,12 @@ class AnomalyMetrics(Metric):
             "iou_image_threshold_best": overlap_threshold,
             "aupro": area_under_region_overlap(
                 pixels[GOOD_ID],
-                self.region_weights.cpu() / self.region_count.cpu(),
+                from_units(self.region_weights.cpu()) / self.region_count.cpu(),
                 limit=self.false_positive_limit,
             ),
             "image_auroc": area_under_roc(images),
             "image_ap": average_precision(images),
+            "image_f1_best": image_f1,
             "image_threshold_best": image_threshold,
         }
         device = self.pixel_counts.device
@@ -106,12 +108,13 @@ def weigh_regions(anomaly_map: Tensor, is_defect: Tensor, bins: int) -> tuple[Te
 
     anomaly_map: (H, W) in [0, 1]; is_defect: (H, W) bool; regions are 8-connected.
     """
-    regions, count = ndimage.label(is_defect.cpu().numpy(), structure=EIGHT_NEIGHBOURS)
-    inside = regions > 0
-    areas = np.bincount(regions[inside], minlength=count + 1)
-    score_bins = bin_scores(anomaly_map, bins).cpu().numpy()[inside]
-    weights = np.bincount(score_bins, weights=1.0 / areas[regions[inside]], minlength=bins)
-    return torch.from_numpy(weights).float(), count
+    inside = is_defect.cpu().numpy()
+    labels, places = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)
+    region = places[inside]
+    shares = 1.0 / np.bincount(region, minlength=labels)[region]
+    score_bins = bin_scores(anomaly_map[is_defect], bins).cpu().numpy()
+    weights = np.bincount(score_bins, weights=shares, minlength=bins)
+    return torch.from_numpy(weights), labels - 1
 
 
 def area_under_region_overlap(good_counts: Tensor, overlap: Tensor, *, limit: float) -> Tensor:

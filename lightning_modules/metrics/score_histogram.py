@@ -91,7 +91,7 @@ def overlap_at_thresholds(histograms: Tensor) -> Tensor:
     histograms: (2, bins) of the image's good and defect pixels.
     """
     good, defect = histograms.double()
-    return (sum_from_top(defect) / (sum_from_top(good) + defect.sum())).float()
+    return sum_from_top(defect) / (sum_from_top(good) + defect.sum())
 
 
 def best_mean_overlap(mean_overlap: Tensor, histograms: Tensor) -> tuple[Tensor, Tensor]:

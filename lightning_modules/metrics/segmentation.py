@@ -11,15 +11,20 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from datamodules.sample import GOOD, GOOD_ID, Batch, Prediction
+from lightning_modules.metrics.fixed_point import from_units, to_units
 
 
 class SegmentationMetrics(Metric):
-    """Type accuracies and the three kinds of IoU, from two confusion matrices and three sums.
+    """Type accuracies and the three kinds of IoU and F1, from two confusion matrices and sums.
 
     `type_accuracy`: share of images whose answer is the dominant true type or good;
     `type_accuracy_balanced`: its mean over the types that occur. `iou_image`, `f1_image`: of the
     foreground whatever its type, mean over images with defect pixels (over all products alike).
-    `iou_dataset`: the foreground's, pixels pooled; `iou_type/<name>`: one type's, pixels pooled.
+    `iou_dataset`, `f1_dataset`: the foreground's, pixels pooled; `iou_type/<name>`,
+    `f1_type/<name>`: one type's, pixels pooled; `iou_type_mean`: over the types with an answer.
+    `type_accuracy_head`, `_middle`, `_tail` and `iou_type_head` and so on: means over the most
+    frequent third of the types, the next and the rarest (`split_by_frequency`), there only where
+    three types occur.
     `iou_image_box`: iou_image over images whose mask is made of boxes, there only with such; they
     count in no other IoU.
     Images without a mask count in the type accuracies only. Figures without an answer are NaN.
@@ -43,10 +48,10 @@ class SegmentationMetrics(Metric):
         square = torch.zeros(len(class_names), len(class_names), dtype=torch.int64)
         self.add_state("type_confusion", square.clone(), dist_reduce_fx="sum")
         self.add_state("pixel_confusion", square.clone(), dist_reduce_fx="sum")
-        self.add_state("iou_sum", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("box_iou_sum", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("iou_sum", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("box_iou_sum", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("box_count", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("f1_sum", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("f1_sum", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("defective_count", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
@@ -66,14 +71,14 @@ class SegmentationMetrics(Metric):
             is_defective = confusion[1:].sum() > 0
             if bool(batch.is_box[index]):
                 if is_defective:
-                    self.box_iou_sum += foreground_overlap(confusion)[0]
+                    self.box_iou_sum += to_units(foreground_overlap(confusion)[0])
                     self.box_count += 1
                 continue
             self.pixel_confusion += confusion
             if is_defective:
                 iou, f1 = foreground_overlap(confusion)
-                self.iou_sum += iou
-                self.f1_sum += f1
+                self.iou_sum += to_units(iou)
+                self.f1_sum += to_units(f1)
                 self.defective_count += 1
 
     def compute(self) -> dict[str, Tensor]:
@@ -81,20 +86,26 @@ class SegmentationMetrics(Metric):
         types = self.type_confusion.cpu().double()
         recall = types.diagonal() / types.sum(dim=1)
         pixels = self.pixel_confusion.cpu().double()
-        matched = pixels.diagonal()
-        iou_of_type = matched / (pixels.sum(dim=0) + pixels.sum(dim=1) - matched)
-        iou_dataset, _ = foreground_overlap(self.pixel_confusion)
+        matched, total = pixels.diagonal()[1:], (pixels.sum(dim=0) + pixels.sum(dim=1))[1:]
+        iou_of_type, f1_of_type = matched / (total - matched), 2 * matched / total
+        iou_dataset, f1_dataset = foreground_overlap(self.pixel_confusion)
         figures = {
             "type_accuracy": types.diagonal().sum() / types.sum(),
             "type_accuracy_balanced": recall.nanmean(),
-            "iou_image": self.iou_sum / self.defective_count,
-            "f1_image": self.f1_sum / self.defective_count,
+            "iou_image": from_units(self.iou_sum) / self.defective_count,
+            "f1_image": from_units(self.f1_sum) / self.defective_count,
             "iou_dataset": iou_dataset,
+            "f1_dataset": f1_dataset,
+            "iou_type_mean": iou_of_type.nanmean(),
         }
         if self.box_count > 0:
-            figures["iou_image_box"] = self.box_iou_sum / self.box_count
-        for name, iou in zip(self.class_names[1:], iou_of_type[1:], strict=True):
-            figures[f"iou_type/{name}"] = iou
+            figures["iou_image_box"] = from_units(self.box_iou_sum) / self.box_count
+        for part, types_of_part in split_by_frequency(types[1:].sum(dim=1)).items():
+            figures[f"type_accuracy_{part}"] = recall[1:][types_of_part].mean()
+            figures[f"iou_type_{part}"] = iou_of_type[types_of_part].nanmean()
+        for number, name in enumerate(self.class_names[1:]):
+            figures[f"iou_type/{name}"] = iou_of_type[number]
+            figures[f"f1_type/{name}"] = f1_of_type[number]
         device = self.type_confusion.device
         return {name: figure.float().to(device) for name, figure in figures.items()}
 
@@ -110,6 +121,19 @@ def foreground_overlap(confusion: Tensor) -> tuple[Tensor, Tensor]:
 
     confusion: (K+1, K+1) pixel counts, good first.
     """
-    shared = confusion[1:, 1:].sum()
+    shared = confusion[1:, 1:].sum().double()
     union = confusion.sum() - confusion[GOOD_ID, GOOD_ID]
     return shared / union, 2 * shared / (union + shared)
+
+
+def split_by_frequency(image_counts: Tensor) -> dict[str, Tensor]:
+    """Places of the types in each third by frequency, {} where fewer than three types occur.
+
+    image_counts: (K,) images of the split whose dominant type each is; types without one are in
+    no third, and equals keep their order. Head and then middle take the odd ones.
+    """
+    order = image_counts.sort(descending=True, stable=True).indices
+    occurring = order[image_counts[order] > 0]
+    if len(occurring) < 3:
+        return {}
+    return dict(zip(("head", "middle", "tail"), occurring.tensor_split(3), strict=True))

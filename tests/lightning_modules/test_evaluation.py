@@ -8,6 +8,7 @@ from torch import Tensor
 
 from datamodules.sample import Batch, Prediction
 from lightning_modules.evaluation import Evaluation
+from lightning_modules.metrics.calibration import CalibrationRule
 from lightning_modules.nets.post_processing import PostProcessing
 from tests.lightning_modules.small_parts import defect_batch
 
@@ -21,15 +22,14 @@ def right_answers(batch: Batch) -> list[Prediction]:
         heat = torch.where(mask > 0, 0.8, 0.1)
         score = 0.8 if ids else 0.1
         type_id = ids[0] if ids else 0
-        answers.append(Prediction(mask, heat, score, torch.eye(3)[type_id], type_id))
+        answers.append(Prediction(mask, heat, score, torch.eye(3)[type_id], type_id, mask))
     return answers
 
 
 class Module:
-    """Notes what is logged; `fn` is what its trainer is doing."""
+    """Notes what is logged."""
 
-    def __init__(self, fn: str) -> None:
-        self.trainer = SimpleNamespace(state=SimpleNamespace(fn=fn))
+    def __init__(self) -> None:
         self.logged: dict[str, Tensor] = {}
 
     def log_dict(self, values: dict[str, Tensor]) -> None:
@@ -60,7 +60,7 @@ def test_perfect_predictions_have_perfect_figures() -> None:
 def test_counters_start_again_after_they_were_read() -> None:
     evaluation, batch = counted(), defect_batch()
     evaluation.compute("val")
-    wrong = [Prediction(0 * p.label_map, 0 * p.anomaly_map, 0.0, p.type_scores, 0)
+    wrong = [Prediction(0 * p.label_map, 0 * p.anomaly_map, 0.0, p.type_scores, 0, p.type_map)
              for p in right_answers(batch)]  # fmt: skip
     evaluation.count("val", wrong, batch)
     assert evaluation.compute("val")["iou_image"].item() == pytest.approx(0)
@@ -76,27 +76,31 @@ def test_splits_are_counted_apart() -> None:
 
 
 def test_figures_are_named_stage_split_name() -> None:
-    module = Module("test")
+    module = Module()
     counted("test").finish_test(module)  # type: ignore[arg-type]
     assert "mask/test/iou_image" in module.logged
     assert all(name.startswith("mask/test/") for name in module.logged)
     assert {value.dtype for value in module.logged.values()} == {torch.float32}
 
 
-@pytest.mark.parametrize(("fn", "moved"), [("validate", True), ("fit", False)])
-def test_only_a_validation_after_the_fit_moves_the_thresholds(fn: str, moved: bool) -> None:
+def test_thresholds_move_to_where_validation_parts_best() -> None:
     post_processing = PostProcessing(pixel_threshold=0.95, image_threshold=0.95)
-    counted().finish_validation(Module(fn), post_processing)  # type: ignore[arg-type]
-    thresholds = [float(post_processing.pixel_threshold), float(post_processing.image_threshold)]
-    assert [0.1 < threshold <= 0.801 for threshold in thresholds] == [moved, moved]
+    counted().calibrate(post_processing, CalibrationRule())
+    assert 0.1 < float(post_processing.pixel_threshold) <= 0.801
+    assert 0.1 < float(post_processing.image_threshold) <= 0.801
+
+
+def test_types_have_their_thresholds_by_name() -> None:
+    post_processing = PostProcessing()
+    counted().calibrate(post_processing, CalibrationRule(min_images=1))
+    assert set(post_processing.points.by_name) == {"crack", "stain"}
 
 
 def test_a_split_without_defects_leaves_the_thresholds() -> None:
     evaluation, batch, post_processing = Evaluation(NAMES), defect_batch(), PostProcessing()
-    good = [
-        Prediction(0 * m, 0.1 * torch.ones(64, 64), 0.1, torch.eye(3)[0], 0) for m in batch.mask
-    ]
+    heat = 0.1 * torch.ones(64, 64)
+    good = [Prediction(0 * m, heat, 0.1, torch.eye(3)[0], 0, 0 * m + 1) for m in batch.mask]
     batch.mask, batch.class_ids = 0 * batch.mask, [()] * 4
     evaluation.count("val", good, batch)
-    evaluation.finish_validation(Module("validate"), post_processing)  # type: ignore[arg-type]
+    evaluation.calibrate(post_processing, CalibrationRule())
     assert float(post_processing.pixel_threshold) == float(post_processing.image_threshold) == 0.5

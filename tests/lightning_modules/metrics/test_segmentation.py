@@ -3,11 +3,16 @@
 import pytest
 import torch
 from torch import Tensor
-from torchmetrics.classification import BinaryJaccardIndex, MulticlassJaccardIndex
+from torchmetrics.classification import (
+    BinaryF1Score,
+    BinaryJaccardIndex,
+    MulticlassF1Score,
+    MulticlassJaccardIndex,
+)
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
 
 from datamodules.sample import Batch, Prediction
-from lightning_modules.metrics.segmentation import SegmentationMetrics
+from lightning_modules.metrics.segmentation import SegmentationMetrics, split_by_frequency
 
 NAMES = ("good", "crack", "stain")
 
@@ -27,7 +32,8 @@ def make_batch(mask: Tensor, class_ids: list[tuple[int, ...]], has_mask: bool = 
 
 
 def answer(label_map: Tensor, type_id: int) -> Prediction:
-    return Prediction(label_map, (label_map > 0).float(), 0.5, torch.ones(3) / 3, type_id)
+    anomaly_map = (label_map > 0).float()
+    return Prediction(label_map, anomaly_map, 0.5, torch.ones(3) / 3, type_id, label_map)
 
 
 def random_case(seed: int, count: int = 4) -> tuple[list[Prediction], Batch]:
@@ -54,6 +60,22 @@ def test_iou_of_each_type_equals_torchmetrics() -> None:
     figures = run([(predictions, batch)])
     torch.testing.assert_close(figures["iou_type/crack"], expected[1])
     torch.testing.assert_close(figures["iou_type/stain"], expected[2])
+
+
+def test_f1_of_each_type_equals_torchmetrics() -> None:
+    predictions, batch = random_case(0)
+    labels = torch.stack([prediction.label_map for prediction in predictions])
+    expected = MulticlassF1Score(3, average="none")(labels, batch.mask)
+    figures = run([(predictions, batch)])
+    torch.testing.assert_close(figures["f1_type/crack"], expected[1])
+    torch.testing.assert_close(figures["f1_type/stain"], expected[2])
+
+
+def test_pooled_foreground_f1_equals_torchmetrics() -> None:
+    predictions, batch = random_case(1)
+    labels = torch.stack([prediction.label_map for prediction in predictions])
+    expected = BinaryF1Score()((labels > 0).long(), (batch.mask > 0).long())
+    torch.testing.assert_close(run([(predictions, batch)])["f1_dataset"], expected)
 
 
 def test_pooled_foreground_iou_equals_torchmetrics() -> None:
@@ -127,3 +149,27 @@ def test_boxes_have_an_iou_of_their_own_and_count_in_no_other() -> None:
     assert "iou_image_box" not in without
     assert boxed["iou_image"].isnan()
     assert boxed["iou_dataset"].isnan()
+
+
+def test_types_are_split_into_thirds_by_the_number_of_their_images() -> None:
+    thirds = split_by_frequency(torch.tensor([5, 0, 9, 1, 7, 2]))
+    places = {part: types.tolist() for part, types in thirds.items()}
+    assert places == {"head": [2, 4], "middle": [0, 5], "tail": [3]}
+
+
+def test_two_types_have_neither_head_nor_tail() -> None:
+    assert split_by_frequency(torch.tensor([5, 0, 3])) == {}
+    assert not any(name.endswith("tail") for name in run([random_case(6)]))
+
+
+def test_figures_of_a_third_are_means_over_its_types() -> None:
+    metric = SegmentationMetrics(["good", "a", "b", "c", "d"])
+    ids = [1] * 4 + [2] * 3 + [3] * 2 + [4]
+    masks = torch.tensor(ids)[:, None, None].expand(-1, 2, 2).clone()
+    answers = [0, 1, 1, 1, 2, 2, 0, 3, 0, 4]
+    predictions = [answer(torch.full((2, 2), t), t) for t in answers]
+    metric.update(predictions, make_batch(masks, [(t,) for t in ids]))
+    figures = {name: float(figure) for name, figure in metric.compute().items()}
+    assert figures["type_accuracy_head"] == pytest.approx((3 / 4 + 2 / 3) / 2)
+    assert (figures["iou_type_middle"], figures["type_accuracy_tail"]) == (0.5, 1.0)
+    assert figures["iou_type_mean"] == pytest.approx((3 / 4 + 2 / 3 + 1 / 2 + 1) / 4)

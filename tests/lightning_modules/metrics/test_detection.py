@@ -1,0 +1,141 @@
+"""Holds the mean average precision against COCO's own code."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from scipy import ndimage
+
+from datamodules.sample import Batch, Instance, Prediction
+from lightning_modules.metrics.detection import DetectionMetrics, match
+from tests.lightning_modules.metrics.random_scenes import (
+    NAMES,
+    answer_of,
+    batch_of,
+    random_scenes,
+)
+
+FIGURES = ("map", "map_50", "map_75")
+
+
+def run(predictions: list[Prediction], batch: Batch, bins: int = 16384) -> dict[str, float]:
+    metric = DetectionMetrics(NAMES, bins)
+    metric.update(predictions, batch)
+    return {name: float(figure) for name, figure in metric.compute().items()}
+
+
+def annotation(mask: np.ndarray, class_id: int, image: int, number: int) -> dict[str, object]:
+    """One COCO annotation of mask (H, W) bool."""
+    runs = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    box = coco_mask.toBbox(runs).tolist()
+    about = {"id": number, "image_id": image, "category_id": class_id, "iscrowd": 0}
+    return about | {"area": int(mask.sum()), "bbox": box, "segmentation": runs}
+
+
+def point(x: int, y: int, score: float) -> Instance:
+    """An instance of one pixel in an image of 80 px."""
+    mask = torch.zeros(80, 80, dtype=torch.bool)
+    mask[y, x] = True
+    return Instance(1, float(score), mask, (x, y, 1, 1))
+
+
+def truths_of(batch: Batch) -> list[dict[str, object]]:
+    """One annotation per connected region, found by another library."""
+    found: list[dict[str, object]] = []
+    for image, mask in enumerate(batch.mask.numpy()):
+        for class_id in range(1, len(NAMES)):
+            labels, count = ndimage.label(mask == class_id, structure=np.ones((3, 3)))
+            for region in range(1, count + 1):
+                found.append(annotation(labels == region, class_id, image, len(found) + 1))
+    return found
+
+
+def coco_figures(predictions: list[Prediction], batch: Batch, kind: str) -> dict[str, float]:
+    """The three figures by COCO's own code, for "bbox" or "segm"."""
+    answers = [
+        annotation(one.mask.numpy(), one.class_id, image, 0) | {"score": one.score}
+        for image, prediction in enumerate(predictions)
+        for one in prediction.instances
+    ]
+    sizes = [mask.shape for mask in batch.mask]
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {
+            "images": [{"id": k, "height": h, "width": w} for k, (h, w) in enumerate(sizes)],
+            "categories": [{"id": class_id} for class_id in range(1, len(NAMES))],
+            "annotations": truths_of(batch),
+        }
+        truth.createIndex()
+        judge = COCOeval(truth, truth.loadRes(answers), kind)
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    return dict(zip(FIGURES, judge.stats[:3].tolist(), strict=True))
+
+
+@pytest.mark.parametrize(("kind", "coco_kind"), [("box", "bbox"), ("mask", "segm")])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_precision_equals_that_of_cocos_own_code(kind: str, coco_kind: str, seed: int) -> None:
+    predictions, batch = random_scenes(seed, count=60)
+    figures = run(predictions, batch)
+    for name, expected in coco_figures(predictions, batch, coco_kind).items():
+        assert 0.05 < expected < 0.95
+        assert figures[f"{kind}_{name}"] == pytest.approx(expected, abs=5e-4)
+
+
+def test_with_a_bin_for_each_score_nothing_is_left_of_the_difference() -> None:
+    predictions, batch = random_scenes(2, count=40)
+    figures = run(predictions, batch, bins=2**17)
+    for name, expected in coco_figures(predictions, batch, "bbox").items():
+        assert figures[f"box_{name}"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_only_the_best_hundred_of_a_type_count_as_in_coco() -> None:
+    mask = np.zeros((1, 80, 80), dtype=np.int64)
+    mask[0, ::4, ::4] = 1
+    heat = np.where(mask[0] > 0, np.random.default_rng(0).uniform(0.5, 1, (80, 80)), 0.0)
+    answer = answer_of(mask[0], heat, np.ones(4) / 4)
+    answer.instances = [point(x, y, heat[y, x]) for y, x in np.argwhere(mask[0])]
+    expected = coco_figures([answer], batch_of(mask), "bbox")["map"]
+    assert run([answer], batch_of(mask))["box_map"] == pytest.approx(expected, abs=1e-6) != 1
+
+
+def test_perfect_instances_have_perfect_figures() -> None:
+    _, batch = random_scenes(3)
+    answers = [answer_of(m, np.where(m > 0, 0.9, 0.1), np.ones(4) / 4) for m in batch.mask.numpy()]
+    assert set(run(answers, batch).values()) == {1.0}
+
+
+def test_answer_takes_the_truth_that_it_overlaps_most() -> None:
+    hits = match(np.array([[0.6, 0.8], [0.0, 0.7], [0.55, 0.0]]))
+    assert hits[0].tolist() == [True, False, True]
+    assert hits[5].tolist() == [True, False, False]
+
+
+def test_boxes_for_masks_count_for_boxes_alone() -> None:
+    predictions, batch = random_scenes(4)
+    exact = run(predictions, batch)
+    batch.is_box[:] = True
+    rough = run(predictions, batch)
+    assert all(rough[f"box_{name}"] == exact[f"box_{name}"] for name in FIGURES)
+    assert all(np.isnan(rough[f"mask_{name}"]) for name in FIGURES)
+
+
+def test_images_without_a_mask_do_not_count() -> None:
+    predictions, batch = random_scenes(5)
+    batch.has_mask[:] = False
+    assert all(np.isnan(figure) for figure in run(predictions, batch).values())
+
+
+def test_type_that_never_occurs_costs_nothing() -> None:
+    predictions, batch = random_scenes(6)
+    batch.mask[batch.mask == 3] = 0
+    with_alarms = run(predictions, batch)
+    for prediction in predictions:
+        prediction.instances = [one for one in prediction.instances if one.class_id != 3]
+    assert run(predictions, batch) == with_alarms

@@ -1,0 +1,153 @@
+"""Holds that thresholds are chosen by type, with honest figures, or say why they were not."""
+
+import pytest
+import torch
+
+from datamodules.sample import Batch, Prediction
+from lightning_modules.metrics.anomaly import AnomalyMetrics
+from lightning_modules.metrics.calibration import Calibration, CalibrationRule
+from lightning_modules.metrics.calibration_counts import CalibrationCounts
+from lightning_modules.metrics.objectives import parse_objective
+from lightning_modules.metrics.score_histogram import count_scores
+from lightning_modules.metrics.threshold_choice import choose_thresholds
+
+SIDE_PX = 12
+PEAKS = (0.95, 0.7)
+"""What type 1 and type 2 reach at best; their rims have two thirds of that."""
+
+
+def line(count: int, *, with_good: bool = True, seed: int = 0) -> tuple[list[Prediction], Batch]:
+    """`count` images each of type 1, type 2 and good: a core, a rim that belongs to it, noise."""
+    generator = torch.Generator().manual_seed(seed)
+    types = [1, 2, 0] * count if with_good else [1, 2] * count
+    mask = torch.zeros(len(types), SIDE_PX, SIDE_PX, dtype=torch.int64)
+    answers = []
+    for index, type_id in enumerate(types):
+        heat = 0.3 * torch.rand(SIDE_PX, SIDE_PX, generator=generator)
+        type_map = torch.randint(1, 3, heat.shape, generator=generator)
+        strength = float(0.8 + 0.2 * torch.rand((), generator=generator))
+        if type_id:
+            mask[index, 2:9, 2:9] = type_id
+            type_map[2:9, 2:9] = type_id
+            heat[2:9, 2:9] = strength * PEAKS[type_id - 1] * 2 / 3
+            heat[4:7, 4:7] = strength * PEAKS[type_id - 1]
+        score = float(heat.max())
+        answers.append(Prediction(0 * mask[0], heat, score, torch.ones(3) / 3, 0, type_map))
+    return answers, Batch(
+        image=torch.zeros(len(types), 3, 1, 1),
+        mask=mask,
+        has_mask=torch.ones(len(types), dtype=torch.bool),
+        is_box=torch.zeros(len(types), dtype=torch.bool),
+        captions=[""] * len(types),
+        class_ids=[(one,) if one else () for one in types],
+        row=torch.arange(len(types)),
+        seeds=[0] * len(types),
+    )
+
+
+def chosen(objective: str, count: int = 12, **settings: object) -> Calibration:
+    with_good = bool(settings.pop("with_good", True))
+    counts = CalibrationCounts(("good", "crack", "stain"))
+    counts.update(*line(count, with_good=with_good))
+    rule = CalibrationRule(parse_objective(objective), **settings)  # type: ignore[arg-type]
+    return choose_thresholds(counts, rule, pixel=0.5, image=0.5)
+
+
+def test_extent_of_each_type_is_where_its_own_masks_fit_best() -> None:
+    types = chosen("balanced").types
+    assert 0.3 < types["stain"].pixel_threshold < 0.7 * 2 / 3
+    assert types["stain"].pixel_threshold < types["crack"].pixel_threshold < 0.95 * 2 / 3
+
+
+def test_default_thresholds_are_the_best_of_the_anomaly_metrics() -> None:
+    metrics, calibration = AnomalyMetrics(), chosen("balanced")
+    metrics.update(*line(12))
+    figures = {name: float(figure) for name, figure in metrics.compute().items()}
+    default, image = calibration.default.pixel_threshold, calibration.image.threshold
+    assert default == pytest.approx(figures["iou_image_threshold_best"], abs=0.005)
+    assert image == pytest.approx(figures["image_threshold_best"], abs=0.005)
+
+
+def test_balanced_leaves_alarms_where_masks_begin() -> None:
+    assert all(one.alarm_threshold == 0.0 for one in chosen("balanced").types.values())
+
+
+@pytest.mark.parametrize("name", ["crack", "stain"])
+def test_figures_are_the_counts_at_the_threshold(name: str) -> None:
+    one = chosen("recall=0.7").types[name]
+    answers, batch = line(12)
+    row = ["good", "crack", "stain"].index(name)
+    peaks = torch.stack([a.anomaly_map[a.type_map == row].max() for a in answers])
+    shown = torch.tensor([row in ids for ids in batch.class_ids])
+    found = int((peaks[shown] >= one.alarm_threshold).sum())
+    raised = int((peaks[~shown] >= one.alarm_threshold).sum())
+    assert (one.figures.recall.hits, one.figures.recall.of) == (found, 12)
+    assert (one.figures.false_alarm_rate.hits, one.figures.false_alarm_rate.of) == (raised, 24)
+
+
+def test_recall_is_reached_for_each_type_and_for_the_image() -> None:
+    calibration = chosen("recall=0.75")
+    figures = [calibration.image.figures, *(one.figures for one in calibration.types.values())]
+    assert [one.recall.value >= 0.75 for one in figures] == [True] * 3
+    assert calibration.types["crack"].figures.recall.hits == 9
+
+
+def test_masks_begin_no_higher_than_the_alarm() -> None:
+    for one in chosen("recall=1.0").types.values():
+        assert one.pixel_threshold <= one.alarm_threshold
+
+
+def test_type_that_few_images_show_says_so_and_keeps_the_default() -> None:
+    calibration = chosen("recall=0.9", count=4)
+    crack, default = calibration.types["crack"], calibration.default
+    assert crack.reason == "shown by 4 images, fewer than 10: the default"
+    assert crack.pixel_threshold == default.pixel_threshold
+    assert crack.alarm_threshold == default.alarm_threshold > 0
+
+
+def test_split_without_a_good_image_still_learns_where_masks_begin() -> None:
+    calibration = chosen("balanced", with_good=False)
+    assert calibration.image.threshold == 0.5
+    assert calibration.image.reason == "no image without a defect: the default"
+    assert 0.3 < calibration.default.pixel_threshold < 0.47
+
+
+def test_empty_split_leaves_everything() -> None:
+    counts = CalibrationCounts(("good", "crack"))
+    calibration = choose_thresholds(counts, CalibrationRule(), pixel=0.4, image=0.6)
+    assert (calibration.default.pixel_threshold, calibration.image.threshold) == (0.4, 0.6)
+    assert calibration.image.reason and calibration.default.reason
+
+
+def image_counts(good: torch.Tensor, defect: torch.Tensor, rate: float) -> Calibration:
+    """What is chosen where these are the image scores."""
+    counts = CalibrationCounts(("good", "crack"))
+    truth = torch.cat([torch.zeros(len(good)), torch.ones(len(defect))]).bool()
+    counts.image_counts += count_scores(torch.cat([good, defect]), truth, 2048)
+    rule = CalibrationRule(review_error_rate=rate)
+    return choose_thresholds(counts, rule, pixel=0.5, image=0.5)
+
+
+def test_outside_the_review_band_errors_are_as_few_as_asked() -> None:
+    generator = torch.Generator().manual_seed(0)
+    good = torch.sigmoid(torch.randn(200, generator=generator) - 1.5)
+    defect = torch.sigmoid(torch.randn(100, generator=generator) + 1.5)
+    image = image_counts(good, defect, 0.02).image
+    low, high = image.review_band
+    assert int((defect < low).sum()) == 2 and int((good >= high).sum()) == 4
+    assert low < image.threshold < high
+    inside = sum(int(((one >= low) & (one < high)).sum()) for one in (good, defect))
+    assert (image.review_share.hits, image.review_share.of) == (inside, 300)
+
+
+def test_scores_that_part_cleanly_need_no_person() -> None:
+    image = image_counts(torch.full((20,), 0.1), torch.full((20,), 0.9), 0.0).image
+    assert image.review_band == (image.threshold, image.threshold)
+    assert image.review_share.hits == 0
+
+
+def test_content_is_plain_and_complete_where_nothing_was_counted() -> None:
+    counts = CalibrationCounts(("good", "crack"))
+    content = choose_thresholds(counts, CalibrationRule(), pixel=0.5, image=0.5).content()
+    assert content["image"]["ece"] is None  # type: ignore[index]
+    assert content["types"]["crack"]["recall"]["value"] is None  # type: ignore[index]
