@@ -1,7 +1,6 @@
 """A trained stage from its run or release: config.yaml builds it, the checkpoint fills it."""
 
 import importlib.util
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,12 @@ from experiments.configuration import (
     read_layer,
     stage_parser,
 )
+from experiments.thresholds import THRESHOLDS_NAME, read_thresholds
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.saved_stage import RELEASE_NAME, SavedStage, find_checkpoint, read_stage
 from lightning_modules.tiled_model import TiledModel
 
 CONFIG_NAME = "config.yaml"
-THRESHOLDS_NAME = "thresholds.json"
 PRETRAINED_KEY = "pretrained"
 # How a release names weights in a folder of its own, wherever it lies.
 INSIDE = "./"
@@ -109,7 +108,7 @@ def _fill_tiled(model: TiledModel, restored: Restored) -> TiledModel:
     model.restore(restored.saved)
     point_file = restored.directory / THRESHOLDS_NAME
     if point_file.is_file():
-        model.post_processing.calibrate(*read_thresholds(point_file))
+        model.post_processing.calibrate(read_thresholds(point_file))
     return model.eval()
 
 
@@ -182,18 +181,3 @@ def place_weights(node: dict[str, object], directory: Path) -> dict[str, object]
         else:
             placed[key] = value
     return placed
-
-
-def read_thresholds(file: Path) -> tuple[float, float]:
-    """Pixel and image threshold from a thresholds.json; ValueError where it is broken."""
-    try:
-        point = json.loads(file.read_text(encoding="utf-8"))
-        thresholds = float(point["pixel_threshold"]), float(point["image_threshold"])
-        if not all(0 <= value <= 1 for value in thresholds):
-            raise ValueError(f"got {thresholds}")
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{file} is broken ({error}): expected pixel_threshold and image_threshold in [0, 1]; "
-            "make it anew with python -m experiments.run --weights"
-        ) from error
-    return thresholds

@@ -12,7 +12,7 @@ import transformers
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME, Restored, load_any
+from experiments.checkpoints import CONFIG_NAME, Restored, load_any
 from experiments.command import run_command
 from experiments.output_folder import check_is_free, whole_folder
 from experiments.releasing.model_card import CARD_NAME, write_model_card
@@ -22,6 +22,7 @@ from experiments.releasing.release import (
     SINGLE_FILE,
     write_release,
 )
+from experiments.thresholds import THRESHOLDS_NAME
 from lightning_modules.safe_files import MANIFEST_NAME, write_manifest
 from lightning_modules.saved_stage import RELEASE_NAME
 

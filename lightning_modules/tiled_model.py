@@ -8,6 +8,7 @@ from torch import Tensor
 from datamodules.sample import Batch, Prediction
 from datamodules.vocabulary import Vocabulary
 from lightning_modules.evaluation import Evaluation
+from lightning_modules.metrics.calibration import Calibration, CalibrationRule
 from lightning_modules.nets.post_processing import PostProcessing
 from lightning_modules.nets.tiling import score_image
 from lightning_modules.saved_stage import STAMP, SavedStage, load_part, stamp
@@ -16,7 +17,9 @@ from lightning_modules.saved_stage import STAMP, SavedStage, load_part, stamp
 class TiledModel(LightningModule):
     """A model that scores tiles; prediction, evaluation and saving follow from that.
 
-    `stage` is what its checkpoints are marked with; tiles must be multiples of `stride`.
+    `stage` is what its checkpoints are marked with; tiles must be multiples of `stride`. A
+    validation after the fit leaves in `calibration` what thresholds.json will hold, chosen by
+    `calibration_rule`.
     """
 
     stage: str
@@ -33,6 +36,8 @@ class TiledModel(LightningModule):
         self.tile_overlap_px = tile_overlap_px
         self.tile_batch_size = tile_batch_size
         self.post_processing = PostProcessing()
+        self.calibration_rule = CalibrationRule()
+        self.calibration: Calibration | None = None
         self.evaluation: Evaluation | None = None
         self.vocabulary: Vocabulary | None = None
 
@@ -54,6 +59,7 @@ class TiledModel(LightningModule):
         """Names masks from this list from now on."""
         self.vocabulary = vocabulary
         self.evaluation = Evaluation(vocabulary.names)
+        self.post_processing.name_types(vocabulary.entries)
 
     def restore(self, saved: SavedStage) -> None:
         """Fills the model with what a checkpoint saved, the vocabulary too.
@@ -64,10 +70,13 @@ class TiledModel(LightningModule):
         self.set_vocabulary(Vocabulary(saved.entries))
 
     def predict_image(self, image: Tensor) -> Prediction:
-        """The prediction for one image (3, H, W) in [-1, 1] of any size, by overlapping tiles."""
+        """The prediction for one image (3, H, W) in [-1, 1] of any size, by overlapping tiles.
+
+        The image may stay off the model's device, which then holds a band of tiles alone.
+        """
         scores = score_image(
             image,
-            self.score_tiles,
+            lambda tiles: self.score_tiles(tiles.to(self.device)),
             tile_px=self.tile_px,
             overlap_px=self.tile_overlap_px,
             batch_size=self.tile_batch_size,
@@ -86,9 +95,15 @@ class TiledModel(LightningModule):
         return self.evaluation.count("val", self.predict_step(batch, batch_idx), batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the metrics; after the fit the thresholds move to this split's best ones."""
+        """Logs the metrics; after the fit the thresholds move to this split's best ones.
+
+        Not within the fit: there the weights that validate are swapped in for the moment.
+        """
         assert self.evaluation is not None
-        self.evaluation.finish_validation(self, self.post_processing)
+        if self.trainer.state.fn == "validate":
+            rule = self.calibration_rule
+            self.calibration = self.evaluation.calibrate(self.post_processing, rule)
+        self.evaluation.finish_validation(self)
 
     def test_step(  # type: ignore[override]
         self, batch: Batch, batch_idx: int

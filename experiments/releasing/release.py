@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from experiments.checkpoints import CONFIG_NAME, INSIDE, PRETRAINED_KEY, THRESHOLDS_NAME, Restored
+from experiments.checkpoints import CONFIG_NAME, INSIDE, PRETRAINED_KEY, Restored
+from experiments.thresholds import THRESHOLDS_NAME
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.image_encoder import ClipImageEncoder

@@ -22,12 +22,13 @@ from callbacks.safe_checkpoint import KEY, SafeCheckpoint
 from callbacks.stop_signal import RunStopped, StopSignal
 from datamodules.imdd import ONLINE, IMDDDataModule
 from datamodules.latent_store import LatentStore, StoreIndex
-from experiments.checkpoints import CONFIG_NAME, THRESHOLDS_NAME, write_configuration
+from experiments.checkpoints import CONFIG_NAME, write_configuration
 from experiments.configuration import build_stage, stage_parser
 from experiments.running.expected_warnings import expected_warnings_hidden
 from experiments.running.tracked_run import TrackedRun
 from experiments.runs import write_results
 from experiments.tables import metrics_table, to_markdown
+from experiments.thresholds import THRESHOLDS_NAME, read_thresholds, write_thresholds
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.latent_encoding import parts_sha256
 from lightning_modules.saved_stage import read_stage
@@ -39,12 +40,15 @@ MEASURED_IMAGES = 256
 class StageRun:
     """One parsed stage with its data and weights read, ready to run.
 
-    `trained` names a run whose weights are tested instead of training new ones. Raises
+    `trained` names a run whose weights are tested instead of training new ones, at `thresholds` if
+    a file of these is given: data of another set are then not calibrated on. Raises
     FileNotFoundError or ValueError, one line, for what the stage, data or weights refuse.
     """
 
-    def __init__(self, stage: Namespace, trained: Path | None = None) -> None:
-        self.stage, self.trained = stage, trained
+    def __init__(
+        self, stage: Namespace, trained: Path | None = None, thresholds: Path | None = None
+    ) -> None:
+        self.stage, self.trained, self.thresholds = stage, trained, thresholds
         lightning.seed_everything(stage.seed, workers=True, verbose=False)
         objects = build_stage(stage)
         self.trainer_settings: Namespace = objects.trainer
@@ -58,7 +62,11 @@ class StageRun:
         else:
             self.load_trained(trained)
         if isinstance(self.model, TiledModel):
-            self.model.set_vocabulary(self.data.vocabulary)
+            # A closed list of names refuses those of the test here, before anything has trained.
+            for names in (self.data.division.tested, self.data.vocabulary):
+                self.model.set_vocabulary(names)
+            if thresholds is not None:
+                self.model.post_processing.calibrate(read_thresholds(thresholds))
         else:
             text_encoder = self.model.diffusion.text_encoder
             self.data.fit_captions(text_encoder.token_counter(), text_encoder.max_tokens)
@@ -178,25 +186,29 @@ class StageRun:
         return trainer
 
     def calibrate_and_test(self) -> dict[str, float]:
-        """Validate, which sets the thresholds, then test; the figures by name."""
+        """Validate, which sets the thresholds where none are given, then test; figures by name."""
         results: dict[str, float] = {}
-        for metrics in self.trainer.validate(self.model, self.data, verbose=False):
-            results |= metrics
+        if self.thresholds is None:
+            for metrics in self.trainer.validate(self.model, self.data, verbose=False):
+                results |= metrics
         if isinstance(self.model, TiledModel):
-            self.write_thresholds(self.model)
+            if self.thresholds is None:
+                self.write_calibration(self.model)
+            self.model.set_vocabulary(self.data.division.tested)
             for metrics in self.trainer.test(self.model, self.data, verbose=False):
                 results |= metrics
         return results
 
     @rank_zero_only
-    def write_thresholds(self, model: TiledModel) -> None:
-        """The operating point that validation has set, beside the weights."""
-        post_processing = model.post_processing
-        point = {
-            "pixel_threshold": float(post_processing.pixel_threshold),
-            "image_threshold": float(post_processing.image_threshold),
-        }
-        (self.directory / THRESHOLDS_NAME).write_text(json.dumps(point, indent=2) + "\n")
+    def write_calibration(self, model: TiledModel) -> None:
+        """The operating points that validation has set, beside the weights."""
+        assert model.calibration is not None
+        write_thresholds(
+            self.directory / THRESHOLDS_NAME,
+            model.calibration,
+            split="val",
+            manifest_sha256=self.data.index.sha256,
+        )
 
     @rank_zero_only
     def finish(self, results: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Scores of an image of any size from a net that sees tiles of one size.
+"""Scores of an image of any size from a net that sees tiles of one size, in constant memory.
 
 What the scores mean is the net's matter; what becomes of them is in `post_processing.py`.
 """
@@ -26,44 +26,104 @@ def score_image(
 
     image: (3, H, W) in [-1, 1], mirrored outwards where it is smaller than a tile.
     score_tiles: tiles (T, 3, s, s) -> maps (T, K, s, s) in [0, 1] and type scores (T, K+1).
-    Raises ValueError when `overlap_px` is not in [0, tile_px).
+    Only one band of tiles is held for all K types; per pixel of the image remain 12 bytes, the
+    best type and its score. Raises ValueError when `overlap_px` is not in [0, tile_px).
     """
     if not 0 <= overlap_px < tile_px:
         raise ValueError(f"overlap is {overlap_px} px: expected 0 to {tile_px - 1}, under a tile")
     height, width = image.shape[-2:]
-    top, left = max(0, tile_px - height) // 2, max(0, tile_px - width) // 2
-    padded = pad_by_mirror(image, tile_px)
+    if width > height:
+        # The band lies across the image's shorter side.
+        turned = score_image(
+            image.mT,
+            lambda tiles: _turned(*score_tiles(tiles.mT.contiguous())),
+            tile_px=tile_px,
+            overlap_px=overlap_px,
+            batch_size=batch_size,
+        )
+        anomaly_map, type_map = turned.anomaly_map.T.contiguous(), turned.type_map.T.contiguous()
+        return ImageScores(anomaly_map, type_map, turned.type_scores)
+    rows, columns = (mirror_index(length, tile_px).to(image.device) for length in (height, width))
     corners = [
         (y, x)
-        for y in tile_starts(padded.shape[-2], tile_px=tile_px, overlap_px=overlap_px)
-        for x in tile_starts(padded.shape[-1], tile_px=tile_px, overlap_px=overlap_px)
+        for y in tile_starts(len(rows), tile_px=tile_px, overlap_px=overlap_px)
+        for x in tile_starts(len(columns), tile_px=tile_px, overlap_px=overlap_px)
     ]
-    window = blending_window(tile_px).to(image.device)
-    weight = torch.zeros(padded.shape[-2:], device=image.device)
-    total: Tensor | None = None
+    band = Band(len(rows), len(columns), tile_px=tile_px, device=image.device)
     tile_type_scores = []
     for first in range(0, len(corners), batch_size):
         chosen = corners[first : first + batch_size]
-        tiles = torch.stack([padded[:, y : y + tile_px, x : x + tile_px] for y, x in chosen])
-        maps, type_scores = score_tiles(tiles)
+        cuts = [(rows[y : y + tile_px, None], columns[x : x + tile_px]) for y, x in chosen]
+        maps, type_scores = score_tiles(torch.stack([image[:, y, x] for y, x in cuts]))
         tile_type_scores.append(type_scores.float())
-        if total is None:
-            total = torch.zeros(maps.shape[1], *weight.shape, device=image.device)
         for (y, x), tile_maps in zip(chosen, maps.float(), strict=True):
-            total[:, y : y + tile_px, x : x + tile_px] += tile_maps * window
-            weight[y : y + tile_px, x : x + tile_px] += window
-    assert total is not None
-    blended = (total / weight)[:, top : top + height, left : left + width]
-    return ImageScores(blended.clamp(0.0, 1.0), join_type_scores(torch.cat(tile_type_scores)))
+            band.add(tile_maps, y, x)
+    band.finish_rows(len(rows))
+    top, left = max(0, tile_px - height) // 2, max(0, tile_px - width) // 2
+    inside = (slice(top, top + height), slice(left, left + width))
+    type_scores = join_type_scores(torch.cat(tile_type_scores)).to(image.device)
+    return ImageScores(band.anomaly_map[inside], band.type_map[inside], type_scores)
+
+
+def _turned(maps: Tensor, type_scores: Tensor) -> tuple[Tensor, Tensor]:
+    return maps.mT, type_scores
+
+
+class Band:
+    """Blends tiles that come row by row, and keeps of each finished row its best type alone.
+
+    anomaly_map: (H, W) in [0, 1] and type_map: (H, W) int64 in 1..K, of the rows finished so far.
+    The scores of all types fill a ring of as many rows as a tile has.
+    """
+
+    def __init__(self, height: int, width: int, *, tile_px: int, device: torch.device) -> None:
+        self.anomaly_map = torch.zeros(height, width, device=device)
+        self.type_map = torch.ones(height, width, dtype=torch.int64, device=device)
+        self.tile_px = tile_px
+        self._first_row = 0
+        self._window = blending_window(tile_px)
+        self._weight = torch.zeros(tile_px, width)
+        self._total = torch.zeros(0, tile_px, width)
+
+    def add(self, maps: Tensor, row: int, column: int) -> None:
+        """Adds the tile maps (K, s, s) whose corner this is; no later one may lie higher."""
+        if len(self._total) == 0:
+            self._window, self._weight = self._window.to(maps), self._weight.to(maps)
+            self._total = self._weight.repeat(len(maps), 1, 1)
+        self.finish_rows(row)
+        place = self._ring(row, row + self.tile_px)
+        columns = slice(column, column + self.tile_px)
+        self._total[:, place, columns] += maps * self._window
+        self._weight[place, columns] += self._window
+
+    def finish_rows(self, until: int) -> None:
+        """Decides the rows before `until` and frees their place in the ring."""
+        if until == self._first_row:
+            return
+        place = self._ring(self._first_row, until)
+        # The weight is the same for all types: the best one can be found before dividing.
+        total, best = self._total[:, place].max(dim=0)
+        rows = slice(self._first_row, until)
+        self.anomaly_map[rows] = (total / self._weight[place]).clamp_(0.0, 1.0)
+        self.type_map[rows] = best + 1
+        self._total[:, place] = 0.0
+        self._weight[place] = 0.0
+        self._first_row = until
+
+    def _ring(self, first: int, until: int) -> Tensor:
+        """Where the rows of the image lie in the ring."""
+        return torch.arange(first, until, device=self._total.device) % self.tile_px
 
 
 def join_type_scores(tile_scores: Tensor) -> Tensor:
     """The image's type scores (K+1,): a defect's from its best tile, good's from its worst.
 
-    tile_scores: (T, K+1), each row summing to one; the result is scaled to sum to one again.
+    tile_scores: (T, K+1), each row summing to one. Good's score stands, so that the image is as
+    defective as its worst tile however many names there are; the names share the rest.
     """
-    joined = torch.cat([tile_scores[:, :1].amin(dim=0), tile_scores[:, 1:].amax(dim=0)])
-    return joined / joined.sum()
+    good, names = tile_scores[:, :1].amin(dim=0), tile_scores[:, 1:].amax(dim=0)
+    shares = names / names.sum().clamp(min=torch.finfo(names.dtype).tiny)
+    return torch.cat([good, (1 - good) * shares])
 
 
 def tile_starts(length_px: int, *, tile_px: int, overlap_px: int) -> list[int]:
@@ -80,17 +140,12 @@ def blending_window(tile_px: int) -> Tensor:
     return ramp[:, None] * ramp[None, :]
 
 
-def pad_by_mirror(image: Tensor, side_px: int) -> Tensor:
-    """The image in the middle of at least `side_px` square, mirrored outwards as often as needed.
-
-    image: (3, H, W). Unlike torch's reflect mode it takes images of any size, one pixel too.
-    """
-    rows, columns = (mirror_index(length, side_px) for length in image.shape[-2:])
-    return image[:, rows.to(image.device)][:, :, columns.to(image.device)]
-
-
 def mirror_index(length_px: int, side_px: int) -> Tensor:
-    """Source indices (max(length, side),) of one axis, reflected about the first and last pixel."""
+    """Source indices (max(length, side),) of one axis, reflected about the first and last pixel.
+
+    The axis lies in the middle of at least `side_px`, mirrored outwards as often as needed: unlike
+    torch's reflect mode this takes any length, one pixel too.
+    """
     before = max(0, side_px - length_px) // 2
     place = torch.arange(max(length_px, side_px)) - before
     period = max(1, 2 * (length_px - 1))

@@ -27,7 +27,7 @@ SAMPLES = [
 
 def answer(type_id: int) -> Prediction:
     labels = torch.zeros(24, 32, dtype=torch.int64)
-    return Prediction(labels, labels.float(), 0.3, torch.ones(3) / 3, type_id)
+    return Prediction(labels, labels.float(), 0.3, torch.ones(3) / 3, type_id, labels)
 
 
 class Answers(LightningModule):

@@ -21,6 +21,7 @@ from experiments.checkpoints import load_stage
 from experiments.configuration import parse_stage, stage_parser
 from experiments.running.ranks import DECISIONS_VARIABLE
 from experiments.runs import experiment_names, tracking_uri
+from lightning_modules.nets.operating_points import parse_operating_points
 from tests.experiments.small_run import SmallRun, refusal, small_words
 
 STAGES = ("pretrain", "finetune")
@@ -102,9 +103,10 @@ def test_finetunes_configuration_names_the_pretrain_that_it_used(finished: Small
 
 
 def test_operating_point_lies_beside_the_weights(finished: SmallRun) -> None:
-    point = finished.read("finetune", "thresholds.json")
-    assert set(point) == {"pixel_threshold", "image_threshold"}
-    assert all(0 <= float(str(value)) <= 1 for value in point.values())
+    content = finished.read("finetune", "thresholds.json")
+    points = parse_operating_points(content)
+    assert content["split"] == "val" and content["objective"] == "balanced"
+    assert points.by_name and 0 <= points.image <= 1
 
 
 @pytest.mark.parametrize(
@@ -148,9 +150,9 @@ def test_tracked_run_holds_the_files_and_the_pictures(stage: str, finished: Smal
 @pytest.mark.parametrize("place", ["", "finetune", "finetune/checkpoints/last.ckpt"])
 def test_stage_is_loaded_from_run_directory_and_checkpoint(place: str, finished: SmallRun) -> None:
     model = load_stage(finished.directory / place)
-    point = finished.read("finetune", "thresholds.json")
+    points = parse_operating_points(finished.read("finetune", "thresholds.json"))
     assert not model.training
-    assert float(model.post_processing.pixel_threshold) == pytest.approx(point["pixel_threshold"])
+    assert model.post_processing.points == points
     with torch.inference_mode():
         answer = model.predict_image(torch.zeros(3, 50, 83))
     assert answer.label_map.shape == (50, 83)
@@ -170,6 +172,20 @@ def test_weights_of_a_run_are_tested_again_without_training(finished: SmallRun) 
     expected = finished.read("finetune", "results.json")
     assert results["mask/test/pixel_ap"] == pytest.approx(expected["mask/test/pixel_ap"])
     assert not (again / "checkpoints").exists()
+
+
+def test_weights_are_tested_on_other_data_at_thresholds_that_it_did_not_choose(
+    finished: SmallRun,
+) -> None:
+    words = ["--config=quickstart.yaml", "--only=finetune", "--experiment=else", "--name=else"]
+    stage = finished.directory / "finetune"
+    given = [f"--weights={stage}", f"--thresholds={stage / 'thresholds.json'}"]
+    other = "--data.init_args.split_seed=1"
+    assert run.main([*words, *given, *small_words(finished.output), other]) == 0
+    elsewhere = finished.output / "runs" / "else" / "finetune"
+    results = json.loads((elsewhere / "results.json").read_text())
+    assert "mask/test/iou_image" in results and "mask/val/iou_image" not in results
+    assert not (elsewhere / "thresholds.json").exists()
 
 
 def test_run_of_two_stages_goes_on_with_the_one_that_is_left(

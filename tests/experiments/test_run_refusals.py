@@ -24,6 +24,7 @@ from tests.experiments.small_run import refusal, small_words
         (["--config", "stage1_tiny.yaml", "--only", "finetune"], "leave --only out"),
         (["--config", "stage1_tiny.yaml", "--resume", "nowhere"], "there is no such directory"),
         (["--config", "stage1_tiny.yaml", "--weights", "x", "--resume", "auto"], "leave one out"),
+        (["--config", "stage1_tiny.yaml", "--thresholds", "x"], "name their run by --weights"),
     ],
     ids=[
         "unknown config",
@@ -34,6 +35,7 @@ from tests.experiments.small_run import refusal, small_words
         "one stage",
         "nothing to resume",
         "nothing to train",
+        "thresholds of nothing",
     ],
 )
 def test_fault_of_a_configuration_is_one_line_and_writes_nothing(

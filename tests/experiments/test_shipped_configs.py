@@ -19,7 +19,11 @@ from experiments.configuration import (
 
 FILES = sorted(path.relative_to(CONFIG_FOLDER).as_posix() for path in CONFIG_FOLDER.rglob("*.yaml"))
 # A data config says what to learn on, and a strategy how: the config beneath is a user's choice.
-BENEATH = {"data": ["baselines/unet.yaml"], "strategy": ["stage1_tiny.yaml"]}
+BENEATH = {
+    "data": ["baselines/unet.yaml"],
+    "strategy": ["stage1_tiny.yaml"],
+    "paper45m.yaml": ["stage2.yaml"],
+}
 PRETRAIN = "lightning_modules.diffusion_pretrain.DiffusionPretrain"
 FINETUNE = "lightning_modules.mask_finetune.MaskFinetune"
 
@@ -205,3 +209,9 @@ def test_stage_2_trains_23_million_weights() -> None:
     model = model_of("stage2.yaml")
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     assert trained == pytest.approx(23.3e6, rel=0.01)
+
+
+def test_paper45m_has_the_papers_45_million_in_generator_and_class_head() -> None:
+    model = model_of("paper45m.yaml")
+    assert count(model.mask_generator) == 44_061_120
+    assert count(model.mask_generator) + count(model.class_head) == 44_950_081
