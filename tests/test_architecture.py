@@ -18,7 +18,9 @@ STAGE_IMPORTS = (
     "lightning_modules.evaluation",
     "lightning_modules.safe_files",
     "lightning_modules.saved_stage",
+    "lightning_modules.supervision",
     "lightning_modules.tiled_model",
+    "datamodules.language.noun_phrases",
     "datamodules.sample",
     "datamodules.vocabulary",
 )

@@ -35,12 +35,20 @@ def dice_cost(logits: Tensor, truth: Tensor) -> Tensor:
     return 1 - (overlap + 1) / (total + 1)
 
 
-def assign(costs: np.ndarray, counts: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Per image the (queries, truths) of least cost; costs: (B, Q, N), counts: truths used."""
+def project(maps: Tensor) -> Tensor:
+    """The greatest value in each row and each column of maps (..., h, w): (..., h + w)."""
+    return torch.cat([maps.amax(-1), maps.amax(-2)], dim=-1)
+
+
+def assign(costs: np.ndarray, is_real: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Per image the (queries, truths) of least cost; costs: (B, Q, N), is_real: (B, N) bool."""
     finite = np.nan_to_num(costs, nan=1e4, posinf=1e4, neginf=-1e4)
-    return [
-        linear_sum_assignment(cost[:, :count]) for cost, count in zip(finite, counts, strict=True)
-    ]
+    pairs = []
+    for cost, real in zip(finite, is_real, strict=True):
+        truths = np.flatnonzero(real)
+        queries, picked = linear_sum_assignment(cost[:, truths])
+        pairs.append((queries, truths[picked]))
+    return pairs
 
 
 def to_index(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor, Tensor]:

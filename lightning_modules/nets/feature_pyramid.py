@@ -1,9 +1,29 @@
 """Feature maps of any strides brought to one width and to the strides that masks need."""
 
+import difflib
+
 import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+PAPERS, HYBRID = "diffusion", "diffusion+timm"
+LIGHT_ENCODER = "resnet18"
+
+
+def choose_encoder(pyramid: str, encoder: str) -> str:
+    """The timm net that trains beside the frozen features: "" in the paper's pyramid, `diffusion`.
+
+    In the hybrid, `diffusion+timm`, it is the one named, or a light one. ValueError for another
+    pyramid, and for an encoder that the paper's has no use for.
+    """
+    if pyramid not in (PAPERS, HYBRID):
+        raise ValueError(f"pyramid is {pyramid!r}: expected {PAPERS} or {HYBRID}")
+    if pyramid == PAPERS and encoder:
+        raise ValueError(
+            f"encoder is {encoder!r}, but pyramid {PAPERS!r} has none: set pyramid: {HYBRID}"
+        )
+    return (encoder or LIGHT_ENCODER) if pyramid == HYBRID else ""
 
 
 def norm(channels: int) -> nn.GroupNorm:
@@ -65,7 +85,14 @@ class TimmEncoder(nn.Module):
 
     def __init__(self, model_name: str, width: int, strides: tuple[int, ...]) -> None:
         super().__init__()
-        self.backbone = timm.create_model(model_name, pretrained=False, features_only=True)
+        try:
+            self.backbone = timm.create_model(model_name, pretrained=False, features_only=True)
+        except RuntimeError as error:
+            near = ", ".join(difflib.get_close_matches(model_name, timm.list_models(), cutoff=0.5))
+            raise ValueError(
+                f"encoder {model_name!r} is no timm net that gives feature maps "
+                f"({str(error).splitlines()[0]}): expected a name such as {near or LIGHT_ENCODER}"
+            ) from error
         info = zip(
             self.backbone.feature_info.reduction(),
             self.backbone.feature_info.channels(),

@@ -1,6 +1,6 @@
 """L_mask and L_cls over all prediction sets, with one copy to the host per step (NOTES 16)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_modules.equations.mask_losses import (
+    UNKNOWN,
     binary_mask_loss,
+    box_loss,
     class_loss,
     dice_loss,
     uncertain_points,
@@ -17,34 +19,57 @@ from lightning_modules.equations.matching import (
     assign,
     dice_cost,
     mask_cost,
+    project,
     sample_points,
     to_index,
 )
 from lightning_modules.nets.class_head import answer_for_image
-
-
-@dataclass(slots=True)
-class MaskTargets:
-    """masks: (B, N, H, W) float 0/1, padded; classes: (B, N) ids, padded with 0;
-    counts: how many of the N are real; drawn: (B,) bool, whether the image's masks are known;
-    answer: (B,) the image's class, 0 for good.
-    """
-
-    masks: Tensor
-    classes: Tensor
-    counts: list[int]
-    drawn: Tensor
-    answer: Tensor
+from lightning_modules.nets.mask_targets import MaskTargets
 
 
 @dataclass(slots=True)
 class MaskLosses:
-    """Scalars: masks by cross-entropy and by dice, names of queries, answer for the image."""
+    """Scalars: masks by cross-entropy and by dice, masks known as boxes, names of queries, answer
+    for the image, captions and names of points (None where these teach nothing). All but the last
+    are summed over prediction sets and averaged within one.
+    """
 
     mask: Tensor
     dice: Tensor
+    box: Tensor
     name: Tensor
     answer: Tensor
+    ground: Tensor | None = None
+    point: Tensor | None = None
+
+    @property
+    def of_points(self) -> Tensor | float:
+        """The loss of points, which the paper does not have."""
+        return 0.0 if self.point is None else self.point
+
+    @property
+    def of_masks(self) -> Tensor:
+        """L_mask."""
+        return self.mask + self.dice + self.box
+
+    @property
+    def of_names(self) -> Tensor:
+        """L_cls or L_ground."""
+        names = self.name + self.answer
+        return names if self.ground is None else names + self.ground
+
+    def parts(self) -> dict[str, Tensor]:
+        """The losses there are, by name and without gradient."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value.detach() for name, value in values.items() if value is not None}
+
+
+@dataclass(slots=True)
+class Matches:
+    """Index tensors (set, image, query, truth), (4, M): of truths drawn by pixel, and as boxes."""
+
+    by_pixel: Tensor
+    by_box: Tensor
 
 
 @dataclass(slots=True)
@@ -60,79 +85,110 @@ class MaskCriterion:
     good_weight: float = 0.1
     name_weight: float = 0.5
 
+    @property
+    def drawn_points(self) -> int:
+        """The random points that each image needs: those of the matching, and candidates."""
+        return self.point_count * (1 + self.oversampling)
+
     def __call__(
-        self, masks: Tensor, logits: Tensor, targets: MaskTargets, points: Tensor
+        self, masks: Tensor, logits: Tensor, targets: MaskTargets, points: Tensor, totals: Tensor
     ) -> MaskLosses:
         """Losses of masks (S, B, Q, h, w) and logits (S, B, Q, K+1), in float32.
 
-        points: (B, P, 2) random in [0, 1], P = point_count * (1 + oversampling) at least. The
-        first point_count serve the matching, the others are the candidates of the losses.
+        points: (B, P, 2) random in [0, 1], P = drawn_points: the first point_count serve the
+        matching, the others are the candidates of the losses. totals: what `targets.totals`
+        counted, of all processes.
         """
-        masks, logits = masks.float(), logits.float()
-        index = self.match(masks, logits, targets, points[:, : self.point_count])
-        target = torch.zeros(logits.shape[:-1], dtype=torch.long, device=logits.device)
-        sets, image, query, truth = (part.to(logits.device) for part in index)
-        target[sets, image, query] = targets.classes[image, truth]
-        known = targets.drawn.expand(len(logits), -1)
-        name = class_loss(logits[known].flatten(0, -2), target[known].flatten(), self.good_weight)
-        answers = torch.stack([answer_for_image(each) for each in logits])
-        wanted = targets.answer.expand(len(logits), -1)
-        answer = functional.cross_entropy(answers.flatten(0, 1), wanted.flatten())
-        candidates = points[:, self.point_count :]
-        mask, dice = self.compare(
-            masks[sets, image, query], targets.masks[image, truth], candidates[image], len(logits)
-        )
-        return MaskLosses(mask, dice, name if known.any() else answer * 0, answer)
+        with torch.autocast(masks.device.type, enabled=False):
+            masks, logits = masks.float(), logits.float()
+            mask_total, name_total, answer_total = totals
+            matches = self.match(masks, logits, targets, points[:, : self.point_count])
+            mask, dice = self.compare(masks, targets, matches.by_pixel, points, mask_total)
+            answers = torch.stack([answer_for_image(each) for each in logits])
+            return MaskLosses(
+                mask,
+                dice,
+                fit_boxes(masks, targets, matches.by_box, mask_total),
+                class_loss(
+                    logits.flatten(0, 2),
+                    names_of(logits, targets, matches).flatten(),
+                    self.good_weight,
+                    name_total,
+                ),
+                class_loss(
+                    answers.flatten(0, 1),
+                    targets.answer.expand(len(logits), -1).flatten(),
+                    1.0,
+                    answer_total,
+                ),
+            )
 
     @torch.no_grad()
-    def match(
-        self, masks: Tensor, logits: Tensor, targets: MaskTargets, points: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Index tensors (set, image, query, truth) of the cheapest assignment of each set."""
+    def match(self, masks: Tensor, logits: Tensor, targets: MaskTargets, points: Tensor) -> Matches:
+        """The cheapest assignment of queries to real truths in each set."""
         sets, batch_size = masks.shape[:2]
+        costs = self.costs(masks, logits, targets, points)
+        flags = [targets.is_real.flatten(), targets.is_box]
+        on_host = torch.cat([costs.flatten(), *flags]).cpu().numpy()
+        by_query, is_real, is_box = np.split(on_host, np.cumsum([costs.numel(), flags[0].numel()]))
+        is_real = np.tile(is_real.reshape(batch_size, -1) > 0, (sets, 1))
+        place, query, truth = to_index(assign(by_query.reshape(costs.shape), is_real))
+        index = torch.stack([place // batch_size, place % batch_size, query, truth])
+        as_box = torch.from_numpy(is_box > 0)[index[1]]
+        return Matches(
+            index[:, ~as_box].to(masks.device, non_blocking=True),
+            index[:, as_box].to(masks.device, non_blocking=True),
+        )
+
+    def costs(self, masks: Tensor, logits: Tensor, targets: MaskTargets, points: Tensor) -> Tensor:
+        """What each query would cost as each truth, (S * B, Q, N); boxes by their projections."""
+        sets, query_count = len(masks), masks.shape[2]
         truth = sample_points(targets.masks, points)
-        names = logits.softmax(-1)
-        costs = []
-        for each_masks, each_names in zip(masks, names, strict=True):
-            sampled = sample_points(each_masks, points)
-            named = torch.gather(
-                each_names, 2, targets.classes[:, None].expand(-1, each_names.shape[1], -1)
-            )
-            cost = mask_cost(sampled, truth) + dice_cost(sampled, truth)
-            costs.append(cost - self.name_weight * named)
-        on_host = torch.cat(costs).cpu().numpy()
-        place, query, pick = to_index(assign(on_host, targets.counts * sets))
-        return place // batch_size, place % batch_size, query, pick
+        by_pixel = []
+        for each in masks:  # one set after the other: all points at once would fill the memory
+            sampled = sample_points(each, points)
+            by_pixel.append(mask_cost(sampled, truth) + dice_cost(sampled, truth))
+        box = project(cells_touched(targets.masks, masks.shape[-2:])).repeat(sets, 1, 1)
+        projected = project(masks).flatten(0, 1)
+        by_box = mask_cost(projected, box) + dice_cost(projected, box)
+        as_box = targets.is_box.repeat(sets)[:, None, None]
+        classes = targets.classes.repeat(sets, 1)[:, None].expand(-1, query_count, -1)
+        named = torch.gather(logits.softmax(-1).flatten(0, 1), 2, classes)
+        return torch.where(as_box, by_box, torch.cat(by_pixel)) - self.name_weight * named
 
     def compare(
-        self, masks: Tensor, truth: Tensor, candidates: Tensor, sets: int
+        self, masks: Tensor, targets: MaskTargets, index: Tensor, points: Tensor, total: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and dice of matched masks (M, h, w) and truth (M, H, W) at hard points."""
-        if len(masks) == 0:
-            return masks.sum() * 0, masks.sum() * 0
-        masks, truth = masks[:, None], truth[:, None]
+        """Cross-entropy and dice of the matched masks at hard points."""
+        sets, image, query, truth = index
+        matched, wanted = masks[sets, image, query][:, None], targets.masks[image, truth][:, None]
+        candidates = points[:, self.point_count :][image]
         keep = int(self.point_count * self.uncertain_share)
         with torch.no_grad():
-            at_candidates = sample_points(masks, candidates)[:, 0]
+            at_candidates = sample_points(matched, candidates)[:, 0]
             random = candidates[:, : self.point_count - keep]
             chosen = uncertain_points(at_candidates, candidates, random, keep)
-            wanted = sample_points(truth, chosen)[:, 0]
-        logits = sample_points(masks, chosen)[:, 0]
-        # Sums over prediction sets, means over the masks of one set.
-        count = max(1.0, len(masks) / sets)
-        return binary_mask_loss(logits, wanted, count), dice_loss(logits, wanted, count)
+            at_truth = sample_points(wanted, chosen)[:, 0]
+        logits = sample_points(matched, chosen)[:, 0]
+        return binary_mask_loss(logits, at_truth, total), dice_loss(logits, at_truth, total)
 
 
-def collect_targets(
-    mask: Tensor, has_mask: Tensor, class_ids: list[tuple[int, ...]]
-) -> MaskTargets:
-    """Targets from id masks (B, H, W): one truth per defect type that is visible in an image."""
-    flat = mask.flatten(1)
-    ids = [sorted(set(np.unique(row.cpu().numpy()).tolist()) - {0}) for row in flat]
-    width = max(1, max(len(row) for row in ids))
-    padded = torch.tensor([row + [0] * (width - len(row)) for row in ids], device=mask.device)
-    real = padded > 0
-    masks = ((mask[:, None] == padded[..., None, None]) & real[..., None, None]).float()
-    answer = torch.tensor([row[0] if row else 0 for row in class_ids], device=mask.device)
-    drawn = has_mask | (answer == 0)
-    return MaskTargets(masks, padded, [len(row) for row in ids], drawn, answer)
+def fit_boxes(masks: Tensor, targets: MaskTargets, index: Tensor, total: Tensor) -> Tensor:
+    """What the masks that are matched with boxes lack to fit them."""
+    sets, image, query, truth = index
+    boxes = cells_touched(targets.masks[image, truth], masks.shape[-2:])
+    return box_loss(masks[sets, image, query], boxes > 0, total)
+
+
+def cells_touched(boxes: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Boxes (M, N, H, W) or (M, H, W) of 0 and 1 at a mask's `size`; a cell may hold their rim."""
+    return functional.adaptive_max_pool2d(boxes, size)
+
+
+def names_of(logits: Tensor, targets: MaskTargets, matches: Matches) -> Tensor:
+    """The class that each query should answer, (S, B, Q); UNKNOWN where no mask is drawn."""
+    wanted = torch.where(targets.is_drawn[:, None], 0, UNKNOWN)
+    names = wanted.expand(logits.shape[:-1]).clone()
+    sets, image, query, truth = torch.cat([matches.by_pixel, matches.by_box], dim=1)
+    names[sets, image, query] = targets.classes[image, truth]
+    return names

@@ -82,6 +82,15 @@ def test_trained_masks_are_named_by_any_vocabulary(trained: Trained) -> None:
     assert all(v.equal(weights[n]) for n, v in trained.module.state_dict().items())
 
 
+def test_independent_names_and_negatives_leave_the_trained_answers(trained: Trained) -> None:
+    trained.module.set_vocabulary(Vocabulary.parse("crack; stain; burr; not shadow, dust"))
+    trained.module.naming = "independent"
+    answers = trained.module.predict_step(defect_batch(), 0)
+    trained.module.naming = "softmax"
+    trained.module.set_vocabulary(Vocabulary.from_names(["crack", "stain"]))
+    assert [answer.type_id for answer in answers] == [1, 2, 1, 0]
+
+
 def test_prediction_speaks_the_vocabulary_that_is_set(trained: Trained) -> None:
     trained.module.set_vocabulary(Vocabulary.parse("burr; dent; stain; crack"))
     answer = trained.module.predict_image(defect_batch().image[0])
@@ -125,24 +134,19 @@ def test_each_word_of_the_vocabulary_is_one_unit_vector() -> None:
     torch.testing.assert_close(module.texts.norm(dim=1), torch.ones(5))
 
 
-def test_loss_is_masks_plus_half_the_names() -> None:
+def test_loss_is_masks_plus_half_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
     module = small_finetune()
-    values = [torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0)]
-    module.criterion = FixedCriterion(MaskLosses(*values))  # type: ignore[assignment]
-    assert module.training_step(defect_batch(), 0).item() == pytest.approx(1 + 2 + 0.5 * (3 + 4))
+    losses = MaskLosses(*(torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)))
+    monkeypatch.setattr(module, "supervise", lambda *_: losses)
+    loss = module.training_step(defect_batch(), 0).item()
+    assert loss == pytest.approx(1 + 2 + 3 + 0.5 * (4 + 5 + 6))
 
 
-class FixedCriterion:
-    """A criterion whose losses are known."""
-
-    point_count, oversampling = 4, 1
-
-    def __init__(self, losses: MaskLosses) -> None:
-        self.losses = losses
-
-    def __call__(self, *_: object) -> MaskLosses:
-        """The known losses."""
-        return self.losses
+def test_points_of_an_image_follow_from_its_seed() -> None:
+    module = small_finetune()
+    points = module.draw_points([7, 8])
+    assert points.shape == (2, 256 * 4, 2) and points.min() >= 0 and points.max() <= 1
+    assert points[1].equal(module.draw_points([8])[0]) and not points[0].equal(points[1])
 
 
 def test_matching_weighs_names_like_the_loss() -> None:

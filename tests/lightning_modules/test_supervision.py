@@ -1,0 +1,167 @@
+"""Holds what names are learned from: classes of masks or captions, by one process or by several."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from datamodules.language.noun_phrases import Phrases
+from datamodules.sample import Batch
+from lightning_modules.mask_finetune import MaskFinetune
+from lightning_modules.nets.mask_criterion import MaskLosses
+from lightning_modules.supervision import (
+    PHRASES_PER_CAPTION,
+    CaptionSupervision,
+    deal,
+    ground,
+    ids_of,
+    supervision_of,
+)
+from tests.lightning_modules.shared_losses import gradients, told_batch
+from tests.lightning_modules.small_parts import defect_batch, small_finetune, train
+
+ROOT = Path(__file__).parents[2]
+WORKER = Path(__file__).with_name("shared_losses.py")
+EACH = pytest.mark.parametrize("kind", ["labels", "captions"])
+
+
+def small_module() -> MaskFinetune:
+    torch.manual_seed(0)
+    module = small_finetune().eval()
+    module.measure(defect_batch().image)
+    return module
+
+
+def losses_of(module: MaskFinetune, batch: Batch, kind: str = "captions") -> MaskLosses:
+    """The losses of a batch under one supervision."""
+    outputs, logits = module(batch.image)
+    points = module.draw_points(batch.seeds)
+    return supervision_of(kind)(module, outputs, logits, batch, points)
+
+
+def ground_of(captions: list[Phrases], similarity: Tensor) -> Tensor:
+    """L_ground where each image has one query; similarity: (J, J, P)."""
+    module, batch = small_module(), told_batch()
+    words = CaptionSupervision().words(module, captions, rows(batch, len(captions)))
+    said = ids_of(captions, torch.device("cpu"))
+    return ground(similarity[None, :, None], words, said=said)
+
+
+def rows(batch: Batch, count: int) -> Batch:
+    return replace(batch, captions=batch.captions[:count], seeds=batch.seeds[:count])
+
+
+def test_word_for_another_supervision_is_one_line() -> None:
+    with pytest.raises(ValueError, match="supervision is 'words': expected labels or captions"):
+        supervision_of("words")
+
+
+def test_phrases_are_dealt_defects_first_and_each_before_one_comes_again() -> None:
+    dealt = deal(Phrases(("a", "b"), ("c",)), seed=3)
+    assert len(dealt) == PHRASES_PER_CAPTION
+    assert set(dealt[:2]) == {"a", "b"} and dealt[2] == "c" and dealt[3:6] == dealt[:3]
+
+
+def test_same_seed_deals_the_same_phrases() -> None:
+    many = Phrases(tuple("abcdefghijklm"), ())
+    assert deal(many, 1) == deal(many, 1) != deal(many, 2)
+
+
+def test_caption_that_says_nothing_is_dealt_nothing() -> None:
+    assert set(deal(Phrases((), ()), 0)) == {""}
+
+
+def test_captions_that_say_the_same_are_no_rivals() -> None:
+    same = [Phrases(("crack",), ("steel",))] * 2
+    assert ground_of(same, torch.randn(2, 2, PHRASES_PER_CAPTION)).abs() < 1e-6
+
+
+def test_phrase_that_both_say_does_not_count_against_either() -> None:
+    captions = [Phrases(("crack",), ("steel",)), Phrases(("stain",), ("steel",))]
+    dealt = [deal(each, seed) for each, seed in zip(captions, told_batch().seeds, strict=False)]
+    steel = torch.tensor([[word == "steel" for word in row] for row in dealt])
+    similarity = torch.zeros(2, 2, PHRASES_PER_CAPTION)
+    louder = similarity.clone()
+    louder[0, 1, steel[1]] = louder[1, 0, steel[0]] = 5.0
+    torch.testing.assert_close(ground_of(captions, louder), ground_of(captions, similarity))
+
+
+def test_caption_supervision_never_reads_a_class() -> None:
+    module, batch = small_module(), told_batch()
+    swapped = torch.tensor([0, 2, 1])
+    other = replace(batch, mask=swapped[batch.mask], class_ids=[(2,), (1,), (2,), ()])
+    one, two = (losses_of(module, each).parts() for each in (batch, other))
+    assert all(two[name].equal(value) for name, value in one.items())
+
+
+def test_labels_alone_have_no_grounding() -> None:
+    module = small_module()
+    assert losses_of(module, told_batch(), "labels").ground is None
+    assert losses_of(module, told_batch(), "captions").ground is not None
+
+
+@EACH
+def test_batch_of_good_images_has_a_finite_gradient(kind: str) -> None:
+    module, batch = small_module(), told_batch()
+    good = replace(batch, mask=0 * batch.mask, class_ids=[()] * 4, captions=["Steel plate."] * 4)
+    losses = losses_of(module, good, kind)
+    (losses.of_masks + losses.of_names).backward()
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    assert all(w.grad is not None and torch.isfinite(w.grad).all() for w in weights)
+
+
+@EACH
+def test_batch_without_masks_or_captions_has_a_finite_loss(kind: str) -> None:
+    module, batch = small_module(), told_batch()
+    bare = replace(
+        batch, mask=0 * batch.mask, has_mask=torch.zeros(4, dtype=torch.bool), captions=[""] * 4
+    )
+    losses = losses_of(module, bare, kind)
+    assert losses.of_masks == 0 and torch.isfinite(losses.of_names)
+
+
+@EACH
+def test_step_in_bfloat16_keeps_its_losses_in_float32(kind: str) -> None:
+    module = small_module()
+    module.supervise = supervision_of(kind)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = module.training_step(told_batch(), 0)
+    loss.backward()
+    assert loss.dtype == torch.float32 and torch.isfinite(loss)
+
+
+def test_names_are_learned_from_captions_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = small_finetune()
+    module.measure(defect_batch().image)
+    module.supervise = supervision_of("captions")
+    train(module, tmp_path, steps=60)
+    answers = module.eval().predict_step(defect_batch(), 0)
+    assert [answer.type_id for answer in answers] == [1, 2, 1, 0]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes have found that share the batch."""
+    folder = tmp_path_factory.mktemp("shared_losses")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launch, str(WORKER), str(folder)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.slow
+@EACH
+def test_two_processes_have_the_loss_and_gradient_of_one(shared: Path, kind: str) -> None:
+    halves = [torch.load(shared / f"{kind}_{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for name, whole in gradients(kind, slice(0, 4)).items():
+        mean = (halves[0][name] + halves[1][name]) / 2
+        assert (mean - whole).abs().max() <= 1e-4 * whole.abs().max() + 1e-6, name
