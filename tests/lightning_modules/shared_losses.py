@@ -43,6 +43,7 @@ def gradients(supervision: str, rows: slice) -> dict[str, Tensor]:
     module: MaskFinetune = small_finetune().eval()
     module.measure(defect_batch().image)
     module.supervise = supervision_of(supervision)
+    module.loss_weight_point = 1.0
     loss = module.training_step(rows_of(told_batch(), rows), 0)
     loss.backward()
     weights = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
