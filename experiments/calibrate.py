@@ -18,6 +18,7 @@ from datamodules.imdd import IMDDDataModule
 from experiments.checkpoints import Restored, load_any
 from experiments.command import run_command
 from experiments.devices import default_device, on_device
+from experiments.predictor import name_by
 from experiments.running.expected_warnings import expected_warnings_hidden
 from experiments.running.stage_run import prepare_alone
 from experiments.tables import Table, to_rich
@@ -45,10 +46,19 @@ def main(argv: list[str] | None = None) -> int:
     checkpoint = Path(settings.checkpoint)
     finetune = checkpoint / "finetune"
     restored = load_any(finetune if finetune.is_dir() else checkpoint)
+    model = finds_masks(restored)
+    if settings.naming:
+        name_by(model, settings.naming)
     file = place_of(restored, settings.out)
     data = open_data(restored, settings.manifest, settings.root)
-    calibration = calibrate(restored, data, rule, settings)
-    write_thresholds(file, calibration, split=settings.split, manifest_sha256=data.index.sha256)
+    calibration = calibrate(model, data, rule, settings)
+    write_thresholds(
+        file,
+        calibration,
+        naming=model.naming,
+        split=settings.split,
+        manifest_sha256=data.index.sha256,
+    )
     report(calibration, file)
     return 0
 
@@ -85,9 +95,20 @@ def make_parser() -> ArgumentParser:
         help="the share of defective pictures that may score under the band that a person "
         "judges, and of good ones above it",
     )
+    add("--naming", type=str, default="", help="softmax or independent (default: the run's)")
     add("--out", type=str, default="", help="the file (default: thresholds.json of the run)")
     add("--device", type=str, default=default_device(), help="cpu, cuda, cuda:1")
     return parser
+
+
+def finds_masks(restored: Restored) -> TiledModel:
+    """The stage that was restored; ValueError for one without masks."""
+    if not isinstance(restored.model, TiledModel):
+        raise ValueError(
+            f"checkpoint {restored.saved.file} holds {type(restored.model).__name__}, which finds "
+            "no masks: give the run's finetune stage"
+        )
+    return restored.model
 
 
 def place_of(restored: Restored, out: str) -> Path:
@@ -115,15 +136,9 @@ def open_data(restored: Restored, manifest: str, root: str) -> IMDDDataModule:
 
 
 def calibrate(
-    restored: Restored, data: IMDDDataModule, rule: CalibrationRule, settings: Namespace
+    model: TiledModel, data: IMDDDataModule, rule: CalibrationRule, settings: Namespace
 ) -> Calibration:
     """The thresholds that the rule gives on the split, from one pass over its pictures."""
-    model = restored.model
-    if not isinstance(model, TiledModel):
-        raise ValueError(
-            f"checkpoint {restored.saved.file} holds {type(model).__name__}, which finds no masks: "
-            "give the run's finetune stage"
-        )
     model.calibration_rule = rule
     model.set_vocabulary(data.vocabulary)
     device = torch.device(settings.device)

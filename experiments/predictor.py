@@ -5,6 +5,7 @@ answer = predictor.predict("part.png", labels=["crack", ["scratch", "scuff"]])
 print(answer.name, [(one.name, one.score) for one in answer.instances])
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from experiments.thresholds import read_thresholds
 from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.tiled_model import TiledModel
 
+LOGGER = logging.getLogger(__name__)
 Labels = str | Sequence[str | Sequence[str]]
 Picture = str | Path | Image.Image | np.ndarray
 
@@ -76,18 +78,31 @@ def load_predictor(
     """
     stage = load_stage(Path(path))
     if naming:
-        if not isinstance(stage, MaskFinetune):
-            raise ValueError(
-                f"naming is {naming!r}, and {type(stage).__name__} has a closed list of types: "
-                "leave naming out, or use a stage 2"
-            )
-        stage.naming = naming
+        name_by(stage, naming)
     if thresholds:
         file = Path(thresholds)
         if not file.is_file():
             raise FileNotFoundError(f"thresholds {file} is missing: expected a thresholds.json")
         stage.post_processing.calibrate(read_thresholds(file))
+    if (calibrated := stage.post_processing.points.naming) not in ("", stage.naming):
+        LOGGER.warning(
+            "the thresholds were chosen with naming %s and may not fit %s: "
+            "python -m experiments.calibrate --naming %s chooses others",
+            calibrated,
+            stage.naming,
+            stage.naming,
+        )
     return Predictor(on_device(stage, device or default_device()).eval())
+
+
+def name_by(stage: TiledModel, naming: str) -> None:
+    """Scores names so from now on; ValueError where the stage or the word is none for that."""
+    if not isinstance(stage, MaskFinetune):
+        raise ValueError(
+            f"naming is {naming!r}, and {type(stage).__name__} has a closed list of types: "
+            "leave naming out, or use a stage 2"
+        )
+    stage.naming = naming
 
 
 def read_labels(labels: Labels) -> Vocabulary:

@@ -26,11 +26,13 @@ def read_thresholds(file: Path) -> OperatingPoints:
 
 
 def write_thresholds(
-    file: Path, calibration: Calibration, *, split: str, manifest_sha256: str
+    file: Path, calibration: Calibration, *, naming: str, split: str, manifest_sha256: str
 ) -> None:
     """The calibration and what it was made on as `file`, written whole or not at all."""
-    made_on = {"version": VERSION, "split": split, "manifest_sha256": manifest_sha256}
-    text = json.dumps({**made_on, **calibration.content()}, indent=2, allow_nan=False)
+    made_on = {"split": split, "manifest_sha256": manifest_sha256, "naming": naming}
+    text = json.dumps(
+        {"version": VERSION, **made_on, **calibration.content()}, indent=2, allow_nan=False
+    )
     temporary = file.with_name(f".{file.name}")
     temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(file)

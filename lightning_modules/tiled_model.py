@@ -41,6 +41,11 @@ class TiledModel(LightningModule):
         self.evaluation: Evaluation | None = None
         self.vocabulary: Vocabulary | None = None
 
+    @property
+    def naming(self) -> str:
+        """What a name's score is (`nets/naming.py`); "" where names are a closed list."""
+        return ""
+
     @abstractmethod
     def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Type maps (T, K, s, s) in [0, 1] and answers (T, K+1) of tiles (T, 3, s, s)."""

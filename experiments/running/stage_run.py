@@ -62,9 +62,11 @@ class StageRun:
         else:
             self.load_trained(trained)
         if isinstance(self.model, TiledModel):
-            # A closed list of names refuses those of the test here, before anything has trained.
-            for names in (self.data.division.tested, self.data.vocabulary):
-                self.model.set_vocabulary(names)
+            self.model.set_vocabulary(self.data.vocabulary)
+            if self.data.division.tested != self.data.vocabulary:
+                # A closed list of names refuses those of the test here, before anything trains.
+                self.model.set_vocabulary(self.data.division.tested)
+                self.model.set_vocabulary(self.data.vocabulary)
             if thresholds is not None:
                 self.model.post_processing.calibrate(read_thresholds(thresholds))
         else:
@@ -206,6 +208,7 @@ class StageRun:
         write_thresholds(
             self.directory / THRESHOLDS_NAME,
             model.calibration,
+            naming=model.naming,
             split="val",
             manifest_sha256=self.data.index.sha256,
         )

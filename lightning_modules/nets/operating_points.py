@@ -31,6 +31,7 @@ class OperatingPoints:
     default: of names that were never calibrated; by_name: of those that were. image: the image
     score from which the answer is a defect. A score from `review_low` up to, but without,
     `review_high` is for a person to judge; None: the image threshold, so that no score is.
+    naming: what a name's score was when they were chosen (`naming.py`), "" where nobody said.
     Raises ValueError for a number outside [0, 1] or a band that leaves the threshold out.
     """
 
@@ -39,6 +40,7 @@ class OperatingPoints:
     review_low: float | None = None
     review_high: float | None = None
     by_name: Mapping[str, TypeThresholds] = field(default_factory=dict)
+    naming: str = ""
 
     def __post_init__(self) -> None:
         check_threshold("image", self.image)
@@ -88,6 +90,7 @@ def parse_operating_points(content: object) -> OperatingPoints:
             str(name): _thresholds(one, str(name))
             for name, one in _mapping(node.get("types"), "types").items()
         },
+        naming=str(node.get("naming", "")),
     )
 
 

@@ -91,3 +91,9 @@ def test_release_is_not_written_into(tmp_path: Path, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert "whose files its hashes seal" in refusal(capsys, *words(tmp_path / "release"))
     load_stage(tmp_path / "release")
+
+
+def test_naming_of_the_thresholds_is_kept_with_them(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "chosen.json"
+    assert calibrate.main(words(run, "--naming", "independent", "--out", str(file))) == 0
+    assert read_thresholds(file).naming == "independent"

@@ -12,6 +12,7 @@ from datamodules.vocabulary import Vocabulary
 from experiments import predictor as predictor_module
 from experiments.predictor import Picture, Predictor, load_predictor, open_picture, read_labels
 from lightning_modules.mask_finetune import MaskFinetune
+from lightning_modules.nets.operating_points import OperatingPoints
 from tests.experiments.small_stages import write_run
 from tests.lightning_modules.small_parts import small_finetune
 
@@ -177,3 +178,14 @@ def test_stage_can_still_be_trained_after_an_answer(
 ) -> None:
     predictor.predict(pixels(), ["pit"])
     assert not torch.is_inference(stage.texts)
+
+
+def test_thresholds_of_another_naming_are_told(
+    stage: MaskFinetune, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.post_processing.calibrate(OperatingPoints(naming="softmax"))
+    monkeypatch.setattr(predictor_module, "load_stage", lambda _: stage)
+    load_predictor("RUN", device="cpu")
+    assert not caplog.records
+    load_predictor("RUN", device="cpu", naming="independent")
+    assert "calibrate --naming independent" in caplog.text

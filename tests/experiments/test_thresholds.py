@@ -1,6 +1,7 @@
 """Holds that thresholds.json gives back what was chosen, or is refused in one line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,18 +23,23 @@ def calibration() -> Calibration:
     return choose_thresholds(counts, rule, pixel=0.5, image=0.5)
 
 
+def write(file: Path) -> None:
+    """The calibration as the file."""
+    write_thresholds(file, calibration(), naming="softmax", split="val", manifest_sha256="ab")
+
+
 def test_thresholds_come_back_to_the_last_bit(tmp_path: Path) -> None:
     file = tmp_path / "thresholds.json"
-    write_thresholds(file, calibration(), split="val", manifest_sha256="ab")
-    assert read_thresholds(file) == operating_points(calibration())
+    write(file)
+    assert read_thresholds(file) == replace(operating_points(calibration()), naming="softmax")
 
 
 def test_file_says_what_it_was_chosen_for_and_on(tmp_path: Path) -> None:
     file = tmp_path / "thresholds.json"
-    write_thresholds(file, calibration(), split="val", manifest_sha256="ab")
+    write(file)
     content = json.loads(file.read_text())
-    assert [content[key] for key in ("version", "split", "manifest_sha256", "objective")] == [
-        2, "val", "ab", "recall=0.9",
+    assert [content[key] for key in ("version", "split", "naming", "objective")] == [
+        2, "val", "softmax", "recall=0.9",
     ]  # fmt: skip
     assert content["types"]["crack"]["recall"]["of"] == 12
     assert sum(content["image"]["reliability"]["images"]) == 36
