@@ -14,12 +14,19 @@ from torch.utils.data import Dataset
 
 from datamodules.batch_plan import BatchPlan, plan_batches
 from datamodules.dataset import DefectDataset
+from datamodules.held_out import TypeDivision
 from datamodules.language.wording import Wording
 from datamodules.latent_dataset import LatentDataset
 from datamodules.latent_store import LatentStore
 from datamodules.manifest import Manifest, Source
 from datamodules.preparing.preparation import prepare
-from datamodules.refusals import check_batch_sizes, check_origin, check_shares, leak_line
+from datamodules.refusals import (
+    check_batch_sizes,
+    check_origin,
+    check_shares,
+    check_unlabelled,
+    leak_line,
+)
 from datamodules.sample import UNLABELLED, Sample
 from datamodules.sampler import Draw, ResumableLoader, ResumableSampler
 from datamodules.splits import k_shot, spread_over_types
@@ -38,6 +45,8 @@ class IMDDDataModule(LightningDataModule):
     folder where it is given. allow_leakage: train although alike pictures are in training and
     test; the run records it. shots_per_type: train on that many images per type, `split_seed`
     chooses. use_unlabelled: train on unlabelled pictures too, which only stage 1 can use.
+    held_out_types: names kept out of training; test_types: `all`, `seen` or `held_out`, what the
+    test shows and asks for (`held_out.py`).
     captions: `built`, `released` or `both` (`wording.py`). latents: `online`, or the folder that
     experiments.cache_latents wrote, which stage 1 then trains on instead of pictures.
     batch_size: images in one pass of one process; global_batch_size: in one step of all processes
@@ -69,6 +78,8 @@ class IMDDDataModule(LightningDataModule):
         allow_leakage: bool = False,
         shots_per_type: int | None = None,
         use_unlabelled: bool = False,
+        held_out_types: tuple[str, ...] = (),
+        test_types: str = "all",
         captions: str = "built",
         latents: str = "online",
         seed: int = 0,
@@ -78,36 +89,40 @@ class IMDDDataModule(LightningDataModule):
         super().__init__()
         check_origin(source, root, manifest)
         check_batch_sizes(batch_size, eval_batch_size, global_batch_size or 1)
+        check_unlabelled(use_unlabelled, held_out_types)
         self.source, self.root = source, root
         self.manifest, self.manifest_folder = manifest, manifest_folder
         self.train_transform = train_transform or NativeCrop()
         self.val_transform = val_transform or Unchanged()
         self.batch_size, self.global_batch_size = batch_size, global_batch_size
         self.draws_per_epoch = draws_per_epoch
-        self.eval_batch_size = eval_batch_size
-        self.num_workers = num_workers
+        self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
         self.fractions = (train_fraction, val_fraction, test_fraction)
         self.split_seed, self.protocol, self.copies = split_seed, protocol, copies
         self.allow_leakage = allow_leakage
-        self.shots_per_type = shots_per_type
-        self.use_unlabelled = use_unlabelled
+        self.shots_per_type, self.use_unlabelled = shots_per_type, use_unlabelled
+        self.held_out_types, self.test_types = held_out_types, test_types
         self.wording, self.latents = Wording(captions), latents
-        self.seed = seed
-        self.max_val_images = max_val_images
+        self.seed, self.max_val_images = seed, max_val_images
         self.in_memory = in_memory
-        self._index: Manifest | None = None
+        self._division: TypeDivision | None = None
+
+    @property
+    def division(self) -> TypeDivision:
+        """Which rows and names train and which are tested; it is there after `setup`."""
+        if self._division is None:
+            raise RuntimeError("the data is not set up: call prepare_data() and setup() first")
+        return self._division
 
     @property
     def index(self) -> Manifest:
         """The manifest in use; it is there after `setup`."""
-        if self._index is None:
-            raise RuntimeError("the data is not set up: call prepare_data() and setup() first")
-        return self._index
+        return self.division.index
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The class names of the manifest; they are there after `setup`."""
-        return self.index.vocabulary
+        """The class names that training and validation know."""
+        return self.division.training
 
     def plan(self, process_count: int) -> BatchPlan:
         """How the processes share a step's batch; ValueError where they cannot."""
@@ -174,11 +189,11 @@ class IMDDDataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Open the manifest; the same on every process. ValueError for a leaking one."""
-        if self._index is None:
+        if self._division is None:
             index = Manifest.open(self._manifest_path(), self.root or None)
             if index.leaks and not self.allow_leakage:
                 raise ValueError(leak_line(index))
-            self._index = index
+            self._division = TypeDivision(index, self.held_out_types, self.test_types)
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled, augmented training batches, whose place in the order is part of checkpoints."""
@@ -201,14 +216,19 @@ class IMDDDataModule(LightningDataModule):
 
     def val_dataloader(self) -> ResumableLoader:
         """Validation images in the order of their rows."""
-        rows = self._rows("val")
+        rows = self.division.rows_of("val")
         if self.max_val_images is not None:
             rows = spread_over_types(rows, self.index.types_of(rows), self.max_val_images)
-        return self._eval_loader(rows, self.val_transform)
+        return self._eval_loader(self._dataset(rows, self.val_transform))
+
+    def whole_images(self, split: str) -> ResumableLoader:
+        """Whole images of a split in the order of their rows, in the names of training."""
+        return self._eval_loader(self._dataset(self.division.rows_of(split), Unchanged()))
 
     def test_dataloader(self) -> ResumableLoader:
         """Whole test images in the order of their rows."""
-        return self._eval_loader(self._rows("test"), Unchanged())
+        rows = self.division.rows_of("test")
+        return self._eval_loader(self._dataset(rows, Unchanged(), self.division.tested))
 
     def _manifest_path(self) -> Path:
         """The manifest's place; its name holds the settings, so that two runs never share one."""
@@ -220,17 +240,8 @@ class IMDDDataModule(LightningDataModule):
         digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
         return Path(self.manifest_folder) / f"{self.source.name}-{digest}.parquet"
 
-    def _rows(self, split: str) -> np.ndarray:
-        rows = self.index.rows_of(split)
-        if len(rows) == 0:
-            raise ValueError(
-                f"manifest {self.index.path} has no {split} images among {len(self.index)}: "
-                f"give {split}_fraction a share and the data more groups"
-            )
-        return rows
-
     def _training_rows(self) -> np.ndarray:
-        rows = self._rows("train")
+        rows = self.division.rows_of("train")
         if self.shots_per_type is not None:
             images = self.index.column("image")
             names = [images[row] for row in rows.tolist()]
@@ -249,7 +260,9 @@ class IMDDDataModule(LightningDataModule):
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
 
-    def _dataset(self, rows: np.ndarray, transform: Transform) -> DefectDataset:
+    def _dataset(
+        self, rows: np.ndarray, transform: Transform, vocabulary: Vocabulary | None = None
+    ) -> DefectDataset:
         return DefectDataset(
             self.index,
             rows,
@@ -257,19 +270,19 @@ class IMDDDataModule(LightningDataModule):
             seed=self.seed,
             in_memory=self.in_memory,
             wording=self.wording,
+            vocabulary=vocabulary or self.vocabulary,
         )
 
     def fit_captions(self, count_tokens: Callable[[str], int], token_limit: int) -> None:
         """Shorten the captions to what a text encoder reads, the defect's words last of all."""
         self.wording = Wording(self.wording.choice, count_tokens, token_limit)
 
-    def _eval_loader(self, rows: np.ndarray, transform: Transform) -> ResumableLoader:
+    def _eval_loader(self, dataset: DefectDataset) -> ResumableLoader:
         rank, world_size = self._rank()
-        check_shares(len(rows), world_size)
+        check_shares(len(dataset), world_size)
         sampler = ResumableSampler(
-            rows, shuffle=False, rank=rank, world_size=world_size, even_ranks=False
+            dataset.rows, shuffle=False, rank=rank, world_size=world_size, even_ranks=False
         )
-        dataset = self._dataset(rows, transform)
         return self._loader(dataset, sampler, batch_size=self.eval_batch_size)
 
     def _loader(

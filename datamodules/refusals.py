@@ -1,5 +1,7 @@
 """Settings and data that the DataModule (`imdd.py`) does not take, each in one line."""
 
+from collections.abc import Sequence
+
 from datamodules.manifest import Manifest, Source
 
 
@@ -40,4 +42,13 @@ def check_shares(image_count: int, process_count: int) -> None:
             f"there are {image_count} images to evaluate for {process_count} processes, expected "
             "at least one each: raise the split's fraction or max_val_images, or use fewer "
             "processes"
+        )
+
+
+def check_unlabelled(use_unlabelled: bool, held_out_types: Sequence[str]) -> None:
+    """ValueError where pictures would train of which nobody knows whether they show such a type."""
+    if use_unlabelled and held_out_types:
+        raise ValueError(
+            f"use_unlabelled is true and held_out_types names {', '.join(held_out_types)}: "
+            "unlabelled pictures may show them, set only one of both"
         )

@@ -109,8 +109,8 @@ class Batch:
     """Samples of one size, stacked. Not frozen: Lightning moves it to the device in place.
 
     image: (B, 3, H, W) in [-1, 1]; mask: (B, H, W) int64 class ids; has_mask, is_box: (B,) bool;
-    row: (B,) int64; captions, class_ids, seeds, variant_ids: one entry per sample. latents: (B, c, h, w) and
-    image_embedding: (B, D), float16, or None: with them, image is (B, 3, 0, 0).
+    row: (B,) int64; captions, class_ids, seeds and variant_ids: one entry per sample. latents:
+    (B, c, h, w) and image_embedding: (B, D), float16, or None: with them, image is (B, 3, 0, 0).
     """
 
     image: Tensor

@@ -74,7 +74,10 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError("--weights tests one stage, got two: add --only finetune")
     if trained is not None and arguments.resume != NEVER:
         raise ValueError("--weights trains nothing that --resume could go on with: leave one out")
-    training = Training(stages, arguments.resume, trained)
+    thresholds = Path(arguments.thresholds) if arguments.thresholds else None
+    if thresholds is not None and trained is None:
+        raise ValueError("--thresholds is for trained weights: name their run by --weights, too")
+    training = Training(stages, arguments.resume, trained, thresholds)
     try:
         # Before and after training, too: reading data and weights may take long.
         with StopSignal().listening():
@@ -92,8 +95,11 @@ class Training:
     directory: known once a stage runs. resume: what --resume says.
     """
 
-    def __init__(self, stages: Stages, resume: str, trained: Path | None) -> None:
-        self.stages, self.resume, self.trained = stages, resume, trained
+    def __init__(
+        self, stages: Stages, resume: str, trained: Path | None, thresholds: Path | None
+    ) -> None:
+        self.stages, self.resume = stages, resume
+        self.trained, self.thresholds = trained, thresholds
         self.output, self.name = Path(stages[0][1].output), stages[0][1].name
         self.ranks = Ranks(stages[0][1])
         self.directory: Path | None = None
@@ -127,7 +133,7 @@ class Training:
         if plan == FINISHED and self.directory is not None:
             return read_results(self.directory / name)
         # Data and weights are read first: what they refuse leaves no directory behind.
-        run = StageRun(stage, self.trained)
+        run = StageRun(stage, self.trained, self.thresholds)
         if self.directory is None:
             made = self.ranks.decide(lambda: str(new_run_directory(self.output, self.name)))
             self.hold(Path(made))
@@ -183,6 +189,9 @@ def command_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--weights", metavar="RUN", help="train nothing: calibrate and test this run's weights"
+    )
+    parser.add_argument(
+        "--thresholds", metavar="FILE", help="with --weights: these thresholds, nothing calibrated"
     )
     parser.add_argument(
         "--resume",

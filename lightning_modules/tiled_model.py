@@ -1,6 +1,7 @@
 """What stage 2 and all baselines share: tiles, one post-processing, the same metrics."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from lightning import LightningModule
 from torch import Tensor
@@ -10,7 +11,7 @@ from datamodules.vocabulary import Vocabulary
 from lightning_modules.evaluation import Evaluation
 from lightning_modules.metrics.calibration import Calibration, CalibrationRule
 from lightning_modules.nets.post_processing import PostProcessing
-from lightning_modules.nets.tiling import score_image
+from lightning_modules.nets.tiling import score_images
 from lightning_modules.saved_stage import STAMP, SavedStage, load_part, stamp
 
 
@@ -74,23 +75,27 @@ class TiledModel(LightningModule):
         load_part(self, "", saved)
         self.set_vocabulary(Vocabulary(saved.entries))
 
-    def predict_image(self, image: Tensor) -> Prediction:
-        """The prediction for one image (3, H, W) in [-1, 1] of any size, by overlapping tiles.
+    def predict_images(self, images: Sequence[Tensor]) -> list[Prediction]:
+        """The predictions for images (3, H, W) in [-1, 1] of any sizes, by overlapping tiles.
 
-        The image may stay off the model's device, which then holds a band of tiles alone.
+        The images may stay off the model's device, which then holds their bands of tiles alone.
         """
-        scores = score_image(
-            image,
+        scores = score_images(
+            images,
             lambda tiles: self.score_tiles(tiles.to(self.device)),
             tile_px=self.tile_px,
             overlap_px=self.tile_overlap_px,
             batch_size=self.tile_batch_size,
         )
-        return self.post_processing(scores)
+        return [self.post_processing(one) for one in scores]
+
+    def predict_image(self, image: Tensor) -> Prediction:
+        """The prediction for one image (3, H, W) in [-1, 1] of any size."""
+        return self.predict_images([image])[0]
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """One prediction per image of the batch."""
-        return [self.predict_image(image) for image in batch.image]
+        return self.predict_images(list(batch.image))
 
     def validation_step(  # type: ignore[override]  # callbacks read the predictions
         self, batch: Batch, batch_idx: int

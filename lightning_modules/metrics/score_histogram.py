@@ -12,10 +12,8 @@ LOGIT_LIMIT = 16.0
 
 def bin_scores(scores: Tensor, bins: int) -> Tensor:
     """Bin of each score in [0, 1], as int64 in 0..bins-1, rising with the score."""
-    scores = scores.detach().float()
-    logits = torch.logit(scores).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-    place = (logits + LOGIT_LIMIT) / (2 * LOGIT_LIMIT) * bins
-    return place.long().clamp(0, bins - 1)
+    logits = torch.logit(scores.detach().float()).clamp_(-LOGIT_LIMIT, LOGIT_LIMIT)
+    return logits.add_(LOGIT_LIMIT).mul_(bins / (2 * LOGIT_LIMIT)).long().clamp_(0, bins - 1)
 
 
 def count_scores(scores: Tensor, is_defect: Tensor, bins: int) -> Tensor:
@@ -23,7 +21,7 @@ def count_scores(scores: Tensor, is_defect: Tensor, bins: int) -> Tensor:
 
     scores: any shape, in [0, 1]; is_defect: same shape, bool.
     """
-    index = bin_scores(scores, bins) + bins * is_defect.long()
+    index = bin_scores(scores, bins).add_(is_defect, alpha=bins)
     return torch.bincount(index.flatten(), minlength=2 * bins).reshape(2, bins)
 
 

@@ -4,7 +4,7 @@ What the scores mean is the net's matter; what becomes of them is in `post_proce
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,59 +14,84 @@ from lightning_modules.nets.post_processing import ImageScores
 ScoreTiles = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def score_image(
-    image: Tensor,
+def score_images(
+    images: Sequence[Tensor],
     score_tiles: ScoreTiles,
     *,
     tile_px: int,
     overlap_px: int,
     batch_size: int,
-) -> ImageScores:
-    """The scores of the whole image, blended without seams from overlapping tiles.
+) -> list[ImageScores]:
+    """The scores of whole images, blended without seams from overlapping tiles.
 
-    image: (3, H, W) in [-1, 1], mirrored outwards where it is smaller than a tile.
-    score_tiles: tiles (T, 3, s, s) -> maps (T, K, s, s) in [0, 1] and type scores (T, K+1).
-    Only one band of tiles is held for all K types; per pixel of the image remain 12 bytes, the
-    best type and its score. Raises ValueError when `overlap_px` is not in [0, tile_px).
+    images: (3, H, W) in [-1, 1] of any sizes, mirrored outwards where smaller than a tile; tiles of
+    several share a batch. score_tiles: tiles (T, 3, s, s) -> maps (T, K, s, s) in [0, 1] and type
+    scores (T, K+1). Of an image only one band of tiles is held for all K types; per pixel remain
+    12 bytes, the best type and its score. Raises ValueError when `overlap_px` is not in
+    [0, tile_px).
     """
     if not 0 <= overlap_px < tile_px:
         raise ValueError(f"overlap is {overlap_px} px: expected 0 to {tile_px - 1}, under a tile")
-    height, width = image.shape[-2:]
-    if width > height:
-        # The band lies across the image's shorter side.
-        turned = score_image(
-            image.mT,
-            lambda tiles: _turned(*score_tiles(tiles.mT.contiguous())),
-            tile_px=tile_px,
-            overlap_px=overlap_px,
-            batch_size=batch_size,
+    tiled = [TiledImage(image, tile_px=tile_px, overlap_px=overlap_px) for image in images]
+    places = [(one, corner) for one in tiled for corner in one.corners]
+    for first in range(0, len(places), batch_size):
+        chosen = places[first : first + batch_size]
+        maps, type_scores = score_tiles(
+            torch.stack([one.tile_at(corner) for one, corner in chosen])
         )
-        anomaly_map, type_map = turned.anomaly_map.T.contiguous(), turned.type_map.T.contiguous()
-        return ImageScores(anomaly_map, type_map, turned.type_scores)
-    rows, columns = (mirror_index(length, tile_px).to(image.device) for length in (height, width))
-    corners = [
-        (y, x)
-        for y in tile_starts(len(rows), tile_px=tile_px, overlap_px=overlap_px)
-        for x in tile_starts(len(columns), tile_px=tile_px, overlap_px=overlap_px)
-    ]
-    band = Band(len(rows), len(columns), tile_px=tile_px, device=image.device)
-    tile_type_scores = []
-    for first in range(0, len(corners), batch_size):
-        chosen = corners[first : first + batch_size]
-        cuts = [(rows[y : y + tile_px, None], columns[x : x + tile_px]) for y, x in chosen]
-        maps, type_scores = score_tiles(torch.stack([image[:, y, x] for y, x in cuts]))
-        tile_type_scores.append(type_scores.float())
-        for (y, x), tile_maps in zip(chosen, maps.float(), strict=True):
-            band.add(tile_maps, y, x)
-    band.finish_rows(len(rows))
-    top, left = max(0, tile_px - height) // 2, max(0, tile_px - width) // 2
-    inside = (slice(top, top + height), slice(left, left + width))
-    type_scores = join_type_scores(torch.cat(tile_type_scores)).to(image.device)
-    return ImageScores(band.anomaly_map[inside], band.type_map[inside], type_scores)
+        for place, (one, corner) in enumerate(chosen):
+            one.add(maps[place].float(), type_scores[place].float(), corner)
+    return [one.scores() for one in tiled]
 
 
-def _turned(maps: Tensor, type_scores: Tensor) -> tuple[Tensor, Tensor]:
-    return maps.mT, type_scores
+class TiledImage:
+    """One image on its way through the net: its tiles, and what came back of them.
+
+    corners: (row, column) of the tiles, in the order in which they must come back. A wide image is
+    turned, so that the band lies across its shorter side; its tiles are not.
+    """
+
+    def __init__(self, image: Tensor, *, tile_px: int, overlap_px: int) -> None:
+        self.is_turned = image.shape[-1] > image.shape[-2]
+        self.image = image.mT if self.is_turned else image
+        self.tile_px = tile_px
+        self._rows, self._columns = (
+            mirror_index(length, tile_px).to(image.device) for length in self.image.shape[-2:]
+        )
+        self.corners = [
+            (y, x)
+            for y in tile_starts(len(self._rows), tile_px=tile_px, overlap_px=overlap_px)
+            for x in tile_starts(len(self._columns), tile_px=tile_px, overlap_px=overlap_px)
+        ]
+        self._band: Band | None = None
+        self._type_scores: list[Tensor] = []
+
+    def tile_at(self, corner: tuple[int, int]) -> Tensor:
+        """The tile (3, s, s) with this corner, as it lies in the image."""
+        y, x = corner
+        rows, columns = self._rows[y : y + self.tile_px], self._columns[x : x + self.tile_px]
+        tile = self.image[:, rows[:, None], columns]
+        return tile.mT if self.is_turned else tile
+
+    def add(self, maps: Tensor, type_scores: Tensor, corner: tuple[int, int]) -> None:
+        """Takes the maps (K, s, s) and type scores (K+1,) of the next tile."""
+        if self._band is None:
+            size = (len(self._rows), len(self._columns))
+            self._band = Band(*size, tile_px=self.tile_px, device=self.image.device)
+        self._band.add(maps.mT if self.is_turned else maps, *corner)
+        self._type_scores.append(type_scores)
+
+    def scores(self) -> ImageScores:
+        """The image's scores, after all its tiles came back."""
+        assert self._band is not None
+        self._band.finish_rows(len(self._rows))
+        height, width = self.image.shape[-2:]
+        top, left = (max(0, self.tile_px - length) // 2 for length in (height, width))
+        inside = (slice(top, top + height), slice(left, left + width))
+        maps = [self._band.anomaly_map[inside], self._band.type_map[inside]]
+        anomaly_map, type_map = [one.T.contiguous() for one in maps] if self.is_turned else maps
+        type_scores = join_type_scores(torch.stack(self._type_scores)).to(self.image.device)
+        return ImageScores(anomaly_map, type_map, type_scores)
 
 
 class Band:

@@ -188,6 +188,17 @@ def test_weights_are_tested_on_other_data_at_thresholds_that_it_did_not_choose(
     assert not (elsewhere / "thresholds.json").exists()
 
 
+def test_weights_are_tested_on_held_out_types_by_these_names_alone(finished: SmallRun) -> None:
+    words = ["--config=quickstart.yaml", "--only=finetune", "--experiment=new", "--name=new"]
+    stage = finished.directory / "finetune"
+    given = [f"--weights={stage}", f"--thresholds={stage / 'thresholds.json'}"]
+    held = ["--data.init_args.held_out_types=[crack]", "--data.init_args.test_types=held_out"]
+    assert run.main([*words, *given, *small_words(finished.output), *held]) == 0
+    results = json.loads((finished.output / "runs/new/finetune/results.json").read_text())
+    named = {name.rpartition("/")[2] for name in results if "test/iou_type/" in name}
+    assert named == {"crack"}
+
+
 def test_run_of_two_stages_goes_on_with_the_one_that_is_left(
     finished: SmallRun, tmp_path: Path
 ) -> None:

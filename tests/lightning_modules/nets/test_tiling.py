@@ -8,13 +8,20 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from lightning_modules.nets.post_processing import ImageScores
 from lightning_modules.nets.tiling import (
+    ScoreTiles,
     blending_window,
     join_type_scores,
     mirror_index,
-    score_image,
+    score_images,
     tile_starts,
 )
+
+
+def score_image(image: Tensor, score_tiles: ScoreTiles, **settings: int) -> ImageScores:
+    """The scores of one image."""
+    return score_images([image], score_tiles, **settings)[0]
 
 
 def brightness(tiles: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,3 +154,21 @@ def test_net_is_given_no_more_than_a_batch_of_tiles() -> None:
 
     score_image(noise_image(200, 64), note, tile_px=32, overlap_px=8, batch_size=4)
     assert {size[1:] for size in sizes} == {(3, 32, 32)} and max(size[0] for size in sizes) == 4
+
+
+def test_images_of_several_sizes_share_batches_and_score_as_each_alone() -> None:
+    images = [noise_image(*size) for size in ((20, 30), (32, 90), (50, 40))]
+    settings = {"tile_px": 32, "overlap_px": 8, "batch_size": 4}
+    counts: list[int] = []
+
+    def note(tiles: Tensor) -> tuple[Tensor, Tensor]:
+        counts.append(len(tiles))
+        return textured(tiles)
+
+    together = score_images(images, note, **settings)
+    assert counts == [4, 4, 1]
+    for image, scores in zip(images, together, strict=True):
+        alone = score_image(image, textured, **settings)
+        torch.testing.assert_close(scores.anomaly_map, alone.anomaly_map)
+        assert scores.anomaly_map.shape == image.shape[1:]
+        torch.testing.assert_close(scores.type_scores, alone.type_scores)
