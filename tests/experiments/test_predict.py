@@ -22,6 +22,7 @@ from datamodules.vocabulary import Vocabulary
 from experiments import predict, predictor
 from experiments.answering.picture_files import label_picture
 from experiments.command import run_command
+from lightning_modules.nets.post_processing import PostProcessing
 
 
 class FindsBrightPixels(LightningModule):
@@ -30,6 +31,7 @@ class FindsBrightPixels(LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.vocabulary = Vocabulary.from_names(["pit", "burr"])
+        self.post_processing, self.naming = PostProcessing(), ""
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary

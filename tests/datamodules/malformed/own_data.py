@@ -54,7 +54,7 @@ def coco() -> Iterator[Case]:
         "with an unknown category": edit(COCO, '"category_id": 9', '"category_id": 77'),
         "with an unknown picture": edit(COCO, '"image_id": 3', '"image_id": 33'),
         "with a category of no name": edit(COCO, '"name": "Pin-Hole"', '"name": ""'),
-        "with a path that leads out": edit(COCO, '"c.bmp"', '"../../../c.bmp"'),
+        "with a path that leads out": edit(COCO, '"c.bmp"', '"../../../outside.png"'),
         "with an absolute path": edit(COCO, '"c.bmp"', '"/etc/passwd"'),
         "with a picture that is not there": edit(COCO, '"c.bmp"', '"zzz.bmp"'),
         "with another size": edit(COCO, '"width": 50', '"width": 5'),
