@@ -112,8 +112,10 @@ def finds_masks(restored: Restored) -> TiledModel:
 
 
 def place_of(restored: Restored, out: str) -> Path:
-    """The file to write; ValueError for the one that a release's hashes seal."""
+    """The file to write; ValueError for the one that a release's hashes seal, or in no folder."""
     if out:
+        if not Path(out).absolute().parent.is_dir():
+            raise ValueError(f"--out: the folder of {out} is missing: make it or choose another")
         return Path(out)
     if restored.saved.file.name == RELEASE_NAME:
         raise ValueError(

@@ -80,10 +80,7 @@ def load_predictor(
     if naming:
         name_by(stage, naming)
     if thresholds:
-        file = Path(thresholds)
-        if not file.is_file():
-            raise FileNotFoundError(f"thresholds {file} is missing: expected a thresholds.json")
-        stage.post_processing.calibrate(read_thresholds(file))
+        stage.post_processing.calibrate(read_thresholds(Path(thresholds)))
     if (calibrated := stage.post_processing.points.naming) not in ("", stage.naming):
         LOGGER.warning(
             "the thresholds were chosen with naming %s and may not fit %s: "

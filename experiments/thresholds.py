@@ -14,7 +14,12 @@ THRESHOLDS_NAME = "thresholds.json"
 
 
 def read_thresholds(file: Path) -> OperatingPoints:
-    """The thresholds in a thresholds.json; ValueError where it is broken or something else."""
+    """The thresholds in a thresholds.json.
+
+    Raises FileNotFoundError where there is none, ValueError where it is broken or something else.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"thresholds {file} is missing: expected a thresholds.json")
     try:
         return parse_operating_points(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:

@@ -97,3 +97,11 @@ def test_naming_of_the_thresholds_is_kept_with_them(run: Path, tmp_path: Path) -
     file = tmp_path / "chosen.json"
     assert calibrate.main(words(run, "--naming", "independent", "--out", str(file))) == 0
     assert read_thresholds(file).naming == "independent"
+
+
+def test_file_in_a_missing_folder_is_refused_before_the_work(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(calibrate, "calibrate")
+    text = refusal(capsys, *words(run, "--out", str(tmp_path / "nowhere" / "x.json")))
+    assert "x.json is missing: make it" in text

@@ -215,3 +215,11 @@ def test_paper45m_has_the_papers_45_million_in_generator_and_class_head() -> Non
     model = model_of("paper45m.yaml")
     assert count(model.mask_generator) == 44_061_120
     assert count(model.mask_generator) + count(model.class_head) == 44_950_081
+
+
+def test_stage_2_takes_a_clip_from_its_configuration() -> None:
+    key = "model.init_args.clip"
+    path = "lightning_modules.nets.clip_mask_pooling.ClipMaskPooling"
+    given = {f"{key}.class_path": path, f"{key}.init_args.pretrained": "some/folder"}
+    raw = load_layers(["stage2.yaml"], given)
+    assert build(parse_stage({"name": "x", **raw})).model.clip.pretrained == "some/folder"

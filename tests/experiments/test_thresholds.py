@@ -53,3 +53,8 @@ def test_broken_file_is_one_line(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"thresholds\.json is broken .*calibrate again") as caught:
         read_thresholds(file)
     assert "\n" not in str(caught.value)
+
+
+def test_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"thresholds\.json is missing: expected"):
+        read_thresholds(tmp_path / "thresholds.json")
