@@ -25,6 +25,7 @@ from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.tiled_model import TiledModel
 
 LOGGER = logging.getLogger(__name__)
+PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 Labels = str | Sequence[str | Sequence[str]]
 Picture = str | Path | Image.Image | np.ndarray
 
@@ -32,9 +33,17 @@ Picture = str | Path | Image.Image | np.ndarray
 class Predictor:
     """Answers for images, in the names that the stage was trained on or in others."""
 
-    def __init__(self, stage: TiledModel) -> None:
-        """stage: filled, in evaluation mode, on the device where it will work."""
-        self._stage = stage
+    def __init__(self, stage: TiledModel, precision: str = "32") -> None:
+        """stage: filled, in evaluation mode.
+
+        precision: "32", or "bf16" or "16": then its frozen weights are kept in 16 bits, half the
+        memory, and what tensor cores are for is computed in them. ValueError for another.
+        """
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision is {precision!r}: expected {', '.join(PRECISIONS)}")
+        self._stage, self._dtype = stage, PRECISIONS[precision]
+        if self._dtype != torch.float32:
+            stage.store_frozen_in(self._dtype)
         self._trained = self.vocabulary
 
     @property
@@ -62,19 +71,28 @@ class Predictor:
         """
         self.use_labels(labels)
         picture = open_picture(image)
-        with torch.inference_mode():
+        halves = torch.autocast(
+            self._stage.device.type, self._dtype, enabled=self._dtype != torch.float32
+        )
+        with torch.inference_mode(), halves:
             prediction = self._stage.predict_image(to_tensor(picture))
         return answer_of(prediction, self.vocabulary.names, picture)
 
 
 def load_predictor(
-    path: str | Path, *, device: str = "", naming: str = "", thresholds: str | Path = ""
+    path: str | Path,
+    *,
+    device: str = "",
+    naming: str = "",
+    thresholds: str | Path = "",
+    precision: str = "32",
 ) -> Predictor:
     """The predictor of a run directory, a .ckpt inside one, or a release.
 
     device: "" for the first GPU where there is one, else the CPU; naming: "softmax" or
     "independent", "" for what the stage was trained with; thresholds: a thresholds.json, "" for
-    the one beside the weights. Raises FileNotFoundError or ValueError, one line.
+    the one beside the weights; precision: as `Predictor` takes it. Raises FileNotFoundError or
+    ValueError, one line.
     """
     stage = load_stage(Path(path))
     if naming:
@@ -89,7 +107,9 @@ def load_predictor(
             stage.naming,
             stage.naming,
         )
-    return Predictor(on_device(stage, device or default_device()).eval())
+    predictor = Predictor(stage.eval(), precision)
+    on_device(stage, device or default_device())  # already in its precision: half of it to carry
+    return predictor
 
 
 def name_by(stage: TiledModel, naming: str) -> None:

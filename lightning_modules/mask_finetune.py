@@ -21,7 +21,7 @@ from lightning_modules.nets.feature_pyramid import PAPERS, FeaturePyramid, choos
 from lightning_modules.nets.feature_store import FeatureStore
 from lightning_modules.nets.mask_criterion import MaskCriterion
 from lightning_modules.nets.mask_generator import MaskGenerator, MaskQueries
-from lightning_modules.nets.name_texts import embed_prompts
+from lightning_modules.nets.name_texts import draw_words, embed_prompts
 from lightning_modules.nets.naming import naming_of
 from lightning_modules.nets.text_encoder import TextEmbedding
 from lightning_modules.optimizers import (
@@ -159,6 +159,15 @@ class MaskFinetune(TiledModel):
         if self.clip:
             self.clip.load()
 
+    def store_frozen_in(self, dtype: torch.dtype) -> None:
+        """Keeps the weights of the frozen nets in `dtype`, for prediction under autocast alone.
+
+        What trains stays in 32 bits, and so does the text tower, which speaks once a list of names.
+        """
+        frozen = self.features.diffusion
+        for part in (frozen.denoiser, frozen.autoencoder, frozen.image_encoder, frozen.captioner):
+            part.to(dtype)
+
     def setup(self, stage: str) -> None:
         """Fits the U-Net to the device; ValueError for a cache of pictures that come only once."""
         self.features.diffusion.denoiser.speed_up(self.trainer.strategy.root_device)
@@ -207,32 +216,39 @@ class MaskFinetune(TiledModel):
         if self.clip and self.vocabulary:
             self.clip.seen_words = self.vocabulary.words
 
-    def forward(
-        self, image: Tensor, frozen_maps: list[Tensor] | None = None
-    ) -> tuple[MaskQueries, Tensor]:
-        """Mask queries and class logits (S, B, Q, K+1) of image (B, 3, H, W) in [-1, 1].
-
-        frozen_maps: what `features` says of the image, where it is known already.
-        """
-        outputs = self.find_masks(image, frozen_maps)
+    def forward(self, image: Tensor) -> tuple[MaskQueries, Tensor]:
+        """Mask queries and class logits (S, B, Q, K+1) of image (B, 3, H, W) in [-1, 1]."""
+        outputs = self.find_masks(image)
         return outputs, self.name_masks(outputs)
 
     def find_masks(self, image: Tensor, frozen_maps: list[Tensor] | None = None) -> MaskQueries:
-        """Mask queries of image (B, 3, H, W) in [-1, 1], which no list of names has a part in."""
+        """Mask queries of image (B, 3, H, W) in [-1, 1], which no list of names has a part in.
+
+        frozen_maps: what `features` says of the image, where it is known already.
+        """
         pyramid = self.pyramid(image, frozen_maps or self.features(image))
         outputs: MaskQueries = self.mask_generator(pyramid)
         return outputs
 
-    def name_masks(self, outputs: MaskQueries) -> Tensor:
-        """Class logits (S, B, Q, K+1) of mask queries."""
+    def name_masks(self, outputs: MaskQueries, heard: Tensor | None = None) -> Tensor:
+        """Class logits (S, B, Q, K+1) of mask queries.
+
+        heard: (B, N) bool, the texts that each image is named by, None for all.
+        """
         assert self.vocabulary is not None
-        logits: Tensor = self.class_head(outputs, self.texts, self.text_class, len(self.vocabulary))
+        class_count = len(self.vocabulary)
+        logits: Tensor = self.class_head(outputs, self.texts, self.text_class, class_count, heard)
         return logits
+
+    def words_heard(self, seeds: Sequence[int]) -> Tensor:
+        """The texts that images of these seeds are named by in training, (B, N) bool."""
+        return draw_words(seeds, self.text_class)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """L = L_mask + 0.5 L_cls, or L_mask + 0.5 L_ground, on all prediction sets."""
         frozen_maps = self.feature_store(batch.image, batch.variant_ids)
-        outputs, logits = self(batch.image, frozen_maps)
+        outputs = self.find_masks(batch.image, frozen_maps)
+        logits = self.name_masks(outputs, self.words_heard(batch.seeds))
         points = self.draw_points(batch.seeds)
         losses = self.supervise(self, outputs, logits, batch, points)
         loss = self.loss_weight_mask * losses.of_masks + self.loss_weight_cls * losses.of_names

@@ -47,6 +47,9 @@ class Namer(Protocol):
     text_class: Tensor
     loss_weight_point: float
 
+    def words_heard(self, seeds: Sequence[int]) -> Tensor:
+        """The texts that images of these seeds are named by in training, (B, N) bool."""
+
     def embed_phrases(self, phrases: Sequence[str]) -> Tensor:
         """Text embeddings of phrases, (N, D_text), of unit length and without gradient."""
 
@@ -72,16 +75,20 @@ class LabelSupervision(Supervision):
         losses = compare(stage.criterion, outputs.masks, logits, targets, points)
         if stage.loss_weight_point:
             some = points[:, : stage.criterion.point_count]
-            losses.point = point_loss(name_points(stage, outputs, some), targets, some)
+            heard = stage.words_heard(batch.seeds)
+            losses.point = point_loss(name_points(stage, outputs, some, heard), targets, some)
         return losses
 
 
-def name_points(stage: Namer, outputs: MaskQueries, points: Tensor) -> Tensor:
-    """Class logits (B, P, K+1), in float32, of points (B, P, 2) in [0, 1] of the images."""
+def name_points(stage: Namer, outputs: MaskQueries, points: Tensor, heard: Tensor) -> Tensor:
+    """Class logits (B, P, K+1), in float32, of points (B, P, 2) in [0, 1] of the images.
+
+    heard: (B, N) bool, the texts that each image is named by.
+    """
     assert stage.vocabulary is not None
     features = sample_points(outputs.mask_features.float(), points).transpose(1, 2)
     return stage.class_head.name_features(
-        features, stage.texts, stage.text_class, len(stage.vocabulary)
+        features, stage.texts, stage.text_class, len(stage.vocabulary), heard
     ).float()
 
 

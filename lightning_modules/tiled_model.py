@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import torch
 from lightning import LightningModule
 from torch import Tensor
 
@@ -57,6 +58,9 @@ class TiledModel(LightningModule):
 
     def load(self) -> None:
         """Reads the weights of parts that name some; nothing here."""
+
+    def store_frozen_in(self, dtype: torch.dtype) -> None:
+        """Keeps the weights of frozen parts in `dtype` from now on; nothing here is frozen."""
 
     def measure(self, image: Tensor) -> None:
         """Fits fixed scales to training images (B, 3, H, W) in [-1, 1]; nothing here."""

@@ -49,7 +49,8 @@ def measure(settings: BenchSettings) -> list[Measurement]:
     device = torch.device("cuda")
     with device:
         model = make_stage2(make_paper_diffusion(), PAPER_SIZES)
-    halve(name_defects(model))
+    name_defects(model).store_frozen_in(DTYPE)
+    model.to(memory_format=torch.channels_last)
     rows = []
     for rung in RUNGS:
         for side in CROPS_A_SIDE:
@@ -57,14 +58,6 @@ def measure(settings: BenchSettings) -> list[Measurement]:
             # Said at once: what was found outlives an interruption.
             Console(stderr=True).print(rows[-1].name, rows[-1].ours, rows[-1].settings)
     return rows
-
-
-def halve(model: MaskFinetune) -> None:
-    """Brings the frozen parts to 16 bits, all to channels_last."""
-    frozen = model.features.diffusion
-    for part in (frozen.denoiser, frozen.autoencoder, frozen.image_encoder, frozen.captioner):
-        part.to(DTYPE)
-    model.to(memory_format=torch.channels_last)
 
 
 def measure_rung(model: MaskFinetune, rung: Rung, crops_a_side: int) -> Measurement:

@@ -18,6 +18,8 @@ class ClassHead(nn.Module):
     Class 0 is void and "good" in one: what a query answers that found nothing. It scores with the
     best of its texts, of which there are two kinds: "good" and its synonyms, moved by the learned
     `good_offset` (so that void is learned, not read), and the negatives, which are words alone.
+    In training each image hears one synonym of a class alone (`draw_words`): among all of them the
+    best would learn, and the others would mean nothing when a person uses them.
     """
 
     def __init__(self, width: int, text_width: int) -> None:
@@ -50,29 +52,47 @@ class ClassHead(nn.Module):
         return functional.normalize(self.text_projection(texts), dim=-1)
 
     def forward(
-        self, outputs: MaskQueries, texts: Tensor, text_class: Tensor, class_count: int
+        self,
+        outputs: MaskQueries,
+        texts: Tensor,
+        text_class: Tensor,
+        class_count: int,
+        heard: Tensor | None = None,
     ) -> Tensor:
         """Class logits (S, B, Q, K+1); class_count is K+1.
 
         texts: (N, D_text) unit vectors, one per synonym; text_class: (N,) the class of each,
-        below 0 for a negative.
+        below 0 for a negative; heard: (B, N) bool, the texts that each image hears, None for all.
         """
-        return self.name(self.embed_queries(outputs), texts, text_class, class_count)
+        return self.name(self.embed_queries(outputs), texts, text_class, class_count, heard)
 
     def name_features(
-        self, features: Tensor, texts: Tensor, text_class: Tensor, class_count: int
+        self,
+        features: Tensor,
+        texts: Tensor,
+        text_class: Tensor,
+        class_count: int,
+        heard: Tensor | None = None,
     ) -> Tensor:
         """Class logits (B, P, K+1) of mask features (B, P, D), each as if a mask held it alone."""
         embeddings = functional.normalize(self.embed(self.pool(features)), dim=-1)
-        return self.name(embeddings, texts, text_class, class_count)
+        return self.name(embeddings, texts, text_class, class_count, heard)
 
     def name(
-        self, embeddings: Tensor, texts: Tensor, text_class: Tensor, class_count: int
+        self,
+        embeddings: Tensor,
+        texts: Tensor,
+        text_class: Tensor,
+        class_count: int,
+        heard: Tensor | None = None,
     ) -> Tensor:
-        """Class logits (..., K+1) of unit vectors (..., D)."""
+        """Class logits (..., B, Q, K+1) of unit vectors (..., B, Q, D)."""
         is_good = (text_class == 0).to(texts.dtype)[:, None]
         words = self.embed_texts(texts + is_good * self.good_offset)
-        return best_synonym(embeddings @ words.T, text_class, class_count) * self.scale
+        similarity = embeddings @ words.T
+        if heard is not None:
+            similarity = similarity.masked_fill(~heard[:, None], -torch.inf)
+        return best_synonym(similarity, text_class, class_count) * self.scale
 
 
 def best_synonym(similarity: Tensor, text_class: Tensor, class_count: int) -> Tensor:

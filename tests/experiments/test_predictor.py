@@ -1,5 +1,6 @@
 """The Python door: a real small stage answers for images and labels of every kind."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -10,7 +11,14 @@ from PIL import Image
 
 from datamodules.vocabulary import Vocabulary
 from experiments import predictor as predictor_module
-from experiments.predictor import Picture, Predictor, load_predictor, open_picture, read_labels
+from experiments.predictor import (
+    PRECISIONS,
+    Picture,
+    Predictor,
+    load_predictor,
+    open_picture,
+    read_labels,
+)
 from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.nets.operating_points import OperatingPoints
 from tests.experiments.small_stages import write_run
@@ -49,6 +57,25 @@ def test_file_pillow_image_and_array_give_one_answer(predictor: Predictor, tmp_p
     kinds: list[Picture] = [tmp_path / "a.png", str(tmp_path / "a.png"), image, pixels()]
     maps = [predictor.predict(kind).anomaly_map for kind in kinds]
     assert all(np.array_equal(maps[0], one) for one in maps[1:])
+
+
+@pytest.mark.parametrize("precision", ["bf16", "16"])
+def test_half_precision_halves_the_frozen_nets_and_hardly_moves_the_answer(
+    stage: MaskFinetune, precision: str
+) -> None:
+    whole = Predictor(copy.deepcopy(stage)).predict(pixels())
+    halved = Predictor(stage, precision).predict(pixels())
+    dtypes = {one.dtype for one in stage.features.diffusion.denoiser.parameters()}
+    assert dtypes == {PRECISIONS[precision]}
+    assert {one.dtype for one in stage.mask_generator.parameters()} == {torch.float32}
+    assert halved.anomaly_map.dtype == whole.anomaly_map.dtype
+    assert np.allclose(halved.anomaly_map, whole.anomaly_map, atol=0.05)
+    assert not np.array_equal(halved.anomaly_map, whole.anomaly_map)
+
+
+def test_unknown_precision_is_refused(stage: MaskFinetune) -> None:
+    with pytest.raises(ValueError, match="expected 32, bf16, 16"):
+        Predictor(stage, "8")
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA", "CMYK"])

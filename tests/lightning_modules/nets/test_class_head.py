@@ -54,6 +54,16 @@ def test_a_class_scores_with_its_best_synonym(head: ClassHead) -> None:
     torch.testing.assert_close(joined[..., 2], torch.maximum(alone[..., 2], alone[..., 3]))
 
 
+def test_an_image_is_named_by_the_texts_it_hears_alone(head: ClassHead) -> None:
+    owners = torch.tensor([0, 1, 1, 2])
+    heard = torch.tensor([[True, True, False, True], [True, False, True, True]])
+    logits = head(queries(), texts(4), owners, 3, heard)
+    for image in range(2):
+        kept = heard[image]
+        alone = head(queries(), texts(4)[kept], owners[kept], 3)
+        torch.testing.assert_close(logits[:, image], alone[:, image])
+
+
 def test_order_of_defects_only_permutes_the_logits(head: ClassHead) -> None:
     logits = head(queries(), texts(3), torch.arange(3), 3)
     swapped = head(queries(), texts(3)[[0, 2, 1]], torch.arange(3), 3)

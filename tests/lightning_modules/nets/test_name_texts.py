@@ -1,10 +1,10 @@
-"""Holds that a name is the mean direction of its texts, each of them computed once."""
+"""Holds that a name is the mean direction of its texts, and that each synonym is heard."""
 
 import torch
 from torch import Tensor
 
 from lightning_modules.nets import name_texts
-from lightning_modules.nets.name_texts import embed_prompts
+from lightning_modules.nets.name_texts import draw_words, embed_prompts
 
 VECTORS = {"up": [0.0, 2.0], "right": [5.0, 0.0], "down": [0.0, -1.0]}
 
@@ -38,3 +38,17 @@ def test_long_lists_are_embedded_in_parts(monkeypatch) -> None:  # type: ignore[
     words = Words()
     assert embed_prompts(words, [["up"], ["right"], ["down"]]).equal(whole)
     assert [len(texts) for texts in words.asked] == [2, 1]
+
+
+def test_each_image_hears_one_text_of_each_class() -> None:
+    owners = torch.tensor([0, 0, 0, 1, 2, 2, -1])
+    heard = draw_words(range(50), owners)
+    counts = torch.zeros(50, 3).index_add_(1, owners.clamp(min=0), heard.float())
+    assert counts.eq(1).all()
+    assert heard.any(0).all()
+
+
+def test_what_an_image_hears_follows_from_its_seed_alone() -> None:
+    owners = torch.tensor([0, 0, 1, 1, 1])
+    together = draw_words([3, 14, 15], owners)
+    assert torch.equal(draw_words([15, 3], owners), together[[2, 0]])
