@@ -43,7 +43,8 @@ class MaskFinetune(TiledModel):
 
     `pretrained` is a stage-1 run directory or checkpoint, or the word `random` for features of an
     untrained U-Net. `pyramid` is the paper's `diffusion`, frozen features alone, or the hybrid
-    `diffusion+timm`, where a timm `encoder` trains beside them; `stem` adds the image itself.
+    `diffusion+timm`, where a timm `encoder` trains beside them, at first random or as the file
+    `encoder_weights` says; `stem` adds the image itself.
     `feature_cache_gb`: memory in which each process keeps the frozen features of training
     pictures, for data of a fixed number of `variants`. `naming` is `softmax` or `independent`
     (`nets/naming.py`) and may be set anew at any time; `clip` gives a second opinion at test.
@@ -75,6 +76,8 @@ class MaskFinetune(TiledModel):
         pyramid: str = PAPERS,
         stem: bool = False,
         encoder: str = "",
+        encoder_weights: str = "",
+        encoder_padding: str = "",
         feature_cache_gb: float = 0.0,
         naming: str = "softmax",
         prompt_templates: tuple[str, ...] = DEFECT_TEMPLATES,
@@ -86,6 +89,7 @@ class MaskFinetune(TiledModel):
         super().__init__(tile_px, tile_overlap_px, tile_batch_size, stride=diffusion.stride)
         self.pretrained, self.pyramid_kind = pretrained, pyramid
         self.encoder = choose_encoder(pyramid, encoder)
+        self.encoder_weights = encoder_weights
         self.base_learning_rate, self.weight_decay = base_learning_rate, weight_decay
         self.adam_betas, self.lr_schedule_power = adam_betas, lr_schedule_power
         self.warmup_steps = warmup_steps
@@ -98,13 +102,13 @@ class MaskFinetune(TiledModel):
         self.features = DiffusionFeatures(diffusion, feature_timestep, taps, feature_mode)
         self.feature_store = FeatureStore(self.features, int(feature_cache_gb * 1e9))
         self.mask_generator = mask_generator
-        self.pyramid = self.build_pyramid(stem)
+        self.pyramid = self.build_pyramid(stem, encoder_weights, encoder_padding)
         self.class_head = ClassHead(mask_generator.width, diffusion.text_encoder.width)
         self.naming, self.prompt_templates, self.clip = naming, prompt_templates, clip
         self.register_buffer("texts", torch.zeros(0), persistent=False)
         self.register_buffer("text_class", torch.zeros(0), persistent=False)
 
-    def build_pyramid(self, stem: bool) -> FeaturePyramid:
+    def build_pyramid(self, stem: bool, weights: str, padding: str) -> FeaturePyramid:
         """The pyramid from the features that there are to the strides that masks are made at."""
         return FeaturePyramid(
             tap_channels=self.features.channels,
@@ -113,6 +117,8 @@ class MaskFinetune(TiledModel):
             strides=self.mask_generator.strides,
             stem=stem,
             encoder=self.encoder,
+            encoder_weights=weights,
+            encoder_padding=padding,
         )
 
     @property
@@ -129,6 +135,7 @@ class MaskFinetune(TiledModel):
         return {
             "pyramid": self.pyramid_kind,
             "encoder": self.encoder or "none",
+            "encoder_weights": self.encoder_weights or "none",
             "stem": "yes" if self.pyramid.stem else "no",
             "pretrained": self.pretrained,
             "supervision": self.supervision_kind,
@@ -156,6 +163,8 @@ class MaskFinetune(TiledModel):
         diffusion.load()
         if self.pretrained != RANDOM:
             load_part(diffusion, "diffusion.", read_pretrained(self.pretrained))
+        if self.pyramid.encoder:
+            self.pyramid.encoder.load()
         if self.clip:
             self.clip.load()
 

@@ -1,11 +1,14 @@
 """Feature maps of any strides brought to one width and to the strides that masks need."""
 
 import difflib
+from pathlib import Path
 
 import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lightning_modules.nets.weight_files import fill, read_safetensors
 
 PAPERS, HYBRID = "diffusion", "diffusion+timm"
 LIGHT_ENCODER = "resnet18"
@@ -81,13 +84,29 @@ class ImageStem(nn.Module):
 
 
 class TimmEncoder(nn.Module):
-    """A light timm encoder that trains with stage 2: maps at strides 2 to 32 (the hybrid)."""
+    """A light timm encoder that trains with stage 2: maps at strides 2 to 32 (the hybrid).
 
-    def __init__(self, model_name: str, width: int, strides: tuple[int, ...]) -> None:
+    It starts at random, or from `weights`, a safetensors file with the state dict of the whole
+    model: then its batch norms keep the file's statistics, as detectors have it. padding: timm's
+    `pad_type`, "same" for weights that come from TensorFlow.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        width: int,
+        strides: tuple[int, ...],
+        weights: str = "",
+        padding: str = "",
+    ) -> None:
         super().__init__()
+        self.weights = Path(weights) if weights else None
+        settings = {"pad_type": padding} if padding else {}
         try:
-            self.backbone = timm.create_model(model_name, pretrained=False, features_only=True)
-        except RuntimeError as error:
+            self.backbone = timm.create_model(
+                model_name, pretrained=False, features_only=True, **settings
+            )
+        except (RuntimeError, TypeError) as error:
             near = ", ".join(difflib.get_close_matches(model_name, timm.list_models(), cutoff=0.5))
             raise ValueError(
                 f"encoder {model_name!r} is no timm net that gives feature maps "
@@ -107,6 +126,23 @@ class TimmEncoder(nn.Module):
                 for stride, count in channels.items()
             }
         )
+
+    def load(self) -> None:
+        """Reads the weights, where a file is named; FileNotFoundError, or ValueError."""
+        if self.weights:
+            known = self.backbone.state_dict()
+            state = read_safetensors(self.weights)
+            # What comes after the last map, the classifier for one, has no place here.
+            kept = {name: value for name, value in state.items() if name in known}
+            fill(self.backbone, kept, self.weights)
+
+    def train(self, mode: bool = True) -> "TimmEncoder":
+        """Norms whose statistics were read stay in evaluation mode."""
+        super().train(mode)
+        for module in self.backbone.modules() if self.weights else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         """Maps (B, width, H / stride, W / stride) by stride."""
@@ -131,13 +167,19 @@ class FeaturePyramid(nn.Module):
         strides: tuple[int, ...],
         stem: bool,
         encoder: str,
+        encoder_weights: str = "",
+        encoder_padding: str = "",
     ) -> None:
         super().__init__()
         self.strides = strides
         self.tap_strides = [min(max(s, strides[0]), strides[-1]) for s in tap_strides]
         self.project = nn.ModuleList([Bottleneck(count, width) for count in tap_channels])
         self.stem = ImageStem(width) if stem else None
-        self.encoder = TimmEncoder(encoder, width, strides) if encoder else None
+        self.encoder = (
+            TimmEncoder(encoder, width, strides, encoder_weights, encoder_padding)
+            if encoder
+            else None
+        )
         covered = set(self.tap_strides) | ({2, 4} if stem else set())
         covered |= set(self.encoder.strides) if self.encoder else set()
         missing = sorted(set(strides) - covered)
