@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import timm
 import torch
+from safetensors.torch import load_file, save_file
 
 from datamodules.vocabulary import Vocabulary
 from lightning_modules.mask_finetune import RANDOM, MaskFinetune
@@ -18,7 +20,9 @@ from tests.lightning_modules.small_parts import (
 )
 
 
-def small_stage(pyramid: str, encoder: str = "", *, stem: bool = False) -> MaskFinetune:
+def small_stage(
+    pyramid: str, encoder: str = "", *, stem: bool = False, weights: str = ""
+) -> MaskFinetune:
     """Stage 2 with the pyramid that these words mean."""
     module = MaskFinetune(
         small_diffusion(),
@@ -28,6 +32,7 @@ def small_stage(pyramid: str, encoder: str = "", *, stem: bool = False) -> MaskF
         point_count=64,
         pyramid=pyramid,
         encoder=encoder,
+        encoder_weights=weights,
         stem=stem,
         tile_px=SIDE_PX,
         tile_overlap_px=0,
@@ -66,3 +71,48 @@ def test_hybrid_comes_back_from_its_checkpoint(tmp_path: Path) -> None:
     fresh.restore(save(saved, tmp_path / "last.ckpt"))
     tiles = defect_batch().image
     assert fresh.eval().score_tiles(tiles)[0].equal(saved.eval().score_tiles(tiles)[0])
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A file with the state dict of a whole timm net, whose norms have seen some images."""
+    torch.manual_seed(5)
+    net = timm.create_model("test_resnet")
+    net(torch.randn(4, 3, 64, 64))
+    save_file(net.state_dict(), tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors"
+
+
+def test_encoder_starts_from_its_file_and_keeps_the_norms_statistics(
+    weights: Path, tmp_path: Path
+) -> None:
+    module = small_stage("diffusion+timm", "test_resnet", weights=str(weights))
+    assert module.tags()["encoder_weights"] == str(weights)
+    module.load()
+    encoder = module.pyramid.encoder
+    assert encoder is not None
+    net = timm.create_model("test_resnet", features_only=True)
+    known = net.state_dict()
+    read = load_file(weights)
+    net.load_state_dict({name: value for name, value in read.items() if name in known})
+    image = defect_batch().image
+    maps = zip(encoder.train().backbone(image), net.eval()(image), strict=True)
+    assert all(torch.equal(ours, its) for ours, its in maps)
+    before = {name: value.clone() for name, value in encoder.backbone.named_buffers()}
+    train(module, tmp_path, steps=2)
+    assert all(value.equal(before[name]) for name, value in encoder.backbone.named_buffers())
+
+
+def test_encoder_weights_of_another_net_are_refused(tmp_path: Path) -> None:
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "other.safetensors")
+    module = small_stage(
+        "diffusion+timm", "test_resnet", weights=str(tmp_path / "other.safetensors")
+    )
+    with pytest.raises(ValueError, match=r"such\): expected the state dict"):
+        module.load()
+
+
+def test_encoder_weights_that_are_missing_are_named(tmp_path: Path) -> None:
+    module = small_stage("diffusion+timm", "test_resnet", weights=str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError, match="none are missing"):
+        module.load()
