@@ -28,6 +28,7 @@ STAGE_KEYS = (
     "experiment",
     "setting",
     "scale",
+    "tags",
     "output",
     "seed",
     "data",
@@ -173,6 +174,9 @@ def stage_parser() -> ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="seed of everything drawn at random")
     parser.add_argument("--setting", type=str, default="full", help="full, k_shot_K or zero_shot")
     parser.add_argument("--scale", type=str, default="tiny", help="tiny, small or paper")
+    parser.add_argument(
+        "--tags", type=dict[str, str], default={}, help="more tags of the tracked run"
+    )
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
     parser.add_subclass_arguments(LightningModule, "model", required=True)
     parser.add_class_arguments(

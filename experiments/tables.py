@@ -1,5 +1,7 @@
-"""Rows of text and numbers as a terminal table or as Markdown; nothing here reads a run."""
+"""Rows of text and numbers for a terminal, as Markdown, CSV or LaTeX; nothing here reads a run."""
 
+import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,12 @@ if TYPE_CHECKING:
 
 Cell = str | float | int | None
 MISSING = "-"
+LATEX_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ class Table:
 
 def format_cell(cell: Cell) -> str:
     """The cell as text: four significant digits, `-` for what is missing or nan."""
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    if cell is None or _is_missing(cell):
         return MISSING
     if isinstance(cell, float):
         if cell.is_integer() and abs(cell) < 1e15:
@@ -94,3 +102,38 @@ def list_runs(title: str, runs: "Sequence[RunRow]", metrics: Sequence[str]) -> T
 def _markdown_row(cells: Sequence[str]) -> str:
     """One line of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def to_csv(table: Table) -> str:
+    """The table as CSV, numbers in full, missing ones empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([["" if _is_missing(cell) else cell for cell in row] for row in table.rows])
+    return text.getvalue()
+
+
+def to_latex(table: Table) -> str:
+    """The table as a LaTeX tabular with its title as the caption; needs booktabs."""
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{_latex(table.title)}}}",
+        rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
+        r"\toprule",
+        " & ".join(map(_latex, table.columns)) + r" \\",
+        r"\midrule",
+        *(" & ".join(_latex(format_cell(cell)) for cell in row) + r" \\" for row in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _is_missing(cell: Cell) -> bool:
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _latex(text: str) -> str:
+    """The text with the characters escaped that LaTeX would read as its own."""
+    return "".join(LATEX_ESCAPES.get(letter, letter) for letter in text)

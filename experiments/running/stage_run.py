@@ -135,6 +135,7 @@ class StageRun:
         }
         if isinstance(self.model, TiledModel):
             tags |= self.model.tags()
+        tags |= self.stage.tags
         return TrackedRun(
             Path(self.stage.output),
             self.directory,

@@ -1,0 +1,101 @@
+"""The folder of a study: its report in every format, its children's logs, and its lock."""
+
+import fcntl
+import json
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+from experiments.comparing.paper_tables import PaperTable, Report
+from experiments.tables import to_csv, to_latex, to_markdown
+
+LOCK_SECONDS, LOOK_SECONDS = 120.0, 0.5
+
+
+class StudyFolder:
+    """`output`/studies/NAME: report/ (tables, figures, results.json), logs/, .lock."""
+
+    REPORT: ClassVar[str] = "report"
+
+    def __init__(self, output: Path, name: str) -> None:
+        self.path = output / "studies" / name
+
+    def log_of(self, child: str) -> Path:
+        """What a child wrote, over all its attempts."""
+        return self.path / "logs" / f"{child}.log"
+
+    @contextmanager
+    def held(self) -> Iterator[int]:
+        """Holds the study alone and gives the lock's file descriptor.
+
+        Children that inherit it hold the study too: those of a study that was killed may still be
+        saving, and a second process waits for them. ValueError where they do not end.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            give_up = time.monotonic() + LOCK_SECONDS
+            while not _lock(file.fileno()):
+                if time.monotonic() > give_up:
+                    raise ValueError(
+                        f"study {self.path.name} is being run by another process: wait for it, "
+                        "end it, or give this one another --name"
+                    )
+                time.sleep(LOOK_SECONDS)
+            yield file.fileno()
+
+    def write(self, report: Report) -> Path:
+        """The report's files: each table as .md, .csv and .tex, figures as .png, results.json."""
+        folder = self.path / self.REPORT
+        folder.mkdir(parents=True, exist_ok=True)
+        for table in report.tables:
+            text = table.as_table()
+            for suffix, form in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
+                file = folder / f"{table.name}.{suffix}"
+                file.write_text(form(text).rstrip("\n") + "\n", encoding="utf-8")
+        for name, figure in report.figures.items():
+            figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
+        answers = "".join(f"- {answer}\n" for answer in report.answers)
+        (folder / "answers.md").write_text(answers, encoding="utf-8")
+        content = json.dumps([_numbers(table) for table in report.tables], indent=2)
+        (folder / "results.json").write_text(content + "\n", encoding="utf-8")
+        return folder
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _numbers(table: PaperTable) -> dict[str, object]:
+    """The table's figures in full, with the runs that they come from."""
+    return {
+        "table": table.name,
+        "title": table.title,
+        "rows": [
+            {
+                **row.labels,
+                "figure": row.figure,
+                "values": list(row.ours.values) if row.ours else [],
+                "mean": _number(row.ours.mean) if row.ours else None,
+                "low": _number(row.ours.low) if row.ours else None,
+                "high": _number(row.ours.high) if row.ours else None,
+                "paper": row.paper.value if row.paper else None,
+                "paper_source": row.paper.source if row.paper else None,
+                "status": row.status,
+                "setting": row.setting,
+                "scale": row.scale,
+                "runs": list(row.runs),
+            }
+            for row in table.rows
+        ],
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,87 @@
+"""A study in the tracker: its parent run, and the children that have finished under any machine.
+
+What a child is, and by which tags it is known, is in `study_plan.py`.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from experiments.comparing.study_plan import (
+    CHILD_TAG,
+    COMMAND_TAG,
+    STUDY_TAG,
+    Child,
+    ChildResult,
+    Results,
+)
+from experiments.runs import RunRow, initialise_tracking, read_runs, run_logger
+
+logger = logging.getLogger(__name__)
+
+ROLE_TAG, PARENT_ROLE = "role", "study"
+PRETRAIN_STAGE = "DiffusionPretrain"
+FINISHED = "FINISHED"
+
+
+class StudyRun:
+    """The parent run of the study `name`: the newest that the tracker has, or a new one."""
+
+    def __init__(self, output: Path, name: str) -> None:
+        self.output, self.name = output, name
+        uri = initialise_tracking(output)
+        self.client = MlflowClient(uri)
+        parents = [run for run in self._rows() if run.tags.get(ROLE_TAG) == PARENT_ROLE]
+        self.run_id = parents[-1].run_id if parents else self._begin()
+
+    def open(self) -> None:
+        """The run runs, again perhaps."""
+        self.client.update_run(self.run_id, status="RUNNING")
+
+    def close(self, *, is_whole: bool) -> None:
+        """The run has ended, whole or with children that are missing."""
+        self.client.set_terminated(self.run_id, status=FINISHED if is_whole else "FAILED")
+
+    def results(self, children: Sequence[Child]) -> Results:
+        """What the children left that have finished, with the words that they have now.
+
+        Of one that finished several times the newest counts; one whose words have changed since
+        is said, and counts as not run.
+        """
+        wanted = {child.name: child for child in children}
+        found: dict[tuple[str, int], ChildResult] = {}
+        for row in self._rows():
+            child = wanted.get(row.tags.get(CHILD_TAG, ""))
+            if child is None or row.status != FINISHED:
+                continue
+            if (row.tags["stage"] == PRETRAIN_STAGE) != child.ends_in_stage1:
+                continue  # the first of its two stages
+            if row.tags.get(COMMAND_TAG) != child.sha256:
+                logger.warning(
+                    "child %s: run %s had other words and does not count", child.name, row.run_id
+                )
+                continue
+            result = ChildResult(row.run_id, row.metrics, row.tags)
+            found[child.variant, child.seed] = result
+        return Results(found)
+
+    def log_folder(self, folder: Path) -> None:
+        """Hands the files of a folder to the tracker as the parent's artifacts."""
+        self.client.log_artifacts(self.run_id, str(folder))
+
+    def _rows(self) -> list[RunRow]:
+        """The runs of this study, oldest first."""
+        if self.client.get_experiment_by_name(self.name) is None:
+            return []
+        return [
+            row for row in read_runs(self.output, self.name) if row.tags.get(STUDY_TAG) == self.name
+        ]
+
+    def _begin(self) -> str:
+        tags = {STUDY_TAG: self.name, ROLE_TAG: PARENT_ROLE}
+        parent = run_logger(self.output, self.name, self.name, tags)
+        run: Run = parent.experiment.get_run(parent.run_id)
+        return str(run.info.run_id)

@@ -1,0 +1,95 @@
+"""Table 1: at which noise level a frozen U-Net's features tell most, and what each level costs."""
+
+from collections.abc import Sequence
+
+from experiments.comparing.charts import curves
+from experiments.comparing.paper_figures import ACCURACY, IOU, MILLISECONDS, TIMESTEPS
+from experiments.comparing.paper_tables import PaperTable, Report
+from experiments.comparing.study_plan import Results, Study, Variant
+from experiments.comparing.variants import METRICS, STAGE1, finetune, rows
+
+SINGLE, SEQUENTIAL = "single", "sequential"
+
+
+class FeatureTimestep(Study):
+    """Stage 2 on features at each t, noised at once (`single`) or step by step (`sequential`)."""
+
+    def __init__(
+        self,
+        timesteps: tuple[int, ...] = (10, 30, 50, 70, 100),
+        modes: tuple[str, ...] = (SINGLE, SEQUENTIAL),
+    ) -> None:
+        self.timesteps, self.modes = timesteps, modes
+
+    def variants(self) -> Sequence[Variant]:
+        """Stage 1 once, then stage 2 for each mode and t."""
+        return [
+            STAGE1,
+            *(
+                finetune(
+                    name_of(mode, t),
+                    {"model.init_args.feature_timestep": t, "model.init_args.feature_mode": mode},
+                )
+                for mode in self.modes
+                for t in self.timesteps
+            ),
+        ]
+
+    def report(self, results: Results) -> Report:
+        """The table by mode and t, its curves, and whether a best t can be told."""
+        labels = {
+            name_of(mode, t): {"mode": mode, "t": str(t)}
+            for mode in self.modes
+            for t in self.timesteps
+        }
+        # The paper's times grow with t as only passes one after the other do (NOTES 12).
+        paper = {name_of(SEQUENTIAL, t): TIMESTEPS[t] for t in self.timesteps if t in TIMESTEPS}
+        figures = (IOU, ACCURACY, MILLISECONDS)
+        table = PaperTable(
+            "table_1",
+            "Table 1: feature timestep",
+            ("mode", "t"),
+            rows(results, labels, figures, paper),
+        )
+        charts = {
+            figure: curves(
+                {
+                    mode: [
+                        (t, results.of(name_of(mode, t), METRICS[figure])) for t in self.timesteps
+                    ]
+                    for mode in self.modes
+                },
+                x="t",
+                y=figure,
+            )
+            for figure in figures
+        }
+        return Report((table,), charts, tuple(self.answers(results)))
+
+    def answers(self, results: Results) -> list[str]:
+        """Whether one t stands out from the others, by mode."""
+        said = []
+        for mode in self.modes:
+            found = {
+                t: known
+                for t in self.timesteps
+                if (known := results.of(name_of(mode, t), METRICS[IOU]))
+            }
+            if len(found) < 2:
+                continue
+            best = max(found, key=lambda t: found[t].mean)
+            rivals = [t for t in found if t != best and not found[best].low > found[t].high]
+            said.append(
+                f"{mode}: {IOU} is highest at t = {best} ({found[best].mean:.3f}); "
+                + (
+                    f"the intervals do not part it from t = {', '.join(map(str, rivals))}"
+                    if rivals
+                    else "its interval lies above all others"
+                )
+            )
+        return said
+
+
+def name_of(mode: str, t: int) -> str:
+    """The variant of a mode and a timestep."""
+    return f"{mode}_t{t}"

@@ -1,0 +1,111 @@
+"""Holds that a study's children are commands: every variant under every seed, needs first."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from experiments.comparing.paper_tables import Report
+from experiments.comparing.study_plan import (
+    Child,
+    ChildResult,
+    Results,
+    Study,
+    Variant,
+    command_of,
+    plan_children,
+)
+
+
+class Given(Study):
+    """A study of these variants."""
+
+    def __init__(self, *variants: Variant) -> None:
+        self.given = variants
+
+    def variants(self) -> Sequence[Variant]:
+        return self.given
+
+    def report(self, results: Results) -> Report:
+        return Report(())
+
+
+def children(*variants: Variant, seeds: Sequence[int] = (0,)) -> list[Child]:
+    return plan_children(
+        Given(*variants),
+        name="trial",
+        base=["neu_tiny.yaml"],
+        settings={"data.init_args.root": "D"},
+        seeds=seeds,
+        output="out",
+    )
+
+
+STAGE1 = Variant("stage1", flags=("--only", "pretrain"))
+STAGE2 = Variant(
+    "stage2",
+    {"finetune.model.init_args.pretrained": "{stage1}", "trainer.max_epochs": 2},
+    flags=("--only", "finetune"),
+    needs=("stage1",),
+)
+
+
+def test_every_variant_runs_under_every_seed() -> None:
+    names = [child.name for child in children(STAGE1, STAGE2, seeds=(0, 7))]
+    assert names == ["stage1_s0", "stage2_s0", "stage1_s7", "stage2_s7"]
+
+
+def test_child_is_a_command_of_run() -> None:
+    assert children(STAGE2, STAGE1, seeds=(3,))[1].words == (
+        *("--config", "neu_tiny.yaml", "--only", "finetune", "--data.init_args.root", "D"),
+        *("--finetune.model.init_args.pretrained", "out/runs/trial.stage1_s3"),
+        *("--trainer.max_epochs", "2", "--seed", "3"),
+        *("--name", "trial.stage2_s3", "--experiment", "trial", "--output", "out"),
+    )
+
+
+def test_a_variants_setting_beats_the_studys() -> None:
+    (child,) = children(Variant("other", {"data.init_args.root": "E"}))
+    assert child.words[child.words.index("--data.init_args.root") + 1] == "E"
+
+
+def test_command_says_whose_child_it_is_and_resumes() -> None:
+    (child,) = children(STAGE1)
+    words = command_of(child, "trial", "parent-id")
+    tags = json.loads(words[words.index("--tags") + 1])
+    assert tags["study"] == "trial" and tags["child"] == "stage1_s0"
+    assert tags["mlflow.parentRunId"] == "parent-id"
+    assert tags["command_sha256"] == child.sha256
+    assert words[-2:] == ["--resume", "auto"]
+
+
+def test_child_of_other_words_is_another_child() -> None:
+    (one,), (other,) = children(STAGE1), children(Variant("stage1"))
+    assert one.name == other.name and one.sha256 != other.sha256
+
+
+@pytest.mark.parametrize(
+    ("variants", "words"),
+    [
+        ((STAGE1, STAGE1), "one name"),
+        ((STAGE2,), "'stage1', which is none"),
+        ((Variant("a", needs=("b",)), Variant("b", needs=("a",))), "needs itself"),
+    ],
+)
+def test_variants_that_cannot_be_run_are_refused(variants: tuple[Variant, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        children(*variants)
+
+
+def test_a_figure_is_the_mean_over_the_seeds_that_have_finished() -> None:
+    found = {
+        ("a", 0): ChildResult("r0", {"iou": 0.2}, {"setting": "full"}),
+        ("a", 1): ChildResult("r1", {"iou": 0.4}, {"setting": "full"}),
+        ("b", 0): ChildResult("r2", {}, {}),
+    }
+    results = Results(found)
+    of_a = results.of("a", "iou")
+    assert of_a is not None and of_a.mean == pytest.approx(0.3)
+    assert results.of("b", "iou") is None
+    assert results.tag("a", "setting") == "full"
+    assert results.run_ids("a") == ["r0", "r1"]
