@@ -1,0 +1,100 @@
+"""Holds the command of studies: children run once, broken ones are shown, all is read back."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from experiments import study
+from experiments.comparing.study_plan import CHILD_TAG, PARENT_TAG
+from experiments.runs import RunRow, read_runs
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study of a constant answer that the data has and of one that it has not."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    data = {
+        "source": {"init_args": {"image_count": 24, "image_size_px": 64}},
+        "root": str(tmp_path / "data"),
+        "manifest_folder": str(tmp_path / "manifests"),
+    }
+    content = {
+        "study": {
+            "class_path": "tests.experiments.small_study.ConstantAnswers",
+            "init_args": {"answers": ["good", "no_such_type"]},
+        },
+        "base": ["baselines/constant.yaml"],
+        "settings": {"data": {"init_args": data}},
+        "output": str(tmp_path / "out"),
+    }
+    file = tmp_path / "trial.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def finished(config: Path) -> list[RunRow]:
+    rows = read_runs(config.parent / "out", "trial")
+    return [row for row in rows if CHILD_TAG in row.tags and row.status == "FINISHED"]
+
+
+def test_study_runs_what_is_left_and_reports_what_has_finished(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study.main(["--config", str(config)]) == study.INCOMPLETE_CODE
+    printed = capsys.readouterr().out
+    assert "child no_such_type_s0: failed: error: " in printed
+    assert "1 of 2 children have finished" in printed
+    (row,) = finished(config)
+    assert row.tags[PARENT_TAG] and row.metrics["mask/test/type_accuracy"] > 0
+
+    # The same command again: what has finished is not run again.
+    study.main(["--config", str(config)])
+    assert "1 of 2 children had finished before" in capsys.readouterr().out
+    assert len(finished(config)) == 1
+
+    report = config.parent / "out" / "studies" / "trial" / "report"
+    (table,) = json.loads((report / "results.json").read_text())
+    good, missing = table["rows"]
+    assert good["runs"] == [row.run_id] and good["status"] == "measured"
+    assert good["mean"] == pytest.approx(row.metrics["mask/test/type_accuracy"])
+    assert missing["status"] == "not run"
+    assert {file.suffix for file in report.iterdir()} == {".md", ".csv", ".tex", ".json"}
+
+
+def test_list_prints_each_child_as_a_command_and_runs_none(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study.main(["--config", str(config), "--list", "--seeds", "[4, 5]"]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("python -m experiments.run --config ") for line in lines)
+    assert not finished(config)
+
+
+def test_child_with_other_words_does_not_count(config: Path) -> None:
+    words = ["--config", str(config), "--study.init_args.answers", "[good]"]
+    assert study.main(words) == 0
+    changed = [*words, "--settings.data.init_args.eval_batch_size", "2", "--report"]
+    study.main(changed)
+    report = config.parent / "out" / "studies" / "trial" / "report" / "results.json"
+    assert json.loads(report.read_text())[0]["rows"][0]["status"] == "not run"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "no study was given"),
+        (["--config", "CONFIG", "--jobs", "0"], "expected 1 or more"),
+        (["--config", "CONFIG", "--only", "bad_s0"], "no such child; expected one of good_s0"),
+        (["--config", "CONFIG", "--seeds", "[]"], "seeds is empty"),
+        (["--config", "CONFIG", "--bases", "x"], "bases"),
+        (["--config", "CONFIG", "--study.init_args.answer", "[a]"], "answer"),
+        (["--config", "CONFIG", "--study.class_path", "experiments.runs.RunRow"], "Study"),
+    ],
+)
+def test_wrong_words_are_refused(config: Path, words: list[str], message: str) -> None:
+    given = [str(config) if word == "CONFIG" else word for word in words]
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        study.main(given)
