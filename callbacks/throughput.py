@@ -1,5 +1,6 @@
-"""Training speed in images per second, waiting for data included, validation left out."""
+"""Speed: images per second of training, milliseconds per image of the test."""
 
+import statistics
 import time
 
 from lightning import Callback, LightningModule, Trainer
@@ -7,10 +8,13 @@ from lightning import Callback, LightningModule, Trainer
 from datamodules.sample import Batch
 
 METRIC = "perf/images_per_s"
+TEST_METRIC = "perf/test_ms_per_image"
 
 
 class Throughput(Callback):
-    """Logs `perf/images_per_s`: images of all processes per second since the first steps.
+    """Logs `perf/images_per_s`: images of all processes per second since the first steps, waiting
+    for data included and validation left out; and `perf/test_ms_per_image`: the median over the
+    test's batches, waiting left out, the counting of metrics included.
 
     skip_steps: steps at the start that are not counted, because caches fill and kernels compile.
     """
@@ -23,6 +27,7 @@ class Throughput(Callback):
         self.seconds = 0.0
         self._seen_steps = 0
         self._last = 0.0
+        self._test_ms: list[float] = []
 
     @property
     def images_per_s(self) -> float:
@@ -59,3 +64,36 @@ class Throughput(Callback):
             speed = self.images_per_s * trainer.world_size
             pl_module.log(METRIC, speed, on_step=True, on_epoch=False, batch_size=1)
         self._last = now
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start counting anew."""
+        self._test_ms = []
+
+    def on_test_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """The data is there."""
+        self._last = time.perf_counter()
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Note what each of the batch's images took."""
+        seconds = time.perf_counter() - self._last
+        self._test_ms.append(1000 * seconds / batch.image.shape[0])
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the median of this process's batches."""
+        if self._test_ms:
+            pl_module.log(TEST_METRIC, statistics.median(self._test_ms), batch_size=1)

@@ -13,6 +13,7 @@ from experiments.tables import Cell, Table, format_cell
 
 UNSTATED = "unstated"
 MEASURED, PAPER_ONLY, NOT_RUN = "measured", "paper only", "not run"
+NOT_REACHED = "not reached"
 COLUMNS = (
     "figure",
     "ours",
@@ -47,7 +48,8 @@ class PaperFigure:
 class Row:
     """One line: what varies, by column; which figure; ours, the paper's, or both.
 
-    setting, data: of ours, as its runs say; "" where nothing has run. Raises ValueError where the
+    setting, data: of ours, as its runs say; "" where nothing has run. outcome: what came out where
+    that is no number, such as NOT_REACHED. Raises ValueError where the
     paper's figure is of another setting or data: the two say nothing of each other.
     """
 
@@ -59,6 +61,7 @@ class Row:
     data: str = ""
     scale: str = ""
     runs: tuple[str, ...] = ()
+    outcome: str = ""
 
     def __post_init__(self) -> None:
         if self.ours and self.paper and not self.paper.fits(self.setting, self.data):
@@ -72,6 +75,8 @@ class Row:
     @property
     def status(self) -> str:
         """Whether the row is measured, the paper's word alone, or neither."""
+        if self.outcome:
+            return self.outcome
         if self.ours:
             return MEASURED
         return PAPER_ONLY if self.paper else NOT_RUN
@@ -124,7 +129,7 @@ def rows_of(ours: Row, paper: PaperFigure | None) -> tuple[Row, ...]:
     """One row where ours and the paper's figure are of one setting and data, else a row each."""
     if paper is None:
         return (ours,)
-    if ours.ours is None or paper.fits(ours.setting, ours.data):
+    if ours.status == NOT_RUN or paper.fits(ours.setting, ours.data):
         return (replace(ours, paper=paper),)
     return (ours, Row(ours.labels, ours.figure, None, paper))
 

@@ -6,6 +6,7 @@ A study of the paper is one file of `experiments/studies/`; children are run by 
 import hashlib
 import itertools
 import json
+import math
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -71,15 +72,19 @@ class Results:
 
     found: Mapping[tuple[str, int], ChildResult]
 
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds under which something has finished, ascending."""
+        return sorted({seed for _, seed in self.found})
+
+    def value(self, variant: str, seed: int, metric: str) -> float:
+        """The metric of one child, nan where it has not finished or has none."""
+        result = self.found.get((variant, seed))
+        return math.nan if result is None else result.metrics.get(metric, math.nan)
+
     def of(self, variant: str, metric: str) -> Estimate | None:
         """The metric of a variant over its seeds, None where no child of it has finished."""
-        return estimate(
-            [
-                result.metrics[metric]
-                for (name, _), result in sorted(self.found.items())
-                if name == variant and metric in result.metrics
-            ]
-        )
+        return estimate([self.value(variant, seed, metric) for seed in self.seeds])
 
     def tag(self, variant: str, name: str) -> str:
         """What the variant's children say in a tag; "" where none has finished."""

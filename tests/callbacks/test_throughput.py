@@ -31,6 +31,12 @@ def test_run_shorter_than_the_skip_has_no_speed(tmp_path: Path) -> None:
     assert "perf/images_per_s" not in trainer.callback_metrics
 
 
+def test_test_says_what_an_image_took(tmp_path: Path) -> None:
+    trainer = toy_trainer(tmp_path, [Throughput()])
+    (results,) = trainer.test(ToyModule(), toy_loader(3), verbose=False)
+    assert results["perf/test_ms_per_image"] > 0
+
+
 def test_negative_skip_is_refused() -> None:
     with pytest.raises(ValueError, match="skip_steps: got -1"):
         Throughput(-1)

@@ -1,0 +1,50 @@
+"""Section 6.2: stage 1 from random weights against stage 1 from weights that are named."""
+
+from collections.abc import Sequence
+
+from experiments.comparing.charts import bars
+from experiments.comparing.paper_figures import ACCURACY, INITIALISATION, IOU
+from experiments.comparing.paper_tables import PaperTable, Report
+from experiments.comparing.study_plan import Results, Study, Variant
+from experiments.comparing.variants import METRICS, finetune, rows
+
+RANDOM, UNTRAINED = "random", "untrained"
+INIT = "pretrain.model.init_args.diffusion.init_args.denoiser.init_args.init"
+NAMED = "stable_diffusion"
+
+
+class Initialisation(Study):
+    """Stage 2 on a stage 1 that began at random, on one from `weights`, and on no stage 1.
+
+    weights: a hub name or folder whose `unet` the U-Net begins with, "" leaves these rows out.
+    """
+
+    def __init__(self, weights: str = "") -> None:
+        self.weights = weights
+
+    @property
+    def starts(self) -> dict[str, str]:
+        """The starts of stage 1, by the name of their variant."""
+        return {RANDOM: RANDOM} | ({NAMED: self.weights} if self.weights else {})
+
+    def variants(self) -> Sequence[Variant]:
+        """A stage 1 and a stage 2 for each start, and a stage 2 on an untrained U-Net."""
+        chosen: list[Variant] = []
+        for name, start in self.starts.items():
+            stage1 = Variant(f"stage1_{name}", {INIT: start}, flags=("--only", "pretrain"))
+            chosen += [stage1, finetune(name, {}, stage1=stage1.name)]
+        return [*chosen, finetune(UNTRAINED, {"model.init_args.pretrained": "random"}, stage1="")]
+
+    def report(self, results: Results) -> Report:
+        """The table by start."""
+        names = [*self.starts, UNTRAINED]
+        labels = {name: {"start of stage 1": name} for name in names}
+        paper = {name: {IOU: INITIALISATION[name]} for name in INITIALISATION}
+        table = PaperTable(
+            "section_6_2",
+            "Section 6.2: the start of stage 1",
+            ("start of stage 1",),
+            rows(results, labels, (IOU, ACCURACY), paper),
+        )
+        chart = bars({name: results.of(name, METRICS[IOU]) for name in names}, y=IOU)
+        return Report((table,), {IOU: chart})

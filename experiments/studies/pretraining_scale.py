@@ -1,0 +1,118 @@
+"""Where pre-training begins to pay: stage 2 by stage 1's images and width."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from experiments.comparing.charts import curves
+from experiments.comparing.estimates import Estimate
+from experiments.comparing.paper_figures import ACCURACY, IOU
+from experiments.comparing.paper_tables import PaperTable, Report
+from experiments.comparing.study_plan import Results, Study, Variant
+from experiments.comparing.variants import METRICS, finetune, rows
+
+DRAWS = "pretrain.data.init_args.draws_per_epoch"
+EPOCHS = "pretrain.trainer.max_epochs"
+WIDTHS = "model.init_args.diffusion.init_args.denoiser.init_args.block_channels"
+
+
+class PretrainingScale(Study):
+    """Stage 2 on stage 1 after each number of images, at each width of the U-Net.
+
+    images: 0 is an untrained U-Net. widths: the U-Net's channels by a name for them.
+    """
+
+    def __init__(
+        self,
+        images: tuple[int, ...] = (0, 30_000, 100_000, 300_000, 1_000_000),
+        widths: dict[str, list[int]] | None = None,
+    ) -> None:
+        self.images = tuple(sorted(images))
+        self.widths: Mapping[str, list[int]] = widths or {"base": [48, 96, 128]}
+
+    def variants(self) -> Sequence[Variant]:
+        """A stage 1 and a stage 2 for each width and number of images."""
+        return [
+            variant
+            for width, channels in self.widths.items()
+            for count in self.images
+            for variant in self.pair(width, channels, count)
+        ]
+
+    def pair(self, width: str, channels: list[int], count: int) -> list[Variant]:
+        """Stage 2 of one point, after its stage 1 where it has one."""
+        name = name_of(width, count)
+        settings: dict[str, object] = {WIDTHS: channels}
+        if count == 0:
+            return [finetune(name, {**settings, "model.init_args.pretrained": "random"}, stage1="")]
+        stage1 = Variant(
+            f"stage1_{name}",
+            {f"pretrain.{WIDTHS}": channels, DRAWS: count, EPOCHS: 1},
+            flags=("--only", "pretrain"),
+        )
+        return [stage1, finetune(name, settings, stage1=stage1.name)]
+
+    def report(self, results: Results) -> Report:
+        """The table, the curves over images, and the trend's promise."""
+        points = [(width, count) for width in self.widths for count in self.images]
+        labels = {
+            name_of(width, count): {"U-Net": width, "images": str(count)} for width, count in points
+        }
+        table = PaperTable(
+            "pretraining_scale",
+            "Images seen in stage 1",
+            ("U-Net", "images"),
+            rows(results, labels, (IOU, ACCURACY)),
+        )
+        chart = curves(
+            {
+                width: [(max(count, 1), self.of(results, width, count)) for count in self.images]
+                for width in self.widths
+            },
+            x="images seen in stage 1 (1: none)",
+            y=IOU,
+            logarithmic=True,
+        )
+        return Report((table,), {IOU: chart}, tuple(self.answers(results)))
+
+    def of(self, results: Results, width: str, count: int) -> Estimate | None:
+        """IoU of one point."""
+        return results.of(name_of(width, count), METRICS[IOU])
+
+    def answers(self, results: Results) -> list[str]:
+        """From how many images on stage 2 is better than on an untrained U-Net, and the slope."""
+        said = []
+        for width in self.widths:
+            none = self.of(results, width, 0)
+            known = {
+                count: found
+                for count in self.images
+                if count and (found := self.of(results, width, count))
+            }
+            if none is None or not known:
+                continue
+            paying = [count for count, found in known.items() if found.low > none.high]
+            first = f"from {min(paying)} images on" if paying else "at no number of images tried"
+            said.append(f"{width}: stage 2 is better than on an untrained U-Net {first}")
+            if len(known) > 1:
+                said.append(f"{width}: {trend(known)}")
+        return said
+
+
+def trend(known: Mapping[int, Estimate]) -> str:
+    """The line through IoU over the logarithm of images, and its error."""
+    x = np.log10(list(known))
+    y = np.array([found.mean for found in known.values()])
+    slope, start = np.polyfit(x, y, 1)
+    spread = float(np.std(y - (slope * x + start)))
+    promise = slope * math.log10(1e6) + start
+    return (
+        f"{IOU} changes by {slope:+.4f} for ten times the images (the points scatter by "
+        f"{spread:.4f} about that line), which would be {promise:.3f} at a million"
+    )
+
+
+def name_of(width: str, count: int) -> str:
+    """The variant of a width and a number of images."""
+    return f"{width}_{count}"

@@ -1,0 +1,150 @@
+"""Table 7: how many images per type a wanted accuracy takes, by what the nets knew before."""
+
+import math
+from collections.abc import Sequence
+
+from experiments.comparing.charts import curves
+from experiments.comparing.estimates import Estimate, estimate, first_reaching
+from experiments.comparing.paper_figures import ACCURACY, IOU, SAMPLES_FOR_95
+from experiments.comparing.paper_tables import (
+    NOT_REACHED,
+    PaperTable,
+    Report,
+    Row,
+    rows_of,
+)
+from experiments.comparing.study_plan import Results, Study, Variant
+from experiments.comparing.variants import METRICS, STAGE1, finetune, rows
+
+RANDOM, IMAGENET, OURS = "random", "imagenet", "ours"
+SHOTS = "data.init_args.shots_per_type"
+ENCODER_WEIGHTS = "model.init_args.encoder_weights"
+
+
+class SampleEfficiency(Study):
+    """K-shot curves of one hybrid net: nothing known, an ImageNet encoder, or our stage 1.
+
+    imagenet_weights: a file for the base's encoder, "" leaves these rows out. target: the accuracy
+    that the samples are counted for.
+    """
+
+    def __init__(
+        self,
+        shots: tuple[int, ...] = (5, 25, 100),
+        imagenet_weights: str = "",
+        target: float = 0.95,
+    ) -> None:
+        self.shots, self.imagenet_weights, self.target = (
+            tuple(sorted(shots)),
+            imagenet_weights,
+            target,
+        )
+
+    @property
+    def starts(self) -> list[str]:
+        """What the nets may know."""
+        return [RANDOM, *([IMAGENET] if self.imagenet_weights else []), OURS]
+
+    def variants(self) -> Sequence[Variant]:
+        """Stage 1, and stage 2 for each start and K."""
+        return [STAGE1, *(self.variant(start, k) for k in self.shots for start in self.starts)]
+
+    def variant(self, start: str, k: int) -> Variant:
+        """Stage 2 on K images per type."""
+        settings: dict[str, object] = {SHOTS: k, "setting": f"k_shot_{k}"}
+        if start == IMAGENET:
+            settings[ENCODER_WEIGHTS] = self.imagenet_weights
+        if start != OURS:
+            settings["model.init_args.pretrained"] = "random"
+        return finetune(name_of(start, k), settings, stage1=STAGE1.name if start == OURS else "")
+
+    def report(self, results: Results) -> Report:
+        """Samples for the target by start, the curves they are read from, and what is gained."""
+        labels = {
+            name_of(start, k): {"pre-training": start, "K": str(k)}
+            for start in self.starts
+            for k in self.shots
+        }
+        tables = (
+            PaperTable(
+                "table_7",
+                f"Table 7: images per type for an accuracy of {self.target}",
+                ("pre-training",),
+                tuple(row for start in self.starts for row in self.samples(results, start)),
+            ),
+            PaperTable(
+                "k_shot",
+                "K images per type",
+                ("pre-training", "K"),
+                rows(results, labels, (ACCURACY, IOU)),
+            ),
+        )
+        charts = {
+            figure: curves(
+                {start: self.curve(results, start, METRICS[figure]) for start in self.starts},
+                x="images per type",
+                y=figure,
+                logarithmic=True,
+            )
+            for figure in (ACCURACY, IOU)
+        }
+        return Report(tables, charts, tuple(self.answers(results)))
+
+    def curve(
+        self, results: Results, start: str, metric: str
+    ) -> list[tuple[float, Estimate | None]]:
+        """The figure over K."""
+        return [(k, results.of(name_of(start, k), metric)) for k in self.shots]
+
+    def samples(self, results: Results, start: str) -> tuple[Row, ...]:
+        """The samples for the target, by each seed's own curve; the paper's word for them."""
+        reached = [
+            first_reaching(
+                self.shots,
+                [results.value(name_of(start, k), seed, METRICS[ACCURACY]) for k in self.shots],
+                self.target,
+            )
+            for seed in results.seeds
+        ]
+        has_run = any(found for _, found in self.curve(results, start, METRICS[ACCURACY]))
+        is_whole = bool(reached) and None not in reached
+        found = estimate([value for value in reached if value is not None]) if is_whole else None
+        first = name_of(start, self.shots[0])
+        row = Row(
+            {"pre-training": start},
+            "samples",
+            found,
+            setting="k_shot",
+            data=results.tag(first, "dataset"),
+            scale=results.tag(first, "scale"),
+            runs=tuple(run for k in self.shots for run in results.run_ids(name_of(start, k))),
+            outcome="" if is_whole or not has_run else NOT_REACHED,
+        )
+        return rows_of(row, SAMPLES_FOR_95[start] if self.target == 0.95 else None)
+
+    def answers(self, results: Results) -> list[str]:
+        """What our pre-training adds at each K, over the same seeds."""
+        said = []
+        for k in self.shots:
+            gains = [
+                results.value(name_of(OURS, k), seed, METRICS[IOU])
+                - results.value(name_of(RANDOM, k), seed, METRICS[IOU])
+                for seed in results.seeds
+            ]
+            gain = estimate(gains)
+            if gain:
+                said.append(f"K = {k}: pre-training changes {IOU} by {gain.mean:+.3f}{told(gain)}")
+        return said
+
+
+def told(gain: Estimate) -> str:
+    """Whether a difference can be told from none."""
+    if math.isnan(gain.low):
+        return "; one seed, nothing can be said"
+    words = f" ({gain.low:+.3f} to {gain.high:+.3f})"
+    return words if gain.low > 0 or gain.high < 0 else f"{words}, which may be nothing"
+
+
+def name_of(start: str, k: int) -> str:
+    """The variant of a start and K."""
+    return f"{start}_k{k}"
