@@ -5,7 +5,6 @@ The diffusion model is stage 1's and does not move; pyramid, mask generator and 
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -31,11 +30,9 @@ from lightning_modules.optimizers import (
     total_steps,
     warm_up_polynomial,
 )
-from lightning_modules.saved_stage import SavedStage, load_part, read_stage
+from lightning_modules.saved_stage import RANDOM, SavedStage, load_part, read_pretrained
 from lightning_modules.supervision import supervision_of
 from lightning_modules.tiled_model import TiledModel
-
-RANDOM = "random"
 
 
 class MaskFinetune(TiledModel):
@@ -258,7 +255,7 @@ class MaskFinetune(TiledModel):
         frozen_maps = self.feature_store(batch.image, batch.variant_ids)
         outputs = self.find_masks(batch.image, frozen_maps)
         logits = self.name_masks(outputs, self.words_heard(batch.seeds))
-        points = self.draw_points(batch.seeds)
+        points = self.criterion.draw_points(batch.seeds, self.device)
         losses = self.supervise(self, outputs, logits, batch, points)
         loss = self.loss_weight_mask * losses.of_masks + self.loss_weight_cls * losses.of_names
         loss = loss + self.loss_weight_point * losses.of_points
@@ -267,19 +264,6 @@ class MaskFinetune(TiledModel):
         logged["mask/train/loss"] = loss.detach()
         self.log_dict(logged, batch_size=len(batch.image))
         return loss
-
-    def draw_points(self, seeds: Sequence[int]) -> Tensor:
-        """The points (B, P, 2) in [0, 1] where each image's masks are compared, by its seed.
-
-        Whichever process draws them, before or after a resume, they are the same.
-        """
-        points = torch.empty(len(seeds), self.criterion.drawn_points, 2)
-        generator = torch.Generator()
-        for place, seed in enumerate(seeds):
-            points[place].uniform_(generator=generator.manual_seed(seed))
-        if self.device.type == "cuda":  # so that the GPU need not be waited for
-            points = points.pin_memory()
-        return points.to(self.device, non_blocking=True)
 
     @torch.no_grad()
     def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
@@ -305,18 +289,3 @@ class MaskFinetune(TiledModel):
             power=self.lr_schedule_power,
         )
         return schedule(optimizer, curve)
-
-
-def read_pretrained(name: str) -> SavedStage:
-    """Stage 1 as saved in the run directory or checkpoint `name`, of a two-stage run too.
-
-    Raises FileNotFoundError or ValueError when it is missing, broken, or another stage.
-    """
-    path = Path(name)
-    saved = read_stage(path / "pretrain" if (path / "pretrain").is_dir() else path)
-    if saved.stage != "pretrain":
-        raise ValueError(
-            f"pretrained is {name}, which holds stage {saved.stage!r}: expected the run directory "
-            f"of a stage 1, or the word {RANDOM!r} for an untrained U-Net"
-        )
-    return saved
