@@ -84,12 +84,9 @@ class MaskFinetune(TiledModel):
         tile_batch_size: int = 16,
     ) -> None:
         super().__init__(tile_px, tile_overlap_px, tile_batch_size, stride=diffusion.stride)
-        self.pretrained, self.pyramid_kind = pretrained, pyramid
-        self.encoder = choose_encoder(pyramid, encoder)
-        self.encoder_weights = encoder_weights
+        self.pretrained, self.warmup_steps = pretrained, warmup_steps
         self.base_learning_rate, self.weight_decay = base_learning_rate, weight_decay
         self.adam_betas, self.lr_schedule_power = adam_betas, lr_schedule_power
-        self.warmup_steps = warmup_steps
         self.loss_weight_mask, self.loss_weight_cls = loss_weight_mask, loss_weight_cls
         self.loss_weight_point = loss_weight_point
         self.criterion = MaskCriterion(
@@ -99,13 +96,15 @@ class MaskFinetune(TiledModel):
         self.features = DiffusionFeatures(diffusion, feature_timestep, taps, feature_mode)
         self.feature_store = FeatureStore(self.features, int(feature_cache_gb * 1e9))
         self.mask_generator = mask_generator
-        self.pyramid = self.build_pyramid(stem, encoder_weights, encoder_padding)
+        self.pyramid = self.build_pyramid(pyramid, stem, encoder, encoder_weights, encoder_padding)
         self.class_head = ClassHead(mask_generator.width, diffusion.text_encoder.width)
         self.naming, self.prompt_templates, self.clip = naming, prompt_templates, clip
         self.register_buffer("texts", torch.zeros(0), persistent=False)
         self.register_buffer("text_class", torch.zeros(0), persistent=False)
 
-    def build_pyramid(self, stem: bool, weights: str, padding: str) -> FeaturePyramid:
+    def build_pyramid(
+        self, kind: str, stem: bool, encoder: str, weights: str, padding: str
+    ) -> FeaturePyramid:
         """The pyramid from the features that there are to the strides that masks are made at."""
         return FeaturePyramid(
             tap_channels=self.features.channels,
@@ -113,7 +112,7 @@ class MaskFinetune(TiledModel):
             width=self.mask_generator.width,
             strides=self.mask_generator.strides,
             stem=stem,
-            encoder=self.encoder,
+            encoder=choose_encoder(kind, encoder),
             encoder_weights=weights,
             encoder_padding=padding,
         )
@@ -130,10 +129,7 @@ class MaskFinetune(TiledModel):
     def tags(self) -> dict[str, str]:
         """What the pyramid is made of, and where its frozen features come from."""
         return {
-            "pyramid": self.pyramid_kind,
-            "encoder": self.encoder or "none",
-            "encoder_weights": self.encoder_weights or "none",
-            "stem": "yes" if self.pyramid.stem else "no",
+            **self.pyramid.tags(),
             "pretrained": self.pretrained,
             "supervision": self.supervision_kind,
             "naming": self.naming,
