@@ -37,6 +37,9 @@ from experiments.predictor import PRECISIONS, Predictor, load_predictor, read_la
 
 ANSWERS, REPORT, PREDICTIONS = "answers.csv", "report.html", "predictions.json"
 CVAT, LABEL_STUDIO = "cvat", "label_studio"
+PRECISION_HELP = (
+    "bf16 or 16: half the memory for the frozen nets, and faster where the device computes in it"
+)
 ENTRIES = (LABELS_FOLDER, OVERLAYS_FOLDER, ANSWERS, REPORT, PREDICTIONS, CVAT, LABEL_STUDIO)
 
 
@@ -131,13 +134,7 @@ def make_parser() -> ArgumentParser:
         default=LOCAL_FILES,
         help="what stands before an image's name where Label Studio finds it",
     )
-    add(
-        "--precision",
-        choices=tuple(PRECISIONS),
-        default="32",
-        help="bf16 or 16: half the memory for the frozen nets, and faster where the device "
-        "computes in 16 bits",
-    )
+    add("--precision", choices=tuple(PRECISIONS), default="32", help=PRECISION_HELP)
     add("--device", type=str, default=default_device(), help="cpu, cuda, cuda:1")
     add("--overwrite", action="store_true", help="replace an earlier run's results in --out")
     return parser

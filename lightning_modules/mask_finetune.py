@@ -5,7 +5,6 @@ The diffusion model is stage 1's and does not move; pyramid, mask generator and 
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -31,11 +30,9 @@ from lightning_modules.optimizers import (
     total_steps,
     warm_up_polynomial,
 )
-from lightning_modules.saved_stage import SavedStage, load_part, read_stage
+from lightning_modules.saved_stage import RANDOM, SavedStage, load_part, read_pretrained
 from lightning_modules.supervision import supervision_of
 from lightning_modules.tiled_model import TiledModel
-
-RANDOM = "random"
 
 
 class MaskFinetune(TiledModel):
@@ -87,12 +84,9 @@ class MaskFinetune(TiledModel):
         tile_batch_size: int = 16,
     ) -> None:
         super().__init__(tile_px, tile_overlap_px, tile_batch_size, stride=diffusion.stride)
-        self.pretrained, self.pyramid_kind = pretrained, pyramid
-        self.encoder = choose_encoder(pyramid, encoder)
-        self.encoder_weights = encoder_weights
+        self.pretrained, self.warmup_steps = pretrained, warmup_steps
         self.base_learning_rate, self.weight_decay = base_learning_rate, weight_decay
         self.adam_betas, self.lr_schedule_power = adam_betas, lr_schedule_power
-        self.warmup_steps = warmup_steps
         self.loss_weight_mask, self.loss_weight_cls = loss_weight_mask, loss_weight_cls
         self.loss_weight_point = loss_weight_point
         self.criterion = MaskCriterion(
@@ -102,13 +96,15 @@ class MaskFinetune(TiledModel):
         self.features = DiffusionFeatures(diffusion, feature_timestep, taps, feature_mode)
         self.feature_store = FeatureStore(self.features, int(feature_cache_gb * 1e9))
         self.mask_generator = mask_generator
-        self.pyramid = self.build_pyramid(stem, encoder_weights, encoder_padding)
+        self.pyramid = self.build_pyramid(pyramid, stem, encoder, encoder_weights, encoder_padding)
         self.class_head = ClassHead(mask_generator.width, diffusion.text_encoder.width)
         self.naming, self.prompt_templates, self.clip = naming, prompt_templates, clip
         self.register_buffer("texts", torch.zeros(0), persistent=False)
         self.register_buffer("text_class", torch.zeros(0), persistent=False)
 
-    def build_pyramid(self, stem: bool, weights: str, padding: str) -> FeaturePyramid:
+    def build_pyramid(
+        self, kind: str, stem: bool, encoder: str, weights: str, padding: str
+    ) -> FeaturePyramid:
         """The pyramid from the features that there are to the strides that masks are made at."""
         return FeaturePyramid(
             tap_channels=self.features.channels,
@@ -116,7 +112,7 @@ class MaskFinetune(TiledModel):
             width=self.mask_generator.width,
             strides=self.mask_generator.strides,
             stem=stem,
-            encoder=self.encoder,
+            encoder=choose_encoder(kind, encoder),
             encoder_weights=weights,
             encoder_padding=padding,
         )
@@ -133,10 +129,7 @@ class MaskFinetune(TiledModel):
     def tags(self) -> dict[str, str]:
         """What the pyramid is made of, and where its frozen features come from."""
         return {
-            "pyramid": self.pyramid_kind,
-            "encoder": self.encoder or "none",
-            "encoder_weights": self.encoder_weights or "none",
-            "stem": "yes" if self.pyramid.stem else "no",
+            **self.pyramid.tags(),
             "pretrained": self.pretrained,
             "supervision": self.supervision_kind,
             "naming": self.naming,
@@ -258,7 +251,7 @@ class MaskFinetune(TiledModel):
         frozen_maps = self.feature_store(batch.image, batch.variant_ids)
         outputs = self.find_masks(batch.image, frozen_maps)
         logits = self.name_masks(outputs, self.words_heard(batch.seeds))
-        points = self.draw_points(batch.seeds)
+        points = self.criterion.draw_points(batch.seeds, self.device)
         losses = self.supervise(self, outputs, logits, batch, points)
         loss = self.loss_weight_mask * losses.of_masks + self.loss_weight_cls * losses.of_names
         loss = loss + self.loss_weight_point * losses.of_points
@@ -267,19 +260,6 @@ class MaskFinetune(TiledModel):
         logged["mask/train/loss"] = loss.detach()
         self.log_dict(logged, batch_size=len(batch.image))
         return loss
-
-    def draw_points(self, seeds: Sequence[int]) -> Tensor:
-        """The points (B, P, 2) in [0, 1] where each image's masks are compared, by its seed.
-
-        Whichever process draws them, before or after a resume, they are the same.
-        """
-        points = torch.empty(len(seeds), self.criterion.drawn_points, 2)
-        generator = torch.Generator()
-        for place, seed in enumerate(seeds):
-            points[place].uniform_(generator=generator.manual_seed(seed))
-        if self.device.type == "cuda":  # so that the GPU need not be waited for
-            points = points.pin_memory()
-        return points.to(self.device, non_blocking=True)
 
     @torch.no_grad()
     def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
@@ -305,18 +285,3 @@ class MaskFinetune(TiledModel):
             power=self.lr_schedule_power,
         )
         return schedule(optimizer, curve)
-
-
-def read_pretrained(name: str) -> SavedStage:
-    """Stage 1 as saved in the run directory or checkpoint `name`, of a two-stage run too.
-
-    Raises FileNotFoundError or ValueError when it is missing, broken, or another stage.
-    """
-    path = Path(name)
-    saved = read_stage(path / "pretrain" if (path / "pretrain").is_dir() else path)
-    if saved.stage != "pretrain":
-        raise ValueError(
-            f"pretrained is {name}, which holds stage {saved.stage!r}: expected the run directory "
-            f"of a stage 1, or the word {RANDOM!r} for an untrained U-Net"
-        )
-    return saved

@@ -22,6 +22,7 @@ from lightning_modules.safe_files import (
 STAMP = "diffuse_defect"
 RELEASE_NAME = "release.json"
 WEIGHTS_KEY = "weights"
+RANDOM = "random"  # in the place of a stage 1's name: features of an untrained U-Net
 
 
 @dataclass(slots=True)
@@ -180,3 +181,18 @@ def _stage_of(saved: object, state: object) -> SavedStage | None:
     if len(entries) < len(vocabulary) or not words_are_text or not names_are_text:
         return None
     return SavedStage(stage, weights, entries, Path(), side if isinstance(side, int) else 0)
+
+
+def read_pretrained(name: str) -> SavedStage:
+    """Stage 1 as saved in the run directory or checkpoint `name`, of a two-stage run too.
+
+    Raises FileNotFoundError or ValueError when it is missing, broken, or another stage.
+    """
+    path = Path(name)
+    saved = read_stage(path / "pretrain" if (path / "pretrain").is_dir() else path)
+    if saved.stage != "pretrain":
+        raise ValueError(
+            f"pretrained is {name}, which holds stage {saved.stage!r}: expected the run directory "
+            f"of a stage 1, or the word {RANDOM!r} for an untrained U-Net"
+        )
+    return saved

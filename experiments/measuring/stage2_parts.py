@@ -7,13 +7,14 @@ from torch import Tensor
 
 from datamodules.vocabulary import Vocabulary
 from experiments.measuring.bare_loops import Sizes
-from lightning_modules.mask_finetune import RANDOM, MaskFinetune
+from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.denoiser import Denoiser
 from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.image_encoder import ClipImageEncoder, ImageEncoder, TimmImageEncoder
 from lightning_modules.nets.mask_generator import MaskGenerator
 from lightning_modules.nets.text_encoder import HashedTextEncoder
+from lightning_modules.saved_stage import RANDOM
 
 NAMES = ("scratch", "dent", "crack")
 LIGHT_TOWER = "test_resnet"  # timm's smallest

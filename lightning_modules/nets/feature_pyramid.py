@@ -100,7 +100,7 @@ class TimmEncoder(nn.Module):
         padding: str = "",
     ) -> None:
         super().__init__()
-        self.weights = Path(weights) if weights else None
+        self.model_name, self.weights = model_name, Path(weights) if weights else None
         settings = {"pad_type": padding} if padding else {}
         try:
             self.backbone = timm.create_model(
@@ -171,6 +171,11 @@ class FeaturePyramid(nn.Module):
         encoder_padding: str = "",
     ) -> None:
         super().__init__()
+        if encoder_weights and not encoder:
+            raise ValueError(
+                f"encoder_weights is {encoder_weights!r}, but the pyramid has no encoder: set "
+                f"pyramid: {HYBRID}, or leave the weights out"
+            )
         self.strides = strides
         self.tap_strides = [min(max(s, strides[0]), strides[-1]) for s in tap_strides]
         self.project = nn.ModuleList([Bottleneck(count, width) for count in tap_channels])
@@ -188,6 +193,16 @@ class FeaturePyramid(nn.Module):
                 f"the pyramid has no features at strides {missing}: set stem: true, name an "
                 "encoder, or use an autoencoder with taps (taps: full)"
             )
+
+    def tags(self) -> dict[str, str]:
+        """What a table must say of it."""
+        encoder = self.encoder
+        return {
+            "pyramid": HYBRID if encoder else PAPERS,
+            "encoder": encoder.model_name if encoder else "none",
+            "encoder_weights": str(encoder.weights or "random") if encoder else "none",
+            "stem": "yes" if self.stem else "no",
+        }
 
     def forward(self, image: Tensor, taps: list[Tensor]) -> list[Tensor]:
         """Maps (B, width, H / s, W / s), fine to coarse, from the image and the frozen taps."""

@@ -1,5 +1,6 @@
 """L_mask and L_cls over all prediction sets, with one copy to the host per step (NOTES 16)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -89,6 +90,19 @@ class MaskCriterion:
     def drawn_points(self) -> int:
         """The random points that each image needs: those of the matching, and candidates."""
         return self.point_count * (1 + self.oversampling)
+
+    def draw_points(self, seeds: Sequence[int], device: torch.device) -> Tensor:
+        """The points (B, P, 2) in [0, 1] where each image's masks are compared, by its seed.
+
+        Whichever process draws them, before or after a resume, they are the same.
+        """
+        points = torch.empty(len(seeds), self.drawn_points, 2)
+        generator = torch.Generator()
+        for place, seed in enumerate(seeds):
+            points[place].uniform_(generator=generator.manual_seed(seed))
+        if device.type == "cuda":  # so that the GPU need not be waited for
+            points = points.pin_memory()
+        return points.to(device, non_blocking=True)
 
     def __call__(
         self, masks: Tensor, logits: Tensor, targets: MaskTargets, points: Tensor, totals: Tensor

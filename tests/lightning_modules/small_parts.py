@@ -11,14 +11,14 @@ from torch.utils.data import DataLoader
 
 from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
-from lightning_modules.mask_finetune import RANDOM, MaskFinetune
+from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.nets.autoencoder import DctAutoencoder
 from lightning_modules.nets.denoiser import Denoiser
 from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.image_encoder import TimmImageEncoder
 from lightning_modules.nets.mask_generator import MaskGenerator
 from lightning_modules.nets.text_encoder import HashedTextEncoder
-from lightning_modules.saved_stage import SavedStage, read_stage
+from lightning_modules.saved_stage import RANDOM, SavedStage, read_stage
 
 SIDE_PX = 64
 NAMES = ("crack", "stain")

@@ -7,7 +7,8 @@ import torch
 
 from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
-from lightning_modules.mask_finetune import RANDOM, MaskFinetune
+from lightning_modules.mask_finetune import MaskFinetune
+from lightning_modules.saved_stage import RANDOM
 from tests.lightning_modules.small_parts import (
     NAMES,
     SIDE_PX,

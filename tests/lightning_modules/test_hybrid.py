@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from datamodules.vocabulary import Vocabulary
-from lightning_modules.mask_finetune import RANDOM, MaskFinetune
+from lightning_modules.mask_finetune import MaskFinetune
+from lightning_modules.saved_stage import RANDOM
 from tests.lightning_modules.small_parts import (
     NAMES,
     SIDE_PX,
@@ -116,3 +117,8 @@ def test_encoder_weights_that_are_missing_are_named(tmp_path: Path) -> None:
     module = small_stage("diffusion+timm", "test_resnet", weights=str(tmp_path / "none"))
     with pytest.raises(FileNotFoundError, match="none are missing"):
         module.load()
+
+
+def test_encoder_weights_without_an_encoder_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no encoder: set pyramid: diffusion\+timm"):
+        small_stage("diffusion", stem=True, weights="some.safetensors")

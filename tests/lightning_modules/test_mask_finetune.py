@@ -144,9 +144,11 @@ def test_loss_is_masks_plus_half_the_names(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_points_of_an_image_follow_from_its_seed() -> None:
     module = small_finetune()
-    points = module.draw_points([7, 8])
+    points = module.criterion.draw_points([7, 8], module.device)
     assert points.shape == (2, 256 * 4, 2) and points.min() >= 0 and points.max() <= 1
-    assert points[1].equal(module.draw_points([8])[0]) and not points[0].equal(points[1])
+    assert points[1].equal(module.criterion.draw_points([8], module.device)[0]) and not points[
+        0
+    ].equal(points[1])
 
 
 def test_matching_weighs_names_like_the_loss() -> None:

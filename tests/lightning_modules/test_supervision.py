@@ -40,7 +40,7 @@ def small_module() -> MaskFinetune:
 def losses_of(module: MaskFinetune, batch: Batch, kind: str = "captions") -> MaskLosses:
     """The losses of a batch under one supervision."""
     outputs, logits = module(batch.image)
-    points = module.draw_points(batch.seeds)
+    points = module.criterion.draw_points(batch.seeds, module.device)
     return supervision_of(kind)(module, outputs, logits, batch, points)
 
 
