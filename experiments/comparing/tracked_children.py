@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from experiments.comparing.study_plan import (
@@ -82,6 +81,4 @@ class StudyRun:
 
     def _begin(self) -> str:
         tags = {STUDY_TAG: self.name, ROLE_TAG: PARENT_ROLE}
-        parent = run_logger(self.output, self.name, self.name, tags)
-        run: Run = parent.experiment.get_run(parent.run_id)
-        return str(run.info.run_id)
+        return str(run_logger(self.output, self.name, self.name, tags).run_id)

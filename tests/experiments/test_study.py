@@ -22,7 +22,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     content = {
         "study": {
-            "class_path": "tests.experiments.small_study.ConstantAnswers",
+            "class_path": "experiments.studies.constant_answers.ConstantAnswers",
             "init_args": {"answers": ["good", "no_such_type"]},
         },
         "base": ["baselines/constant.yaml"],
@@ -60,7 +60,7 @@ def test_study_runs_what_is_left_and_reports_what_has_finished(
     assert good["runs"] == [row.run_id] and good["status"] == "measured"
     assert good["mean"] == pytest.approx(row.metrics["mask/test/type_accuracy"])
     assert missing["status"] == "not run"
-    assert {file.suffix for file in report.iterdir()} == {".md", ".csv", ".tex", ".json"}
+    assert {file.suffix for file in report.iterdir()} == {".md", ".csv", ".tex", ".json", ".png"}
 
 
 def test_list_prints_each_child_as_a_command_and_runs_none(
