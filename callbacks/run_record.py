@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sized
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -16,6 +16,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import nn
 
 RECORD_NAME = "run_record.json"
+SPLITS = ("train", "val", "test")
 PACKAGES = (
     "torch",
     "torchvision",
@@ -41,6 +42,9 @@ class Hashed(Protocol):
     split_sha256: str
     leaks: int
 
+    def rows_of(self, split: str) -> Sized:
+        """The rows of a split."""
+
 
 @runtime_checkable
 class RecordingLogger(Protocol):
@@ -51,6 +55,9 @@ class RecordingLogger(Protocol):
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Attach a file to the run."""
+
+    def log_dataset(self, name: str, digest: str, counts: Mapping[str, int]) -> None:
+        """Say which data the run reads."""
 
 
 class RunRecord(Callback):
@@ -73,7 +80,8 @@ class RunRecord(Callback):
         if not trainer.is_global_zero:
             return
         # Lightning types the datamodule as hidden; it is where the manifest lives.
-        data = manifest_hashes(getattr(trainer, "datamodule", None))
+        index = getattr(getattr(trainer, "datamodule", None), "index", None)
+        data = manifest_hashes(index)
         code = git_state(Path(__file__).parents[1])
         counts = parameter_counts(module)
         record: dict[str, object] = {
@@ -94,6 +102,9 @@ class RunRecord(Callback):
             if isinstance(tracker, RecordingLogger):
                 tracker.log_tags(tags)
                 tracker.log_artifact(self.path)
+                if isinstance(index, Hashed):
+                    pictures = {split: len(index.rows_of(split)) for split in SPLITS}
+                    tracker.log_dataset(index.source, index.sha256, pictures)
 
 
 def parameter_counts(module: nn.Module) -> dict[str, dict[str, int]]:
@@ -119,9 +130,8 @@ def boxes_of(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, part
 
 
-def manifest_hashes(datamodule: object) -> dict[str, str]:
-    """Name and hashes of the datamodule's manifest and split; empty where it has none."""
-    index = getattr(datamodule, "index", None)
+def manifest_hashes(index: object) -> dict[str, str]:
+    """Name and hashes of a manifest and its split; empty for what is none."""
     if not isinstance(index, Hashed):
         return {}
     return {

@@ -12,6 +12,7 @@ from experiments.runs import RunRow, read_runs
 from experiments.tables import list_runs, to_markdown, to_rich, transpose_runs
 
 SIDE_BY_SIDE_RUNS = 6
+MACHINE = "system/"  # how busy it was says nothing of a model
 
 
 def build_parser() -> ArgumentParser:
@@ -52,7 +53,7 @@ def find_metrics(runs: Sequence[RunRow], wanted: str) -> list[str]:
 
     Test metrics come first. Raises ValueError where no run has such a metric.
     """
-    names = {name for run in runs for name in run.metrics}
+    names = {name for run in runs for name in run.metrics if not name.startswith(MACHINE)}
     ordered = sorted(names, key=lambda name: ("/test/" not in name, name))
     if not wanted:
         return ordered

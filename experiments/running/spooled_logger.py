@@ -17,9 +17,10 @@ from typing import TypedDict
 from lightning.fabric.utilities.logger import _convert_params, _flatten_dict
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SPOOL_NAME = "spool.jsonl"
 PARAM_CHARACTERS = 6000
 BATCH_ENTRIES = 100
+DIGEST_CHARACTERS = 36  # the most that MLflow takes
 # The tracker understood and refused: sending the same again would be refused again.
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 # SQLAlchemy's errors reach us inside MlflowException; requests' are OSErrors.
@@ -117,6 +119,11 @@ class SpooledMLFlowLogger(MLFlowLogger):
         self._log({"kind": "tags", "values": dict(tags)})
 
     @rank_zero_only
+    def log_dataset(self, name: str, digest: str, counts: Mapping[str, int]) -> None:
+        """Send or spool which data the run reads: its name, hash, and pictures by split."""
+        self._log({"kind": "dataset", "name": name, "digest": digest, "counts": dict(counts)})
+
+    @rank_zero_only
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Send a file to the run's artifact folder, or spool its path."""
         self._log({"kind": "artifact", "path": str(path), "folder": folder})
@@ -165,6 +172,9 @@ class SpooledMLFlowLogger(MLFlowLogger):
             if entry["kind"] == "artifact":
                 if Path(str(entry["path"])).exists():
                     client.log_artifact(run_id, str(entry["path"]), str(entry["folder"]) or None)
+                return
+            if entry["kind"] == "dataset":
+                client.log_inputs(run_id, [_dataset_input(entry)])
                 return
             for batch in _mlflow_batches(entry):
                 client.log_batch(run_id, **batch)
@@ -216,6 +226,20 @@ def _mlflow_batches(entry: Entry) -> Iterator[Batch]:
             yield {"params": [Param(key, value) for key, value in chunk]}
         else:
             yield {"tags": [RunTag(key, value) for key, value in chunk]}
+
+
+def _dataset_input(entry: Entry) -> DatasetInput:
+    """The data of an entry, once for all splits: MLflow keeps one input per data and run."""
+    name, digest, counts = str(entry["name"]), str(entry["digest"]), entry["counts"]
+    assert isinstance(counts, dict)
+    dataset = Dataset(
+        name=name,
+        digest=digest[:DIGEST_CHARACTERS],
+        source_type="manifest",
+        source=json.dumps({"manifest_sha256": digest}),
+        profile=json.dumps(counts),
+    )
+    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, ", ".join(counts))])
 
 
 def _parse_entry(line: str) -> Entry | None:

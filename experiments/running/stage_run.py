@@ -10,7 +10,7 @@ import lightning
 import torch
 from filelock import FileLock
 from jsonargparse import Namespace
-from lightning import Callback, Trainer
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -115,9 +115,10 @@ class StageRun:
             try:
                 settings = json.loads(stage_parser().dump(self.stage, format="json"))
                 self.tracked.log_settings(flatten(settings))
-                if self.trained is None and any(p.requires_grad for p in self.model.parameters()):
-                    results |= self.fit(checkpoint)
-                results |= self.calibrate_and_test()
+                with self.tracked.watching_machine():
+                    if self.trained is None and has_weights_to_train(self.model):
+                        results |= self.fit(checkpoint)
+                    results |= self.calibrate_and_test()
             except RunStopped:
                 self.tracked.set_status("KILLED")
                 raise
@@ -234,6 +235,11 @@ def prepare_alone(data: IMDDDataModule) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".prepare.lock"):
         data.prepare_data()
+
+
+def has_weights_to_train(model: LightningModule) -> bool:
+    """Whether a fit would change anything."""
+    return any(weight.requires_grad for weight in model.parameters())
 
 
 def accumulate(trainer: Trainer, data: IMDDDataModule) -> None:

@@ -2,12 +2,15 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from experiments.running.ranks import is_first
 from experiments.running.spooled_logger import TRACKER_ERRORS
-from experiments.runs import initialise_tracking, run_logger
+from experiments.runs import initialise_tracking, run_logger, tracking_uri
 from lightning_modules.safe_files import first_line
 
 logger = logging.getLogger(__name__)
@@ -22,7 +25,7 @@ class TrackedRun:
         self, output: Path, directory: Path, *, experiment: str, name: str, tags: Mapping[str, str]
     ) -> None:
         initialise_tracking(output)
-        self.directory = directory
+        self.directory, self._output = directory, output
         self.run_id = self._noted()
         self.logger = run_logger(
             output, experiment, name, tags, run_directory=directory, run_id=self.run_id
@@ -56,6 +59,32 @@ class TrackedRun:
                 return False
             logger.warning("the tracked run was not set to %s: %s", status, first_line(error))
         return True
+
+    @contextmanager
+    def watching_machine(self) -> Iterator[None]:
+        """Tells the tracker how busy processor, memory, disk and GPU are meanwhile."""
+        monitor = self._machine_monitor() if is_first() else None
+        if monitor is None:
+            yield
+            return
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
+    def _machine_monitor(self) -> SystemMetricsMonitor | None:
+        """The tracker's own monitor; None, said, where the tracker is down."""
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+        try:
+            return SystemMetricsMonitor(
+                str(self.logger.run_id),
+                resume_logging=True,
+                tracking_uri=tracking_uri(self._output),
+            )
+        except TRACKER_ERRORS as error:
+            logger.warning("the machine is not watched: %s", first_line(error))
+            return None
 
     def log_missing(self, metrics: Mapping[str, float], step: int) -> None:
         """Log a step that was saved and, before it was logged, killed; nothing if it is there."""

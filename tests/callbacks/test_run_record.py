@@ -17,7 +17,13 @@ from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 class ToyData(LightningDataModule):
     """Toy batches with the hashes of a manifest."""
 
-    index = SimpleNamespace(source="tiles", sha256="aa", split_sha256="bb", leaks=0)
+    index = SimpleNamespace(
+        source="tiles",
+        sha256="aa",
+        split_sha256="bb",
+        leaks=0,
+        rows_of=lambda split: range({"train": 6, "val": 2, "test": 3}[split]),
+    )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Four batches."""
@@ -31,6 +37,7 @@ class NotingLogger(CSVLogger):
         super().__init__(folder)
         self.tags: dict[str, str] = {}
         self.files: list[Path] = []
+        self.data: list[tuple[str, str, dict[str, int]]] = []
 
     def log_tags(self, tags: dict[str, str]) -> None:
         """Keep the tags."""
@@ -39,6 +46,10 @@ class NotingLogger(CSVLogger):
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Keep the path."""
         self.files.append(path)
+
+    def log_dataset(self, name: str, digest: str, counts: dict[str, int]) -> None:
+        """Keep what is said of the data."""
+        self.data.append((name, digest, counts))
 
 
 def test_record_names_code_packages_data_and_parameters(tmp_path: Path) -> None:
@@ -66,6 +77,7 @@ def test_tracker_gets_tags_and_file(tmp_path: Path) -> None:
     assert logger.files == [tmp_path / "run_record.json"]
     assert logger.tags["parameters_trainable"] == "4"
     assert logger.tags["split_sha256"] == "bb"
+    assert logger.data == [("tiles", "aa", {"train": 6, "val": 2, "test": 3})]
 
 
 def test_test_without_training_is_recorded_too(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Claims about a logger whose tracker goes away."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,11 @@ def test_spool_that_cannot_be_written_does_not_stop_training(
     cut_the_line(monkeypatch)
     tracked.log_metrics({"loss": 1.0}, step=1)
     assert "an entry for the tracker is lost, training goes on" in caplog.text
+
+
+def test_data_are_an_input_of_the_run(tracked: SpooledMLFlowLogger) -> None:
+    tracked.log_dataset("tiles", "ab" * 32, {"train": 6, "test": 3})
+    (found,) = tracked.experiment.get_run(tracked.run_id).inputs.dataset_inputs
+    assert [tag.value for tag in found.tags] == ["train, test"]
+    assert found.dataset.name == "tiles" and found.dataset.digest == "ab" * 18
+    assert json.loads(found.dataset.profile) == {"train": 6, "test": 3}

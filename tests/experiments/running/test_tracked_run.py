@@ -1,9 +1,11 @@
 """Claims about the tracked run of an interrupted run."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from experiments.running.tracked_run import RUN_ID_NAME, TrackedRun
@@ -108,3 +110,28 @@ def test_run_that_the_tracker_makes_later_is_noted_then(
     run.logger._silent_until = 0.0
     run.logger.log_metrics({"loss": 1.0}, step=1)
     assert (run.directory / RUN_ID_NAME).read_text().strip() == rows(tmp_path)[0].run_id
+
+
+def test_machine_is_watched_while_the_run_lasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    run = opened(tmp_path)
+    run.log_settings({"a": 1})
+    with run.watching_machine():
+        time.sleep(0.5)
+    (row,) = rows(tmp_path)
+    assert row.metrics["system/system_memory_usage_megabytes"] > 0
+
+
+def test_tracker_that_is_down_does_not_stop_a_run_that_wants_its_machine_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = opened(tmp_path)
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise MlflowException("API request failed")
+
+    monkeypatch.setattr(MlflowClient, "create_run", fail)
+    with run.watching_machine():
+        pass
