@@ -209,7 +209,10 @@ def test_run_of_two_stages_goes_on_with_the_one_that_is_left(
     words = [*small_words(finished.output), f"--output={tmp_path / 'mlruns'}", "--resume=auto"]
     assert run.main(["--config", "quickstart.yaml", *words]) == 0
     results = json.loads((directory / "finetune" / "results.json").read_text())
-    assert results == finished.read("finetune", "results.json")
+    first = finished.read("finetune", "results.json")
+    took = "perf/test_ms_per_image"
+    assert results.pop(took) and first.pop(took)
+    assert results == first
     assert {path: path.stat().st_mtime_ns for path in (directory / "pretrain").rglob("*")} == before
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from experiments.benchmarks import inference_gpu
-from experiments.benchmarks.inference_gpu import RUNGS, Rung, halve, measure_rung
+from experiments.benchmarks.inference_gpu import DTYPE, RUNGS, Rung, measure_rung
 from experiments.measuring.measurements import BenchSettings
 from experiments.measuring.stage2_parts import make_diffusion, make_stage2, name_defects
 from lightning_modules.mask_finetune import MaskFinetune
@@ -17,7 +17,7 @@ def model(seed: int, monkeypatch: pytest.MonkeyPatch) -> MaskFinetune:
     monkeypatch.setattr(inference_gpu, "WARM_CALLS", 1)
     monkeypatch.setattr(inference_gpu, "TIMED_CALLS", 1)
     model = name_defects(make_stage2(make_diffusion(SMALL_STAGE2), SMALL_STAGE2))
-    halve(model)
+    model.store_frozen_in(DTYPE)
     return model
 
 
