@@ -15,6 +15,7 @@ from rich.console import Console
 
 from experiments.command import run_command
 from experiments.comparing.child_runs import FAILED, Outcome, run_children, run_process
+from experiments.comparing.published import publish
 from experiments.comparing.study_files import StudyFolder
 from experiments.comparing.study_plan import (
     Child,
@@ -60,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     report = plan.study.report(results)
     folder.write(report)
     parent.log_folder(folder.path / folder.REPORT)
+    if arguments.publish:
+        publish(folder.path / folder.REPORT, Path(arguments.publish), plan.name)
     parent.close(is_whole=len(results.found) == len(children))
     for table in report.tables:
         console.print(to_rich(table.as_table()))
@@ -87,6 +90,7 @@ def command_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--only", action="append", metavar="CHILD", help="run these children alone")
     parser.add_argument("--report", action="store_true", help="run none, report what has finished")
+    parser.add_argument("--publish", metavar="PAGE", help="also write the tables into a .md page")
     return parser
 
 

@@ -77,6 +77,7 @@ def _numbers(table: PaperTable) -> dict[str, object]:
     return {
         "table": table.name,
         "title": table.title,
+        "columns": list(table.columns),
         "rows": [
             {
                 **row.labels,
@@ -87,8 +88,12 @@ def _numbers(table: PaperTable) -> dict[str, object]:
                 "high": _number(row.ours.high) if row.ours else None,
                 "paper": row.paper.value if row.paper else None,
                 "paper_source": row.paper.source if row.paper else None,
+                "paper_setting": row.paper.setting if row.paper else None,
+                "paper_data": row.paper.data if row.paper else None,
                 "status": row.status,
+                "outcome": row.outcome,
                 "setting": row.setting,
+                "data": row.data,
                 "scale": row.scale,
                 "runs": list(row.runs),
             }

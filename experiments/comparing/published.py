@@ -1,0 +1,108 @@
+"""Studies' tables in a page of the documentation, each made from the results that lie beside it.
+
+The page names a study by a pair of comments, and what stands between them is written here:
+`<!-- study NAME -->` and `<!-- end of NAME -->`. A test holds that page and results agree.
+"""
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from experiments.comparing.estimates import Estimate
+from experiments.comparing.paper_tables import PaperFigure, PaperTable, Row
+from experiments.tables import to_markdown
+
+RESULTS_NAME = "results.json"
+
+
+def publish(report: Path, page: Path, name: str) -> None:
+    """Copies a report's results and charts beside the page and writes its tables into it.
+
+    A study that the page does not name yet comes at its end. Raises FileNotFoundError where the
+    report or the page is missing.
+    """
+    for file in (report / RESULTS_NAME, page):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: run the study first, and make the page")
+    folder = page.with_suffix("") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in sorted(report.iterdir()):
+        if file.suffix in (".json", ".png"):
+            shutil.copyfile(file, folder / file.name)
+    text = page.read_text(encoding="utf-8")
+    first, last = markers(name)
+    if first not in text:
+        text = text.rstrip("\n") + f"\n\n{first}\n{last}\n"
+    block = f"{first}\n\n{tables_text(folder / RESULTS_NAME)}\n\n{last}"
+    page.write_text(between(name).sub(lambda _: block, text), encoding="utf-8")
+
+
+def markers(name: str) -> tuple[str, str]:
+    """The comments around a study's tables."""
+    return f"<!-- study {name} -->", f"<!-- end of {name} -->"
+
+
+def between(name: str) -> re.Pattern[str]:
+    """A study's comments and what stands between them."""
+    first, last = markers(name)
+    return re.compile(f"{re.escape(first)}.*?{re.escape(last)}", re.DOTALL)
+
+
+def published_text(page: Path, name: str) -> str:
+    """What the page has between a study's comments; ValueError where it does not name it."""
+    found = between(name).search(page.read_text(encoding="utf-8"))
+    if found is None:
+        raise ValueError(f"{page} has no tables of {name}: publish the study with --publish {page}")
+    first, last = markers(name)
+    return found[0].removeprefix(first).removesuffix(last).strip()
+
+
+def tables_text(results: Path) -> str:
+    """The tables of a results.json as Markdown, with the runs that they were made from."""
+    read = [read_table(one) for one in json.loads(results.read_text(encoding="utf-8"))]
+    runs = sorted({run for table in read for row in table.rows for run in row.runs})
+    tables = "\n\n".join(to_markdown(table.as_table()) for table in read)
+    return f"{tables}\n\nRuns: {', '.join(runs) or 'none'}"
+
+
+def read_table(saved: Mapping[str, object]) -> PaperTable:
+    """A table as `study_files.py` wrote it."""
+    columns, rows = saved["columns"], saved["rows"]
+    assert isinstance(columns, list) and isinstance(rows, list)
+    names = tuple(map(str, columns))
+    return PaperTable(
+        str(saved["table"]), str(saved["title"]), names, tuple(read_row(row, names) for row in rows)
+    )
+
+
+def read_row(saved: Mapping[str, object], columns: tuple[str, ...]) -> Row:
+    """One of its rows."""
+    values, runs = saved["values"], saved["runs"]
+    assert isinstance(values, list) and isinstance(runs, list)
+    ours = None
+    if values:
+        mean, low, high = (number(saved[key]) for key in ("mean", "low", "high"))
+        ours = Estimate(mean, low, high, tuple(map(number, values)))
+    paper = None
+    if saved["paper"] is not None:
+        told = [str(saved[key]) for key in ("paper_source", "paper_setting", "paper_data")]
+        paper = PaperFigure(number(saved["paper"]), *told)
+    return Row(
+        {column: str(saved[column]) for column in columns if column in saved},
+        str(saved["figure"]),
+        ours,
+        paper,
+        setting=str(saved["setting"]),
+        data=str(saved["data"]),
+        scale=str(saved["scale"]),
+        runs=tuple(map(str, runs)),
+        outcome=str(saved["outcome"]),
+    )
+
+
+def number(value: object) -> float:
+    """A number of a JSON file, nan for null."""
+    return math.nan if value is None else float(str(value))

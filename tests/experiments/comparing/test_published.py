@@ -1,0 +1,76 @@
+"""Holds that a page's tables are those of the results beside it, in our own documentation too."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments.comparing.estimates import estimate
+from experiments.comparing.paper_tables import NOT_REACHED, PaperFigure, PaperTable, Report, Row
+from experiments.comparing.published import RESULTS_NAME, publish, published_text, tables_text
+from experiments.comparing.study_files import StudyFolder
+from experiments.tables import to_markdown
+
+DOCS = Path(__file__).parents[3] / "docs"
+PUBLISHED = sorted(DOCS.glob(f"*/*/{RESULTS_NAME}"))
+PAPER = PaperFigure(0.529, "Table 6", "zero_shot", "mvtec_ad")
+TABLE = PaperTable(
+    "table_6",
+    "Table 6: transfer",
+    ("train", "test"),
+    (
+        Row(
+            {"train": "a", "test": "b"},
+            "iou_image",
+            estimate([0.25, 0.5]),
+            setting="full",
+            data="neu_seg",
+            scale="tiny",
+            runs=("r1", "r2"),
+        ),
+        Row({"train": "a"}, "samples", None, outcome=NOT_REACHED),
+        Row({"train": "a"}, "iou_image", estimate([0.3])),
+        Row({"train": "a", "test": "b"}, "iou_image", None, PAPER),
+    ),
+)
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    return StudyFolder(tmp_path / "out", "transfer").write(Report((TABLE,)))
+
+
+def test_results_say_all_that_their_table_says(report: Path) -> None:
+    text = tables_text(report / RESULTS_NAME)
+    assert text == to_markdown(TABLE.as_table()) + "\n\nRuns: r1, r2"
+
+
+def test_page_keeps_its_own_words_around_the_tables(report: Path, tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    page.write_text(
+        "# Results\n\nbefore\n\n<!-- study transfer -->\nold\n<!-- end of transfer -->\nafter\n"
+    )
+    for _ in range(2):
+        publish(report, page, "transfer")
+        text = page.read_text()
+        assert text.startswith("# Results\n\nbefore\n") and text.endswith("\nafter\n")
+        assert "old" not in text
+    copied = tmp_path / "results" / "transfer" / RESULTS_NAME
+    assert published_text(page, "transfer") == tables_text(copied)
+
+
+def test_study_that_is_new_to_a_page_comes_at_its_end(report: Path, tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    page.write_text("# Results\n")
+    publish(report, page, "transfer")
+    assert "Table 6: transfer" in published_text(page, "transfer")
+
+
+def test_missing_page_is_refused(report: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.md is missing"):
+        publish(report, tmp_path / "none.md", "transfer")
+
+
+@pytest.mark.parametrize("results", PUBLISHED, ids=lambda path: path.parent.name)
+def test_each_table_of_our_documentation_is_what_its_results_say(results: Path) -> None:
+    page = results.parents[1].with_suffix(".md")
+    assert published_text(page, results.parent.name) == tables_text(results)
