@@ -18,6 +18,7 @@ from experiments.comparing.child_runs import FAILED, Outcome, run_children, run_
 from experiments.comparing.published import publish
 from experiments.comparing.study_files import StudyFolder
 from experiments.comparing.study_plan import (
+    RUN,
     Child,
     Study,
     command_of,
@@ -44,11 +45,12 @@ def main(argv: list[str] | None = None) -> int:
     plan = parse_study(arguments.config, overrides)
     children = children_of(plan)
     chosen = choose(children, arguments.only)
+    words = [word for config in arguments.config for word in ("--config", config)] + overrides
     output = Path(plan.output)
     parent = StudyRun(output, plan.name)
     if arguments.list:
         for child in chosen:
-            print(shown_command(child, plan.name, parent.run_id))
+            print(shown_command(child, plan.name, parent.run_id, words=words))
         return 0
     folder = StudyFolder(output, plan.name)
     console = Console()
@@ -184,7 +186,10 @@ def run_missing(
     def run(child: Child) -> Outcome:
         words = command_of(child, plan.name, parent.run_id)
         log = folder.log_of(child.name)
+        Path(child.results).parent.mkdir(parents=True, exist_ok=True)
         ended = run_process(words, log, threads=plan.threads, held=lock)
+        if child.module != RUN and ended.status != FAILED:
+            parent.track(child)
         if ended.status != FAILED and not parent.results([child]).found:
             return Outcome(FAILED, f"it stopped before its end; see {log}")
         return ended

@@ -17,7 +17,7 @@ from experiments.comparing.paper_tables import Report
 
 CHILD_TAG, STUDY_TAG, COMMAND_TAG = "child", "study", "command_sha256"
 PARENT_TAG = "mlflow.parentRunId"
-RUN = "run"
+RUN = "experiments.run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,10 @@ class Variant:
     """One thing that a study varies, before seeds.
 
     settings: dotted keys of the configuration and their values; configs: files laid over the
-    study's base; flags: further words of the command, `{name}` in them being another child's run
-    directory; needs: variants that must have finished with the same seed.
+    study's base; flags: further words of the command, `{name}` in them being the folder of another
+    child, `{here}` its own and `{seed}` its seed; needs: variants that must have finished with the
+    same seed. module: another command of ours, whose words are the flags alone; results: the JSON
+    file in its folder whose numbers are its metrics, "" for none.
     """
 
     name: str
@@ -34,17 +36,24 @@ class Variant:
     configs: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    module: str = RUN
+    results: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One run of a study: the words that follow `python -m experiments.run`, without its tags."""
+    """One run of a study: the words that follow `python -m MODULE`, without its tags.
+
+    results: the file of its numbers where it is no run, which tracks them itself.
+    """
 
     name: str
     variant: str
     seed: int
     words: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    module: str = RUN
+    results: str = ""
 
     @property
     def ends_in_stage1(self) -> bool:
@@ -54,7 +63,7 @@ class Child:
     @property
     def sha256(self) -> str:
         """What its words are known by: a child of other words is another child."""
-        return hashlib.sha256("\0".join(self.words).encode()).hexdigest()
+        return hashlib.sha256("\0".join([self.module, *self.words]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,17 @@ class Results:
         """The metric of one child, nan where it has not finished or has none."""
         result = self.found.get((variant, seed))
         return math.nan if result is None else result.metrics.get(metric, math.nan)
+
+    def metrics(self, variant: str) -> list[str]:
+        """The names of all metrics of a variant's children, sorted."""
+        return sorted(
+            {
+                key
+                for (name, _), child in self.found.items()
+                if name == variant
+                for key in child.metrics
+            }
+        )
 
     def of(self, variant: str, metric: str) -> Estimate | None:
         """The metric of a variant over its seeds, None where no child of it has finished."""
@@ -126,40 +146,51 @@ def plan_children(
     Raises ValueError for two variants of one name, a need that is none, or a circle of needs.
     """
     variants = ordered(study.variants())
-    return [
-        make_child(variant, seed, name=name, base=base, settings=settings, output=output)
-        for seed in seeds
-        for variant in variants
-    ]
+    named = {variant.name: variant for variant in variants}
+
+    def child_of(variant: Variant, seed: int) -> Child:
+        places = {need: place_of(named[need], seed, name, output) for need in variant.needs}
+        places |= {"here": place_of(variant, seed, name, output), "seed": str(seed)}
+        words = [part.format_map(places) for part in variant.flags]
+        if variant.module == RUN:
+            configs = [
+                part for config in (*base, *variant.configs) for part in ("--config", config)
+            ]
+            given = {**settings, **variant.settings, "seed": seed}
+            words = [*configs, *words, *words_of(given, places)]
+            words += ["--name", f"{name}.{variant.name}_s{seed}"]
+            words += ["--experiment", name, "--output", output]
+        return Child(
+            f"{variant.name}_s{seed}",
+            variant.name,
+            seed,
+            tuple(words),
+            tuple(f"{need}_s{seed}" for need in variant.needs),
+            variant.module,
+            f"{places['here']}/{variant.results}" if variant.results else "",
+        )
+
+    return [child_of(variant, seed) for seed in seeds for variant in variants]
 
 
-def make_child(
-    variant: Variant,
-    seed: int,
-    *,
-    name: str,
-    base: Sequence[str],
-    settings: Mapping[str, object],
-    output: str,
-) -> Child:
-    """The run of one variant and seed."""
-    title = f"{name}.{variant.name}_s{seed}"
-    directories = {need: f"{output}/runs/{name}.{need}_s{seed}" for need in variant.needs}
-    words = [word for config in (*base, *variant.configs) for word in ("--config", config)]
-    words += [part.format_map(directories) for part in variant.flags]
-    given = {**settings, **variant.settings, "seed": seed}
-    for key, value in given.items():
-        words += [f"--{key}", as_word(value, directories)]
-    words += ["--name", title, "--experiment", name, "--output", output]
-    needs = tuple(f"{need}_s{seed}" for need in variant.needs)
-    return Child(f"{variant.name}_s{seed}", variant.name, seed, tuple(words), needs)
+def place_of(variant: Variant, seed: int, study: str, output: str) -> str:
+    """The folder of a child: its run directory, or where another command writes."""
+    if variant.module == RUN:
+        return f"{output}/runs/{study}.{variant.name}_s{seed}"
+    return f"{output}/studies/{study}/children/{variant.name}_s{seed}"
 
 
-def as_word(value: object, directories: Mapping[str, str]) -> str:
-    """A setting as it is typed, another child's run directory in the place of its `{name}`."""
-    if isinstance(value, str):
-        return value.format_map(directories) if directories else value
-    return json.dumps(value)
+def words_of(settings: Mapping[str, object], places: Mapping[str, str]) -> list[str]:
+    """Settings as they are typed."""
+    pairs = [(f"--{key}", as_word(value, places)) for key, value in settings.items()]
+    return [word for pair in pairs for word in pair]
+
+
+def as_word(value: object, places: Mapping[str, str]) -> str:
+    """A setting as it is typed, a place for the `{name}` that stands for it."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    return places.get(value[1:-1], value) if value[:1] == "{" else value
 
 
 def ordered(variants: Sequence[Variant]) -> list[Variant]:
@@ -183,16 +214,28 @@ def ordered(variants: Sequence[Variant]) -> list[Variant]:
 
 
 def command_of(child: Child, study: str, parent: str) -> list[str]:
-    """The command of a child with the tags by which its study finds it, resuming what is broken."""
-    tags = {
+    """The command of a child; a run gets the tags by which its study finds it, and resumes."""
+    if child.module != RUN:
+        return ["-m", child.module, *child.words]
+    tags = json.dumps(tags_of(child, study, parent))
+    return ["-m", RUN, *child.words, "--tags", tags, "--resume", "auto"]
+
+
+def tags_of(child: Child, study: str, parent: str) -> dict[str, str]:
+    """What a tracked run says of whose child it is."""
+    return {
         STUDY_TAG: study,
         CHILD_TAG: child.name,
         COMMAND_TAG: child.sha256,
         PARENT_TAG: parent,
     }
-    return ["-m", "experiments.run", *child.words, "--tags", json.dumps(tags), "--resume", "auto"]
 
 
-def shown_command(child: Child, study: str, parent: str) -> str:
-    """The command as a person or a scheduler types it."""
-    return shlex.join(["python", *command_of(child, study, parent)])
+def shown_command(child: Child, study: str, parent: str, *, words: Sequence[str]) -> str:
+    """The command as a person or a scheduler types it.
+
+    words: those of the study itself, which must run a child that is no run, and track it.
+    """
+    if child.module == RUN:
+        return shlex.join(["python", *command_of(child, study, parent)])
+    return shlex.join(["python", "-m", "experiments.study", *words, "--only", child.name])

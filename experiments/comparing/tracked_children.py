@@ -3,6 +3,7 @@
 What a child is, and by which tags it is known, is in `study_plan.py`.
 """
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from experiments.comparing.study_plan import (
     Child,
     ChildResult,
     Results,
+    tags_of,
 )
 from experiments.runs import RunRow, initialise_tracking, read_runs, run_logger
 
@@ -67,6 +69,20 @@ class StudyRun:
             found[child.variant, child.seed] = result
         return Results(found)
 
+    def track(self, child: Child) -> None:
+        """Tracks a child that is no run: its tags, and the numbers that it left.
+
+        Raises FileNotFoundError where it left none.
+        """
+        tags = {"stage": child.module, "seed": str(child.seed)}
+        tags |= tags_of(child, self.name, self.run_id)
+        numbers = {}
+        if child.results:
+            numbers = flat_numbers(json.loads(Path(child.results).read_text(encoding="utf-8")))
+        tracked = run_logger(self.output, self.name, child.name, tags)
+        tracked.log_metrics(numbers)
+        tracked.finalize()
+
     def log_folder(self, folder: Path) -> None:
         """Hands the files of a folder to the tracker as the parent's artifacts."""
         self.client.log_artifacts(self.run_id, str(folder))
@@ -82,3 +98,23 @@ class StudyRun:
     def _begin(self) -> str:
         tags = {STUDY_TAG: self.name, ROLE_TAG: PARENT_ROLE}
         return str(run_logger(self.output, self.name, self.name, tags).run_id)
+
+
+def flat_numbers(value: object, prefix: str = "") -> dict[str, float]:
+    """The numbers of a JSON file by their path; an item of a list by its `name`, or its place."""
+    if isinstance(value, bool):
+        return {}
+    if isinstance(value, int | float):
+        return {prefix: float(value)}
+    pairs: list[tuple[str, object]] = []
+    if isinstance(value, dict):
+        pairs = [(str(key), inner) for key, inner in value.items()]
+    if isinstance(value, list):
+        pairs = [
+            (str(inner.get("name", place)) if isinstance(inner, dict) else str(place), inner)
+            for place, inner in enumerate(value)
+        ]
+    found: dict[str, float] = {}
+    for key, inner in pairs:
+        found |= flat_numbers(inner, f"{prefix}/{key}".strip("/"))
+    return found

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments import study
+from experiments import prepare, study
 from experiments.comparing.study_plan import CHILD_TAG, PARENT_TAG
 from experiments.runs import RunRow, read_runs
 
@@ -80,6 +80,24 @@ def test_child_with_other_words_does_not_count(config: Path) -> None:
     study.main(changed)
     report = config.parent / "out" / "studies" / "trial" / "report" / "results.json"
     assert json.loads(report.read_text())[0]["rows"][0]["status"] == "not run"
+
+
+def test_child_that_is_no_run_is_tracked_with_the_numbers_it_left(tmp_path: Path) -> None:
+    manifest = tmp_path / "data" / "manifest.parquet"
+    source = ["--source", "synthetic", "--source.init_args.image_count", "8"]
+    size = ["--source.init_args.image_size_px", "64"]
+    folder = str(manifest.parent)
+    assert prepare.main([*source, *size, "--root", folder, "--out", folder]) == 0
+    words = ["--config", "studies/dataset_statistics.yaml", "--output", str(tmp_path / "out")]
+    sets = ["--study.init_args.sets", json.dumps({"made": str(manifest)})]
+    assert study.main([*words, *sets]) == 0
+    (row,) = [
+        one for one in read_runs(tmp_path / "out", "dataset_statistics") if CHILD_TAG in one.tags
+    ]
+    assert row.metrics["Alike pictures/pictures"] == 8
+    report = tmp_path / "out" / "studies" / "dataset_statistics" / "report" / "results.json"
+    first = json.loads(report.read_text())[0]["rows"][0]
+    assert (first["figure"], first["mean"], first["status"]) == ("pictures", 8, "measured")
 
 
 @pytest.mark.parametrize(

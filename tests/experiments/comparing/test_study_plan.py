@@ -14,6 +14,7 @@ from experiments.comparing.study_plan import (
     Variant,
     command_of,
     plan_children,
+    shown_command,
 )
 
 
@@ -77,6 +78,28 @@ def test_command_says_whose_child_it_is_and_resumes() -> None:
     assert tags["mlflow.parentRunId"] == "parent-id"
     assert tags["command_sha256"] == child.sha256
     assert words[-2:] == ["--resume", "auto"]
+
+
+BENCH = Variant(
+    "cost",
+    flags=("inference", "--out", "{here}/rows.json"),
+    needs=("stage1",),
+    module="experiments.bench",
+    results="rows.json",
+)
+
+
+def test_child_may_be_another_command_with_a_folder_of_its_own() -> None:
+    child = children(STAGE1, BENCH, seeds=(2,))[1]
+    assert child.words == ("inference", "--out", "out/studies/trial/children/cost_s2/rows.json")
+    assert child.results == "out/studies/trial/children/cost_s2/rows.json"
+    assert command_of(child, "trial", "id") == ["-m", "experiments.bench", *child.words]
+
+
+def test_scheduler_runs_a_child_that_is_no_run_by_the_study_which_tracks_it() -> None:
+    child = children(STAGE1, BENCH)[1]
+    shown = shown_command(child, "trial", "id", words=["--config", "trial.yaml"])
+    assert shown == "python -m experiments.study --config trial.yaml --only cost_s0"
 
 
 def test_child_of_other_words_is_another_child() -> None:
