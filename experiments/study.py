@@ -186,7 +186,8 @@ def run_missing(
     def run(child: Child) -> Outcome:
         words = command_of(child, plan.name, parent.run_id)
         log = folder.log_of(child.name)
-        Path(child.results).parent.mkdir(parents=True, exist_ok=True)
+        if child.folder:
+            Path(child.folder).mkdir(parents=True, exist_ok=True)
         ended = run_process(words, log, threads=plan.threads, held=lock)
         if child.module != RUN and ended.status != FAILED:
             parent.track(child)

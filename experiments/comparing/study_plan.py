@@ -4,7 +4,6 @@ A study of the paper is one file of `experiments/studies/`; children are run by 
 """
 
 import hashlib
-import itertools
 import json
 import math
 import shlex
@@ -28,7 +27,7 @@ class Variant:
     study's base; flags: further words of the command, `{name}` in them being the folder of another
     child, `{here}` its own and `{seed}` its seed; needs: variants that must have finished with the
     same seed. module: another command of ours, whose words are the flags alone; results: the JSON
-    file in its folder whose numbers are its metrics, "" for none.
+    file in its folder whose numbers are its metrics, "" for none; is_stage1: its run is a stage 1.
     """
 
     name: str
@@ -38,13 +37,15 @@ class Variant:
     needs: tuple[str, ...] = ()
     module: str = RUN
     results: str = ""
+    is_stage1: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
     """One run of a study: the words that follow `python -m MODULE`, without its tags.
 
-    results: the file of its numbers where it is no run, which tracks them itself.
+    A child that is no run has a folder to write to, and perhaps a file of results in it; a run
+    makes its own directory and tracks its numbers itself.
     """
 
     name: str
@@ -53,12 +54,9 @@ class Child:
     words: tuple[str, ...]
     needs: tuple[str, ...] = ()
     module: str = RUN
+    folder: str = ""
     results: str = ""
-
-    @property
-    def ends_in_stage1(self) -> bool:
-        """Whether the child is a stage 1 alone, so that its run is the one that counts."""
-        return ("--only", "pretrain") in itertools.pairwise(self.words)
+    is_stage1: bool = False
 
     @property
     def sha256(self) -> str:
@@ -167,7 +165,9 @@ def plan_children(
             tuple(words),
             tuple(f"{need}_s{seed}" for need in variant.needs),
             variant.module,
+            "" if variant.module == RUN else places["here"],
             f"{places['here']}/{variant.results}" if variant.results else "",
+            variant.is_stage1,
         )
 
     return [child_of(variant, seed) for seed in seeds for variant in variants]

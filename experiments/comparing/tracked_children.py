@@ -58,7 +58,7 @@ class StudyRun:
             child = wanted.get(row.tags.get(CHILD_TAG, ""))
             if child is None or row.status != FINISHED:
                 continue
-            if (row.tags["stage"] == PRETRAIN_STAGE) != child.ends_in_stage1:
+            if (row.tags["stage"] == PRETRAIN_STAGE) != child.is_stage1:
                 continue  # the first of its two stages
             if row.tags.get(COMMAND_TAG) != child.sha256:
                 logger.warning(

@@ -6,7 +6,7 @@ from experiments.comparing.paper_figures import ACCURACY, IOU, MILLISECONDS
 from experiments.comparing.paper_tables import PaperFigure, Row, rows_of
 from experiments.comparing.study_plan import Results, Variant
 
-STAGE1 = Variant("stage1", flags=("--only", "pretrain"))
+STAGE1 = Variant("stage1", flags=("--only", "pretrain"), is_stage1=True)
 PRETRAINED = "model.init_args.pretrained"
 # Our names of figures, and the metrics of a test that hold them.
 METRICS = {

@@ -31,7 +31,9 @@ class Initialisation(Study):
         """A stage 1 and a stage 2 for each start, and a stage 2 on an untrained U-Net."""
         chosen: list[Variant] = []
         for name, start in self.starts.items():
-            stage1 = Variant(f"stage1_{name}", {INIT: start}, flags=("--only", "pretrain"))
+            stage1 = Variant(
+                f"stage1_{name}", {INIT: start}, flags=("--only", "pretrain"), is_stage1=True
+            )
             chosen += [stage1, finetune(name, {}, stage1=stage1.name)]
         return [*chosen, finetune(UNTRAINED, {"model.init_args.pretrained": "random"}, stage1="")]
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from experiments.comparing.estimates import Estimate
 from experiments.comparing.paper_figures import ACCURACY, IOU
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.comparing.study_plan import Results, Study, Variant
-from experiments.comparing.variants import METRICS, finetune, rows
+from experiments.comparing.variants import METRICS, STAGE1, finetune, rows
 
 DRAWS = "pretrain.data.init_args.draws_per_epoch"
 EPOCHS = "pretrain.trainer.max_epochs"
@@ -46,11 +47,8 @@ class PretrainingScale(Study):
         settings: dict[str, object] = {WIDTHS: channels}
         if count == 0:
             return [finetune(name, {**settings, "model.init_args.pretrained": "random"}, stage1="")]
-        stage1 = Variant(
-            f"stage1_{name}",
-            {f"pretrain.{WIDTHS}": channels, DRAWS: count, EPOCHS: 1},
-            flags=("--only", "pretrain"),
-        )
+        seen = {f"pretrain.{WIDTHS}": channels, DRAWS: count, EPOCHS: 1}
+        stage1 = replace(STAGE1, name=f"stage1_{name}", settings=seen)
         return [stage1, finetune(name, settings, stage1=stage1.name)]
 
     def report(self, results: Results) -> Report:
