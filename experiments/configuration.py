@@ -210,8 +210,13 @@ def parse_stage(raw: Mapping[str, object]) -> Namespace:
 
 def build_stage(stage: Namespace) -> Namespace:
     """The stage with objects in place of class_path nodes; ValueError, one line, if one refuses."""
+    return build_objects(stage_parser(), stage)
+
+
+def build_objects(parser: ArgumentParser, parsed: Namespace) -> Namespace:
+    """What was parsed with objects in place of its class_path nodes; ValueError, one line."""
     try:
-        return stage_parser().instantiate(stage)
+        return parser.instantiate(parsed)
     except ValueError as error:
         # jsonargparse wraps a class's own one line in reports of all types that it tried.
         inmost: BaseException = error

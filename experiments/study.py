@@ -26,7 +26,7 @@ from experiments.comparing.study_plan import (
     shown_command,
 )
 from experiments.comparing.tracked_children import StudyRun
-from experiments.configuration import load_layers
+from experiments.configuration import build_objects, load_layers
 from experiments.configuration_errors import check_base, check_keys, check_nodes, typed_error_line
 from experiments.tables import to_rich
 
@@ -119,9 +119,13 @@ def parse_study(configs: Sequence[str], overrides: Sequence[str]) -> Namespace:
     check_nodes("", {"study": raw["study"]})
     try:
         parsed = study_parser().parse_object(raw)
-        plan: Namespace = study_parser().instantiate(parsed)
     except ArgumentError as error:
         raise ValueError(typed_error_line("", raw, str(error))) from error
+    plan = build_objects(study_parser(), parsed)
+    if Path(plan.name).name != plan.name or plan.name in (".", ".."):
+        raise ValueError(f"name is {plan.name!r}: expected one word without folders")
+    if all(variant.is_stage1 for variant in plan.study.variants()):
+        raise ValueError("the study compares nothing: expected at least one variant in init_args")
     if not plan.seeds:
         raise ValueError("seeds is empty: expected at least one number, such as [0]")
     return plan
@@ -190,6 +194,8 @@ def run_missing(
             Path(child.folder).mkdir(parents=True, exist_ok=True)
         ended = run_process(words, log, threads=plan.threads, held=lock)
         if child.module != RUN and ended.status != FAILED:
+            if child.results and not Path(child.results).is_file():
+                return Outcome(FAILED, f"it left no {child.results}; see {log}")
             parent.track(child)
         if ended.status != FAILED and not parent.results([child]).found:
             return Outcome(FAILED, f"it stopped before its end; see {log}")

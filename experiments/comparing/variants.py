@@ -1,6 +1,6 @@
 """Variants that many studies share, over a base of two stages, and the rows of their figures."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from experiments.comparing.paper_figures import ACCURACY, IOU, MILLISECONDS
 from experiments.comparing.paper_tables import PaperFigure, Row, rows_of
@@ -61,10 +61,3 @@ def measured(results: Results, variant: str, labels: Mapping[str, str], figure: 
         scale=results.tag(variant, "scale"),
         runs=tuple(results.run_ids(variant)),
     )
-
-
-def means(results: Results, variants: Sequence[str], figure: str) -> Iterator[float]:
-    """The figure of each variant, nan where it has not run."""
-    for variant in variants:
-        found = results.of(variant, METRICS[figure])
-        yield found.mean if found else float("nan")

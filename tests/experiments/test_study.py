@@ -108,6 +108,12 @@ def test_child_that_is_no_run_is_tracked_with_the_numbers_it_left(tmp_path: Path
         (["--config", "CONFIG", "--only", "bad_s0"], "no such child; expected one of good_s0"),
         (["--config", "CONFIG", "--seeds", "[]"], "seeds is empty"),
         (["--config", "CONFIG", "--bases", "x"], "bases"),
+        (["--config", "CONFIG", "--name", "a/b"], "one word without folders"),
+        (["--config", "CONFIG", "--study.init_args.answers", "[]"], "compares nothing"),
+        (
+            ["--config", "studies/detection.yaml", "--study.init_args.task", "x"],
+            "^task is 'x': expected classification or detection$",
+        ),
         (["--config", "CONFIG", "--study.init_args.answer", "[a]"], "answer"),
         (["--config", "CONFIG", "--study.class_path", "experiments.runs.RunRow"], "Study"),
     ],
