@@ -39,9 +39,10 @@ class MaskFinetune(TiledModel):
     """Mask generator on frozen features of `diffusion`, by Table 3.
 
     `pretrained` is a stage-1 run directory or checkpoint, or the word `random` for features of an
-    untrained U-Net. `pyramid` is the paper's `diffusion`, frozen features alone, or the hybrid
-    `diffusion+timm`, where a timm `encoder` trains beside them, at first random or as the file
-    `encoder_weights` says; `stem` adds the image itself.
+    untrained U-Net; `context` is what that reads beside the latents, the image's own pseudo-caption
+    (`implicit`) or no text (`none`). `pyramid` is the paper's `diffusion`, frozen features alone,
+    or the hybrid `diffusion+timm`, where a timm `encoder` trains beside them, at first random or as
+    the file `encoder_weights` says; `stem` adds the image itself.
     `feature_cache_gb`: memory in which each process keeps the frozen features of training
     pictures, for data of a fixed number of `variants`. `naming` is `softmax` or `independent`
     (`nets/naming.py`) and may be set anew at any time; `clip` gives a second opinion at test.
@@ -63,6 +64,7 @@ class MaskFinetune(TiledModel):
         warmup_steps: int = 500,
         feature_timestep: int = 50,
         feature_mode: str = "single",
+        context: str = "implicit",
         loss_weight_mask: float = 1.0,
         loss_weight_cls: float = 0.5,
         loss_weight_point: float = 0.0,
@@ -84,16 +86,15 @@ class MaskFinetune(TiledModel):
         tile_batch_size: int = 16,
     ) -> None:
         super().__init__(tile_px, tile_overlap_px, tile_batch_size, stride=diffusion.stride)
-        self.pretrained, self.warmup_steps = pretrained, warmup_steps
-        self.base_learning_rate, self.weight_decay = base_learning_rate, weight_decay
-        self.adam_betas, self.lr_schedule_power = adam_betas, lr_schedule_power
-        self.loss_weight_mask, self.loss_weight_cls = loss_weight_mask, loss_weight_cls
-        self.loss_weight_point = loss_weight_point
+        self.pretrained, self.weight_decay, self.adam_betas = pretrained, weight_decay, adam_betas
+        self.base_learning_rate, self.warmup_steps = base_learning_rate, warmup_steps
+        self.lr_schedule_power, self.loss_weight_mask = lr_schedule_power, loss_weight_mask
+        self.loss_weight_cls, self.loss_weight_point = loss_weight_cls, loss_weight_point
         self.criterion = MaskCriterion(
             point_count=point_count, good_weight=good_weight, name_weight=loss_weight_cls
         )
         self.supervision_kind, self.supervise = supervision, supervision_of(supervision)
-        self.features = DiffusionFeatures(diffusion, feature_timestep, taps, feature_mode)
+        self.features = DiffusionFeatures(diffusion, feature_timestep, taps, feature_mode, context)
         self.feature_store = FeatureStore(self.features, int(feature_cache_gb * 1e9))
         self.mask_generator = mask_generator
         self.pyramid = self.build_pyramid(pyramid, stem, encoder, encoder_weights, encoder_padding)
@@ -132,6 +133,7 @@ class MaskFinetune(TiledModel):
             **self.pyramid.tags(),
             "pretrained": self.pretrained,
             "supervision": self.supervision_kind,
+            "context": self.features.context,
             "naming": self.naming,
             "clip": self.clip.pretrained if self.clip else "none",
         }

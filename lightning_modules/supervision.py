@@ -6,9 +6,9 @@ Masks are learned alike by both; the losses themselves are in `nets/mask_criteri
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from itertools import cycle, islice
 from typing import Protocol
@@ -114,10 +114,11 @@ class CaptionSupervision(Supervision):
     A query is an object as far as it resembles a phrase of its caption that names a defect, and in
     an image of which none is told, any such phrase of the batch: so names are weighed against
     class 0 in training as they are at test. Departs from ODISE, whose second head for objects
-    says nothing of names.
+    says nothing of names. grounds: whether L_ground is added to that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, grounds: bool = True) -> None:
+        self.grounds = grounds
         self._vectors: dict[str, Tensor] = {}
 
     def __call__(
@@ -136,7 +137,8 @@ class CaptionSupervision(Supervision):
             targets = collect_targets(batch).as_objects(own.is_defect.any(1))
             answers = objects_or_void(logits[..., 0].float(), similarity, words, targets)
             losses = compare(stage.criterion, outputs.masks, answers, targets, points)
-            losses.ground = ground(similarity, words, said=ids_of(phrases, batch.mask.device))
+            if self.grounds:
+                losses.ground = ground(similarity, words, said=ids_of(phrases, batch.mask.device))
         return losses
 
     def words(self, stage: Namer, phrases: list[Phrases], batch: Batch) -> Words:
@@ -232,14 +234,15 @@ def phrase_id(phrase: str) -> int:
     return int.from_bytes(blake2b(phrase.encode(), digest_size=7).digest()) if phrase else 0
 
 
-SUPERVISIONS: dict[str, type[Supervision]] = {
+SUPERVISIONS: dict[str, Callable[[], Supervision]] = {
     "labels": LabelSupervision,
     "captions": CaptionSupervision,
+    "captions_ungrounded": partial(CaptionSupervision, grounds=False),
 }
 
 
 def supervision_of(word: str) -> Supervision:
     """The supervision that a user asks for; ValueError for another word."""
     if word not in SUPERVISIONS:
-        raise ValueError(f"supervision is {word!r}: expected {' or '.join(SUPERVISIONS)}")
+        raise ValueError(f"supervision is {word!r}: expected one of {', '.join(SUPERVISIONS)}")
     return SUPERVISIONS[word]()

@@ -41,6 +41,14 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(mean, mean - half, mean + half, known)
 
 
+def told(change: Estimate) -> str:
+    """A difference in words, and whether it can be told from none."""
+    if math.isnan(change.low):
+        return f"{change.mean:+.3f}; one seed, nothing can be said"
+    words = f"{change.mean:+.3f} ({change.low:+.3f} to {change.high:+.3f})"
+    return words if change.low > 0 or change.high < 0 else f"{words}, which may be nothing"
+
+
 def first_reaching(
     counts: Sequence[float], figures: Sequence[float], target: float
 ) -> float | None:

@@ -104,6 +104,13 @@ class Results:
         """The metric of a variant over its seeds, None where no child of it has finished."""
         return estimate([self.value(variant, seed, metric) for seed in self.seeds])
 
+    def differences(self, variant: str, base: str, metric: str) -> list[float]:
+        """How far the metric of a variant is from that of `base`, seed by seed; nan for neither."""
+        return [
+            self.value(variant, seed, metric) - self.value(base, seed, metric)
+            for seed in self.seeds
+        ]
+
     def tag(self, variant: str, name: str) -> str:
         """What the variant's children say in a tag; "" where none has finished."""
         for (found, _), result in sorted(self.found.items()):

@@ -1,6 +1,6 @@
 """Table 1: at which noise level a frozen U-Net's features tell most, and what each level costs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from experiments.comparing.charts import curves
 from experiments.comparing.paper_figures import ACCURACY, IOU, MILLISECONDS, TIMESTEPS
@@ -12,14 +12,26 @@ SINGLE, SEQUENTIAL = "single", "sequential"
 
 
 class FeatureTimestep(Study):
-    """Stage 2 on features at each t, noised at once (`single`) or step by step (`sequential`)."""
+    """Stage 2 on features at each t, noised at once (`single`) or step by step (`sequential`).
+
+    timesteps: of the single passes; sequential_timesteps: of the inversions, which take t passes
+    for each picture.
+    """
 
     def __init__(
         self,
         timesteps: tuple[int, ...] = (10, 30, 50, 70, 100),
-        modes: tuple[str, ...] = (SINGLE, SEQUENTIAL),
+        sequential_timesteps: tuple[int, ...] = (10, 30, 50, 70, 100),
     ) -> None:
-        self.timesteps, self.modes = timesteps, modes
+        self.timesteps: Mapping[str, tuple[int, ...]] = {
+            SINGLE: timesteps,
+            SEQUENTIAL: sequential_timesteps,
+        }
+
+    @property
+    def points(self) -> list[tuple[str, int]]:
+        """What is run, as mode and t."""
+        return [(mode, t) for mode, timesteps in self.timesteps.items() for t in timesteps]
 
     def variants(self) -> Sequence[Variant]:
         """Stage 1 once, then stage 2 for each mode and t."""
@@ -30,20 +42,18 @@ class FeatureTimestep(Study):
                     name_of(mode, t),
                     {"model.init_args.feature_timestep": t, "model.init_args.feature_mode": mode},
                 )
-                for mode in self.modes
-                for t in self.timesteps
+                for mode, t in self.points
             ),
         ]
 
     def report(self, results: Results) -> Report:
         """The table by mode and t, its curves, and whether a best t can be told."""
-        labels = {
-            name_of(mode, t): {"mode": mode, "t": str(t)}
-            for mode in self.modes
-            for t in self.timesteps
-        }
         # The paper's times grow with t as only passes one after the other do (NOTES 12).
-        paper = {name_of(SEQUENTIAL, t): TIMESTEPS[t] for t in self.timesteps if t in TIMESTEPS}
+        paper = {name_of(SEQUENTIAL, t): figures for t, figures in TIMESTEPS.items()}
+        told = [(SEQUENTIAL, t) for t in TIMESTEPS if t not in self.timesteps[SEQUENTIAL]]
+        labels = {
+            name_of(mode, t): {"mode": mode, "t": str(t)} for mode, t in [*self.points, *told]
+        }
         figures = (IOU, ACCURACY, MILLISECONDS)
         table = PaperTable(
             "table_1",
@@ -54,10 +64,9 @@ class FeatureTimestep(Study):
         charts = {
             figure: curves(
                 {
-                    mode: [
-                        (t, results.of(name_of(mode, t), METRICS[figure])) for t in self.timesteps
-                    ]
-                    for mode in self.modes
+                    mode: [(t, results.of(name_of(mode, t), METRICS[figure])) for t in timesteps]
+                    for mode, timesteps in self.timesteps.items()
+                    if timesteps
                 },
                 x="t",
                 y=figure,
@@ -69,11 +78,9 @@ class FeatureTimestep(Study):
     def answers(self, results: Results) -> list[str]:
         """Whether one t stands out from the others, by mode."""
         said = []
-        for mode in self.modes:
+        for mode, timesteps in self.timesteps.items():
             found = {
-                t: known
-                for t in self.timesteps
-                if (known := results.of(name_of(mode, t), METRICS[IOU]))
+                t: known for t in timesteps if (known := results.of(name_of(mode, t), METRICS[IOU]))
             }
             if len(found) < 2:
                 continue

@@ -1,10 +1,9 @@
 """Table 7: how many images per type a wanted accuracy takes, by what the nets knew before."""
 
-import math
 from collections.abc import Sequence
 
 from experiments.comparing.charts import curves
-from experiments.comparing.estimates import Estimate, estimate, first_reaching
+from experiments.comparing.estimates import Estimate, estimate, first_reaching, told
 from experiments.comparing.paper_figures import ACCURACY, IOU, SAMPLES_FOR_95
 from experiments.comparing.paper_tables import (
     NOT_REACHED,
@@ -126,23 +125,11 @@ class SampleEfficiency(Study):
         """What our pre-training adds at each K, over the same seeds."""
         said = []
         for k in self.shots:
-            gains = [
-                results.value(name_of(OURS, k), seed, METRICS[IOU])
-                - results.value(name_of(RANDOM, k), seed, METRICS[IOU])
-                for seed in results.seeds
-            ]
+            gains = results.differences(name_of(OURS, k), name_of(RANDOM, k), METRICS[IOU])
             gain = estimate(gains)
             if gain:
-                said.append(f"K = {k}: pre-training changes {IOU} by {gain.mean:+.3f}{told(gain)}")
+                said.append(f"K = {k}: pre-training changes {IOU} by {told(gain)}")
         return said
-
-
-def told(gain: Estimate) -> str:
-    """Whether a difference can be told from none."""
-    if math.isnan(gain.low):
-        return "; one seed, nothing can be said"
-    words = f" ({gain.low:+.3f} to {gain.high:+.3f})"
-    return words if gain.low > 0 or gain.high < 0 else f"{words}, which may be nothing"
 
 
 def name_of(start: str, k: int) -> str:

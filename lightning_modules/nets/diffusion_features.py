@@ -7,8 +7,8 @@ in `feature_latents.py`.
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.nets.conditioning import implicit_condition
 from lightning_modules.nets.diffusion_model import DiffusionModel
+from lightning_modules.nets.feature_context import CONTEXTS
 from lightning_modules.nets.feature_latents import FEATURE_MODES
 
 
@@ -18,12 +18,18 @@ class DiffusionFeatures(nn.Module):
     `taps` is `unet` (the input of each up stage's last residual block) or `full` (beside them the
     maps of the autoencoder; the ancestor's eight with the KL-VAE). `mode` is `single` (one pass,
     the noise one fixed draw, the same in training and test) or `sequential` (`feature_timestep`
-    passes). `strides` and `channels` describe the maps. Raises ValueError for another word, a
-    time that the schedule does not have, or taps that the autoencoder does not have.
+    passes). `context` is what the denoiser reads beside the latents, `implicit` or `none`
+    (`feature_context.py`). `strides` and `channels` describe the maps. Raises ValueError for
+    another word, a time that the schedule does not have, or taps that the autoencoder has not.
     """
 
     def __init__(
-        self, diffusion: DiffusionModel, feature_timestep: int, taps: str, mode: str = "single"
+        self,
+        diffusion: DiffusionModel,
+        feature_timestep: int,
+        taps: str,
+        mode: str = "single",
+        context: str = "implicit",
     ) -> None:
         super().__init__()
         self.diffusion = diffusion
@@ -35,6 +41,8 @@ class DiffusionFeatures(nn.Module):
             raise ValueError(f"taps is {taps!r}: expected full or unet")
         if mode not in FEATURE_MODES:
             raise ValueError(f"feature_mode is {mode!r}: expected {' or '.join(FEATURE_MODES)}")
+        if context not in CONTEXTS:
+            raise ValueError(f"context is {context!r}: expected {' or '.join(CONTEXTS)}")
         if not 1 <= feature_timestep <= diffusion.schedule.diffusion_steps:
             raise ValueError(
                 f"feature_timestep is {feature_timestep}: expected 1 to "
@@ -45,7 +53,7 @@ class DiffusionFeatures(nn.Module):
                 f"taps is 'full', but {type(autoencoder).__name__} has no layers to tap: "
                 "set taps: unet"
             )
-        self.latents = FEATURE_MODES[mode]
+        self.latents, self.context = FEATURE_MODES[mode], context
         self.taps_autoencoder = taps == "full"
         self.channels = list(diffusion.denoiser.map_channels)
         self.strides = [diffusion.stride // 2**level for level in range(len(self.channels))]
@@ -81,7 +89,7 @@ class DiffusionFeatures(nn.Module):
     def denoiser_maps(self, image: Tensor, z_0: Tensor) -> list[Tensor]:
         """The U-Net's maps of an image and its clean latents, coarse to fine."""
         model = self.diffusion
-        condition = implicit_condition(model.caption(image))
+        condition = CONTEXTS[self.context](model, image)
         z_t = self.latents(model, z_0, self.feature_timestep, condition)
         t = torch.full((len(image),), self.feature_timestep, device=image.device)
         return model.denoiser.maps(z_t, t, condition.tokens, condition.mask)

@@ -57,7 +57,7 @@ def rows(batch: Batch, count: int) -> Batch:
 
 
 def test_word_for_another_supervision_is_one_line() -> None:
-    with pytest.raises(ValueError, match="supervision is 'words': expected labels or captions"):
+    with pytest.raises(ValueError, match="supervision is 'words': expected one of labels, capt"):
         supervision_of("words")
 
 
@@ -74,6 +74,14 @@ def test_same_seed_deals_the_same_phrases() -> None:
 
 def test_caption_that_says_nothing_is_dealt_nothing() -> None:
     assert set(deal(Phrases((), ()), 0)) == {""}
+
+
+def test_captions_without_grounding_lack_that_loss_alone() -> None:
+    module, batch = small_module(), told_batch()
+    whole, bare = (losses_of(module, batch, kind) for kind in ("captions", "captions_ungrounded"))
+    assert whole.ground is not None and bare.ground is None
+    torch.testing.assert_close(bare.of_names, whole.of_names - whole.ground)
+    torch.testing.assert_close(bare.of_masks, whole.of_masks)
 
 
 def test_captions_that_say_the_same_are_no_rivals() -> None:

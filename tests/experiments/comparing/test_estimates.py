@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from experiments.comparing.estimates import estimate, first_reaching
+from experiments.comparing.estimates import estimate, first_reaching, told
 
 NAN = math.nan
 
@@ -41,3 +41,16 @@ def test_target_between_two_counts_lies_on_a_line_over_their_logarithm() -> None
 def test_target_at_the_ends_of_the_curve(figures: list[float], answer: float | None) -> None:
     found = first_reaching([5, 50], figures, 0.8)
     assert found == (answer if answer is None else pytest.approx(answer))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0.1], "+0.100; one seed, nothing can be said"),
+        ([0.1, 0.11, 0.12], "+0.110 (+0.085 to +0.135)"),
+        ([-0.1, 0.1, 0.3], "+0.100 (-0.397 to +0.597), which may be nothing"),
+    ],
+)
+def test_difference_is_told_with_what_it_is_worth(values: list[float], words: str) -> None:
+    found = estimate(values)
+    assert found and told(found) == words
