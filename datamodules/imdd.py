@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from datamodules.batch_plan import BatchPlan, plan_batches
 from datamodules.dataset import DefectDataset
+from datamodules.few_shots import FewShots
 from datamodules.held_out import TypeDivision
 from datamodules.language.wording import Wording
 from datamodules.latent_dataset import LatentDataset
@@ -29,7 +30,7 @@ from datamodules.refusals import (
 )
 from datamodules.sample import UNLABELLED, Sample
 from datamodules.sampler import Draw, ResumableLoader, ResumableSampler
-from datamodules.splits import k_shot, spread_over_types
+from datamodules.splits import spread_over_types
 from datamodules.transforms import NativeCrop, Transform, Unchanged
 from datamodules.vocabulary import Vocabulary
 
@@ -43,10 +44,10 @@ class IMDDDataModule(LightningDataModule):
     source, root: read, verified and split here (`preparation.py` tells of protocol and copies),
     the manifest goes to `manifest_folder`. manifest: used as it is; `root` then replaces its data
     folder where it is given. allow_leakage: train although alike pictures are in training and
-    test; the run records it. shots_per_type: train on that many images per type, `split_seed`
-    chooses. use_unlabelled: train on unlabelled pictures too, which only stage 1 can use.
-    held_out_types: names kept out of training; test_types: `all`, `seen` or `held_out`, what the
-    test shows and asks for (`held_out.py`).
+    test; the run records it. shots_per_type, image_budget: train on so many images of each type,
+    or in all (`few_shots.py`), `split_seed` chooses. use_unlabelled: train on unlabelled pictures
+    too, which only stage 1 can use. held_out_types: names kept out of training; test_types: `all`,
+    `seen` or `held_out`, what the test shows and asks for (`held_out.py`).
     captions: `built`, `released` or `both` (`wording.py`). latents: `online`, or the folder that
     experiments.cache_latents wrote, which stage 1 then trains on instead of pictures.
     batch_size: images in one pass of one process; global_batch_size: in one step of all processes
@@ -77,6 +78,7 @@ class IMDDDataModule(LightningDataModule):
         copies: str = "drop",
         allow_leakage: bool = False,
         shots_per_type: int | None = None,
+        image_budget: int | None = None,
         use_unlabelled: bool = False,
         held_out_types: tuple[str, ...] = (),
         test_types: str = "all",
@@ -99,12 +101,11 @@ class IMDDDataModule(LightningDataModule):
         self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
         self.fractions = (train_fraction, val_fraction, test_fraction)
         self.split_seed, self.protocol, self.copies = split_seed, protocol, copies
-        self.allow_leakage = allow_leakage
-        self.shots_per_type, self.use_unlabelled = shots_per_type, use_unlabelled
+        self.allow_leakage, self.use_unlabelled = allow_leakage, use_unlabelled
+        self.few_shots = FewShots(shots_per_type, image_budget, split_seed)
         self.held_out_types, self.test_types = held_out_types, test_types
         self.wording, self.latents = Wording(captions), latents
-        self.seed, self.max_val_images = seed, max_val_images
-        self.in_memory = in_memory
+        self.seed, self.max_val_images, self.in_memory = seed, max_val_images, in_memory
         self._division: TypeDivision | None = None
 
     @property
@@ -241,12 +242,7 @@ class IMDDDataModule(LightningDataModule):
         return Path(self.manifest_folder) / f"{self.source.name}-{digest}.parquet"
 
     def _training_rows(self) -> np.ndarray:
-        rows = self.division.rows_of("train")
-        if self.shots_per_type is not None:
-            images = self.index.column("image")
-            names = [images[row] for row in rows.tolist()]
-            types = self.index.types_of(rows)
-            rows = rows[k_shot(names, types, self.shots_per_type, seed=self.split_seed)]
+        rows = self.few_shots.choose(self.index, self.division.rows_of("train"))
         if not self.use_unlabelled:
             return rows
         groups = self.index.column("group")

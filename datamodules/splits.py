@@ -76,23 +76,6 @@ def spread_over_types(rows: np.ndarray, types: Sequence[str], count: int) -> np.
     return np.sort(ordered[places])
 
 
-def k_shot(images: Sequence[str], types: Sequence[str], k: int, *, seed: int) -> list[int]:
-    """The places of at most `k` images per type (good included), ascending.
-
-    A type with fewer images keeps all. Larger k contain smaller ones. ValueError for k < 1.
-    """
-    if k < 1:
-        raise ValueError(f"k-shot needs at least 1 image per type, got {k}: choose k >= 1")
-    by_type: dict[str, list[int]] = defaultdict(list)
-    for place, name in enumerate(types):
-        by_type[name].append(place)
-    return sorted(
-        place
-        for members in by_type.values()
-        for place in sorted(members, key=lambda member: _rank(images[member], seed))[:k]
-    )
-
-
 def supervised_thirds(records: Sequence[Record]) -> list[Record]:
     """The records under the supervised protocol (NOTES 18), in their order.
 
@@ -140,7 +123,7 @@ def _split_groups(
         rarity = (name == GOOD, frequency[name], name)
         stratum[record.group] = min(stratum.get(record.group, rarity), rarity)
     members: dict[str, list[str]] = defaultdict(list)
-    for group in sorted(sizes, key=lambda name: _rank(name, seed)):
+    for group in sorted(sizes, key=lambda name: hash_rank(name, seed)):
         members[stratum[group][2]].append(group)
     return {
         group: split
@@ -174,5 +157,6 @@ def _cut(
     return chosen
 
 
-def _rank(name: str, seed: int) -> str:
+def hash_rank(name: str, seed: int) -> str:
+    """Where a name comes in an order that the seed shuffles."""
     return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()

@@ -21,6 +21,7 @@ from experiments.command import run_command
 from experiments.devices import default_device, on_device
 from experiments.output_folder import check_is_free, whole_folder
 from experiments.painting.generated_files import ENTRIES, GeneratedFiles, Painted
+from experiments.painting.good_pictures import SUFFIX, good_training_pictures
 from experiments.painting.painting_jobs import Source, list_jobs, match_masks
 from experiments.painting.picture_painter import Painter
 from experiments.painting.prompts import Prompt, gather_prompts, refuse_without_defect
@@ -66,7 +67,13 @@ def make_parser() -> ArgumentParser:
     add("--prompt", type=str, action="append", default=[], help="words; may be given again")
     add("--prompts", type=str | None, default=None, help="a text file, one prompt a line")
     add("--defect", type=str | None, default=None, help='the type that is painted, or "good"')
-    add("--images", type=str | None, default=None, help="good pictures to paint into: a file, ...")
+    add(
+        "--images",
+        type=str | None,
+        default=None,
+        help="good pictures to paint into: a file, a manifest, ...",
+    )
+    add("--max_images", type=int | None, default=None, help="of a manifest, chosen by --seed")
     add("--masks", type=str | None, default=None, help="folder of masks by the pictures' names")
     add("--draw_masks", action="store_true", help="draw a mask for each picture and seed")
     add("--count", type=int, default=1, help="pictures of each prompt, and of each image")
@@ -107,7 +114,20 @@ def find_sources(settings: Namespace, prompts: list[Prompt]) -> list[Source]:
         )
     refuse_without_defect(prompts)
     masks = Path(settings.masks).expanduser() if settings.masks else None
-    return match_masks(find_images(settings.images), masks)
+    return match_masks(pictures_to_paint(settings), masks)
+
+
+def pictures_to_paint(settings: Namespace) -> dict[str, Path]:
+    """The pictures that --images means, by name; of a manifest the good ones of training."""
+    path = Path(settings.images).expanduser()
+    if path.suffix == SUFFIX:
+        return good_training_pictures(path, settings.max_images, seed=settings.seed)
+    if settings.max_images is not None:
+        raise ValueError(
+            f"--max_images {settings.max_images} comes with --images {settings.images}: expected "
+            "it with a manifest.parquet alone; leave it out"
+        )
+    return find_images(settings.images)
 
 
 def checkpoint_file(checkpoint: Path) -> Path:

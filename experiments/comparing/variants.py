@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from experiments.comparing.paper_figures import ACCURACY, IOU, MILLISECONDS
+from experiments.comparing.paper_figures import ACCURACY, F1, IOU, MILLISECONDS
 from experiments.comparing.paper_tables import PaperFigure, Row, rows_of
 from experiments.comparing.study_plan import Results, Variant
 
@@ -12,6 +12,7 @@ PRETRAINED = "model.init_args.pretrained"
 METRICS = {
     ACCURACY: "mask/test/type_accuracy",
     IOU: "mask/test/iou_image",
+    F1: "mask/test/f1_image",
     "pixel_ap": "mask/test/pixel_ap",
     MILLISECONDS: "perf/test_ms_per_image",
 }

@@ -16,7 +16,7 @@ from experiments.comparing.study_plan import Results, Study, Variant
 from experiments.comparing.variants import METRICS, STAGE1, finetune, rows
 
 RANDOM, IMAGENET, OURS = "random", "imagenet", "ours"
-SHOTS = "data.init_args.shots_per_type"
+SHOTS, SHOTS_SEED = "data.init_args.shots_per_type", "data.init_args.split_seed"
 ENCODER_WEIGHTS = "model.init_args.encoder_weights"
 
 
@@ -49,8 +49,8 @@ class SampleEfficiency(Study):
         return [STAGE1, *(self.variant(start, k) for k in self.shots for start in self.starts)]
 
     def variant(self, start: str, k: int) -> Variant:
-        """Stage 2 on K images per type."""
-        settings: dict[str, object] = {SHOTS: k, "setting": f"k_shot_{k}"}
+        """Stage 2 on K images per type, which are others under each seed."""
+        settings: dict[str, object] = {SHOTS: k, SHOTS_SEED: "{seed}", "setting": f"k_shot_{k}"}
         if start == IMAGENET:
             settings[ENCODER_WEIGHTS] = self.imagenet_weights
         if start != OURS:

@@ -12,7 +12,6 @@ from datamodules.sample import UNLABELLED, Record
 from datamodules.splits import (
     assign_splits,
     check_groups,
-    k_shot,
     spread_over_types,
     supervised_thirds,
     type_of,
@@ -140,28 +139,6 @@ def test_unlabelled_pictures_keep_out_of_the_splits() -> None:
     assert done[0].split == UNLABELLED
     assert {r.split for r in done[1:]} == {"train", "val", "test"}
     check_groups(done)
-
-
-def test_k_shot_keeps_k_of_each_type() -> None:
-    types = ["good"] * 60 + ["crack"] * 30 + ["stain"] * 2
-    kept = k_shot([f"{n}.png" for n in range(92)], types, 4, seed=0)
-    assert Counter(types[place] for place in kept) == {"good": 4, "crack": 4, "stain": 2}
-    assert kept == sorted(kept)
-
-
-def test_more_shots_contain_fewer_shots() -> None:
-    images, types = [f"{n}.png" for n in range(40)], ["good", "crack"] * 20
-    assert set(k_shot(images, types, 2, seed=3)) < set(k_shot(images, types, 5, seed=3))
-
-
-def test_another_seed_is_another_k_shot() -> None:
-    images = [f"{n}.png" for n in range(40)]
-    assert k_shot(images, ["crack"] * 40, 5, seed=0) != k_shot(images, ["crack"] * 40, 5, seed=1)
-
-
-def test_zero_shots_are_refused() -> None:
-    with pytest.raises(ValueError, match="got 0: choose k >= 1"):
-        k_shot(["a.png"], ["good"], 0, seed=0)
 
 
 def test_first_third_of_each_type_by_name_trains() -> None:
