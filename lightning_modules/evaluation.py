@@ -14,6 +14,7 @@ from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.anomaly import AnomalyMetrics
 from lightning_modules.metrics.calibration import Calibration, CalibrationRule
 from lightning_modules.metrics.calibration_counts import CalibrationCounts
+from lightning_modules.metrics.curves import Curves, read_curves
 from lightning_modules.metrics.detection import DetectionMetrics
 from lightning_modules.metrics.region_recall import RegionRecall
 from lightning_modules.metrics.segmentation import SegmentationMetrics
@@ -57,6 +58,14 @@ class Evaluation(nn.Module):
             values |= counter.compute()
             counter.reset()
         return values
+
+    def curves(self, split: str) -> Curves:
+        """What can be drawn of a split so far, of all processes; each of them must ask."""
+        segmentation, anomaly, *_, calibration = self._counters(split)
+        assert isinstance(segmentation, SegmentationMetrics)
+        assert isinstance(anomaly, AnomalyMetrics)
+        assert isinstance(calibration, CalibrationCounts)
+        return read_curves(segmentation, anomaly, calibration)
 
     def _counters(self, split: str) -> list[Metric]:
         return cast(list[Metric], list(cast(nn.ModuleList, self.counters[split])))

@@ -104,3 +104,14 @@ def test_a_split_without_defects_leaves_the_thresholds() -> None:
     evaluation.count("val", good, batch)
     evaluation.calibrate(post_processing, CalibrationRule())
     assert float(post_processing.pixel_threshold) == float(post_processing.image_threshold) == 0.5
+
+
+def test_curves_are_of_what_was_counted_so_far_and_counting_goes_on() -> None:
+    evaluation = counted("test")
+    curves = evaluation.curves("test")
+    assert curves.names == NAMES
+    assert curves.confusion.tolist() == [[1, 0, 0], [0, 2, 0], [0, 0, 1]]
+    assert curves.precision_recall["images"].tolist() == [[1.0, 1.0], [1.0, 0.75]]
+    assert curves.precision_recall["pixels"][0].tolist() == [1.0, 1.0]
+    assert curves.reliability["image"][:, 1:].tolist() == [[0.0, 1.0], [1.0, 3.0]]
+    assert evaluation.compute("test")["type_accuracy"] == 1
