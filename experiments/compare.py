@@ -1,17 +1,32 @@
 """`python -m experiments.compare`: the runs of an experiment side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from experiments.command import run_command
+from experiments.comparing.compared_runs import paper_table
 from experiments.configuration_errors import nearest_names
 from experiments.runs import RunRow, read_runs
-from experiments.tables import list_runs, to_markdown, to_rich, transpose_runs
+from experiments.tables import (
+    Table,
+    list_runs,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_rich,
+    transpose_runs,
+)
 
 SIDE_BY_SIDE_RUNS = 6
+FORMATS: dict[str, Callable[[Table], str] | None] = {
+    "rich": None,
+    "markdown": to_markdown,
+    "csv": to_csv,
+    "latex": to_latex,
+}
 MACHINE = "system/"  # how busy it was says nothing of a model
 
 
@@ -23,29 +38,49 @@ def build_parser() -> ArgumentParser:
         "--metric", type=str, default="", help="sort by it, highest first; a name or its last part"
     )
     parser.add_argument("--output", type=str, default="mlruns", help="folder of the runs")
-    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_argument(
+        "--paper",
+        action="store_true",
+        help="seeds joined, with intervals, and the paper's figures of the same setting and data",
+    )
+    parser.add_argument("--format", type=str, default="rich", help=", ".join(FORMATS))
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the comparison; ValueError for an unknown experiment or metric."""
     arguments = build_parser().parse_args(argv)
+    if arguments.format not in FORMATS:
+        raise ValueError(f"--format is {arguments.format!r}: expected {', '.join(FORMATS)}")
     runs = read_runs(Path(arguments.output), arguments.experiment)
     if not runs:
         print(f"experiment {arguments.experiment!r} has no runs yet")
         return 0
+    show(table_of(runs, arguments), arguments.format)
+    return 0
+
+
+def table_of(runs: Sequence[RunRow], arguments: Namespace) -> Table:
+    """The runs as the arguments ask for them."""
+    title = f"experiment {arguments.experiment}"
+    if arguments.paper:
+        return paper_table(title, runs).as_table()
     metrics = find_metrics(runs, arguments.metric)
     if arguments.metric:
         runs = sort_runs(runs, metrics[0])
     # Few runs read best as columns; many runs or one metric as rows.
     side_by_side = len(runs) <= SIDE_BY_SIDE_RUNS and not arguments.metric
     build = transpose_runs if side_by_side else list_runs
-    table = build(f"experiment {arguments.experiment}", runs, metrics)
-    if arguments.markdown:
-        print(to_markdown(table))
-    else:
+    return build(title, runs, metrics)
+
+
+def show(table: Table, form: str) -> None:
+    """Prints the table."""
+    write = FORMATS[form]
+    if write is None:
         Console().print(to_rich(table))
-    return 0
+    else:
+        print(write(table).rstrip("\n"))
 
 
 def find_metrics(runs: Sequence[RunRow], wanted: str) -> list[str]:

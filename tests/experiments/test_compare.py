@@ -17,6 +17,11 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         logger = run_logger(folder, "study", name, {})
         logger.log_metrics({"mask/test/iou_image": iou, "mask/val/iou_image": iou / 2})
         logger.finalize()
+    for seed, iou in enumerate((0.4, 0.6)):
+        tags = {"seed": str(seed), "setting": "zero_shot", "dataset": "visa", "scale": "tiny"}
+        logger = run_logger(folder, "seeds", f"far_s{seed}", tags)
+        logger.log_metrics({"mask/test/iou_image": iou})
+        logger.finalize()
     run_logger(folder, "empty", "x", {}).experiment  # noqa: B018 - makes the experiment
     return folder
 
@@ -28,7 +33,7 @@ def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_runs_stand_side_by_side(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--experiment", "study", "--output", str(output), "--markdown"]) == 0
+    assert main(["--experiment", "study", "--output", str(output), "--format", "markdown"]) == 0
     text = capsys.readouterr().out
     assert "| metric | weak | strong | middle |" in text
     assert "| mask/test/iou_image | 0.2500 | 0.7500 | 0.5000 |" in text
@@ -53,3 +58,29 @@ def test_unknown_metric_names_the_nearest(output: Path) -> None:
 def test_missing_database_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run python -m"):
         main(["--experiment", "study", "--output", str(tmp_path)])
+
+
+def test_papers_table_joins_seeds_and_keeps_the_papers_rows_apart(
+    output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--experiment", "seeds", "--output", str(output), "--paper", "--format", "csv"]
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "far,iou_image,0.5,-0.7706 to 1.7706,2,,measured,visa,zero_shot,tiny"
+    assert '"Table 6, mvtec_ad to visa",iou_image,,-,0,0.413,paper only,visa,zero_shot,-' in lines
+    assert not any("Table 5" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("form", "start"), [("latex", r"\begin{table}"), ("csv", "metric,weak"), ("markdown", "**exp")]
+)
+def test_table_comes_in_the_format_asked_for(
+    form: str, start: str, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--experiment", "study", "--output", str(output), "--format", form]) == 0
+    assert capsys.readouterr().out.startswith(start)
+
+
+def test_unknown_format_is_one_line(output: Path) -> None:
+    with pytest.raises(ValueError, match="--format is 'xml': expected rich, markdown, csv, latex"):
+        main(["--experiment", "study", "--output", str(output), "--format", "xml"])

@@ -231,6 +231,7 @@ def test_impossible_wishes_are_one_line(
         (("--masks", "nowhere"), "--masks nowhere is no folder"),
         (("--draw_masks", "--prompt", "rusty"), "asks for 'no known type': a mask shows one type"),
         (("--draw_masks", "--defect", "good"), "asks for 'good': a mask shows one type"),
+        (("--draw_masks", "--max_images", "3"), "expected it with a manifest.parquet alone"),
     ],
 )
 def test_impossible_paintings_are_one_line(

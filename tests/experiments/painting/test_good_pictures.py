@@ -1,0 +1,63 @@
+"""Holds which pictures of a prepared set are painted into: good, real, and of training alone."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from datamodules.captions import Caption
+from datamodules.few_shots import k_shot
+from datamodules.manifest import write_manifest
+from datamodules.sample import Record
+from datamodules.vocabulary import Vocabulary
+from experiments.painting.good_pictures import good_training_pictures
+
+
+def record(number: int, split: str, defect: str = "") -> Record:
+    return Record(
+        image=f"parts/{number}.png",
+        mask="",
+        mask_values=(),
+        defects=(defect,) if defect else (),
+        caption=Caption("plate", defect=defect),
+        group=f"g{number}",
+        source="parts",
+        split=split,
+    )
+
+
+def written(folder: Path, records: Sequence[Record]) -> Path:
+    vocabulary = Vocabulary.from_names(["crack"])
+    return write_manifest(
+        folder / "parts.parquet", records, root=folder, vocabulary=vocabulary, source="parts"
+    ).path
+
+
+def test_only_real_good_pictures_of_training_are_painted_into(tmp_path: Path) -> None:
+    records = [
+        record(0, "train"),
+        record(1, "train", "crack"),
+        record(2, "test"),
+        record(3, "val"),
+        replace(record(4, "train"), is_generated=True),
+        record(5, "train"),
+    ]
+    found = good_training_pictures(written(tmp_path, records), None, seed=0)
+    assert found == {f"parts/{n}": tmp_path / f"parts/{n}.png" for n in (0, 5)}
+
+
+def test_few_of_them_are_the_good_ones_of_the_few_shots(tmp_path: Path) -> None:
+    records = [record(n, "train", "crack" if n % 2 else "") for n in range(40)]
+    file = written(tmp_path, records)
+    for seed in (0, 1):
+        found = good_training_pictures(file, 5, seed=seed)
+        types = [one.defects[0] if one.defects else "good" for one in records]
+        shots = k_shot([one.image for one in records], types, 5, seed=seed)
+        assert list(found) == [f"parts/{n}" for n in shots if n % 2 == 0]
+
+
+def test_set_without_good_pictures_is_one_line(tmp_path: Path) -> None:
+    file = written(tmp_path, [record(0, "train", "crack"), record(1, "test")])
+    with pytest.raises(ValueError, match="has no good picture among its 1 of training"):
+        good_training_pictures(file, None, seed=0)
