@@ -18,8 +18,10 @@ class SegmentationMetrics(Metric):
     """Type accuracies and the three kinds of IoU and F1, from two confusion matrices and sums.
 
     `type_accuracy`: share of images whose answer is the dominant true type or good;
-    `type_accuracy_balanced`: its mean over the types that occur. `iou_image`, `f1_image`: of the
-    foreground whatever its type, mean over images with defect pixels (over all products alike).
+    `type_accuracy_balanced`: its mean over the types that occur; `type_accuracy_forced`: share of
+    defective images whose highest-scored type, good aside, is the dominant true one.
+    `iou_image`, `f1_image`: of the foreground whatever its type, mean over images with defect
+    pixels (over all products alike).
     `iou_dataset`, `f1_dataset`: the foreground's, pixels pooled; `iou_type/<name>`,
     `f1_type/<name>`: one type's, pixels pooled; `iou_type_mean`: over the types with an answer.
     `type_accuracy_head`, `_middle`, `_tail` and `iou_type_head` and so on: means over the most
@@ -32,6 +34,7 @@ class SegmentationMetrics(Metric):
 
     full_state_update = False
     type_confusion: Tensor
+    forced_hits: Tensor
     pixel_confusion: Tensor
     iou_sum: Tensor
     box_iou_sum: Tensor
@@ -47,6 +50,7 @@ class SegmentationMetrics(Metric):
         self.class_names = tuple(class_names)
         square = torch.zeros(len(class_names), len(class_names), dtype=torch.int64)
         self.add_state("type_confusion", square.clone(), dist_reduce_fx="sum")
+        self.add_state("forced_hits", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("pixel_confusion", square.clone(), dist_reduce_fx="sum")
         self.add_state("iou_sum", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("box_iou_sum", torch.tensor(0), dist_reduce_fx="sum")
@@ -61,6 +65,8 @@ class SegmentationMetrics(Metric):
             true_types = batch.class_ids[index]
             true_type = true_types[0] if true_types else GOOD_ID
             self.type_confusion[true_type, prediction.type_id] += 1
+            if true_types:
+                self.forced_hits += int(prediction.type_scores[1:].argmax()) + 1 == true_type
             if not bool(batch.has_mask[index]):
                 continue
             confusion = count_pairs(
@@ -92,6 +98,7 @@ class SegmentationMetrics(Metric):
         figures = {
             "type_accuracy": types.diagonal().sum() / types.sum(),
             "type_accuracy_balanced": recall.nanmean(),
+            "type_accuracy_forced": self.forced_hits.cpu() / types[1:].sum(),
             "iou_image": from_units(self.iou_sum) / self.defective_count,
             "f1_image": from_units(self.f1_sum) / self.defective_count,
             "iou_dataset": iou_dataset,

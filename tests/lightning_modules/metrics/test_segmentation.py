@@ -1,5 +1,7 @@
 """Holds the overlap and naming figures against torchmetrics."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -103,6 +105,18 @@ def test_balanced_accuracy_is_the_mean_over_types_that_occur() -> None:
     figures = run([([answer(empty[0], t) for t in (0, 0, 1, 2)], batch)])
     assert float(figures["type_accuracy"]) == pytest.approx(3 / 4)
     assert float(figures["type_accuracy_balanced"]) == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_forced_accuracy_asks_the_best_type_of_defective_images_and_never_good() -> None:
+    scores = torch.tensor([[0.9, 0.06, 0.04], [0.8, 0.01, 0.19], [0.1, 0.7, 0.2], [0.5, 0.5, 0.0]])
+    predictions = [
+        replace(answer(torch.zeros(4, 4, dtype=torch.int64), 0), type_scores=each)
+        for each in scores
+    ]
+    batch = make_batch(torch.zeros(4, 4, 4, dtype=torch.int64), [(1,), (2,), (2,), ()])
+    figures = run([(predictions, batch)])
+    assert figures["type_accuracy_forced"] == pytest.approx(2 / 3)
+    assert figures["type_accuracy"] == pytest.approx(1 / 4)
 
 
 def test_states_of_two_processes_add_up_to_one_pass() -> None:
