@@ -30,6 +30,13 @@ def finetune(name: str, settings: Mapping[str, object], *, stage1: str = STAGE1.
     return Variant(name, given, flags=("--only", "finetune"), needs=(stage1,) if stage1 else ())
 
 
+def finetune_on(name: str, settings: Mapping[str, object], pretrained: str) -> Variant:
+    """Stage 2 on the stage 1 `pretrained`, a run that is there already, "" for the study's own."""
+    if not pretrained:
+        return finetune(name, settings)
+    return finetune(name, {**settings, PRETRAINED: pretrained}, stage1="")
+
+
 def rows(
     results: Results,
     labels: Mapping[str, Mapping[str, str]],

@@ -6,7 +6,7 @@ from experiments.comparing.charts import curves
 from experiments.comparing.paper_figures import ACCURACY, IOU, MILLISECONDS, TIMESTEPS
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.comparing.study_plan import Results, Study, Variant
-from experiments.comparing.variants import METRICS, STAGE1, finetune, rows
+from experiments.comparing.variants import METRICS, STAGE1, finetune_on, rows
 
 SINGLE, SEQUENTIAL = "single", "sequential"
 
@@ -15,14 +15,16 @@ class FeatureTimestep(Study):
     """Stage 2 on features at each t, noised at once (`single`) or step by step (`sequential`).
 
     timesteps: of the single passes; sequential_timesteps: of the inversions, which take t passes
-    for each picture.
+    for each picture. pretrained: a stage 1 that is there already, "" to train one under each seed.
     """
 
     def __init__(
         self,
         timesteps: tuple[int, ...] = (10, 30, 50, 70, 100),
         sequential_timesteps: tuple[int, ...] = (10, 30, 50, 70, 100),
+        pretrained: str = "",
     ) -> None:
+        self.pretrained = pretrained
         self.timesteps: Mapping[str, tuple[int, ...]] = {
             SINGLE: timesteps,
             SEQUENTIAL: sequential_timesteps,
@@ -34,17 +36,14 @@ class FeatureTimestep(Study):
         return [(mode, t) for mode, timesteps in self.timesteps.items() for t in timesteps]
 
     def variants(self) -> Sequence[Variant]:
-        """Stage 1 once, then stage 2 for each mode and t."""
-        return [
-            STAGE1,
-            *(
-                finetune(
-                    name_of(mode, t),
-                    {"model.init_args.feature_timestep": t, "model.init_args.feature_mode": mode},
-                )
-                for mode, t in self.points
-            ),
-        ]
+        """Stage 1 unless one is named, then stage 2 for each mode and t."""
+        return [*([] if self.pretrained else [STAGE1]), *map(self.variant, self.points)]
+
+    def variant(self, point: tuple[str, int]) -> Variant:
+        """Stage 2 on the features of one mode and t."""
+        mode, t = point
+        settings = {"model.init_args.feature_timestep": t, "model.init_args.feature_mode": mode}
+        return finetune_on(name_of(mode, t), settings, self.pretrained)
 
     def report(self, results: Results) -> Report:
         """The table by mode and t, its curves, and whether a best t can be told."""

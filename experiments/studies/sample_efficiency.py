@@ -13,7 +13,7 @@ from experiments.comparing.paper_tables import (
     rows_of,
 )
 from experiments.comparing.study_plan import Results, Study, Variant
-from experiments.comparing.variants import METRICS, STAGE1, finetune, rows
+from experiments.comparing.variants import METRICS, STAGE1, finetune_on, rows
 
 RANDOM, IMAGENET, OURS = "random", "imagenet", "ours"
 SHOTS, SHOTS_SEED = "data.init_args.shots_per_type", "data.init_args.split_seed"
@@ -24,7 +24,8 @@ class SampleEfficiency(Study):
     """K-shot curves of one hybrid net: nothing known, an ImageNet encoder, or our stage 1.
 
     imagenet_weights: a file for the base's encoder, "" leaves these rows out. target: the accuracy
-    that the samples are counted for.
+    that the samples are counted for. pretrained: a stage 1 that is there already, "" to train
+    one under each seed.
     """
 
     def __init__(
@@ -32,12 +33,10 @@ class SampleEfficiency(Study):
         shots: tuple[int, ...] = (5, 25, 100),
         imagenet_weights: str = "",
         target: float = 0.95,
+        pretrained: str = "",
     ) -> None:
-        self.shots, self.imagenet_weights, self.target = (
-            tuple(sorted(shots)),
-            imagenet_weights,
-            target,
-        )
+        self.shots, self.target = tuple(sorted(shots)), target
+        self.imagenet_weights, self.pretrained = imagenet_weights, pretrained
 
     @property
     def starts(self) -> list[str]:
@@ -45,17 +44,17 @@ class SampleEfficiency(Study):
         return [RANDOM, *([IMAGENET] if self.imagenet_weights else []), OURS]
 
     def variants(self) -> Sequence[Variant]:
-        """Stage 1, and stage 2 for each start and K."""
-        return [STAGE1, *(self.variant(start, k) for k in self.shots for start in self.starts)]
+        """Stage 1 unless one is named, and stage 2 for each start and K."""
+        few = [self.variant(start, k) for k in self.shots for start in self.starts]
+        return few if self.pretrained else [STAGE1, *few]
 
     def variant(self, start: str, k: int) -> Variant:
         """Stage 2 on K images per type, which are others under each seed."""
         settings: dict[str, object] = {SHOTS: k, SHOTS_SEED: "{seed}", "setting": f"k_shot_{k}"}
         if start == IMAGENET:
             settings[ENCODER_WEIGHTS] = self.imagenet_weights
-        if start != OURS:
-            settings["model.init_args.pretrained"] = "random"
-        return finetune(name_of(start, k), settings, stage1=STAGE1.name if start == OURS else "")
+        known = self.pretrained if start == OURS else RANDOM
+        return finetune_on(name_of(start, k), settings, known)
 
     def report(self, results: Results) -> Report:
         """Samples for the target by start, the curves they are read from, and what is gained."""
