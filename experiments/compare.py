@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 
 from experiments.command import run_command
 from experiments.comparing.compared_runs import paper_table
@@ -13,10 +12,10 @@ from experiments.runs import RunRow, read_runs
 from experiments.tables import (
     Table,
     list_runs,
+    print_table,
     to_csv,
     to_latex,
     to_markdown,
-    to_rich,
     transpose_runs,
 )
 
@@ -78,7 +77,7 @@ def show(table: Table, form: str) -> None:
     """Prints the table."""
     write = FORMATS[form]
     if write is None:
-        Console().print(to_rich(table))
+        print_table(table)
     else:
         print(write(table).rstrip("\n"))
 

@@ -28,7 +28,7 @@ from experiments.comparing.study_plan import (
 from experiments.comparing.tracked_children import StudyRun
 from experiments.configuration import build_objects, load_layers
 from experiments.configuration_errors import check_base, check_keys, check_nodes, typed_error_line
-from experiments.tables import to_rich
+from experiments.tables import print_table
 
 STUDY_KEYS = ("name", "study", "base", "settings", "seeds", "output", "threads")
 INCOMPLETE_CODE = 1
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         publish(folder.path / folder.REPORT, Path(arguments.publish), plan.name)
     parent.close(is_whole=len(results.found) == len(children))
     for table in report.tables:
-        console.print(to_rich(table.as_table()))
+        print_table(table.as_table())
     for answer in report.answers:
         console.print(f"- {answer}", soft_wrap=True)
     for name, outcome in failed.items():

@@ -3,10 +3,12 @@
 import csv
 import io
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.table import Table as RichTable
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 Cell = str | float | int | None
 MISSING = "-"
+WIDTH_IN_A_FILE = 160
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -61,6 +64,14 @@ def to_rich(table: Table) -> RichTable:
     for row in table.rows:
         drawn.add_row(*map(format_cell, row))
     return drawn
+
+
+def print_table(table: Table) -> None:
+    """The table on the terminal, or wide enough to be read where there is none."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=WIDTH_IN_A_FILE)
+    console.print(to_rich(table))
 
 
 def to_markdown(table: Table) -> str:

@@ -38,6 +38,7 @@ def run_children(
 ) -> dict[str, Outcome]:
     """Runs what has not finished, at most `jobs` at once; how each child ended, by name.
 
+    The first in the plan that is ready goes next, so that one seed is whole before another begins.
     tell: called in this thread as each one ends.
     """
     outcomes = {child.name: Outcome(DONE) for child in children if child.name in finished}
@@ -46,11 +47,12 @@ def run_children(
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         while waiting or running:
             for child in [child for child in waiting if is_settled(child, outcomes)]:
-                waiting.remove(child)
                 if missing := missing_need(child, outcomes):
+                    waiting.remove(child)
                     outcomes[child.name] = Outcome(SKIPPED, f"needs {missing}, which has failed")
                     tell(child, outcomes[child.name])
-                else:
+                elif len(running) < jobs:
+                    waiting.remove(child)
                     running[pool.submit(run, child)] = child
             if running:
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)

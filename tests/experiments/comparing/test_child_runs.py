@@ -46,6 +46,22 @@ def test_a_child_runs_after_what_it_needs(jobs: int) -> None:
     assert set(ended.values()) == {DONE} and len(ran) == 3
 
 
+def test_what_comes_first_in_the_plan_is_whole_before_the_next_begins() -> None:
+    planned = [
+        Child(f"{name}_s{seed}", name, seed, (), needs=(f"a_s{seed}",) if name == "b" else ())
+        for seed in (0, 1)
+        for name in ("a", "b")
+    ]
+    ran: list[str] = []
+
+    def one(child: Child) -> Outcome:
+        ran.append(child.name)
+        return Outcome(DONE)
+
+    run_children(planned, set(), one, jobs=1, tell=lambda child, outcome: None)
+    assert ran == ["a_s0", "b_s0", "a_s1", "b_s1"]
+
+
 def test_a_finished_child_is_not_run_again() -> None:
     ran, ended = run(finished=("a", "c"))
     assert ran == ["b"] and set(ended.values()) == {DONE}
