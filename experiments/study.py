@@ -7,6 +7,7 @@ the tables are is in `studies/`, how children are run in `comparing/`.
 
 import argparse
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
             failed = run_missing(chosen, parent, folder, plan, jobs=arguments.jobs, lock=lock)
     results = parent.results(children)
     report = plan.study.report(results)
-    folder.write(report)
+    folder.write(report, command=shlex.join(["python", "-m", "experiments.study", *words]))
     parent.log_folder(folder.path / folder.REPORT)
     if arguments.publish:
         publish(folder.path / folder.REPORT, Path(arguments.publish), plan.name)

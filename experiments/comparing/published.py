@@ -1,4 +1,4 @@
-"""Studies' tables in a page of the documentation, each made from the results that lie beside it.
+"""Studies in a page of the documentation, each made from the results that lie beside it.
 
 The page names a study by a pair of comments, and what stands between them is written here:
 `<!-- study NAME -->` and `<!-- end of NAME -->`. A test holds that page and results agree.
@@ -13,9 +13,8 @@ from pathlib import Path
 
 from experiments.comparing.estimates import Estimate
 from experiments.comparing.paper_tables import PaperFigure, PaperTable, Row
+from experiments.comparing.study_files import RESULTS_NAME
 from experiments.tables import to_markdown
-
-RESULTS_NAME = "results.json"
 
 
 def publish(report: Path, page: Path, name: str) -> None:
@@ -29,14 +28,14 @@ def publish(report: Path, page: Path, name: str) -> None:
             raise FileNotFoundError(f"{file} is missing: run the study first, and make the page")
     folder = page.with_suffix("") / name
     folder.mkdir(parents=True, exist_ok=True)
-    for file in sorted(report.iterdir()):
-        if file.suffix in (".json", ".png"):
-            shutil.copyfile(file, folder / file.name)
+    charts = json.loads((report / RESULTS_NAME).read_text(encoding="utf-8"))["charts"]
+    for file in (RESULTS_NAME, *charts):
+        shutil.copyfile(report / file, folder / file)
     text = page.read_text(encoding="utf-8")
     first, last = markers(name)
     if first not in text:
         text = text.rstrip("\n") + f"\n\n{first}\n{last}\n"
-    block = f"{first}\n\n{tables_text(folder / RESULTS_NAME)}\n\n{last}"
+    block = f"{first}\n\n{study_text(folder / RESULTS_NAME)}\n\n{last}"
     page.write_text(between(name).sub(lambda _: block, text), encoding="utf-8")
 
 
@@ -60,12 +59,20 @@ def published_text(page: Path, name: str) -> str:
     return found[0].removeprefix(first).removesuffix(last).strip()
 
 
-def tables_text(results: Path) -> str:
-    """The tables of a results.json as Markdown, with the runs that they were made from."""
-    read = [read_table(one) for one in json.loads(results.read_text(encoding="utf-8"))]
-    runs = sorted({run for table in read for row in table.rows for run in row.runs})
-    tables = "\n\n".join(to_markdown(table.as_table()) for table in read)
-    return f"{tables}\n\nRuns: {', '.join(runs) or 'none'}"
+def study_text(results: Path) -> str:
+    """What a results.json says, as Markdown: tables, answers, charts, the command and its runs."""
+    said = json.loads(results.read_text(encoding="utf-8"))
+    tables = [read_table(one) for one in said["tables"]]
+    runs = sorted({run for table in tables for row in table.rows for run in row.runs})
+    folder = f"{results.parents[1].name}/{results.parent.name}"
+    parts = [
+        *(to_markdown(table.as_table()) for table in tables),
+        "\n".join(f"- {answer}" for answer in said["answers"]),
+        "\n".join(f"![{Path(chart).stem}]({folder}/{chart})" for chart in said["charts"]),
+        f"```\n{said['command']}\n```",
+        f"Runs: {', '.join(runs) or 'none'}",
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def read_table(saved: Mapping[str, object]) -> PaperTable:

@@ -12,6 +12,7 @@ from typing import ClassVar
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.tables import to_csv, to_latex, to_markdown
 
+RESULTS_NAME = "results.json"
 LOCK_SECONDS, LOOK_SECONDS = 120.0, 0.5
 
 
@@ -46,21 +47,30 @@ class StudyFolder:
                 time.sleep(LOOK_SECONDS)
             yield file.fileno()
 
-    def write(self, report: Report) -> Path:
-        """The report's files: each table as .md, .csv and .tex, figures as .png, results.json."""
+    def write(self, report: Report, *, command: str) -> Path:
+        """The report's files: each table as .md, .csv and .tex, figures as .png, results.json.
+
+        command: the words that made it, which results.json says too.
+        """
         folder = self.path / self.REPORT
         folder.mkdir(parents=True, exist_ok=True)
         for table in report.tables:
-            text = table.as_table()
+            plain = table.as_table()
             for suffix, form in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
                 file = folder / f"{table.name}.{suffix}"
-                file.write_text(form(text).rstrip("\n") + "\n", encoding="utf-8")
+                file.write_text(form(plain).rstrip("\n") + "\n", encoding="utf-8")
         for name, figure in report.figures.items():
             figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
         answers = "".join(f"- {answer}\n" for answer in report.answers)
         (folder / "answers.md").write_text(answers, encoding="utf-8")
-        content = json.dumps([_numbers(table) for table in report.tables], indent=2)
-        (folder / "results.json").write_text(content + "\n", encoding="utf-8")
+        content = {
+            "command": command,
+            "tables": [_numbers(table) for table in report.tables],
+            "answers": list(report.answers),
+            "charts": sorted(f"{name}.png" for name in report.figures),
+        }
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        (folder / RESULTS_NAME).write_text(text + "\n", encoding="utf-8")
         return folder
 
 

@@ -55,7 +55,7 @@ def test_study_runs_what_is_left_and_reports_what_has_finished(
     assert len(finished(config)) == 1
 
     report = config.parent / "out" / "studies" / "trial" / "report"
-    (table,) = json.loads((report / "results.json").read_text())
+    (table,) = json.loads((report / "results.json").read_text())["tables"]
     good, missing = table["rows"]
     assert good["runs"] == [row.run_id] and good["status"] == "measured"
     assert good["mean"] == pytest.approx(row.metrics["mask/test/type_accuracy"])
@@ -79,7 +79,7 @@ def test_child_with_other_words_does_not_count(config: Path) -> None:
     changed = [*words, "--settings.data.init_args.eval_batch_size", "2", "--report"]
     study.main(changed)
     report = config.parent / "out" / "studies" / "trial" / "report" / "results.json"
-    assert json.loads(report.read_text())[0]["rows"][0]["status"] == "not run"
+    assert json.loads(report.read_text())["tables"][0]["rows"][0]["status"] == "not run"
 
 
 def test_child_that_is_no_run_is_tracked_with_the_numbers_it_left(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_child_that_is_no_run_is_tracked_with_the_numbers_it_left(tmp_path: Path
     ]
     assert row.metrics["Alike pictures/pictures"] == 8
     report = tmp_path / "out" / "studies" / "dataset_statistics" / "report" / "results.json"
-    first = json.loads(report.read_text())[0]["rows"][0]
+    first = json.loads(report.read_text())["tables"][0]["rows"][0]
     assert (first["figure"], first["mean"], first["status"]) == ("pictures", 8, "measured")
 
 

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from experiments.comparing.charts import bars
 from experiments.comparing.estimates import estimate
 from experiments.comparing.paper_tables import NOT_REACHED, PaperFigure, PaperTable, Report, Row
-from experiments.comparing.published import RESULTS_NAME, publish, published_text, tables_text
-from experiments.comparing.study_files import StudyFolder
+from experiments.comparing.published import publish, published_text, study_text
+from experiments.comparing.study_files import RESULTS_NAME, StudyFolder
 from experiments.tables import to_markdown
 
 DOCS = Path(__file__).parents[3] / "docs"
 PUBLISHED = sorted(DOCS.glob(f"*/*/{RESULTS_NAME}"))
+COMMAND = "python -m experiments.study --config studies/transfer.yaml"
 PAPER = PaperFigure(0.529, "Table 6", "zero_shot", "mvtec_ad")
 TABLE = PaperTable(
     "table_6",
@@ -36,12 +38,16 @@ TABLE = PaperTable(
 
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
-    return StudyFolder(tmp_path / "out", "transfer").write(Report((TABLE,)))
+    said = Report((TABLE,), {"iou": bars({"a": estimate([0.3])}, y="iou")}, ("no t is best",))
+    return StudyFolder(tmp_path / "out", "transfer").write(said, command=COMMAND)
 
 
-def test_results_say_all_that_their_table_says(report: Path) -> None:
-    text = tables_text(report / RESULTS_NAME)
-    assert text == to_markdown(TABLE.as_table()) + "\n\nRuns: r1, r2"
+def test_results_say_all_that_the_report_says(report: Path) -> None:
+    text = study_text(report / RESULTS_NAME)
+    assert text == (
+        f"{to_markdown(TABLE.as_table())}\n\n- no t is best\n\n![iou](transfer/report/iou.png)"
+        f"\n\n```\n{COMMAND}\n```\n\nRuns: r1, r2"
+    )
 
 
 def test_page_keeps_its_own_words_around_the_tables(report: Path, tmp_path: Path) -> None:
@@ -55,7 +61,8 @@ def test_page_keeps_its_own_words_around_the_tables(report: Path, tmp_path: Path
         assert text.startswith("# Results\n\nbefore\n") and text.endswith("\nafter\n")
         assert "old" not in text
     copied = tmp_path / "results" / "transfer" / RESULTS_NAME
-    assert published_text(page, "transfer") == tables_text(copied)
+    assert published_text(page, "transfer") == study_text(copied)
+    assert (copied.with_name("iou.png")).read_bytes() == (report / "iou.png").read_bytes()
 
 
 def test_study_that_is_new_to_a_page_comes_at_its_end(report: Path, tmp_path: Path) -> None:
@@ -73,4 +80,4 @@ def test_missing_page_is_refused(report: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("results", PUBLISHED, ids=lambda path: path.parent.name)
 def test_each_table_of_our_documentation_is_what_its_results_say(results: Path) -> None:
     page = results.parents[1].with_suffix(".md")
-    assert published_text(page, results.parent.name) == tables_text(results)
+    assert published_text(page, results.parent.name) == study_text(results)
