@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SPOOL_NAME = "spool.jsonl"
 PARAM_CHARACTERS = 6000
+TEST_MARKS = ("/test/", "perf/test_")  # parts of the names of figures that a run has once
 BATCH_ENTRIES = 100
 DIGEST_CHARACTERS = 36  # the most that MLflow takes
 # The tracker understood and refused: sending the same again would be refused again.
@@ -99,10 +100,17 @@ class SpooledMLFlowLogger(MLFlowLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Send or spool the metrics."""
+        """Send or spool the metrics.
+
+        Those of a test are no curve: at step 0 MLflow draws them as bars, run beside run.
+        """
         values = {_allowed(key): float(value) for key, value in metrics.items()}
         moment = int(time.time() * 1000)
-        self._log({"kind": "metrics", "values": values, "step": step or 0, "time_ms": moment})
+        final = {key for key in values if any(mark in key for mark in TEST_MARKS)}
+        for keys, at in ((values.keys() - final, step or 0), (final, 0)):
+            some = {key: values[key] for key in sorted(keys)}
+            if some:
+                self._log({"kind": "metrics", "values": some, "step": at, "time_ms": moment})
 
     @rank_zero_only
     def log_hyperparams(self, params: Mapping[str, object] | Namespace) -> None:

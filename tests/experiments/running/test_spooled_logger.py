@@ -46,6 +46,15 @@ def test_metrics_outlive_the_tracker(
     assert not tracked.spool_path.exists()
 
 
+def test_figures_of_a_test_are_bars_and_no_curve(tracked: SpooledMLFlowLogger) -> None:
+    values = {"mask/test/iou_image": 0.5, "perf/test_ms_per_image": 9.0, "mask/val/iou_image": 0.4}
+    tracked.log_metrics(values, step=80)
+    steps = {
+        name: tracked.experiment.get_metric_history(tracked.run_id, name)[0].step for name in values
+    }
+    assert list(steps.values()) == [0, 0, 80]
+
+
 def test_end_of_training_replays_the_spool(
     tracked: SpooledMLFlowLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
