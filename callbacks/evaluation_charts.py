@@ -36,7 +36,8 @@ class KeepsCurves(Protocol):
 
 
 class EvaluationCharts(Callback):
-    """Writes `pictures/confusion_<step>.png`, `precision_recall_...`, `reliability_...` at test.
+    """Writes `pictures/confusion_<step>.png`, `types_...`, `precision_recall_...` and
+    `reliability_...` at test.
 
     The module keeps what it counts in `evaluation`.
     """
@@ -48,6 +49,7 @@ class EvaluationCharts(Callback):
             return
         charts = {
             "confusion": draw_confusion(curves.names, curves.confusion),
+            "types": draw_types(curves.names, curves.confusion),
             "precision_recall": draw_precision_recall(curves.precision_recall),
             "reliability": draw_reliability(curves.reliability),
         }
@@ -73,6 +75,23 @@ def draw_confusion(names: Sequence[str], confusion: Tensor) -> Figure:
             axes.text(column, row, counts[row, column], ha="center", va="center", color=ink)
     axes.set_xlabel("answer")
     axes.set_ylabel("truth")
+    return figure
+
+
+def draw_types(names: Sequence[str], confusion: Tensor) -> Figure:
+    """A bar per type that occurs: the share of its images that were answered right.
+
+    confusion: (K+1, K+1) counts.
+    """
+    counts = confusion.numpy()
+    number, right = counts.sum(axis=1), counts.diagonal()
+    some = np.flatnonzero(number).tolist()
+    figure, axes = new_chart(side_in=max(SIDE_IN, 0.35 * len(some)))
+    bars = axes.barh([names[place] for place in some], right[some] / number[some])
+    axes.bar_label(bars, [f"{right[place]} of {number[place]}" for place in some], padding=3)
+    axes.set_xlim(0, 1.25)
+    axes.invert_yaxis()
+    axes.set_xlabel("share of images answered right")
     return figure
 
 

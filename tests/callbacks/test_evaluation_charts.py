@@ -15,6 +15,7 @@ from callbacks.evaluation_charts import (
     draw_confusion,
     draw_precision_recall,
     draw_reliability,
+    draw_types,
     pixels_of_figure,
 )
 
@@ -41,7 +42,7 @@ class Counts:
         return CURVES
 
 
-@pytest.mark.parametrize(("is_first", "count"), [(True, 3), (False, 0)])
+@pytest.mark.parametrize(("is_first", "count"), [(True, 4), (False, 0)])
 def test_each_process_asks_and_the_first_draws(is_first: bool, count: int, tmp_path: Path) -> None:
     counts = Counts()
     trainer = SimpleNamespace(
@@ -50,7 +51,8 @@ def test_each_process_asks_and_the_first_draws(is_first: bool, count: int, tmp_p
     module = cast(LightningModule, SimpleNamespace(evaluation=counts))
     EvaluationCharts().on_test_epoch_end(cast(Trainer, trainer), module)
     assert counts.asked == ["test"]
-    names = ["confusion_7.png", "precision_recall_7.png", "reliability_7.png"]
+    kinds = ("confusion", "precision_recall", "reliability", "types")
+    names = [f"{kind}_7.png" for kind in kinds]
     found = sorted(path.name for path in tmp_path.rglob("*.png"))
     assert found == names[:count]
     for path in tmp_path.rglob("*.png"):
@@ -62,6 +64,13 @@ def test_confusion_writes_the_counts_and_the_names_of_both_sides() -> None:
     assert sorted(text.get_text() for text in axes.texts) == ["1", "2", "3", "5"]
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         assert [label.get_text() for label in labels] == ["good", "crack", "stain"]
+
+
+def test_types_that_do_not_occur_have_no_bar() -> None:
+    (axes,) = draw_types(CURVES.names, CURVES.confusion).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "crack"]
+    assert [text.get_text() for text in axes.texts] == ["5 of 6", "3 of 5"]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([5 / 6, 3 / 5])
 
 
 def test_curve_without_points_is_left_out() -> None:
