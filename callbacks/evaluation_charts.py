@@ -79,7 +79,7 @@ def draw_confusion(names: Sequence[str], confusion: Tensor) -> Figure:
 
 
 def draw_types(names: Sequence[str], confusion: Tensor) -> Figure:
-    """A bar per type that occurs: the share of its images that were answered right.
+    """A bar per type that occurs: its recall, the share of its images that were answered right.
 
     confusion: (K+1, K+1) counts.
     """
@@ -91,7 +91,7 @@ def draw_types(names: Sequence[str], confusion: Tensor) -> Figure:
     axes.bar_label(bars, [f"{right[place]} of {number[place]}" for place in some], padding=3)
     axes.set_xlim(0, 1.25)
     axes.invert_yaxis()
-    axes.set_xlabel("share of images answered right")
+    axes.set_xlabel("recall by images")
     return figure
 
 

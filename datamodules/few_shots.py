@@ -31,7 +31,7 @@ class FewShots:
         if len(given) > 1 or any(limit < 1 for limit in given):
             raise ValueError(
                 f"shots_per_type is {self.per_type} and image_budget {self.budget}: expected one "
-                "of them, 1 or more, or neither"
+                "of them, 1 or more, or neither; leave the other out or raise it"
             )
 
     def choose(self, index: Manifest, rows: np.ndarray) -> np.ndarray:

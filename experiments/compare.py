@@ -63,6 +63,11 @@ def table_of(runs: Sequence[RunRow], arguments: Namespace) -> Table:
     """The runs as the arguments ask for them."""
     title = f"experiment {arguments.experiment}"
     if arguments.paper:
+        if arguments.metric:
+            raise ValueError(
+                f"--metric {arguments.metric} comes with --paper, which has the paper's figures: "
+                "leave one of them out"
+            )
         return paper_table(title, runs).as_table()
     metrics = find_metrics(runs, arguments.metric)
     if arguments.metric:

@@ -172,7 +172,9 @@ def stage_parser() -> ArgumentParser:
         "--output", type=str, default="mlruns", help="folder of run directories and tracking"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything drawn at random")
-    parser.add_argument("--setting", type=str, default="full", help="full, k_shot_K or zero_shot")
+    parser.add_argument(
+        "--setting", type=str, default="full", help="full, k_shot_K, budget_N or zero_shot"
+    )
     parser.add_argument("--scale", type=str, default="tiny", help="tiny, small or paper")
     parser.add_argument(
         "--tags", type=dict[str, str], default={}, help="more tags of the tracked run"

@@ -93,6 +93,8 @@ def check_numbers(settings: Namespace) -> None:
     for name in ("count", "steps", "batch_size"):
         if settings[name] < 1:
             raise ValueError(f"--{name} is {settings[name]}: expected 1 or more")
+    if settings.max_images is not None and settings.max_images < 1:
+        raise ValueError(f"--max_images is {settings.max_images}: expected 1 or more")
     if not 0 <= settings.seed < 2**63 - settings.count:
         raise ValueError(f"--seed is {settings.seed}: expected 0 or more, in 63 bits")
     stepper_of(settings.sampler)
@@ -105,8 +107,10 @@ def find_sources(settings: Namespace, prompts: list[Prompt]) -> list[Source]:
     """
     has_masks = bool(settings.masks) + settings.draw_masks
     if settings.images is None:
-        if has_masks:
-            raise ValueError("--masks and --draw_masks need --images: expected pictures to paint")
+        if has_masks or settings.max_images is not None:
+            raise ValueError(
+                "--masks, --draw_masks and --max_images need --images: expected pictures to paint"
+            )
         return []
     if has_masks != 1:
         raise ValueError(

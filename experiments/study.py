@@ -93,7 +93,7 @@ def command_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--only", action="append", metavar="CHILD", help="run these children alone")
     parser.add_argument("--report", action="store_true", help="run none, report what has finished")
-    parser.add_argument("--publish", metavar="PAGE", help="also write the tables into a .md page")
+    parser.add_argument("--publish", metavar="PAGE", help="also write the report into a .md page")
     return parser
 
 

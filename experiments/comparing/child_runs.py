@@ -38,7 +38,7 @@ def run_children(
 ) -> dict[str, Outcome]:
     """Runs what has not finished, at most `jobs` at once; how each child ended, by name.
 
-    The first in the plan that is ready goes next, so that one seed is whole before another begins.
+    The first in the plan that is ready goes next, so that seeds end one after the other.
     tell: called in this thread as each one ends.
     """
     outcomes = {child.name: Outcome(DONE) for child in children if child.name in finished}

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from experiments.comparing.estimates import estimate
 from experiments.comparing.paper_figures import CATEGORIES, TRANSFER
 from experiments.comparing.paper_tables import PaperFigure, PaperTable, Row
+from experiments.comparing.tracked_children import FINISHED
 from experiments.comparing.variants import METRICS
 from experiments.runs import RunRow
 
-FINISHED = "FINISHED"
 # The paper's figures that say of which data and setting they are, by where they stand.
 STATED: Mapping[str, Mapping[str, PaperFigure]] = {
     **{f"Table 5, {name}": figures for name, figures in CATEGORIES.items()},
@@ -20,14 +20,16 @@ STATED: Mapping[str, Mapping[str, PaperFigure]] = {
 
 
 def paper_table(title: str, runs: Sequence[RunRow]) -> PaperTable:
-    """A row per figure and group of finished runs that differ in their seed alone.
+    """A row per figure and group of finished runs of one name, setting, data and scale.
 
-    Below them stand the paper's rows of any setting and data that a run has too.
+    Of one seed the newest counts. Below them stand the paper's rows of any setting and data that
+    a run has too.
     """
-    groups: dict[Group, list[RunRow]] = defaultdict(list)
-    for run in runs:
+    newest: dict[Group, dict[str, RunRow]] = defaultdict(dict)
+    for run in runs:  # oldest first
         if run.status == FINISHED:
-            groups[Group.of(run)].append(run)
+            newest[Group.of(run)][run.tags.get("seed", run.run_id)] = run
+    groups = {group: list(by_seed.values()) for group, by_seed in newest.items()}
     rows = [
         Row(
             {"run": group.name},

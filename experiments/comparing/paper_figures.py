@@ -20,7 +20,7 @@ def _timestep(iou: float, accuracy: float, milliseconds: float) -> dict[str, Pap
 
 
 def _category(accuracy: float, f1: float, iou: float) -> dict[str, PaperFigure]:
-    return _of("Table 5", "k_shot_200", MVTEC, **{ACCURACY: accuracy, F1: f1, IOU: iou})
+    return _of("Table 5", "budget_200", MVTEC, **{ACCURACY: accuracy, F1: f1, IOU: iou})
 
 
 # Table 1: by timestep. It does not say on which data; the text is of MVTec AD throughout.

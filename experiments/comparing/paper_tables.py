@@ -31,7 +31,8 @@ COLUMNS = (
 class PaperFigure:
     """One number of the paper in the unit of ours, where it stands, and of what it is.
 
-    setting: zero_shot, k_shot_K or full, UNSTATED where the paper does not say (NOTES 22).
+    setting: zero_shot, k_shot_K (of each type), budget_N (in all) or full, UNSTATED where the
+    paper does not say (NOTES 22).
     """
 
     value: float

@@ -8,6 +8,8 @@ from experiments.comparing.study_plan import Results, Variant
 
 STAGE1 = Variant("stage1", flags=("--only", "pretrain"), is_stage1=True)
 PRETRAINED = "model.init_args.pretrained"
+MANIFEST = "data.init_args.manifest"
+SHOTS, SHOTS_SEED = "data.init_args.shots_per_type", "data.init_args.split_seed"
 # Our names of figures, and the metrics of a test that hold them.
 METRICS = {
     ACCURACY: "mask/test/type_accuracy",
@@ -31,7 +33,7 @@ def finetune(name: str, settings: Mapping[str, object], *, stage1: str = STAGE1.
 
 
 def finetune_on(name: str, settings: Mapping[str, object], pretrained: str) -> Variant:
-    """Stage 2 on the stage 1 `pretrained`, a run that is there already, "" for the study's own."""
+    """Stage 2 on `pretrained`, a stage 1 that is there already or `random`, "" for the study's."""
     if not pretrained:
         return finetune(name, settings)
     return finetune(name, {**settings, PRETRAINED: pretrained}, stage1="")

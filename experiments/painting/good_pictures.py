@@ -7,6 +7,7 @@ import numpy as np
 from datamodules.few_shots import FewShots
 from datamodules.manifest import Manifest
 from datamodules.sample import GOOD
+from experiments.answering.inputs import name_results
 
 SUFFIX = ".parquet"
 
@@ -19,6 +20,11 @@ def good_training_pictures(file: Path, limit: int | None, *, seed: int) -> dict[
     """
     index = Manifest.open(file)
     rows = index.rows_of("train")
+    if any(index.column("window_xywh_px")):
+        raise ValueError(
+            f"--images {file} has windows of larger pictures, of which others may show a defect: "
+            "expected whole pictures, prepared without tile_px"
+        )
     is_generated = np.array(index.column("is_generated"), dtype=bool)
     good = [
         row
@@ -32,7 +38,5 @@ def good_training_pictures(file: Path, limit: int | None, *, seed: int) -> dict[
         )
     chosen = FewShots(per_type=limit, seed=seed).choose(index, np.array(good))
     images = index.column("image")
-    return {
-        Path(images[row]).with_suffix("").as_posix(): index.root / images[row]
-        for row in chosen.tolist()
-    }
+    names = [images[row] for row in chosen.tolist()]
+    return name_results([Path(name) for name in names], [index.root / name for name in names])

@@ -27,10 +27,10 @@ BASES: Mapping[str, str] = {
 class Components(Study):
     """The system, and the system without one of its parts.
 
-    `no_implicit_text`: stage 1 reads real captions alone, stage 2 no text. `no_condition`: neither
-    stage reads any. `captions`: types are learned from captions by L_ground in the place of
-    labels, and `no_grounding` is that without L_ground (the paper does not say what is left then;
-    here objects are told from nothing by the phrases of their own captions).
+    `no_implicit_text`: stage 1 reads real captions and no pseudo-captions, stage 2 no text.
+    `no_condition`: neither reads any. `captions`: types are learned from captions by L_ground in
+    the place of labels, and `no_grounding` is that without L_ground (the paper does not say what
+    is left then; here objects are told from nothing by the phrases of their own captions).
     """
 
     def variants(self) -> Sequence[Variant]:

@@ -8,11 +8,20 @@ from experiments.comparing.estimates import estimate, told
 from experiments.comparing.paper_figures import ACCURACY, IOU
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.comparing.study_plan import Results, Study, Variant
-from experiments.comparing.variants import METRICS, STAGE1, finetune, rows
+from experiments.comparing.variants import (
+    MANIFEST,
+    METRICS,
+    PRETRAINED,
+    SHOTS,
+    SHOTS_SEED,
+    STAGE1,
+    finetune,
+    rows,
+)
 
 REAL, BOTH, ALL_REAL = "real", "real_and_generated", "all_real"
-SHOTS, SHOTS_SEED = "data.init_args.shots_per_type", "data.init_args.split_seed"
-RANDOM = {"model.init_args.pretrained": "random"}
+REAL_SET, BOTH_SETS = "real_set", "both_sets"
+RANDOM = {PRETRAINED: "random"}
 FIGURES = (IOU, ACCURACY, "pixel_ap")
 
 
@@ -21,7 +30,9 @@ class GeneratedAugmentation(Study):
 
     Stage 1 learns from the same K pictures, then paints the defect of each of `prompts` into the
     K good ones, `count` times: K x prompts x count pictures. manifest: of the real set, with good
-    pictures; root: a folder above its pictures and our output. Every stage 2 sees as many crops.
+    pictures; root: a folder above its pictures and our output, under which both sets are merged, so
+    that pictures and types have the same names in them and the same K are drawn. Every stage 2 sees
+    as many crops; with painted pictures more of them show a defect.
     """
 
     def __init__(
@@ -41,13 +52,11 @@ class GeneratedAugmentation(Study):
         few: dict[str, object] = {SHOTS: self.shots, SHOTS_SEED: "{seed}"}
         setting = f"k_shot_{self.shots}"
         seen = {f"pretrain.{key}": value for key, value in few.items()}
-        stage1 = replace(STAGE1, settings=seen, flags=(*STAGE1.flags, *self.real("pretrain")))
         real = finetune(REAL, {**RANDOM, **few, "setting": setting}, stage1="")
         both = finetune(BOTH, {**RANDOM, **few, "setting": f"{setting}_generated"}, stage1="")
-        whole = finetune(ALL_REAL, RANDOM, stage1="")
-        merged = ("--finetune.data.init_args.manifest", "{merged}/manifest.parquet")
         return [
-            stage1,
+            self.merged(REAL_SET, self.manifest),
+            learning_from(REAL_SET, replace(STAGE1, settings=seen), "pretrain"),
             self.painted(),
             Variant(
                 "generated",
@@ -55,15 +64,11 @@ class GeneratedAugmentation(Study):
                 needs=("painted",),
                 module="experiments.prepare",
             ),
-            self.merged(),
-            replace(real, flags=(*real.flags, *self.real("finetune"))),
-            replace(both, flags=(*both.flags, *merged), needs=("merged",)),
-            replace(whole, flags=(*whole.flags, *self.real("finetune"))),
+            self.merged(BOTH_SETS, f"{self.manifest}, {{generated}}/manifest.parquet", "generated"),
+            learning_from(REAL_SET, real, "finetune"),
+            learning_from(BOTH_SETS, both, "finetune"),
+            learning_from(REAL_SET, finetune(ALL_REAL, RANDOM, stage1=""), "finetune"),
         ]
-
-    def real(self, stage: str) -> tuple[str, str]:
-        """The words by which a stage learns from the real set."""
-        return f"--{stage}.data.init_args.manifest", self.manifest
 
     def painted(self) -> Variant:
         """The pictures that stage 1 paints."""
@@ -71,24 +76,31 @@ class GeneratedAugmentation(Study):
         return Variant(
             "painted",
             flags=(
-                *("--checkpoint", "{stage1}", "--images", self.manifest, "--draw_masks", *prompts),
+                *(
+                    "--checkpoint",
+                    "{stage1}",
+                    "--images",
+                    manifest_of(REAL_SET),
+                    "--draw_masks",
+                    *prompts,
+                ),
                 *("--max_images", str(self.shots), "--count", str(self.count)),
                 *("--steps", str(self.steps), "--seed", "{seed}", "--out", "{here}", "--overwrite"),
             ),
-            needs=(STAGE1.name,),
+            needs=(REAL_SET, STAGE1.name),
             module="experiments.generate",
         )
 
-    def merged(self) -> Variant:
-        """Real and painted pictures under one manifest; what would leak is left out there."""
-        manifests = f"[{self.manifest}, {{generated}}/manifest.parquet]"
+    def merged(self, name: str, manifests: str, *needs: str) -> Variant:
+        """Manifests as one under the root; what would leak is left out there."""
         return Variant(
-            "merged",
+            name,
             flags=(
                 *("--source", "merged", "--root", self.root, "--out", "{here}"),
-                *("--max_alike_fraction", "1", "--source.init_args.manifests", manifests),
+                *("--max_alike_fraction", "1"),
+                *("--source.init_args.manifests", f"[{manifests}]"),
             ),
-            needs=("generated",),
+            needs=needs,
             module="experiments.prepare",
         )
 
@@ -114,3 +126,14 @@ class GeneratedAugmentation(Study):
             if change
         ]
         return Report((table,), charts, tuple(answers))
+
+
+def manifest_of(name: str) -> str:
+    """The manifest that the child `name` has prepared."""
+    return f"{{{name}}}/manifest.parquet"
+
+
+def learning_from(name: str, variant: Variant, stage: str) -> Variant:
+    """The variant on the set that the child `name` has prepared."""
+    flags = (*variant.flags, f"--{stage}.{MANIFEST}", manifest_of(name))
+    return replace(variant, flags=flags, needs=(*variant.needs, name))

@@ -13,10 +13,9 @@ from experiments.comparing.paper_tables import (
     rows_of,
 )
 from experiments.comparing.study_plan import Results, Study, Variant
-from experiments.comparing.variants import METRICS, STAGE1, finetune_on, rows
+from experiments.comparing.variants import METRICS, SHOTS, SHOTS_SEED, STAGE1, finetune_on, rows
 
 RANDOM, IMAGENET, OURS = "random", "imagenet", "ours"
-SHOTS, SHOTS_SEED = "data.init_args.shots_per_type", "data.init_args.split_seed"
 ENCODER_WEIGHTS = "model.init_args.encoder_weights"
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from experiments.comparing.charts import bars
 from experiments.comparing.paper_tables import PaperTable, Report, Row
 from experiments.comparing.study_plan import Results, Study, Variant
+from experiments.comparing.variants import MANIFEST, SHOTS
 
-MANIFEST = "data.init_args.manifest"
 FIGURES = {
     "classification": ("type_accuracy", "type_accuracy_balanced", "image_auroc"),
     "detection": ("box_map_50", "box_map_75", "box_map"),
@@ -29,7 +29,7 @@ class Sets(Study):
         """A run for each set."""
         few: dict[str, object] = {}
         if self.shots is not None:
-            few = {"data.init_args.shots_per_type": self.shots, "setting": f"k_shot_{self.shots}"}
+            few = {SHOTS: self.shots, "setting": f"k_shot_{self.shots}"}
         return [Variant(name, {MANIFEST: file, **few}) for name, file in self.sets.items()]
 
     def report(self, results: Results) -> Report:

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from experiments.comparing.paper_figures import ACCURACY, IOU, TRANSFER
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.comparing.study_plan import Results, Study, Variant
-from experiments.comparing.variants import METRICS, rows
+from experiments.comparing.variants import MANIFEST, METRICS, rows
 
-MANIFEST = "data.init_args.manifest"
 LEAK_FREE, LITERAL = "leak_free", "paper_literal"
 
 

@@ -18,8 +18,8 @@ class SegmentationMetrics(Metric):
     """Type accuracies and the three kinds of IoU and F1, from two confusion matrices and sums.
 
     `type_accuracy`: share of images whose answer is the dominant true type or good;
-    `type_accuracy_balanced`: its mean over the types that occur; `type_accuracy_forced`: share of
-    defective images whose highest-scored type, good aside, is the dominant true one.
+    `type_accuracy_balanced`: its mean over the types that occur; `type_accuracy_defective`: share
+    of defective images whose highest-scored type, good aside, is the dominant true one, a tie none.
     `iou_image`, `f1_image`: of the foreground whatever its type, mean over images with defect
     pixels (over all products alike).
     `iou_dataset`, `f1_dataset`: the foreground's, pixels pooled; `iou_type/<name>`,
@@ -34,7 +34,7 @@ class SegmentationMetrics(Metric):
 
     full_state_update = False
     type_confusion: Tensor
-    forced_hits: Tensor
+    defective_hits: Tensor
     pixel_confusion: Tensor
     iou_sum: Tensor
     box_iou_sum: Tensor
@@ -50,7 +50,7 @@ class SegmentationMetrics(Metric):
         self.class_names = tuple(class_names)
         square = torch.zeros(len(class_names), len(class_names), dtype=torch.int64)
         self.add_state("type_confusion", square.clone(), dist_reduce_fx="sum")
-        self.add_state("forced_hits", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("defective_hits", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("pixel_confusion", square.clone(), dist_reduce_fx="sum")
         self.add_state("iou_sum", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("box_iou_sum", torch.tensor(0), dist_reduce_fx="sum")
@@ -66,7 +66,7 @@ class SegmentationMetrics(Metric):
             true_type = true_types[0] if true_types else GOOD_ID
             self.type_confusion[true_type, prediction.type_id] += 1
             if true_types:
-                self.forced_hits += int(prediction.type_scores[1:].argmax()) + 1 == true_type
+                self.defective_hits += is_best(prediction.type_scores[1:], true_type - 1)
             if not bool(batch.has_mask[index]):
                 continue
             confusion = count_pairs(
@@ -98,7 +98,7 @@ class SegmentationMetrics(Metric):
         figures = {
             "type_accuracy": types.diagonal().sum() / types.sum(),
             "type_accuracy_balanced": recall.nanmean(),
-            "type_accuracy_forced": self.forced_hits.cpu() / types[1:].sum(),
+            "type_accuracy_defective": self.defective_hits.cpu() / types[1:].sum(),
             "iou_image": from_units(self.iou_sum) / self.defective_count,
             "f1_image": from_units(self.f1_sum) / self.defective_count,
             "iou_dataset": iou_dataset,
@@ -115,6 +115,11 @@ class SegmentationMetrics(Metric):
             figures[f"f1_type/{name}"] = f1_of_type[number]
         device = self.type_confusion.device
         return {name: figure.float().to(device) for name, figure in figures.items()}
+
+
+def is_best(scores: Tensor, place: int) -> bool:
+    """Whether the score at `place` is above all others of scores (K,)."""
+    return bool((scores >= scores[place]).sum() == 1)
 
 
 def count_pairs(truth: Tensor, answer: Tensor, class_count: int) -> Tensor:

@@ -211,6 +211,8 @@ def test_broken_picture_leaves_nothing_behind(
         (("--prompt", PROMPT, "--defect", "stain"), "names 'crack', --defect is 'stain'"),
         (("--prompt", "word " * 80), "takes 80 tokens, expected at most the text encoder's 77"),
         (("--prompt", PROMPT, "--draw_masks"), "need --images"),
+        (("--prompt", PROMPT, "--max_images", "3"), "need --images"),
+        (("--prompt", PROMPT, "--max_images", "0"), "--max_images is 0: expected 1 or more"),
         (("--prompts", "nowhere.txt"), "nowhere.txt"),
         (("--prompt", PROMPT, "--promt", "x"), "promt"),
     ],

@@ -1,5 +1,6 @@
 """Holds that a page's tables are those of the results beside it, in our own documentation too."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from experiments.comparing.estimates import estimate
 from experiments.comparing.paper_tables import NOT_REACHED, PaperFigure, PaperTable, Report, Row
 from experiments.comparing.published import publish, published_text, study_text
 from experiments.comparing.study_files import RESULTS_NAME, StudyFolder
+from experiments.configuration import CONFIG_FOLDER
 from experiments.tables import to_markdown
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -75,6 +77,13 @@ def test_study_that_is_new_to_a_page_comes_at_its_end(report: Path, tmp_path: Pa
 def test_missing_page_is_refused(report: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.md is missing"):
         publish(report, tmp_path / "none.md", "transfer")
+
+
+def test_each_study_that_we_ship_has_a_place_in_our_documentation() -> None:
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"<!-- study (\w+) -->", page))
+    assert named == {path.stem for path in (CONFIG_FOLDER / "studies").glob("*.yaml")}
+    assert named == {path.parent.name for path in PUBLISHED}
 
 
 @pytest.mark.parametrize("results", PUBLISHED, ids=lambda path: path.parent.name)

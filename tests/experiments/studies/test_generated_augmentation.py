@@ -1,5 +1,14 @@
 """Holds that both sides of the comparison see the same few real pictures, seed by seed."""
 
+from dataclasses import replace
+from pathlib import Path
+
+from datamodules.captions import Caption
+from datamodules.few_shots import FewShots
+from datamodules.manifest import write_manifest
+from datamodules.sample import Record
+from datamodules.sources.merged import Merged
+from datamodules.vocabulary import Vocabulary
 from experiments.comparing.study_plan import RUN, Child, plan_children
 from experiments.studies.generated_augmentation import GeneratedAugmentation
 
@@ -28,18 +37,67 @@ def test_each_step_reads_what_the_one_before_has_written() -> None:
     found = children()
     assert value_of(found["painted"], "--checkpoint") == "out/runs/s.stage1_s3"
     assert value_of(found["generated"], "--root") == found["painted"].folder
-    merged = value_of(found["merged"], "--source.init_args.manifests")
+    merged = value_of(found["both_sets"], "--source.init_args.manifests")
     assert merged == f"[data/m.parquet, {found['generated'].folder}/manifest.parquet]"
-    manifests = {
-        name: value_of(found[name], "--finetune.data.init_args.manifest")
-        for name in ("real", "real_and_generated", "all_real")
-    }
-    assert manifests["real"] == manifests["all_real"] == "data/m.parquet"
-    assert manifests["real_and_generated"] == f"{found['merged'].folder}/manifest.parquet"
-    assert found["real_and_generated"].needs == ("merged_s3",)
+    assert value_of(found["real_set"], "--source.init_args.manifests") == "[data/m.parquet]"
+    real = f"{found['real_set'].folder}/manifest.parquet"
+    for name in ("real", "all_real"):
+        assert value_of(found[name], "--finetune.data.init_args.manifest") == real
+    assert value_of(found["stage1"], "--pretrain.data.init_args.manifest") == real
+    assert value_of(found["painted"], "--images") == real
+    both = value_of(found["real_and_generated"], "--finetune.data.init_args.manifest")
+    assert both == f"{found['both_sets'].folder}/manifest.parquet"
+    assert found["real_and_generated"].needs == ("both_sets_s3",)
     assert [name for name, child in found.items() if child.module == RUN] == [
         "stage1",
         "real",
         "all_real",
         "real_and_generated",
     ]
+
+
+def test_merging_generated_pictures_in_changes_no_shot(tmp_path: Path) -> None:
+    real = write_parts(tmp_path / "real", count=30)
+    drawn = write_parts(tmp_path / "drawn", count=6, generated=True)
+    chosen = []
+    for manifests in ([real], [real, drawn]):
+        records = [
+            replace(record, split=record.split or "train")
+            for record in Merged([str(path) for path in manifests]).records(tmp_path)
+        ]
+        vocabulary = Vocabulary.from_names(["crack"])
+        index = write_manifest(
+            tmp_path / f"{len(manifests)}.parquet",
+            records,
+            root=tmp_path,
+            vocabulary=vocabulary,
+            source="merged",
+        )
+        rows = FewShots(per_type=4, seed=1).choose(index, index.rows_of("train"))
+        images = index.column("image")
+        chosen.append({images[row] for row in rows.tolist() if "real" in images[row]})
+    assert chosen[0] == chosen[1] and len(chosen[0]) == 8
+
+
+def write_parts(folder: Path, *, count: int, generated: bool = False) -> Path:
+    """A manifest of good and cracked parts, without their pictures."""
+    folder.mkdir()
+    names = ["crack" if number % 2 else "" for number in range(count)]
+    records = [
+        Record(
+            image=f"{number}.png",
+            mask="",
+            mask_values=(),
+            defects=(name,) if name else (),
+            caption=Caption("plate", defect=name),
+            group=f"{folder.name}{number}",
+            source=folder.name,
+            split="train",
+            is_generated=generated,
+        )
+        for number, name in enumerate(names)
+    ]
+    vocabulary = Vocabulary.from_names(["crack"])
+    return write_manifest(
+        folder / "m.parquet", records, root=folder, vocabulary=vocabulary, source=folder.name
+    ).path

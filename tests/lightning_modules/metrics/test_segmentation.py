@@ -107,15 +107,15 @@ def test_balanced_accuracy_is_the_mean_over_types_that_occur() -> None:
     assert float(figures["type_accuracy_balanced"]) == pytest.approx((2 / 3 + 1) / 2)
 
 
-def test_forced_accuracy_asks_the_best_type_of_defective_images_and_never_good() -> None:
-    scores = torch.tensor([[0.9, 0.06, 0.04], [0.8, 0.01, 0.19], [0.1, 0.7, 0.2], [0.5, 0.5, 0.0]])
+def test_accuracy_of_defective_images_leaves_good_aside_and_ties_out() -> None:
+    scores = torch.tensor([[0.9, 0.06, 0.04], [0.8, 0.0, 0.0], [0.1, 0.7, 0.2], [0.5, 0.5, 0.0]])
     predictions = [
         replace(answer(torch.zeros(4, 4, dtype=torch.int64), 0), type_scores=each)
         for each in scores
     ]
     batch = make_batch(torch.zeros(4, 4, 4, dtype=torch.int64), [(1,), (2,), (2,), ()])
     figures = run([(predictions, batch)])
-    assert figures["type_accuracy_forced"] == pytest.approx(2 / 3)
+    assert figures["type_accuracy_defective"] == pytest.approx(1 / 3)
     assert figures["type_accuracy"] == pytest.approx(1 / 4)
 
 
@@ -181,7 +181,9 @@ def test_figures_of_a_third_are_means_over_its_types() -> None:
     ids = [1] * 4 + [2] * 3 + [3] * 2 + [4]
     masks = torch.tensor(ids)[:, None, None].expand(-1, 2, 2).clone()
     answers = [0, 1, 1, 1, 2, 2, 0, 3, 0, 4]
-    predictions = [answer(torch.full((2, 2), t), t) for t in answers]
+    predictions = [
+        replace(answer(torch.full((2, 2), t), t), type_scores=torch.eye(5)[t]) for t in answers
+    ]
     metric.update(predictions, make_batch(masks, [(t,) for t in ids]))
     figures = {name: float(figure) for name, figure in metric.compute().items()}
     assert figures["type_accuracy_head"] == pytest.approx((3 / 4 + 2 / 3) / 2)
