@@ -21,10 +21,18 @@ from lightning_modules.baselines.unet import Unet
 
 
 class RowTaker(Callback):
-    """Notes the rows that this process tests."""
+    """Notes the rows that this process tests, and the curves of all before their figures."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
+        self.curves: dict[str, list[float]] = {}
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the curves, when the callback that draws them asks too."""
+        assert isinstance(pl_module, Unet) and pl_module.evaluation is not None
+        curves = pl_module.evaluation.curves("test")
+        drawn = {"confusion": curves.confusion, **curves.precision_recall, **curves.reliability}
+        self.curves = {name: points.flatten().tolist() for name, points in drawn.items()}
 
     def on_test_batch_end(
         self,
@@ -47,7 +55,7 @@ def write_data(folder: Path) -> None:
 
 
 def evaluate(folder: Path, name: str) -> None:
-    """Leaves the figures of both splits and the tested rows in `NAME_RANK.json`."""
+    """Leaves the figures of both splits, the tested rows and curves in `NAME_RANK.json`."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     data = IMDDDataModule(manifest=str(folder / "manifest.parquet"))
     data.setup()
@@ -70,7 +78,7 @@ def evaluate(folder: Path, name: str) -> None:
     model.post_processing.pixel_threshold.fill_(validated["mask/val/iou_image_threshold_best"])
     (tested,) = trainer.test(model, data, verbose=False)
     figures = {key: float(value) for key, value in (validated | tested).items()}
-    text = json.dumps({"figures": figures, "rows": taker.rows})
+    text = json.dumps({"figures": figures, "rows": taker.rows, "curves": taker.curves})
     (folder / f"{name}_{trainer.global_rank}.json").write_text(text)
 
 
