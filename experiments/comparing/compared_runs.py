@@ -71,9 +71,11 @@ class Group:
 
 
 def name_without_seed(run: RunRow) -> str:
-    """The run's name without the seed at its end."""
+    """The run's name without the seed at its end, or before the stage's name."""
     seed = run.tags.get("seed", "")
+    name, blank, stage = run.name.partition(" ")
     for ending in (f"_s{seed}", f"_{seed}"):
-        if seed and run.name.endswith(ending):
-            return run.name.removesuffix(ending)
-    return run.name
+        if seed and name.endswith(ending):
+            name = name.removesuffix(ending)
+            break
+    return f"{name}{blank}{stage}"

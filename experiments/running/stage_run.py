@@ -141,7 +141,8 @@ class StageRun:
             Path(self.stage.output),
             self.directory,
             experiment=self.stage.experiment,
-            name=name,
+            # Of a study's children the directory says whose they are, here the experiment does.
+            name=name.removeprefix(f"{self.stage.experiment}."),
             tags=tags,
         )
 
