@@ -19,7 +19,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         logger.finalize()
     for seed, iou in ((0, 0.9), (0, 0.4), (1, 0.6)):
         tags = {"seed": str(seed), "setting": "zero_shot", "dataset": "visa", "scale": "tiny"}
-        logger = run_logger(folder, "seeds", f"far_s{seed} finetune", tags)
+        logger = run_logger(folder, "seeds", f"far_s{seed} late", tags)
         logger.log_metrics({"mask/test/iou_image": iou})
         logger.finalize()
     run_logger(folder, "empty", "x", {}).experiment  # noqa: B018 - makes the experiment
@@ -67,7 +67,7 @@ def test_papers_table_joins_seeds_and_keeps_the_papers_rows_apart(
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert (
-        lines[1] == "far finetune,iou_image,0.5,-0.7706 to 1.7706,2,,measured,visa,zero_shot,tiny"
+        lines[1] == "far late,iou_image,0.5,-0.7706 to 1.7706,2,,measured,visa,zero_shot,tiny"
     )
     assert '"Table 6, mvtec_ad to visa",iou_image,,-,0,0.413,paper only,visa,zero_shot,-' in lines
     assert not any("Table 5" in line for line in lines)
