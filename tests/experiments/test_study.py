@@ -47,6 +47,7 @@ def test_study_runs_what_is_left_and_reports_what_has_finished(
     assert "child no_such_type_s0: failed: error: " in printed
     assert "1 of 2 children have finished" in printed
     (row,) = finished(config)
+    assert row.name == "good_s0"  # the experiment says of which study
     assert row.tags[PARENT_TAG] and row.metrics["mask/test/type_accuracy"] > 0
 
     # The same command again: what has finished is not run again.
