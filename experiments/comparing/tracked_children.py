@@ -5,6 +5,7 @@ What a child is, and by which tags it is known, is in `study_plan.py`.
 
 import json
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class StudyRun:
         return Results(found)
 
     def track(self, child: Child) -> None:
-        """Tracks a child that is no run: its tags, and the numbers that it left.
+        """Tracks a child that is no run: its tags, its words, and the numbers that it left, if any.
 
         Raises FileNotFoundError where it left none.
         """
@@ -80,6 +81,7 @@ class StudyRun:
         if child.results:
             numbers = flat_numbers(json.loads(Path(child.results).read_text(encoding="utf-8")))
         tracked = run_logger(self.output, self.name, child.name, tags)
+        tracked.log_hyperparams({"command": shlex.join([child.module, *child.words])})
         tracked.log_metrics(numbers)
         tracked.finalize()
 

@@ -66,9 +66,7 @@ def test_papers_table_joins_seeds_and_keeps_the_papers_rows_apart(
     words = ["--experiment", "seeds", "--output", str(output), "--paper", "--format", "csv"]
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert (
-        lines[1] == "far late,iou_image,0.5,-0.7706 to 1.7706,2,,measured,visa,zero_shot,tiny"
-    )
+    assert lines[1] == "far late,iou_image,0.5,-0.7706 to 1.7706,2,,measured,visa,zero_shot,tiny"
     assert '"Table 6, mvtec_ad to visa",iou_image,,-,0,0.413,paper only,visa,zero_shot,-' in lines
     assert not any("Table 5" in line for line in lines)
 
