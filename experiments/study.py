@@ -15,7 +15,13 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 
 from experiments.command import run_command
-from experiments.comparing.child_runs import FAILED, Outcome, run_children, run_process
+from experiments.comparing.child_runs import (
+    FAILED,
+    Outcome,
+    put_aside,
+    run_children,
+    run_process,
+)
 from experiments.comparing.published import publish
 from experiments.comparing.study_files import StudyFolder
 from experiments.comparing.study_plan import (
@@ -191,7 +197,9 @@ def run_missing(
     def run(child: Child) -> Outcome:
         words = command_of(child, plan.name, parent.run_id)
         log = folder.log_of(child.name)
-        if child.folder:
+        if child.module == RUN:
+            put_aside(Path(child.folder), child.sha256)
+        else:
             Path(child.folder).mkdir(parents=True, exist_ok=True)
         ended = run_process(words, log, threads=plan.threads, held=lock)
         if child.module != RUN and ended.status != FAILED:

@@ -5,6 +5,7 @@ each is told by the system when its parent is gone, saves, and can be gone on wi
 """
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -14,7 +15,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.checkpoints import CONFIG_NAME
 from experiments.comparing.study_plan import Child
+
+logger = logging.getLogger(__name__)
 
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
@@ -96,6 +100,21 @@ def run_process(words: Sequence[str], log: Path, *, threads: int, held: int) -> 
     if ended.returncode == 0:
         return Outcome(DONE)
     return Outcome(FAILED, f"{last_line(log)} (exit code {ended.returncode}; see {log})")
+
+
+def put_aside(directory: Path, sha256: str) -> None:
+    """Renames a run directory that a child of other words began, so that the run starts anew.
+
+    sha256: of the words that it has now, as its configuration names them among the tags.
+    """
+    begun = [*directory.glob(CONFIG_NAME), *directory.glob(f"*/{CONFIG_NAME}")]
+    if not begun or any(sha256 in file.read_text(encoding="utf-8") for file in begun):
+        return
+    number = 1
+    while (aside := directory.with_name(f"{directory.name}.other-{number}")).exists():
+        number += 1
+    directory.rename(aside)
+    logger.warning("run directory %s was begun with other words: it is now %s", directory, aside)
 
 
 def die_with_parent() -> None:

@@ -44,8 +44,8 @@ class Variant:
 class Child:
     """One run of a study: the words that follow `python -m MODULE`, without its tags.
 
-    A child that is no run has a folder to write to, and perhaps a file of results in it; a run
-    makes its own directory and tracks its numbers itself.
+    folder: where it writes, a run's own directory. A child that is no run may leave a file of
+    results there; a run tracks its numbers itself.
     """
 
     name: str
@@ -172,7 +172,7 @@ def plan_children(
             tuple(words),
             tuple(f"{need}_s{seed}" for need in variant.needs),
             variant.module,
-            "" if variant.module == RUN else places["here"],
+            places["here"],
             f"{places['here']}/{variant.results}" if variant.results else "",
             variant.is_stage1,
         )
@@ -221,11 +221,15 @@ def ordered(variants: Sequence[Variant]) -> list[Variant]:
 
 
 def command_of(child: Child, study: str, parent: str) -> list[str]:
-    """The command of a child; a run gets the tags by which its study finds it, and resumes."""
+    """The command of a child; a run gets the tags by which its study finds it.
+
+    One that trains goes on where it was; with given weights there is nothing to go on with.
+    """
     if child.module != RUN:
         return ["-m", child.module, *child.words]
     tags = json.dumps(tags_of(child, study, parent))
-    return ["-m", RUN, *child.words, "--tags", tags, "--resume", "auto"]
+    resume = () if "--weights" in child.words else ("--resume", "auto")
+    return ["-m", RUN, *child.words, "--tags", tags, *resume]
 
 
 def tags_of(child: Child, study: str, parent: str) -> dict[str, str]:

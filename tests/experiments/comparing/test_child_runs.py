@@ -14,6 +14,7 @@ from experiments.comparing.child_runs import (
     FAILED,
     SKIPPED,
     Outcome,
+    put_aside,
     run_children,
     run_process,
 )
@@ -71,6 +72,22 @@ def test_a_failing_child_stops_only_what_needs_it() -> None:
     ran, ended = run(failing="a")
     assert sorted(ran) == ["a", "c"]
     assert ended == {"a": FAILED, "b": SKIPPED, "c": DONE}
+
+
+def test_run_that_other_words_began_is_put_aside_and_nothing_is_lost(tmp_path: Path) -> None:
+    runs = [tmp_path / "runs" / name for name in ("two_stages", "one_stage")]
+    for directory, place in zip(runs, ("finetune/config.yaml", "config.yaml"), strict=True):
+        (directory / place).parent.mkdir(parents=True)
+        (directory / place).write_text("tags: {command_sha256: abc}\n")
+        put_aside(directory, "abc")
+        assert directory.is_dir()
+        for number in (1, 2):
+            put_aside(directory, "def")
+            aside = directory.with_name(f"{directory.name}.other-{number}")
+            assert not directory.exists() and (aside / place).is_file()
+            (directory / place).parent.mkdir(parents=True)
+            (directory / place).write_text("tags: {command_sha256: abc}\n")
+    put_aside(tmp_path / "runs" / "none", "abc")
 
 
 def test_process_that_fails_gives_its_last_line(tmp_path: Path) -> None:

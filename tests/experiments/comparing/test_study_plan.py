@@ -132,3 +132,9 @@ def test_a_figure_is_the_mean_over_the_seeds_that_have_finished() -> None:
     assert results.of("b", "iou") is None
     assert results.tag("a", "setting") == "full"
     assert results.run_ids("a") == ["r0", "r1"]
+
+
+def test_child_that_trains_goes_on_and_one_with_given_weights_does_not() -> None:
+    trains, tests = Child("a", "a", 0, ("--seed", "0")), Child("b", "b", 0, ("--weights", "w"))
+    assert command_of(trains, "s", "p")[-2:] == ["--resume", "auto"]
+    assert "--resume" not in command_of(tests, "s", "p")
