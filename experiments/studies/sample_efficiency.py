@@ -120,13 +120,14 @@ class SampleEfficiency(Study):
         return rows_of(row, SAMPLES_FOR_95[start] if self.target == 0.95 else None)
 
     def answers(self, results: Results) -> list[str]:
-        """What our pre-training adds at each K, over the same seeds."""
+        """What each pre-training adds at each K, over the same seeds."""
         said = []
-        for k in self.shots:
-            gains = results.differences(name_of(OURS, k), name_of(RANDOM, k), METRICS[IOU])
-            gain = estimate(gains)
-            if gain:
-                said.append(f"K = {k}: pre-training changes {IOU} by {told(gain)}")
+        for start in self.starts[1:]:
+            for k in self.shots:
+                gains = results.differences(name_of(start, k), name_of(RANDOM, k), METRICS[IOU])
+                gain = estimate(gains)
+                if gain:
+                    said.append(f"K = {k}: {start} instead of {RANDOM}: {IOU} {told(gain)}")
         return said
 
 
