@@ -14,6 +14,7 @@ from experiments.tables import Cell, Table, format_cell
 UNSTATED = "unstated"
 MEASURED, PAPER_ONLY, NOT_RUN = "measured", "paper only", "not run"
 NOT_REACHED = "not reached"
+NO_ANSWER = "no answer"  # has run, but the data cannot give this figure: an IoU of boxes, say
 COLUMNS = (
     "figure",
     "ours",
@@ -75,12 +76,14 @@ class Row:
 
     @property
     def status(self) -> str:
-        """Whether the row is measured, the paper's word alone, or neither."""
+        """Whether the row is measured, the paper's word alone, or why it is neither."""
         if self.outcome:
             return self.outcome
         if self.ours:
             return MEASURED
-        return PAPER_ONLY if self.paper else NOT_RUN
+        if self.paper:
+            return PAPER_ONLY
+        return NO_ANSWER if self.runs else NOT_RUN
 
     def cells(self, columns: Sequence[str]) -> tuple[Cell, ...]:
         """The row as cells: labels, then COLUMNS."""

@@ -13,18 +13,24 @@ LEAK_FREE, LITERAL = "leak_free", "paper_literal"
 class Transfer(Study):
     """Every set's stage 2 tested on every set.
 
-    sets: manifests by name. seen_before: of the sets, those that stage 1 has seen: a test on them
-    is as the paper did it, literally, and any other is free of leaks (NOTES 21).
+    sets: manifests by name. seen_before: of the sets, those that stage 1 has seen; sharing: pairs
+    of sets that have pictures in common. A test on what was seen before is as the paper did it,
+    literally, and any other is free of leaks (NOTES 21).
     """
 
-    def __init__(self, sets: dict[str, str], seen_before: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        sets: dict[str, str],
+        seen_before: tuple[str, ...] = (),
+        sharing: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         self.sets: Mapping[str, str] = sets
-        unknown = set(seen_before) - sets.keys()
-        if unknown:
+        named = {*seen_before, *(name for pair in sharing for name in pair)}
+        if unknown := named - sets.keys():
             raise ValueError(
-                f"seen_before names {min(unknown)!r}: expected some of {', '.join(sets)}"
+                f"seen_before or sharing names {min(unknown)!r}: expected some of {', '.join(sets)}"
             )
-        self.seen_before = seen_before
+        self.seen_before, self.sharing = seen_before, [set(pair) for pair in sharing]
 
     def variants(self) -> Sequence[Variant]:
         """A training per set, whose own test is the diagonal, and a test on each other set."""
@@ -51,7 +57,7 @@ class Transfer(Study):
             name_of(train, test): {
                 "train": train,
                 "test": test,
-                "protocol": LITERAL if test in self.seen_before else LEAK_FREE,
+                "protocol": self.protocol(train, test),
             }
             for train in self.sets
             for test in self.sets
@@ -63,6 +69,11 @@ class Transfer(Study):
             "table_6", "Table 6: transfer", columns, rows(results, labels, (ACCURACY, IOU), known)
         )
         return Report((table,), answers=tuple(self.answers(results)))
+
+    def protocol(self, train: str, test: str) -> str:
+        """Whether training or stage 1 may have seen pictures of the test."""
+        is_known = test in self.seen_before or {train, test} in self.sharing
+        return LITERAL if is_known else LEAK_FREE
 
     def answers(self, results: Results) -> list[str]:
         """For each test, the share of its own training's accuracy that the others reach."""

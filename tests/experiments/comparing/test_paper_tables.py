@@ -5,6 +5,7 @@ import pytest
 from experiments.comparing.estimates import estimate
 from experiments.comparing.paper_tables import (
     MEASURED,
+    NO_ANSWER,
     NOT_RUN,
     PAPER_ONLY,
     PaperFigure,
@@ -60,3 +61,8 @@ def test_latex_escapes_what_it_would_read_as_its_own() -> None:
     table = PaperTable("table_6", "IoU & 95 %", ("t",), (row("k_shot_5", "neu_seg"),))
     text = to_latex(table.as_table())
     assert r"\caption{IoU \& 95 \%}" in text and r"k\_shot\_5" in text
+
+
+def test_figure_that_a_run_cannot_give_is_not_called_not_run() -> None:
+    assert Row({}, "iou_image", None, runs=("r1",)).status == NO_ANSWER
+    assert Row({}, "iou_image", None).status == NOT_RUN
