@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from experiments.comparing.charts import curves
-from experiments.comparing.estimates import Estimate
+from experiments.comparing.estimates import Estimate, estimate, told
 from experiments.comparing.paper_figures import ACCURACY, IOU
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.comparing.study_plan import Results, Study, Variant
@@ -79,20 +79,27 @@ class PretrainingScale(Study):
         return results.of(name_of(width, count), METRICS[IOU])
 
     def answers(self, results: Results) -> list[str]:
-        """From how many images on stage 2 is better than on an untrained U-Net, and the slope."""
+        """What each number of images adds over the same seeds, from which on it pays, the trend."""
         said = []
         for width in self.widths:
-            none = self.of(results, width, 0)
+            none = name_of(width, 0)
             known = {
                 count: found
                 for count in self.images
                 if count and (found := self.of(results, width, count))
             }
-            if none is None or not known:
-                continue
-            paying = [count for count, found in known.items() if found.low > none.high]
-            first = f"from {min(paying)} images on" if paying else "at no number of images tried"
-            said.append(f"{width}: stage 2 is better than on an untrained U-Net {first}")
+            gains = {
+                count: gain
+                for count in known
+                if (
+                    gain := estimate(results.differences(name_of(width, count), none, METRICS[IOU]))
+                )
+            }
+            for count, gain in gains.items():
+                said.append(f"{width}, {count} images instead of none: {IOU} {told(gain)}")
+            paying = [count for count, gain in gains.items() if gain.low > 0]
+            if paying:
+                said.append(f"{width}: stage 1 pays from {min(paying)} images on")
             if len(known) > 1:
                 said.append(f"{width}: {trend(known)}")
         return said
