@@ -82,7 +82,7 @@ class PretrainingScale(Study):
         """What each number of images adds over the same seeds, from which on it pays, the trend."""
         said = []
         for width in self.widths:
-            none = name_of(width, 0)
+            none, metric = name_of(width, 0), METRICS[IOU]
             known = {
                 count: found
                 for count in self.images
@@ -91,9 +91,7 @@ class PretrainingScale(Study):
             gains = {
                 count: gain
                 for count in known
-                if (
-                    gain := estimate(results.differences(name_of(width, count), none, METRICS[IOU]))
-                )
+                if (gain := estimate(results.differences(name_of(width, count), none, metric)))
             }
             for count, gain in gains.items():
                 said.append(f"{width}, {count} images instead of none: {IOU} {told(gain)}")
