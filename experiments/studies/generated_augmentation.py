@@ -76,14 +76,8 @@ class GeneratedAugmentation(Study):
         return Variant(
             "painted",
             flags=(
-                *(
-                    "--checkpoint",
-                    "{stage1}",
-                    "--images",
-                    manifest_of(REAL_SET),
-                    "--draw_masks",
-                    *prompts,
-                ),
+                *("--checkpoint", "{stage1}", "--images", manifest_of(REAL_SET)),
+                *("--draw_masks", *prompts),
                 *("--max_images", str(self.shots), "--count", str(self.count)),
                 *("--steps", str(self.steps), "--seed", "{seed}", "--out", "{here}", "--overwrite"),
             ),
