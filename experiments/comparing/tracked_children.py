@@ -83,7 +83,7 @@ class StudyRun:
         tracked = run_logger(self.output, self.name, child.name, tags)
         tracked.log_hyperparams({"command": shlex.join([child.module, *child.words])})
         tracked.log_metrics(numbers)
-        tracked.finalize()
+        tracked.close()
 
     def log_folder(self, folder: Path) -> None:
         """Hands the files of a folder to the tracker as the parent's artifacts."""

@@ -15,7 +15,10 @@ METRICS = {
     ACCURACY: "mask/test/type_accuracy",
     IOU: "mask/test/iou_image",
     F1: "mask/test/f1_image",
+    "iou_dataset": "mask/test/iou_dataset",
     "pixel_ap": "mask/test/pixel_ap",
+    "aupro": "mask/test/aupro",
+    "box_map_50": "mask/test/box_map_50",
     MILLISECONDS: "perf/test_ms_per_image",
 }
 PaperRows = Mapping[str, Mapping[str, PaperFigure]]

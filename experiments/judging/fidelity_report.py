@@ -70,4 +70,4 @@ def track(settings: Namespace, figures: Mapping[str, float], about: Mapping[str,
     logger.log_metrics(figures)
     for name in FILES:
         logger.log_artifact(folder / name)
-    logger.finalize()
+    logger.close()

@@ -138,7 +138,20 @@ class SpooledMLFlowLogger(MLFlowLogger):
 
     @rank_zero_only
     def finalize(self, status: str = "success") -> None:
-        """Replay the spool and close the run; a tracker that is still down is only warned of."""
+        """What the Trainer calls after training, validation and test: only a failure ends the run.
+
+        A run that is killed between training and test must not look finished, see `close`.
+        """
+        if status != "success":
+            self._end(status)
+
+    @rank_zero_only
+    def close(self) -> None:
+        """The run has finished, all that it wanted to do is done."""
+        self._end("success")
+
+    def _end(self, status: str) -> None:
+        """Replay the spool and end the run; a tracker that is still down is only warned of."""
         self._silent_until = 0.0
         if self.spool_path.exists():
             self._attempt(self._replay)

@@ -225,6 +225,7 @@ class StageRun:
         for pattern in ("*.json", "results.md", CONFIG_NAME):
             for file in sorted(self.directory.glob(pattern)):
                 self.logger.log_artifact(file)
+        self.logger.close()
 
 
 def prepare_alone(data: IMDDDataModule) -> None:

@@ -16,12 +16,12 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, iou in (("weak", 0.25), ("strong", 0.75), ("middle", 0.5)):
         logger = run_logger(folder, "study", name, {})
         logger.log_metrics({"mask/test/iou_image": iou, "mask/val/iou_image": iou / 2})
-        logger.finalize()
+        logger.close()
     for seed, iou in ((0, 0.9), (0, 0.4), (1, 0.6)):
         tags = {"seed": str(seed), "setting": "zero_shot", "dataset": "visa", "scale": "tiny"}
         logger = run_logger(folder, "seeds", f"far_s{seed} late", tags)
         logger.log_metrics({"mask/test/iou_image": iou})
-        logger.finalize()
+        logger.close()
     run_logger(folder, "empty", "x", {}).experiment  # noqa: B018 - makes the experiment
     return folder
 

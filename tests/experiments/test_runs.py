@@ -81,7 +81,7 @@ def test_run_is_read_back_with_metrics_params_and_tags(output: Path) -> None:
     logger = run_logger(output, "study", "first", {"stage": "pretrain"})
     logger.log_hyperparams({"model": {"width": 8, "note": "x" * 5000}})
     logger.log_metrics({"mask/test/iou_image": 0.5}, step=1)
-    logger.finalize()
+    logger.close()
     [row] = read_runs(output, "study")
     assert (row.name, row.status) == ("first", "FINISHED")
     assert row.metrics == {"mask/test/iou_image": 0.5}
@@ -98,7 +98,7 @@ def test_artifacts_lie_under_the_output(output: Path, tmp_path: Path) -> None:
     logger = run_logger(output, "pictures", "first", {})
     (tmp_path / "note.txt").write_text("seen")
     logger.log_artifact(tmp_path / "note.txt", "notes")
-    logger.finalize()
+    logger.close()
     [found] = (output / "artifacts").rglob("note.txt")
     assert found.read_text() == "seen"
 

@@ -61,9 +61,20 @@ def test_end_of_training_replays_the_spool(
     with monkeypatch.context() as down:
         cut_the_line(down)
         tracked.log_metrics({"loss": 2.0})
-    tracked.finalize()
+    tracked.close()
     [row] = read_runs(tmp_path, "study")
     assert (row.status, row.metrics) == ("FINISHED", {"loss": 2.0})
+
+
+def test_run_ends_when_all_is_done_and_not_after_its_training(
+    tracked: SpooledMLFlowLogger, tmp_path: Path
+) -> None:
+    tracked.log_metrics({"loss": 2.0})
+    states = []
+    for end in (tracked.finalize, tracked.close, lambda: tracked.finalize("failed")):
+        end()
+        states.append(read_runs(tmp_path, "study")[0].status)
+    assert states == ["RUNNING", "FINISHED", "FAILED"]
 
 
 def test_server_that_never_answers_loses_nothing(
@@ -73,7 +84,7 @@ def test_server_that_never_answers_loses_nothing(
     gone = SpooledMLFlowLogger("study", tracking_uri="http://127.0.0.1:9", spool_folder=tmp_path)
     gone.log_metrics({"loss": 2.0})
     gone.log_tags({"stage": "pretrain"})
-    gone.finalize()
+    gone.close()
     assert len((tmp_path / "spool.jsonl").read_text().splitlines()) == 2
     assert "metrics wait in" in caplog.text
 

@@ -81,7 +81,7 @@ def test_tracker_that_is_down_at_resume_gets_the_entries_later(
         again = opened(tmp_path)
         again.log_settings({"a": 1})
         again.logger.log_metrics({"loss": 0.5}, step=2)
-    again.logger.finalize("success")
+    again.logger.close()
     assert [row.metrics for row in rows(tmp_path)] == [{"loss": 0.5}]
 
 
