@@ -15,7 +15,10 @@ METRICS = {
     ACCURACY: "mask/test/type_accuracy",
     IOU: "mask/test/iou_image",
     F1: "mask/test/f1_image",
+    "type_accuracy_defective": "mask/test/type_accuracy_defective",
+    "type_accuracy_balanced": "mask/test/type_accuracy_balanced",
     "iou_dataset": "mask/test/iou_dataset",
+    "pixel_auroc": "mask/test/pixel_auroc",
     "pixel_ap": "mask/test/pixel_ap",
     "aupro": "mask/test/aupro",
     "box_map_50": "mask/test/box_map_50",
@@ -40,6 +43,19 @@ def finetune_on(name: str, settings: Mapping[str, object], pretrained: str) -> V
     if not pretrained:
         return finetune(name, settings)
     return finetune(name, {**settings, PRETRAINED: pretrained}, stage1="")
+
+
+def tested_again(name: str, trained: str, settings: Mapping[str, object]) -> Variant:
+    """The weights of the variant `trained` at its own thresholds, tested zero-shot."""
+    return Variant(
+        name,
+        {**settings, "setting": "zero_shot"},
+        flags=(
+            *("--weights", f"{{{trained}}}"),
+            *("--thresholds", f"{{{trained}}}/thresholds.json"),
+        ),
+        needs=(trained,),
+    )
 
 
 def rows(

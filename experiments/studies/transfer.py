@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from experiments.comparing.paper_figures import ACCURACY, IOU, TRANSFER
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.comparing.study_plan import Results, Study, Variant
-from experiments.comparing.variants import MANIFEST, METRICS, rows
+from experiments.comparing.variants import MANIFEST, METRICS, rows, tested_again
 
 LEAK_FREE, LITERAL = "leak_free", "paper_literal"
 
@@ -36,15 +36,7 @@ class Transfer(Study):
         """A training per set, whose own test is the diagonal, and a test on each other set."""
         trained = [Variant(train, {MANIFEST: file}) for train, file in self.sets.items()]
         tested = [
-            Variant(
-                name_of(train, test),
-                {MANIFEST: file, "setting": "zero_shot"},
-                flags=(
-                    *("--weights", f"{{{train}}}"),
-                    *("--thresholds", f"{{{train}}}/thresholds.json"),
-                ),
-                needs=(train,),
-            )
+            tested_again(name_of(train, test), train, {MANIFEST: file})
             for train in self.sets
             for test, file in self.sets.items()
             if test != train
