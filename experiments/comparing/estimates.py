@@ -41,7 +41,7 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(mean, mean - half, mean + half, known)
 
 
-def told(change: Estimate) -> str:
+def in_words(change: Estimate) -> str:
     """A difference in words, and whether it can be told from none."""
     if math.isnan(change.low):
         return f"{change.mean:+.3f}; one seed, nothing can be said"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from experiments.comparing.charts import bars
-from experiments.comparing.estimates import estimate, told
+from experiments.comparing.estimates import estimate, in_words
 from experiments.comparing.paper_figures import ACCURACY, COMPONENTS, IOU
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.comparing.study_plan import Results, Study, Variant
@@ -67,5 +67,5 @@ class Components(Study):
             for figure in (ACCURACY, IOU):
                 change = estimate(results.differences(name, base, METRICS[figure]))
                 if change:
-                    said.append(f"{name} instead of {base}: {figure} {told(change)}")
+                    said.append(f"{name} instead of {base}: {figure} {in_words(change)}")
         return said

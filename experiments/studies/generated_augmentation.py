@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from experiments.comparing.charts import bars
-from experiments.comparing.estimates import estimate, told
+from experiments.comparing.estimates import estimate, in_words
 from experiments.comparing.paper_figures import ACCURACY, IOU
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.comparing.study_plan import Results, Study, Variant
@@ -115,7 +115,7 @@ class GeneratedAugmentation(Study):
             figure: estimate(results.differences(BOTH, REAL, METRICS[figure])) for figure in FIGURES
         }
         answers = [
-            f"generated pictures change {figure} by {told(change)}"
+            f"generated pictures change {figure} by {in_words(change)}"
             for figure, change in changes.items()
             if change
         ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from experiments.comparing.charts import curves
-from experiments.comparing.estimates import Estimate, estimate, told
+from experiments.comparing.estimates import Estimate, estimate, in_words
 from experiments.comparing.paper_figures import ACCURACY, IOU
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.comparing.study_plan import Results, Study, Variant
@@ -94,7 +94,7 @@ class PretrainingScale(Study):
                 if (gain := estimate(results.differences(name_of(width, count), none, metric)))
             }
             for count, gain in gains.items():
-                said.append(f"{width}, {count} images instead of none: {IOU} {told(gain)}")
+                said.append(f"{width}, {count} images instead of none: {IOU} {in_words(gain)}")
             paying = [count for count, gain in gains.items() if gain.low > 0]
             if paying:
                 said.append(f"{width}: stage 1 pays from {min(paying)} images on")

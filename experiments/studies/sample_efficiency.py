@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from experiments.comparing.charts import curves
-from experiments.comparing.estimates import Estimate, estimate, first_reaching, told
+from experiments.comparing.estimates import Estimate, estimate, first_reaching, in_words
 from experiments.comparing.paper_figures import ACCURACY, IOU, SAMPLES_FOR_95
 from experiments.comparing.paper_tables import (
     NOT_REACHED,
@@ -127,7 +127,7 @@ class SampleEfficiency(Study):
                 gains = results.differences(name_of(start, k), name_of(RANDOM, k), METRICS[IOU])
                 gain = estimate(gains)
                 if gain:
-                    said.append(f"K = {k}: {start} instead of {RANDOM}: {IOU} {told(gain)}")
+                    said.append(f"K = {k}: {start} instead of {RANDOM}: {IOU} {in_words(gain)}")
         return said
 
 

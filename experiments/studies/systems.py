@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from experiments.comparing.charts import bars
-from experiments.comparing.estimates import estimate, told
+from experiments.comparing.estimates import estimate, in_words
 from experiments.comparing.paper_figures import ACCURACY, IOU, MILLISECONDS
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.comparing.study_plan import Results, Study, Variant
@@ -43,7 +43,7 @@ class Systems(Study):
         """IoU of each system against each that stands above it in the table."""
         names = list(self.systems)
         return [
-            f"{name} instead of {above}: {IOU} {told(change)}"
+            f"{name} instead of {above}: {IOU} {in_words(change)}"
             for place, name in enumerate(names)
             for above in names[:place]
             if (change := estimate(results.differences(name, above, METRICS[IOU])))

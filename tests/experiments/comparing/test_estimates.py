@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from experiments.comparing.estimates import estimate, first_reaching, told
+from experiments.comparing.estimates import estimate, first_reaching, in_words
 
 NAN = math.nan
 
@@ -53,4 +53,4 @@ def test_target_at_the_ends_of_the_curve(figures: list[float], answer: float | N
 )
 def test_difference_is_told_with_what_it_is_worth(values: list[float], words: str) -> None:
     found = estimate(values)
-    assert found and told(found) == words
+    assert found and in_words(found) == words

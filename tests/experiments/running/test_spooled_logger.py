@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from lightning import Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -66,12 +68,21 @@ def test_end_of_training_replays_the_spool(
     assert (row.status, row.metrics) == ("FINISHED", {"loss": 2.0})
 
 
-def test_run_ends_when_all_is_done_and_not_after_its_training(
+def test_run_is_finished_when_all_is_done_and_not_after_its_training(
     tracked: SpooledMLFlowLogger, tmp_path: Path
 ) -> None:
-    tracked.log_metrics({"loss": 2.0})
-    states = []
-    for end in (tracked.finalize, tracked.close, lambda: tracked.finalize("failed")):
+    trainer = Trainer(
+        logger=tracked,
+        max_steps=1,
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+    )
+    trainer.fit(BoringModel())
+    states = [read_runs(tmp_path, "study")[0].status]
+    for end in (tracked.close, lambda: tracked.finalize("failed")):
         end()
         states.append(read_runs(tmp_path, "study")[0].status)
     assert states == ["RUNNING", "FINISHED", "FAILED"]
