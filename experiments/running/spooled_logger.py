@@ -272,5 +272,7 @@ def _parse_entry(line: str) -> Entry | None:
 
 
 def _allowed(key: str) -> str:
-    """The key without the characters that MLflow refuses."""
-    return re.sub(r"[^\w/. :-]+", "_", key)
+    """The key without the characters that MLflow refuses: a comma is a dash, others are "_"."""
+    return re.sub(
+        r"[^\w/. :-]+", "_", key.replace(", ", " - ").replace(" = ", " ").replace("'", "")
+    )

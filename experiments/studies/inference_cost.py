@@ -6,21 +6,33 @@ from experiments.comparing.paper_figures import COST
 from experiments.comparing.paper_tables import PaperTable, Report, Row
 from experiments.comparing.study_plan import Results, Study, Variant
 
-BENCHMARKS = (
-    "inference_flops",
-    "inference_features",
-    "inference_timestep",
-    "inference_memory",
-    "inference_throughput",
-    "inference_gpu",
-)
-OURS, RATIO = "ours", "ratio"
+# The benchmarks of inference, and the unit of what each measures.
+BENCHMARKS = {
+    "inference_flops": "TF/image",
+    "inference_features": "images/s",
+    "inference_timestep": "ms/image",
+    "inference_memory": "GB",
+    "inference_throughput": "crops/s",
+    "inference_gpu": "ms/image",
+}
+MEASUREMENTS = "measurements"
+# What a measurement says of how much better ours is than its reference, and the words for it.
+RATIOS = {
+    "ratio": "ratio",
+    "settings/lowest ratio": "lowest ratio",
+    "settings/highest ratio": "highest ratio",
+    "limit": "limit of the ratio",
+}
 
 
 class InferenceCost(Study):
     """Each benchmark of inference as a child; what it measures, beside what, is in its rows."""
 
-    def __init__(self, benchmarks: tuple[str, ...] = BENCHMARKS, repeats: int = 7) -> None:
+    def __init__(self, benchmarks: tuple[str, ...] = tuple(BENCHMARKS), repeats: int = 7) -> None:
+        if unknown := set(benchmarks) - BENCHMARKS.keys():
+            raise ValueError(
+                f"benchmarks names {min(unknown)!r}: expected some of {', '.join(BENCHMARKS)}"
+            )
         self.benchmarks, self.repeats = benchmarks, repeats
 
     def variants(self) -> Sequence[Variant]:
@@ -36,19 +48,8 @@ class InferenceCost(Study):
         ]
 
     def report(self, results: Results) -> Report:
-        """Every row's figure and its ratio to the reference beside it, and the paper's Table 4."""
-        found = tuple(
-            Row(
-                {"benchmark": name, "measured": metric.split("/")[1]},
-                metric.rpartition("/")[2],
-                results.of(name, metric),
-                setting="benchmark",
-                runs=tuple(results.run_ids(name)),
-            )
-            for name in self.benchmarks
-            for metric in results.metrics(name)
-            if metric.startswith("measurements/") and metric.endswith((OURS, RATIO))
-        )
+        """Every measurement, its ratio to the reference beside it, and that ratio's limit."""
+        found = tuple(row for name in self.benchmarks for row in measured_by(name, results))
         papers = tuple(
             Row({"benchmark": "A100", "measured": "one image"}, figure, None, paper)
             for figure, paper in COST.items()
@@ -60,3 +61,25 @@ class InferenceCost(Study):
             (*found, *papers),
         )
         return Report((table,))
+
+
+def measured_by(name: str, results: Results) -> list[Row]:
+    """The rows of one benchmark: of each thing measured our figure, and its ratios."""
+    figures = {"ours": BENCHMARKS[name], **RATIOS}
+    things = {
+        metric.split("/")[1]: metric.removesuffix("/ours")
+        for metric in results.metrics(name)
+        if metric.startswith(f"{MEASUREMENTS}/") and metric.endswith("/ours")
+    }
+    return [
+        Row(
+            {"benchmark": name, "measured": thing},
+            figure,
+            ours,
+            setting="benchmark",
+            runs=tuple(results.run_ids(name)),
+        )
+        for thing, path in things.items()
+        for key, figure in figures.items()
+        if (ours := results.of(name, f"{path}/{key}"))
+    ]
