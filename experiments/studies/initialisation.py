@@ -10,22 +10,21 @@ from experiments.comparing.variants import METRICS, finetune, rows
 
 RANDOM, UNTRAINED = "random", "untrained"
 INIT = "pretrain.model.init_args.diffusion.init_args.denoiser.init_args.init"
-NAMED = "stable_diffusion"
 
 
 class Initialisation(Study):
-    """Stage 2 on a stage 1 that began at random, on one from `weights`, and on no stage 1.
+    """Stage 2 on a stage 1 that began at random, on one from each of `weights`, and on none.
 
-    weights: a hub name or folder whose `unet` the U-Net begins with, "" leaves these rows out.
+    weights: hub names or folders whose `unet` the U-Net begins with, by what they are called in the
+    table; the paper's own is `stable_diffusion`. Raises ValueError for a name that is taken.
     """
 
-    def __init__(self, weights: str = "") -> None:
-        self.weights = weights
-
-    @property
-    def starts(self) -> dict[str, str]:
-        """The starts of stage 1, by the name of their variant."""
-        return {RANDOM: RANDOM} | ({NAMED: self.weights} if self.weights else {})
+    def __init__(self, weights: dict[str, str] | None = None) -> None:
+        named = weights or {}
+        if taken := named.keys() & {RANDOM, UNTRAINED}:
+            raise ValueError(f"weights names {min(taken)!r}, which is always there: rename it")
+        # The starts of stage 1, by the name of their variant.
+        self.starts = {RANDOM: RANDOM, **named}
 
     def variants(self) -> Sequence[Variant]:
         """A stage 1 and a stage 2 for each start, and a stage 2 on an untrained U-Net."""
@@ -38,8 +37,8 @@ class Initialisation(Study):
         return [*chosen, finetune(UNTRAINED, {"model.init_args.pretrained": "random"}, stage1="")]
 
     def report(self, results: Results) -> Report:
-        """The table by start."""
-        names = [*self.starts, UNTRAINED]
+        """The table by start, the paper's among them."""
+        names = list(dict.fromkeys([*self.starts, *INITIALISATION, UNTRAINED]))
         labels = {name: {"start of stage 1": name} for name in names}
         paper = {name: {IOU: INITIALISATION[name]} for name in INITIALISATION}
         table = PaperTable(
