@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from experiments.comparing.charts import bars
 from experiments.comparing.paper_figures import ACCURACY, INITIALISATION, IOU
-from experiments.comparing.paper_tables import PaperTable, Report
+from experiments.comparing.paper_tables import PaperTable, Report, Row
 from experiments.comparing.study_plan import Results, Study, Variant
 from experiments.comparing.variants import METRICS, finetune, rows
 
@@ -38,14 +38,20 @@ class Initialisation(Study):
 
     def report(self, results: Results) -> Report:
         """The table by start, the paper's among them."""
-        names = list(dict.fromkeys([*self.starts, *INITIALISATION, UNTRAINED]))
-        labels = {name: {"start of stage 1": name} for name in names}
-        paper = {name: {IOU: INITIALISATION[name]} for name in INITIALISATION}
+        column = "start of stage 1"
+        names = [*self.starts, UNTRAINED]
+        labels = {name: {column: name} for name in names}
+        paper = {name: {IOU: figure} for name, figure in INITIALISATION.items()}
+        papers_alone = tuple(
+            Row({column: name}, IOU, None, figure)
+            for name, figure in INITIALISATION.items()
+            if name not in names
+        )
         table = PaperTable(
             "section_6_2",
             "Section 6.2: the start of stage 1",
-            ("start of stage 1",),
-            rows(results, labels, (IOU, ACCURACY), paper),
+            (column,),
+            (*rows(results, labels, (IOU, ACCURACY), paper), *papers_alone),
         )
         chart = bars({name: results.of(name, METRICS[IOU]) for name in names}, y=IOU)
         return Report((table,), {IOU: chart})
