@@ -14,7 +14,7 @@ from pathlib import Path
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 
-from experiments.command import run_command
+from experiments.command import error_line, is_user_error, run_command
 from experiments.comparing.child_runs import (
     FAILED,
     Outcome,
@@ -22,11 +22,12 @@ from experiments.comparing.child_runs import (
     run_children,
     run_process,
 )
-from experiments.comparing.published import publish
+from experiments.comparing.published import check_page, publish
 from experiments.comparing.study_files import StudyFolder
 from experiments.comparing.study_plan import (
     RUN,
     Child,
+    Results,
     Study,
     command_of,
     plan_children,
@@ -51,40 +52,59 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"--jobs is {arguments.jobs}: expected 1 or more")
     plan = parse_study(arguments.config, overrides)
     children = children_of(plan)
-    chosen = choose(children, arguments.only)
+    chosen = choose(children, [arguments.child] if arguments.child else arguments.only)
     words = [word for config in arguments.config for word in ("--config", config)] + overrides
-    output = Path(plan.output)
-    parent = StudyRun(output, plan.name)
+    if arguments.publish:
+        check_page(Path(arguments.publish), plan.name)
+    folder = StudyFolder(Path(plan.output), plan.name)
+    parent = StudyRun(Path(plan.output), plan.name)
+    finished = names_finished(chosen, parent)
     if arguments.list:
         for child in chosen:
-            print(shown_command(child, plan.name, parent.run_id, words=words))
+            if child.name not in finished:
+                print(shown_command(child, plan.name, parent.run_id, words=words))
         return 0
-    folder = StudyFolder(output, plan.name)
-    console = Console()
+    if arguments.child:
+        check_needs(chosen, arguments.child, finished)
     failed: dict[str, Outcome] = {}
     if not arguments.report:
-        with folder.held() as lock:
+        with folder.held(shared=bool(arguments.child)) as lock:
             parent.open()
             failed = run_missing(chosen, parent, folder, plan, jobs=arguments.jobs, lock=lock)
-    results = parent.results(children)
+    if not arguments.child:
+        command = shlex.join(["python", "-m", "experiments.study", *words])
+        results = parent.results(children)
+        tell_report(plan, results, parent, folder, command=command, page=arguments.publish)
+        is_whole = len(results.found) == len(children)
+        if is_whole or not arguments.report:  # others may be running it
+            parent.close(is_whole=is_whole)
+        print(f"{len(results.found)} of {len(children)} children have finished")
+    for name, outcome in failed.items():
+        Console().print(f"child {name}: {outcome.status}: {outcome.reason}", soft_wrap=True)
+    return INCOMPLETE_CODE if failed else 0
+
+
+def tell_report(
+    plan: Namespace,
+    results: Results,
+    parent: StudyRun,
+    folder: StudyFolder,
+    *,
+    command: str,
+    page: str | None,
+) -> None:
+    """Writes, tracks and prints what has finished so far; page: to publish it in, if any."""
     report = plan.study.report(results)
-    folder.write(report, command=shlex.join(["python", "-m", "experiments.study", *words]))
-    parent.log_folder(folder.path / folder.REPORT)
-    if arguments.publish:
-        publish(folder.path / folder.REPORT, Path(arguments.publish), plan.name)
-    parent.close(is_whole=len(results.found) == len(children))
+    made = folder.write(report, command=command)
+    parent.log_folder(made)
+    if page:
+        publish(made, Path(page), plan.name)
     for table in report.tables:
         print_table(table.as_table())
+    console = Console()
     for answer in report.answers:
         console.print(f"- {answer}", soft_wrap=True)
-    for name, outcome in failed.items():
-        console.print(f"child {name}: {outcome.status}: {outcome.reason}", soft_wrap=True)
-    console.print(
-        f"{len(results.found)} of {len(children)} children have finished; the report is in "
-        f"{folder.path / folder.REPORT}",
-        soft_wrap=True,
-    )
-    return INCOMPLETE_CODE if failed else 0
+    console.print(f"the report is in {made}", soft_wrap=True)
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -95,9 +115,14 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", action="append", metavar="YAML", help="may be repeated")
     parser.add_argument("--jobs", type=int, default=1, help="children that run at once")
     parser.add_argument(
-        "--list", action="store_true", help="print each child as a command, and run none"
+        "--list", action="store_true", help="print each child that is left as a command, run none"
     )
-    parser.add_argument("--only", action="append", metavar="CHILD", help="run these children alone")
+    parser.add_argument(
+        "--only", action="append", metavar="CHILD", help="run these children and what they need"
+    )
+    parser.add_argument(
+        "--child", metavar="CHILD", help="run this one, report nothing; what it needs has finished"
+    )
     parser.add_argument("--report", action="store_true", help="run none, report what has finished")
     parser.add_argument("--publish", metavar="PAGE", help="also write the report into a .md page")
     return parser
@@ -133,8 +158,8 @@ def parse_study(configs: Sequence[str], overrides: Sequence[str]) -> Namespace:
         raise ValueError(f"name is {plan.name!r}: expected one word without folders")
     if all(variant.is_stage1 for variant in plan.study.variants()):
         raise ValueError("the study compares nothing: expected at least one variant in init_args")
-    if not plan.seeds:
-        raise ValueError("seeds is empty: expected at least one number, such as [0]")
+    if not plan.seeds or len(set(plan.seeds)) < len(plan.seeds):
+        raise ValueError(f"seeds is {plan.seeds}: expected one number or several, each once")
     return plan
 
 
@@ -169,7 +194,7 @@ def choose(children: Sequence[Child], names: Sequence[str] | None) -> list[Child
     unknown = sorted(set(names) - known.keys())
     if unknown:
         raise ValueError(
-            f"--only {unknown[0]}: the study has no such child; expected one of {', '.join(known)}"
+            f"the study has no child {unknown[0]!r}: expected one of {', '.join(known)}"
         )
     wanted, waiting = set(names), list(names)
     while waiting:
@@ -177,6 +202,21 @@ def choose(children: Sequence[Child], names: Sequence[str] | None) -> list[Child
         wanted |= needs
         waiting += needs
     return [child for child in children if child.name in wanted]
+
+
+def check_needs(chosen: Sequence[Child], name: str, finished: set[str]) -> None:
+    """ValueError where the child of this name needs one that has not finished."""
+    missing = [child.name for child in chosen if child.name not in finished | {name}]
+    if missing:
+        raise ValueError(
+            f"--child {name} needs {missing[0]}, which has not finished: run that one first"
+        )
+
+
+def names_finished(children: Sequence[Child], parent: StudyRun) -> set[str]:
+    """The names of the children that have finished."""
+    found = parent.results(children).found
+    return {child.name for child in children if (child.variant, child.seed) in found}
 
 
 def run_missing(
@@ -189,12 +229,19 @@ def run_missing(
     lock: int,
 ) -> dict[str, Outcome]:
     """Runs the children that have not finished; those that failed or could not begin, by name."""
-    found = parent.results(children).found
-    finished = {child.name for child in children if (child.variant, child.seed) in found}
+    finished = names_finished(children, parent)
     console = Console()
     console.print(f"{len(finished)} of {len(children)} children had finished before")
 
     def run(child: Child) -> Outcome:
+        try:
+            return run_and_track(child)
+        except Exception as error:
+            if not is_user_error(error):
+                raise
+            return Outcome(FAILED, error_line(error))
+
+    def run_and_track(child: Child) -> Outcome:
         words = command_of(child, plan.name, parent.run_id)
         log = folder.log_of(child.name)
         if child.module == RUN:

@@ -20,14 +20,13 @@ from experiments.tables import to_markdown
 def publish(report: Path, page: Path, name: str) -> None:
     """Copies a report's results and charts beside the page and writes its tables into it.
 
-    A study that the page does not name yet comes at its end. Raises FileNotFoundError where the
-    report or the page is missing.
+    A study that the page does not name yet comes at its end. Raises as `check_page`.
     """
-    for file in (report / RESULTS_NAME, page):
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing: run the study first, and make the page")
+    check_page(page, name)
     folder = page.with_suffix("") / name
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
     charts = json.loads((report / RESULTS_NAME).read_text(encoding="utf-8"))["charts"]
     for file in (RESULTS_NAME, *charts):
         shutil.copyfile(report / file, folder / file)
@@ -37,6 +36,20 @@ def publish(report: Path, page: Path, name: str) -> None:
         text = text.rstrip("\n") + f"\n\n{first}\n{last}\n"
     block = f"{first}\n\n{study_text(folder / RESULTS_NAME)}\n\n{last}"
     page.write_text(between(name).sub(lambda _: block, text), encoding="utf-8")
+
+
+def check_page(page: Path, name: str) -> None:
+    """FileNotFoundError for a page that is missing, ValueError where the study has no one place."""
+    if not page.is_file():
+        raise FileNotFoundError(f"{page} is missing: make the page, then publish into it")
+    text = page.read_text(encoding="utf-8")
+    counts = [text.count(mark) for mark in markers(name)]
+    if counts != [0, 0] and (counts != [1, 1] or not between(name).search(text)):
+        first, last = markers(name)
+        raise ValueError(
+            f"{page} has {first} {counts[0]} times and {last} {counts[1]} times: expected each "
+            "once, in this order, or neither"
+        )
 
 
 def markers(name: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,16 +30,17 @@ class StudyFolder:
         return self.path / "logs" / f"{child}.log"
 
     @contextmanager
-    def held(self) -> Iterator[int]:
-        """Holds the study alone and gives the lock's file descriptor.
+    def held(self, *, shared: bool = False) -> Iterator[int]:
+        """Holds the study and gives the lock's file descriptor.
 
-        Children that inherit it hold the study too: those of a study that was killed may still be
-        saving, and a second process waits for them. ValueError where they do not end.
+        Alone, or shared with others that run one child each. Children that inherit it hold the
+        study too: those of a study that was killed may still be saving, and a second process waits
+        for them. ValueError where they do not end.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as file:
             give_up = time.monotonic() + LOCK_SECONDS
-            while not _lock(file.fileno()):
+            while not _lock(file.fileno(), fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
                 if time.monotonic() > give_up:
                     raise ValueError(
                         f"study {self.path.name} is being run by another process: wait for it, "
@@ -53,7 +55,9 @@ class StudyFolder:
         command: the words that made it, which results.json says too.
         """
         folder = self.path / self.REPORT
-        folder.mkdir(parents=True, exist_ok=True)
+        if folder.exists():
+            shutil.rmtree(folder)  # it may have charts that this report has no more
+        folder.mkdir(parents=True)
         for table in report.tables:
             plain = table.as_table()
             for suffix, form in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
@@ -74,9 +78,9 @@ class StudyFolder:
         return folder
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, kind: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -6,14 +6,18 @@ A study of the paper is one file of `experiments/studies/`; children are run by 
 import hashlib
 import json
 import math
+import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from experiments.comparing.estimates import Estimate, estimate
 from experiments.comparing.paper_tables import Report
+from experiments.configuration import load_layers
 
+PLACE = re.compile(r"\{([\w-]+)\}")
 CHILD_TAG, STUDY_TAG, COMMAND_TAG = "child", "study", "command_sha256"
 PARENT_TAG = "mlflow.parentRunId"
 RUN = "experiments.run"
@@ -45,7 +49,8 @@ class Child:
     """One run of a study: the words that follow `python -m MODULE`, without its tags.
 
     folder: where it writes, a run's own directory. A child that is no run may leave a file of
-    results there; a run tracks its numbers itself.
+    results there; a run tracks its numbers itself. rests_on: what its words name: the configuration
+    as it is now, and the children that it needs.
     """
 
     name: str
@@ -57,11 +62,12 @@ class Child:
     folder: str = ""
     results: str = ""
     is_stage1: bool = False
+    rests_on: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
-        """What its words are known by: a child of other words is another child."""
-        return hashlib.sha256("\0".join([self.module, *self.words]).encode()).hexdigest()
+        """What it is known by: other words, or other things to rest on, make another child."""
+        return sha256_of(self.module, *self.words, *self.rests_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,36 +154,64 @@ def plan_children(
 ) -> list[Child]:
     """Every variant under every seed, what is needed before what needs it.
 
-    Raises ValueError for two variants of one name, a need that is none, or a circle of needs.
+    Raises ValueError for two variants of one name or an odd one, a need that is none, or a circle.
     """
     variants = ordered(study.variants())
     named = {variant.name: variant for variant in variants}
 
+    planned: dict[str, Child] = {}
+
+    def words_of_run(variant: Variant, seed: int, places: Mapping[str, str]) -> list[str]:
+        configs = [part for config in (*base, *variant.configs) for part in ("--config", config)]
+        flags = [filled(part, places) for part in variant.flags]
+        given = words_of({**settings, **variant.settings, "seed": seed}, places)
+        called = ["--name", f"{name}.{variant.name}_s{seed}", "--experiment", name]
+        return [*configs, *flags, *given, *called, "--output", output]
+
     def child_of(variant: Variant, seed: int) -> Child:
         places = {need: place_of(named[need], seed, name, output) for need in variant.needs}
         places |= {"here": place_of(variant, seed, name, output), "seed": str(seed)}
-        words = [part.format_map(places) for part in variant.flags]
+        needs = tuple(f"{need}_s{seed}" for need in variant.needs)
+        rests_on = [planned[need].sha256 for need in needs]
         if variant.module == RUN:
-            configs = [
-                part for config in (*base, *variant.configs) for part in ("--config", config)
-            ]
-            given = {**settings, **variant.settings, "seed": seed}
-            words = [*configs, *words, *words_of(given, places)]
-            words += ["--name", f"{name}.{variant.name}_s{seed}"]
-            words += ["--experiment", name, "--output", output]
+            words = words_of_run(variant, seed, places)
+            rests_on.append(configuration_sha256((*base, *variant.configs)))
+        else:
+            words = [filled(part, places) for part in variant.flags]
         return Child(
             f"{variant.name}_s{seed}",
             variant.name,
             seed,
             tuple(words),
-            tuple(f"{need}_s{seed}" for need in variant.needs),
+            needs,
             variant.module,
             places["here"],
             f"{places['here']}/{variant.results}" if variant.results else "",
             variant.is_stage1,
+            tuple(rests_on),
         )
 
-    return [child_of(variant, seed) for seed in seeds for variant in variants]
+    for seed in seeds:
+        for variant in variants:
+            child = child_of(variant, seed)
+            planned[child.name] = child
+    return list(planned.values())
+
+
+def sha256_of(*words: str) -> str:
+    """The hash of words."""
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()
+
+
+@cache
+def configuration_sha256(configs: tuple[str, ...]) -> str:
+    """The hash of what these files say together."""
+    return sha256_of(json.dumps(load_layers(configs), sort_keys=True, default=str))
+
+
+def filled(part: str, places: Mapping[str, str]) -> str:
+    """The part with each `{name}` that is a place replaced; other braces stay as they are."""
+    return PLACE.sub(lambda found: places.get(found[1], found[0]), part)
 
 
 def place_of(variant: Variant, seed: int, study: str, output: str) -> str:
@@ -203,6 +237,10 @@ def as_word(value: object, places: Mapping[str, str]) -> str:
 def ordered(variants: Sequence[Variant]) -> list[Variant]:
     """The variants, each after those that it needs; ValueError where that cannot be."""
     named = {variant.name: variant for variant in variants}
+    if odd := [name for name in named if not re.fullmatch(r"[\w-]+", name)]:
+        raise ValueError(
+            f"study: a variant is called {odd[0]!r}: expected letters, digits, - and _ alone"
+        )
     if len(named) < len(variants):
         raise ValueError(f"study: two variants have one name among {', '.join(sorted(named))}")
     unknown = {need for variant in variants for need in variant.needs} - named.keys()
@@ -249,4 +287,4 @@ def shown_command(child: Child, study: str, parent: str, *, words: Sequence[str]
     """
     if child.module == RUN:
         return shlex.join(["python", *command_of(child, study, parent)])
-    return shlex.join(["python", "-m", "experiments.study", *words, "--only", child.name])
+    return shlex.join(["python", "-m", "experiments.study", *words, "--child", child.name])

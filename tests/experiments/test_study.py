@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from experiments import prepare, study
+from experiments.comparing.study_files import StudyFolder
 from experiments.comparing.study_plan import CHILD_TAG, PARENT_TAG
 from experiments.runs import RunRow, read_runs
 
@@ -50,6 +51,10 @@ def test_study_runs_what_is_left_and_reports_what_has_finished(
     assert row.name == "good_s0"  # the experiment says of which study
     assert row.tags[PARENT_TAG] and row.metrics["mask/test/type_accuracy"] > 0
 
+    study.main(["--config", str(config), "--list"])
+    (left,) = capsys.readouterr().out.strip().splitlines()
+    assert "no_such_type_s0" in left
+
     # The same command again: what has finished is not run again.
     study.main(["--config", str(config)])
     assert "1 of 2 children had finished before" in capsys.readouterr().out
@@ -72,6 +77,36 @@ def test_list_prints_each_child_as_a_command_and_runs_none(
     assert len(lines) == 4
     assert all(line.startswith("python -m experiments.run --config ") for line in lines)
     assert not finished(config)
+
+
+def test_one_child_runs_beside_others_and_reports_nothing(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with StudyFolder(config.parent / "out", "trial").held(shared=True):
+        assert study.main(["--config", str(config), "--child", "good_s0"]) == 0
+    assert [row.name for row in finished(config)] == ["good_s0"]
+    assert not (config.parent / "out" / "studies" / "trial" / "report").exists()
+    assert "have finished" not in capsys.readouterr().out
+
+
+def test_one_child_waits_for_nothing_that_it_needs(config: Path) -> None:
+    words = ["--config", "studies/real_and_generated.yaml", "--output", str(config.parent / "out")]
+    with pytest.raises(ValueError, match=r"--child judged_s0 needs .*_s0, which has not finished"):
+        study.main([*words, "--child", "judged_s0"])
+
+
+def test_child_that_the_tracker_lets_down_has_failed_and_the_others_run_on(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(directory: Path, sha256: str) -> None:
+        if "good" in directory.name:
+            raise OSError("no space left")
+
+    monkeypatch.setattr(study, "put_aside", full)
+    words = ["--config", str(config), "--study.init_args.answers", "[good, scratch]"]
+    assert study.main(words) == study.INCOMPLETE_CODE
+    assert [row.name for row in finished(config)] == ["scratch_s0"]
+    assert "child good_s0: failed: no space left" in capsys.readouterr().out
 
 
 def test_child_with_other_words_does_not_count(config: Path) -> None:
@@ -106,8 +141,10 @@ def test_child_that_is_no_run_is_tracked_with_the_numbers_it_left(tmp_path: Path
     [
         ([], "no study was given"),
         (["--config", "CONFIG", "--jobs", "0"], "expected 1 or more"),
-        (["--config", "CONFIG", "--only", "bad_s0"], "no such child; expected one of good_s0"),
-        (["--config", "CONFIG", "--seeds", "[]"], "seeds is empty"),
+        (["--config", "CONFIG", "--only", "bad_s0"], "no child 'bad_s0': expected one of good_s0"),
+        (["--config", "CONFIG", "--seeds", "[]"], r"seeds is \[\]: expected one number"),
+        (["--config", "CONFIG", "--seeds", "[0, 0]"], r"seeds is \[0, 0\]: .* each once"),
+        (["--config", "CONFIG", "--publish", "no.md"], "no.md is missing: make the page"),
         (["--config", "CONFIG", "--bases", "x"], "bases"),
         (["--config", "CONFIG", "--name", "a/b"], "one word without folders"),
         (["--config", "CONFIG", "--study.init_args.answers", "[]"], "compares nothing"),

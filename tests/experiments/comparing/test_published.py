@@ -52,6 +52,24 @@ def test_results_say_all_that_the_report_says(report: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!-- study transfer -->\n",
+        "<!-- end of transfer -->\n<!-- study transfer -->\n",
+        "<!-- study transfer --><!-- end of transfer -->" * 2,
+    ],
+)
+def test_page_that_has_no_one_place_for_a_study_is_refused(
+    text: str, report: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "results.md"
+    page.write_text(text)
+    with pytest.raises(ValueError, match="expected each once, in this order, or neither"):
+        publish(report, page, "transfer")
+    assert page.read_text() == text
+
+
 def test_page_keeps_its_own_words_around_the_tables(report: Path, tmp_path: Path) -> None:
     page = tmp_path / "results.md"
     page.write_text(

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from experiments.comparing.study_plan import (
     Study,
     Variant,
     command_of,
+    configuration_sha256,
     plan_children,
     shown_command,
 )
@@ -99,7 +102,7 @@ def test_child_may_be_another_command_with_a_folder_of_its_own() -> None:
 def test_scheduler_runs_a_child_that_is_no_run_by_the_study_which_tracks_it() -> None:
     child = children(STAGE1, BENCH)[1]
     shown = shown_command(child, "trial", "id", words=["--config", "trial.yaml"])
-    assert shown == "python -m experiments.study --config trial.yaml --only cost_s0"
+    assert shown == "python -m experiments.study --config trial.yaml --child cost_s0"
 
 
 def test_child_of_other_words_is_another_child() -> None:
@@ -107,11 +110,36 @@ def test_child_of_other_words_is_another_child() -> None:
     assert one.name == other.name and one.sha256 != other.sha256
 
 
+def test_child_is_another_when_what_it_needs_is() -> None:
+    changed = replace(STAGE1, settings={"trainer.max_epochs": 3})
+    before, after = children(STAGE1, STAGE2, BENCH), children(changed, STAGE2, BENCH)
+    assert [one.words for one in before[1:]] == [one.words for one in after[1:]]
+    assert not {one.sha256 for one in before} & {one.sha256 for one in after}
+
+
+def test_child_is_another_when_its_configuration_says_other_things(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    known = set()
+    for content in ("seed: 0\n", "seed: 0 # the same\n", "seed: 1\n"):
+        config.write_text(content)
+        configuration_sha256.cache_clear()
+        known.add(children(Variant("a", configs=(str(config),)))[0].sha256)
+    assert len(known) == 2
+
+
+def test_braces_of_a_prompt_stay_as_they_are() -> None:
+    flags = ("--prompt", "Plate {b} of {} with {here}", "--seed", "{seed}")
+    (child,) = children(Variant("a", flags=flags, module="experiments.generate"))
+    assert child.words[1] == "Plate {b} of {} with out/studies/trial/children/a_s0"
+    assert child.words[3] == "0"
+
+
 @pytest.mark.parametrize(
     ("variants", "words"),
     [
         ((STAGE1, STAGE1), "one name"),
         ((STAGE2,), "'stage1', which is none"),
+        ((Variant("a:b"),), "called 'a:b': expected letters, digits"),
         ((Variant("a", needs=("b",)), Variant("b", needs=("a",))), "needs itself"),
     ],
 )
