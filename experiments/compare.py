@@ -68,7 +68,8 @@ def table_of(runs: Sequence[RunRow], arguments: Namespace) -> Table:
                 f"--metric {arguments.metric} comes with --paper, which has the paper's figures: "
                 "leave one of them out"
             )
-        return paper_table(title, runs).as_table()
+        table = paper_table(title, runs)
+        return table.as_numbers() if arguments.format == "csv" else table.as_table()
     metrics = find_metrics(runs, arguments.metric)
     if arguments.metric:
         runs = sort_runs(runs, metrics[0])

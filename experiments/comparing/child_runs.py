@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+LIBC = ctypes.CDLL(None)  # loaded here, because between fork and exec nothing may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def put_aside(directory: Path, sha256: str) -> None:
 
 def die_with_parent() -> None:
     """Asks the system to send this process SIGTERM when the one that made it ends, however."""
-    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGTERM)
+    LIBC.prctl(DIE_WITH_PARENT, signal.SIGTERM)
 
 
 def last_line(log: Path) -> str:

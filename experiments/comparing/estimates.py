@@ -41,12 +41,23 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(mean, mean - half, mean + half, known)
 
 
+def is_parted(change: Estimate | None) -> bool:
+    """Whether the interval of a difference leaves zero out.
+
+    Two or three seeds that agree to the last digit say that figures come in steps, not that the
+    difference is known that well: without a spread nothing is parted.
+    """
+    return change is not None and change.low < change.high and change.low * change.high > 0
+
+
 def in_words(change: Estimate) -> str:
     """A difference in words, and whether it can be told from none."""
     if math.isnan(change.low):
         return f"{change.mean:+.3f}; one seed, nothing can be said"
+    if change.low == change.high:
+        return f"{change.mean:+.3f} under each of {change.seeds} seeds; their spread is unknown"
     words = f"{change.mean:+.3f} ({change.low:+.3f} to {change.high:+.3f})"
-    return words if change.low > 0 or change.high < 0 else f"{words}, which may be nothing"
+    return words if is_parted(change) else f"{words}, which may be nothing"
 
 
 def first_reaching(
@@ -54,10 +65,10 @@ def first_reaching(
 ) -> float | None:
     """The least count at which the curve reaches `target`, None where it never does.
 
-    counts ascend. Between two counts the curve is a line over their logarithm, as sample counts
-    are spaced; what the first count reaches already is answered by that count.
+    counts ascend, figures are numbers. Between two counts the curve is a line over their logarithm,
+    as sample counts are spaced; what the first count reaches already is answered by that count.
     """
-    points = [pair for pair in zip(counts, figures, strict=True) if not math.isnan(pair[1])]
+    points = list(zip(counts, figures, strict=True))
     if points and points[0][1] >= target:
         return points[0][0]
     for (before, low), (after, high) in itertools.pairwise(points):

@@ -15,6 +15,11 @@ UNSTATED = "unstated"
 MEASURED, PAPER_ONLY, NOT_RUN = "measured", "paper only", "not run"
 NOT_REACHED = "not reached"
 NO_ANSWER = "no answer"  # has run, but the data cannot give this figure: an IoU of boxes, say
+# For machines: the interval as two numbers, where a figure stands and which runs gave it.
+NUMBERS = (
+    *("figure", "ours", "low", "high", "seeds", "paper", "source"),
+    *("status", "data", "setting", "scale", "runs"),
+)
 COLUMNS = (
     "figure",
     "ours",
@@ -104,10 +109,25 @@ class Row:
             self.scale or "-",
         )
 
+    def numbers(self, columns: Sequence[str]) -> tuple[Cell, ...]:
+        """The row as cells: labels, then NUMBERS; `low` and `high` are the 95 % interval."""
+        ours, paper = self.ours, self.paper
+        return (
+            *(self.labels.get(column, "") for column in columns),
+            self.figure,
+            *((ours.mean, ours.low, ours.high, ours.seeds) if ours else (None, None, None, 0)),
+            *((paper.value, paper.source) if paper else (None, "")),
+            self.status,
+            self.data or (paper.data if paper else ""),
+            self.setting or (paper.setting if paper else ""),
+            self.scale,
+            " ".join(self.runs),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PaperTable:
-    """Rows under a title; `columns` are the labels that rows may have. source: "Table 1"."""
+    """Rows under a title; `columns` are the labels that rows may have."""
 
     name: str
     title: str
@@ -118,6 +138,11 @@ class PaperTable:
         """The table as text."""
         cells = tuple(row.cells(self.columns) for row in self.rows)
         return Table(self.title, (*self.columns, *COLUMNS), cells)
+
+    def as_numbers(self) -> Table:
+        """The table for machines: every number in full and in a cell of its own."""
+        cells = tuple(row.numbers(self.columns) for row in self.rows)
+        return Table(self.title, (*self.columns, *NUMBERS), cells)
 
 
 @dataclass(frozen=True, slots=True)

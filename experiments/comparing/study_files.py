@@ -60,9 +60,14 @@ class StudyFolder:
         folder.mkdir(parents=True)
         for table in report.tables:
             plain = table.as_table()
-            for suffix, form in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
+            texts = {
+                "md": to_markdown(plain),
+                "tex": to_latex(plain),
+                "csv": to_csv(table.as_numbers()),
+            }
+            for suffix, text in texts.items():
                 file = folder / f"{table.name}.{suffix}"
-                file.write_text(form(plain).rstrip("\n") + "\n", encoding="utf-8")
+                file.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
         for name, figure in report.figures.items():
             figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
         answers = "".join(f"- {answer}\n" for answer in report.answers)

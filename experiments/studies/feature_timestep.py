@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from experiments.comparing.charts import curves
+from experiments.comparing.estimates import estimate, is_parted
 from experiments.comparing.paper_figures import ACCURACY, IOU, MILLISECONDS, TIMESTEPS
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.comparing.study_plan import Results, Study, Variant
@@ -84,16 +85,21 @@ class FeatureTimestep(Study):
             if len(found) < 2:
                 continue
             best = max(found, key=lambda t: found[t].mean)
-            rivals = [t for t in found if t != best and not found[best].low > found[t].high]
+            rivals = [t for t in found if t != best and not self.is_above(results, mode, best, t)]
             said.append(
                 f"{mode}: {IOU} is highest at t = {best} ({found[best].mean:.3f}); "
                 + (
-                    f"the intervals do not part it from t = {', '.join(map(str, rivals))}"
+                    f"over the same seeds it is not parted from t = {', '.join(map(str, rivals))}"
                     if rivals
-                    else "its interval lies above all others"
+                    else "over the same seeds it is above all others"
                 )
             )
         return said
+
+    def is_above(self, results: Results, mode: str, t: int, other: int) -> bool:
+        """Whether IoU at t is above that at another, over the same seeds."""
+        gains = results.differences(name_of(mode, t), name_of(mode, other), METRICS[IOU])
+        return is_parted(estimate(gains))
 
 
 def name_of(mode: str, t: int) -> str:

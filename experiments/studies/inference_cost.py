@@ -71,7 +71,7 @@ def measured_by(name: str, results: Results) -> list[Row]:
         for metric in results.metrics(name)
         if metric.startswith(f"{MEASUREMENTS}/") and metric.endswith("/ours")
     }
-    return [
+    found = [
         Row(
             {"benchmark": name, "measured": thing},
             figure,
@@ -83,3 +83,6 @@ def measured_by(name: str, results: Results) -> list[Row]:
         for key, figure in figures.items()
         if (ours := results.of(name, f"{path}/{key}"))
     ]
+    # Not run yet, or without what it needs: a GPU.
+    missing = Row({"benchmark": name}, figures["ours"], None, runs=tuple(results.run_ids(name)))
+    return found or [missing]

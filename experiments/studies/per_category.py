@@ -45,7 +45,6 @@ class PerCategory(Study):
             found = [
                 measured(results, name, {"category": name}, figure) for name in self.categories
             ]
-            average = self.average(results, figure, found)
             for row in found:
                 rows += rows_of(row, CATEGORIES.get(row.labels["category"], {}).get(figure))
             average, paper = self.average(results, figure, found), CATEGORIES[AVERAGE][figure]

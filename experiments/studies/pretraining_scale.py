@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from experiments.comparing.charts import curves
-from experiments.comparing.estimates import Estimate, estimate, in_words
+from experiments.comparing.estimates import Estimate, estimate, in_words, is_parted
 from experiments.comparing.paper_figures import ACCURACY, IOU
 from experiments.comparing.paper_tables import PaperTable, Report
 from experiments.comparing.study_plan import Results, Study, Variant
@@ -15,6 +15,7 @@ from experiments.comparing.variants import METRICS, STAGE1, finetune, rows
 
 DRAWS = "pretrain.data.init_args.draws_per_epoch"
 EPOCHS = "pretrain.trainer.max_epochs"
+FEWEST_POINTS = 3  # that a line is put through
 WIDTHS = "model.init_args.diffusion.init_args.denoiser.init_args.block_channels"
 
 
@@ -95,12 +96,21 @@ class PretrainingScale(Study):
             }
             for count, gain in gains.items():
                 said.append(f"{width}, {count} images instead of none: {IOU} {in_words(gain)}")
-            paying = [count for count, gain in gains.items() if gain.low > 0]
-            if paying:
-                said.append(f"{width}: stage 1 pays from {min(paying)} images on")
-            if len(known) > 1:
+            if (least := pays_from(gains)) is not None:
+                said.append(f"{width}: stage 1 pays from {least} images on")
+            if len(known) >= FEWEST_POINTS:
                 said.append(f"{width}: {trend(known)}")
         return said
+
+
+def pays_from(gains: Mapping[int, Estimate]) -> int | None:
+    """The least number of images from which on every gain is parted from none; None without one."""
+    least = None
+    for count in sorted(gains, reverse=True):
+        if not (is_parted(gains[count]) and gains[count].mean > 0):
+            break
+        least = count
+    return least
 
 
 def trend(known: Mapping[int, Estimate]) -> str:
@@ -110,10 +120,13 @@ def trend(known: Mapping[int, Estimate]) -> str:
     slope, start = np.polyfit(x, y, 1)
     spread = float(np.std(y - (slope * x + start)))
     promise = slope * math.log10(1e6) + start
-    return (
-        f"{IOU} changes by {slope:+.4f} for ten times the images (the points scatter by "
-        f"{spread:.4f} about that line), which would be {promise:.3f} at a million"
+    words = (
+        f"{IOU} changes by {slope:+.4f} for ten times the images; the {len(known)} points scatter "
+        f"by {spread:.4f} about that line"
     )
+    if slope <= 0 or promise > 1:
+        return f"{words}, which promises nothing"
+    return f"{words}, which would be {promise:.3f} at a million"
 
 
 def name_of(width: str, count: int) -> str:

@@ -1,5 +1,6 @@
 """Table 7: how many images per type a wanted accuracy takes, by what the nets knew before."""
 
+import math
 from collections.abc import Sequence
 
 from experiments.comparing.charts import curves
@@ -7,6 +8,7 @@ from experiments.comparing.estimates import Estimate, estimate, first_reaching, 
 from experiments.comparing.paper_figures import ACCURACY, IOU, SAMPLES_FOR_95
 from experiments.comparing.paper_tables import (
     NOT_REACHED,
+    NOT_RUN,
     PaperTable,
     Report,
     Row,
@@ -94,28 +96,28 @@ class SampleEfficiency(Study):
         return [(k, results.of(name_of(start, k), metric)) for k in self.shots]
 
     def samples(self, results: Results, start: str) -> tuple[Row, ...]:
-        """The samples for the target, by each seed's own curve; the paper's word for them."""
-        reached = [
-            first_reaching(
-                self.shots,
-                [results.value(name_of(start, k), seed, METRICS[ACCURACY]) for k in self.shots],
-                self.target,
-            )
+        """The samples for the target, by each seed's own whole curve; the paper's word for them."""
+        accuracies = [
+            [results.value(name_of(start, k), seed, METRICS[ACCURACY]) for k in self.shots]
             for seed in results.seeds
         ]
-        has_run = any(found for _, found in self.curve(results, start, METRICS[ACCURACY]))
-        is_whole = bool(reached) and None not in reached
-        found = estimate([value for value in reached if value is not None]) if is_whole else None
+        whole = [curve for curve in accuracies if not any(map(math.isnan, curve))]
+        counts = [first_reaching(self.shots, curve, self.target) for curve in whole]
+        reached = [count for count in counts if count is not None]
+        outcome = NOT_REACHED if whole else NOT_RUN
+        if 0 < len(reached) < len(whole):
+            outcome = f"{NOT_REACHED} by {len(whole) - len(reached)} of {len(whole)} seeds"
+        is_reached = bool(whole) and len(reached) == len(whole)
         first = name_of(start, self.shots[0])
         row = Row(
             {"pre-training": start},
             "samples",
-            found,
-            setting="k_shot",
+            estimate(reached) if is_reached else None,
+            setting="k_shot" if whole else "",
             data=results.tag(first, "dataset"),
             scale=results.tag(first, "scale"),
             runs=tuple(run for k in self.shots for run in results.run_ids(name_of(start, k))),
-            outcome="" if is_whole or not has_run else NOT_REACHED,
+            outcome="" if is_reached else outcome,
         )
         return rows_of(row, SAMPLES_FOR_95[start] if self.target == 0.95 else None)
 

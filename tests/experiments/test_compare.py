@@ -1,5 +1,6 @@
 """Claims about the comparison of runs."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -65,10 +66,16 @@ def test_papers_table_joins_seeds_and_keeps_the_papers_rows_apart(
 ) -> None:
     words = ["--experiment", "seeds", "--output", str(output), "--paper", "--format", "csv"]
     assert main(words) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == "far late,iou_image,0.5,-0.7706 to 1.7706,2,,measured,visa,zero_shot,tiny"
-    assert '"Table 6, mvtec_ad to visa",iou_image,,-,0,0.413,paper only,visa,zero_shot,-' in lines
-    assert not any("Table 5" in line for line in lines)
+    lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    known = {"run": "far late", "figure": "iou_image", "ours": "0.5", "setting": "zero_shot"}
+    assert {key: lines[0][key] for key in known} == known
+    interval = [float(lines[0][key]) for key in ("low", "high")]
+    assert interval == pytest.approx([-0.7706, 1.7706], abs=1e-4)
+    assert len(lines[0]["runs"].split()) == 2
+    papers = {line["run"]: line for line in lines if line["paper"]}
+    paper = papers["Table 6, mvtec_ad to visa"]
+    assert (paper["ours"], paper["source"], paper["status"]) == ("", "Table 6", "paper only")
+    assert not any("Table 5" in name for name in papers)
 
 
 @pytest.mark.parametrize(

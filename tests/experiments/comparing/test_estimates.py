@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from experiments.comparing.estimates import estimate, first_reaching, in_words
+from experiments.comparing.estimates import estimate, first_reaching, in_words, is_parted
 
 NAN = math.nan
 
@@ -36,7 +36,7 @@ def test_target_between_two_counts_lies_on_a_line_over_their_logarithm() -> None
 
 @pytest.mark.parametrize(
     ("figures", "answer"),
-    [([0.9, 0.95], 5), ([0.1, 0.2], None), ([NAN, 0.9], 50), ([0.1, 0.8], 50)],
+    [([0.9, 0.95], 5), ([0.1, 0.2], None), ([0.1, 0.8], 50)],
 )
 def test_target_at_the_ends_of_the_curve(figures: list[float], answer: float | None) -> None:
     found = first_reaching([5, 50], figures, 0.8)
@@ -48,9 +48,11 @@ def test_target_at_the_ends_of_the_curve(figures: list[float], answer: float | N
     [
         ([0.1], "+0.100; one seed, nothing can be said"),
         ([0.1, 0.11, 0.12], "+0.110 (+0.085 to +0.135)"),
+        ([0.005, 0.005], "+0.005 under each of 2 seeds; their spread is unknown"),
         ([-0.1, 0.1, 0.3], "+0.100 (-0.397 to +0.597), which may be nothing"),
     ],
 )
 def test_difference_is_told_with_what_it_is_worth(values: list[float], words: str) -> None:
     found = estimate(values)
     assert found and in_words(found) == words
+    assert is_parted(found) == words.endswith(")")

@@ -15,7 +15,9 @@ from experiments.studies.generated_augmentation import GeneratedAugmentation
 
 def children() -> dict[str, Child]:
     study = GeneratedAugmentation("data/m.parquet", ("Tile with crack.",), shots=7)
-    planned = plan_children(study, name="s", base=["b"], settings={}, seeds=[3], output="out")
+    planned = plan_children(
+        study, name="s", base=["neu_brief.yaml"], settings={}, seeds=[3], output="out"
+    )
     return {child.variant: child for child in planned}
 
 
