@@ -41,6 +41,7 @@ from experiments.running.resume import (
     plan_stage,
 )
 from experiments.running.stage_run import StageRun
+from experiments.running.tracked_run import deliver_spool
 from experiments.runs import RESULTS_NAME, new_run_directory, read_results, tracking_uri
 from experiments.tables import metrics_table, to_rich
 
@@ -131,6 +132,8 @@ class Training:
             stage[PRETRAINED_KEY] = str(self.directory / before)
         plan = self.ranks.decide(lambda: self.plan(name, stage, before))
         if plan == FINISHED and self.directory is not None:
+            if is_first():
+                deliver_spool(stage, self.directory / name)
             return read_results(self.directory / name)
         # Data and weights are read first: what they refuse leaves no directory behind.
         run = StageRun(stage, self.trained, self.thresholds)

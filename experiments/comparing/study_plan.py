@@ -118,11 +118,13 @@ class Results:
         ]
 
     def tag(self, variant: str, name: str) -> str:
-        """What the variant's children say in a tag; "" where none has finished."""
-        for (found, _), result in sorted(self.found.items()):
-            if found == variant:
-                return result.tags.get(name, "")
-        return ""
+        """What the variant's children say in a tag, each word once; "" where none has finished."""
+        said = [
+            result.tags.get(name, "")
+            for (found, _), result in sorted(self.found.items())
+            if found == variant
+        ]
+        return ", ".join(dict.fromkeys(filter(None, said)))
 
     def run_ids(self, variant: str) -> list[str]:
         """The tracked runs of a variant, by seed."""

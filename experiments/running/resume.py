@@ -17,6 +17,7 @@ from callbacks.checkpoint_file import LAST_NAME, step_of
 from callbacks.safe_checkpoint import FOLDER_NAME, KEY
 from experiments.checkpoints import CONFIG_NAME
 from experiments.configuration import parse_stage, read_layer, stage_parser
+from experiments.running.spooled_logger import SPOOL_NAME
 from experiments.runs import RESULTS_NAME
 from lightning_modules.safe_files import UNREADABLE, check_archive, first_line
 
@@ -123,8 +124,11 @@ def plan_stage(
 
 
 def is_finished(directory: Path, stages: Stages) -> bool:
-    """Whether every stage has its results."""
-    return all((directory / name / RESULTS_NAME).is_file() for name, _ in stages)
+    """Whether every stage has its results, and nothing waits for the tracker."""
+    places = [directory / name for name, _ in stages]
+    return all((place / RESULTS_NAME).is_file() for place in places) and not any(
+        (place / SPOOL_NAME).is_file() for place in places
+    )
 
 
 def check_same(stage: Namespace, directory: Path, *, ignored: Sequence[str] = ()) -> None:

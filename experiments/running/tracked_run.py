@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from jsonargparse import Namespace
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from experiments.running.ranks import is_first
-from experiments.running.spooled_logger import TRACKER_ERRORS
+from experiments.running.spooled_logger import SPOOL_NAME, TRACKER_ERRORS
 from experiments.runs import initialise_tracking, run_logger, tracking_uri
 from lightning_modules.safe_files import first_line
 
@@ -110,3 +111,12 @@ class TrackedRun:
         temporary = self.directory / f".{RUN_ID_NAME}"
         temporary.write_text(f"{self.run_id}\n", encoding="utf-8")
         os.replace(temporary, self.directory / RUN_ID_NAME)
+
+
+def deliver_spool(stage: Namespace, directory: Path) -> None:
+    """Sends what waits for the tracker since a finished stage's end, and ends its run there."""
+    if (directory / SPOOL_NAME).is_file():
+        run = TrackedRun(
+            Path(stage.output), directory, experiment=stage.experiment, name=stage.name, tags={}
+        )
+        run.logger.close()

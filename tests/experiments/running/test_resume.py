@@ -267,6 +267,13 @@ def test_finished_stage_is_left(tmp_path: Path) -> None:
     assert plan_stage("auto", stage(), begun(tmp_path, "one", finished=True)) == FINISHED
 
 
+def test_finished_run_whose_tracker_was_down_is_gone_on_with(tmp_path: Path) -> None:
+    one = begun(tmp_path, "one", finished=True)
+    assert choose_directory("auto", stages(tmp_path)) is None
+    (one / "spool.jsonl").write_text("{}\n")
+    assert choose_directory("auto", stages(tmp_path)) == one
+
+
 def test_stage_that_was_not_begun_begins(tmp_path: Path) -> None:
     assert plan_stage(str(tmp_path), stage(), tmp_path / "finetune") == ""
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jsonargparse import Namespace
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from experiments.running.tracked_run import RUN_ID_NAME, TrackedRun
+from experiments.running.tracked_run import RUN_ID_NAME, TrackedRun, deliver_spool
 from experiments.runs import RunRow, read_runs, tracking_uri
 
 
@@ -135,3 +136,25 @@ def test_tracker_that_is_down_does_not_stop_a_run_that_wants_its_machine_watched
     monkeypatch.setattr(MlflowClient, "create_run", fail)
     with run.watching_machine():
         pass
+
+
+def test_what_waits_since_a_runs_end_is_delivered_and_the_run_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = opened(tmp_path)
+    run.log_settings({"a": 1})
+
+    def down(*_: object, **__: object) -> None:
+        raise ConnectionError("down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", down)
+        patch.setattr(MlflowClient, "set_terminated", down)
+        run.logger.log_metrics({"mask/test/iou_image": 0.5})
+        run.logger.close()
+    assert [(row.status, row.metrics) for row in rows(tmp_path)] == [("RUNNING", {})]
+    stage = Namespace(output=str(tmp_path), experiment="e", name="one")
+    for _ in range(2):
+        deliver_spool(stage, run.directory)
+    (row,) = rows(tmp_path)
+    assert (row.status, row.metrics) == ("FINISHED", {"mask/test/iou_image": 0.5})
