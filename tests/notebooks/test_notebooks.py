@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from experiments import run
+from experiments import run, study
 from tests.experiments.small_run import small_words
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def study_file(output: Path) -> Path:
-    """The notebook's study on a few small pictures."""
+    """A study on a few small pictures, which has run."""
     file = output / "floor.yaml"
     file.write_text(
         "from: studies/constant_answers.yaml\n"
@@ -38,6 +38,9 @@ def study_file(output: Path) -> Path:
         "source: {init_args: {image_count: 24, image_size_px: 64}}, "
         f"root: {output / 'floor'}, manifest_folder: {output / 'manifests'}}}}}}}\n"
     )
+    with redirect_stdout(io.StringIO()), pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert study.main(["--config", str(file), "--output", str(output)]) == 0
     return file
 
 
