@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from experiments.comparing.charts import bars
+from experiments.comparing.estimates import estimate, in_words
 from experiments.comparing.paper_figures import ACCURACY, INITIALISATION, IOU
 from experiments.comparing.paper_tables import PaperTable, Report, Row
 from experiments.comparing.study_plan import Results, Study, Variant
@@ -54,4 +55,13 @@ class Initialisation(Study):
             (*rows(results, labels, (IOU, ACCURACY), paper), *papers_alone),
         )
         chart = bars({name: results.of(name, METRICS[IOU]) for name in names}, y=IOU)
-        return Report((table,), {IOU: chart})
+        changes = {
+            name: estimate(results.differences(name, UNTRAINED, METRICS[IOU]))
+            for name in self.starts
+        }
+        answers = [
+            f"a stage 1 from {name} instead of none: {IOU} {in_words(change)}"
+            for name, change in changes.items()
+            if change
+        ]
+        return Report((table,), {IOU: chart}, tuple(answers))
