@@ -163,23 +163,18 @@ def plan_children(
 
     planned: dict[str, Child] = {}
 
-    def words_of_run(variant: Variant, seed: int, places: Mapping[str, str]) -> list[str]:
-        configs = [part for config in (*base, *variant.configs) for part in ("--config", config)]
-        flags = [filled(part, places) for part in variant.flags]
-        given = words_of({**settings, **variant.settings, "seed": seed}, places)
-        called = ["--name", f"{name}.{variant.name}_s{seed}", "--experiment", name]
-        return [*configs, *flags, *given, *called, "--output", output]
-
     def child_of(variant: Variant, seed: int) -> Child:
         places = {need: place_of(named[need], seed, name, output) for need in variant.needs}
         places |= {"here": place_of(variant, seed, name, output), "seed": str(seed)}
         needs = tuple(f"{need}_s{seed}" for need in variant.needs)
         rests_on = [planned[need].sha256 for need in needs]
+        words = [filled(part, places) for part in variant.flags]
         if variant.module == RUN:
-            words = words_of_run(variant, seed, places)
-            rests_on.append(configuration_sha256((*base, *variant.configs)))
-        else:
-            words = [filled(part, places) for part in variant.flags]
+            configs = (*base, *variant.configs)
+            given = words_of({**settings, **variant.settings, "seed": seed}, places)
+            called = ["--name", f"{name}.{variant.name}_s{seed}", "--experiment", name]
+            words = [*layered(configs), *words, *given, *called, "--output", output]
+            rests_on.append(configuration_sha256(configs))
         return Child(
             f"{variant.name}_s{seed}",
             variant.name,
@@ -203,6 +198,11 @@ def plan_children(
 def sha256_of(*words: str) -> str:
     """The hash of words."""
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
+
+
+def layered(configs: Sequence[str]) -> list[str]:
+    """Configs as they are typed."""
+    return [word for config in configs for word in ("--config", config)]
 
 
 @cache

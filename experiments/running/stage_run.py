@@ -268,12 +268,11 @@ def latent_index(
     model: DiffusionPretrain, data: IMDDDataModule, *, variants: int, per_shard: int
 ) -> StoreIndex:
     """What a store of this stage's latents must be made from."""
-    transform = data.train_transform
-    settings = ", ".join(f"{name}={value}" for name, value in sorted(vars(transform).items()))
+    words = [f"{name}={value}" for name, value in sorted(vars(data.train_transform).items())]
     return StoreIndex(
         manifest_sha256=data.index.sha256,
         parts_sha256=parts_sha256(model.diffusion),
-        transform=f"{type(transform).__name__}({settings})",
+        transform=f"{type(data.train_transform).__name__}({', '.join(words)})",
         seed=data.seed,
         row_count=len(data.training_dataset()),
         variants=variants,
