@@ -1,13 +1,18 @@
 """`python -m experiments.compare`: the runs of an experiment side by side."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from experiments.command import run_command
+from experiments.comparing.charts import bars
 from experiments.comparing.compared_runs import paper_table
+from experiments.comparing.paper_tables import PaperTable, Report
+from experiments.comparing.study_files import write_report
 from experiments.configuration_errors import nearest_names
+from experiments.output_folder import whole_folder
 from experiments.runs import RunRow, read_runs
 from experiments.tables import (
     Table,
@@ -42,6 +47,9 @@ def build_parser() -> ArgumentParser:
         action="store_true",
         help="seeds joined, with intervals, and the paper's figures of the same setting and data",
     )
+    parser.add_argument(
+        "--out", type=str, default="", help="with --paper: a new folder for all formats and charts"
+    )
     parser.add_argument("--format", type=str, default="rich", help=", ".join(FORMATS))
     return parser
 
@@ -69,7 +77,11 @@ def table_of(runs: Sequence[RunRow], arguments: Namespace) -> Table:
                 "leave one of them out"
             )
         table = paper_table(title, runs)
+        if arguments.out:
+            write_files(table, arguments)
         return table.as_numbers() if arguments.format == "csv" else table.as_table()
+    if arguments.out:
+        raise ValueError("--out writes the paper's table: add --paper")
     metrics = find_metrics(runs, arguments.metric)
     if arguments.metric:
         runs = sort_runs(runs, metrics[0])
@@ -77,6 +89,19 @@ def table_of(runs: Sequence[RunRow], arguments: Namespace) -> Table:
     side_by_side = len(runs) <= SIDE_BY_SIDE_RUNS and not arguments.metric
     build = transpose_runs if side_by_side else list_runs
     return build(title, runs, metrics)
+
+
+def write_files(table: PaperTable, arguments: Namespace) -> None:
+    """The table in every format and a chart of each figure, in a new folder."""
+    charts = {
+        figure: bars({row.labels["run"]: row.ours for row in rows}, y=figure)
+        for figure in dict.fromkeys(row.figure for row in table.rows)
+        if (rows := [row for row in table.rows if row.figure == figure and row.ours])
+    }
+    words = ["--experiment", arguments.experiment, "--paper"]
+    command = shlex.join(["python", "-m", "experiments.compare", *words])
+    with whole_folder(Path(arguments.out), entries=(), overwrite=False) as folder:
+        write_report(Report((table,), charts), folder, command=command)
 
 
 def show(table: Table, form: str) -> None:

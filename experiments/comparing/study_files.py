@@ -50,37 +50,42 @@ class StudyFolder:
             yield file.fileno()
 
     def write(self, report: Report, *, command: str) -> Path:
-        """The report's files: each table as .md, .csv and .tex, figures as .png, results.json.
-
-        command: the words that made it, which results.json says too.
-        """
+        """The report's files, see `write_report`, in the place of an older report's."""
         folder = self.path / self.REPORT
         if folder.exists():
             shutil.rmtree(folder)  # it may have charts that this report has no more
         folder.mkdir(parents=True)
-        for table in report.tables:
-            plain = table.as_table()
-            texts = {
-                "md": to_markdown(plain),
-                "tex": to_latex(plain),
-                "csv": to_csv(table.as_numbers()),
-            }
-            for suffix, text in texts.items():
-                file = folder / f"{table.name}.{suffix}"
-                file.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
-        for name, figure in report.figures.items():
-            figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
-        answers = "".join(f"- {answer}\n" for answer in report.answers)
-        (folder / "answers.md").write_text(answers, encoding="utf-8")
-        content = {
-            "command": command,
-            "tables": [_numbers(table) for table in report.tables],
-            "answers": list(report.answers),
-            "charts": sorted(f"{name}.png" for name in report.figures),
-        }
-        text = json.dumps(content, indent=2, ensure_ascii=False)
-        (folder / RESULTS_NAME).write_text(text + "\n", encoding="utf-8")
+        write_report(report, folder, command=command)
         return folder
+
+
+def write_report(report: Report, folder: Path, *, command: str) -> None:
+    """Each table as .md, .csv and .tex, figures as .png, answers.md and results.json.
+
+    command: the words that made it, which results.json says too.
+    """
+    for table in report.tables:
+        plain = table.as_table()
+        texts = {
+            "md": to_markdown(plain),
+            "tex": to_latex(plain),
+            "csv": to_csv(table.as_numbers()),
+        }
+        for suffix, text in texts.items():
+            file = folder / f"{table.name}.{suffix}"
+            file.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    for name, figure in report.figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
+    answers = "".join(f"- {answer}\n" for answer in report.answers)
+    (folder / "answers.md").write_text(answers, encoding="utf-8")
+    content = {
+        "command": command,
+        "tables": [_numbers(table) for table in report.tables],
+        "answers": list(report.answers),
+        "charts": sorted(f"{name}.png" for name in report.figures),
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    (folder / RESULTS_NAME).write_text(text + "\n", encoding="utf-8")
 
 
 def _lock(descriptor: int, kind: int) -> bool:

@@ -78,6 +78,17 @@ def test_papers_table_joins_seeds_and_keeps_the_papers_rows_apart(
     assert not any("Table 5" in name for name in papers)
 
 
+def test_papers_table_is_written_in_every_format_with_charts(output: Path, tmp_path: Path) -> None:
+    words = ["--experiment", "seeds", "--output", str(output), "--paper"]
+    assert main([*words, "--out", str(tmp_path / "made")]) == 0
+    made = {file.name for file in (tmp_path / "made").iterdir()}
+    assert made >= {"compared.md", "compared.csv", "compared.tex", "iou_image.png", "results.json"}
+    with pytest.raises(ValueError, match="is not empty: choose another --out"):
+        main([*words, "--out", str(tmp_path / "made")])
+    with pytest.raises(ValueError, match="--out writes the paper's table: add --paper"):
+        main([*words[:-1], "--out", str(tmp_path / "other")])
+
+
 @pytest.mark.parametrize(
     ("form", "start"), [("latex", r"\begin{table}"), ("csv", "metric,weak"), ("markdown", "**exp")]
 )
