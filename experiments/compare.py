@@ -98,7 +98,7 @@ def write_files(table: PaperTable, arguments: Namespace) -> None:
         for figure in dict.fromkeys(row.figure for row in table.rows)
         if (rows := [row for row in table.rows if row.figure == figure and row.ours])
     }
-    words = ["--experiment", arguments.experiment, "--paper"]
+    words = ["--experiment", arguments.experiment, "--output", arguments.output, "--paper"]
     command = shlex.join(["python", "-m", "experiments.compare", *words])
     with whole_folder(Path(arguments.out), entries=(), overwrite=False) as folder:
         write_report(Report((table,), charts), folder, command=command)

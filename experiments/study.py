@@ -50,6 +50,10 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError("no study was given: expected --config studies/NAME.yaml")
     if arguments.jobs < 1:
         raise ValueError(f"--jobs is {arguments.jobs}: expected 1 or more")
+    if arguments.child and (arguments.only or arguments.list or arguments.report):
+        raise ValueError("--child runs one child alone: leave --only, --list and --report out")
+    if arguments.child and arguments.publish:
+        raise ValueError("--child reports nothing to publish: give --publish with --report later")
     plan = parse_study(arguments.config, overrides)
     children = children_of(plan)
     chosen = choose(children, [arguments.child] if arguments.child else arguments.only)

@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
-LIBC = ctypes.CDLL(None)  # loaded here, because between fork and exec nothing may be
+# Loaded here, because between fork and exec nothing may be.
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ def put_aside(directory: Path, sha256: str) -> None:
 
 def die_with_parent() -> None:
     """Asks the system to send this process SIGTERM when the one that made it ends, however."""
+    assert LIBC is not None
     LIBC.prctl(DIE_WITH_PARENT, signal.SIGTERM)
 
 

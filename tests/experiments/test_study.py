@@ -89,7 +89,7 @@ def test_one_child_runs_beside_others_and_reports_nothing(
     assert "have finished" not in capsys.readouterr().out
 
 
-def test_one_child_waits_for_nothing_that_it_needs(config: Path) -> None:
+def test_one_child_whose_need_has_not_finished_is_refused(config: Path) -> None:
     words = ["--config", "studies/real_and_generated.yaml", "--output", str(config.parent / "out")]
     with pytest.raises(ValueError, match=r"--child judged_s0 needs .*_s0, which has not finished"):
         study.main([*words, "--child", "judged_s0"])
@@ -144,6 +144,8 @@ def test_child_that_is_no_run_is_tracked_with_the_numbers_it_left(tmp_path: Path
         (["--config", "CONFIG", "--only", "bad_s0"], "no child 'bad_s0': expected one of good_s0"),
         (["--config", "CONFIG", "--seeds", "[]"], r"seeds is \[\]: expected one number"),
         (["--config", "CONFIG", "--seeds", "[0, 0]"], r"seeds is \[0, 0\]: .* each once"),
+        (["--config", "CONFIG", "--child", "good_s0", "--report"], "--child runs one child alone"),
+        (["--config", "CONFIG", "--child", "good_s0", "--publish", "p.md"], "nothing to publish"),
         (["--config", "CONFIG", "--publish", "no.md"], "no.md is missing: make the page"),
         (["--config", "CONFIG", "--bases", "x"], "bases"),
         (["--config", "CONFIG", "--name", "a/b"], "one word without folders"),
