@@ -42,7 +42,7 @@ ALLOWED = {
 }
 HOMELESS_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core"}
 FORBIDDEN_PACKAGES = {"ultralytics", "odise"}
-FILE_LINES = 300
+FILE_LINES = 400
 FUNCTION_LINES = 50
 MACHINE_PATH = re.compile(r"(?<![\w.}])/(?:work|root|home|Users)/\w")
 

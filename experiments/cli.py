@@ -1,0 +1,189 @@
+"""The door of every command: a function's signature is its command line, its docstring the help.
+
+What a user or a file can cause ends as one line on stderr and exit code 2. Nothing heavy is
+imported here: a command imports what it needs once its words are understood.
+"""
+
+import argparse
+import difflib
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+
+DEBUG_VARIABLE = "DIFFUSE_DEFECT_DEBUG"
+USER_ERROR_CODE = 2
+INTERRUPTED_CODE = 130
+TERMINATED_CODE = 143
+LISTED_NAMES = 12
+# Named, not imported: a command that touches no tracker should not pay for importing one.
+FOREIGN_USER_ERRORS = (
+    ("jsonargparse", "ArgumentError"),
+    ("mlflow.exceptions", "MlflowException"),
+    ("sqlalchemy.exc", "OperationalError"),
+    ("sqlite3", "OperationalError"),
+    ("lightning.fabric.utilities.exceptions", "MisconfigurationException"),
+)
+LOCKED_REMEDY = (
+    "the tracking database is locked by another process: wait for it or close it "
+    "(an open database browser counts), or give this run its own --output"
+)
+Command = Callable[..., int | None]
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argparse parser whose faults are ValueErrors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ValueError with argparse's reason in the words of the house."""
+        message = re.sub(
+            r"argument (\S+): invalid (\w+) value: (.+)", r"\1: got \3, expected \2", message
+        )
+        message = re.sub(r"argument (\S+): ", r"\1: ", message)
+        raise ValueError(f"{message}; {self.prog} --help tells them all")
+
+
+def run_command(command: Command) -> NoReturn:
+    """End the process with the command's exit code; user errors are one stderr line and code 2.
+
+    Other exceptions keep their traceback: they are our own faults. With DIFFUSE_DEFECT_DEBUG=1
+    user errors print theirs too.
+    """
+    try:
+        code = call_command(command, sys.argv[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = INTERRUPTED_CODE
+    except BrokenPipeError:
+        # `... | head` closed the pipe; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except SystemExit as stop:
+        # Lightning's answer to SIGTERM is a SystemExit without a code, which would read as success.
+        if type(stop) is SystemExit:
+            raise
+        print("stopped by SIGTERM", file=sys.stderr)
+        code = TERMINATED_CODE
+    except Exception as error:
+        if not is_user_error(error):
+            raise
+        if os.environ.get(DEBUG_VARIABLE) == "1":
+            traceback.print_exc()
+        print(f"error: {error_line(error)}", file=sys.stderr)
+        code = USER_ERROR_CODE
+    sys.exit(code)
+
+
+def call_command(command: Command, words: Sequence[str]) -> int:
+    """Call the command with what the words say; its exit code, 0 for None.
+
+    Each keyword of the signature is an option: `bool` a flag, `list[...]` one or more values that
+    may be repeated, `Literal[...]` or an Enum a choice, `X | None` an option that may be left out;
+    values stay as they were typed. With `*overrides: str` the command takes what is no option as
+    well. Raises ValueError for words that it does not take.
+    """
+    parser = command_parser(command)
+    # For --help, which ends here, and for what is wrong.
+    settings, rest = parser.parse_known_args(list(words))
+    if rest and not _takes_overrides(command):
+        known = [option for action in parser._actions for option in action.option_strings]
+        raise ValueError(
+            f"{parser.prog}: got {rest[0]!r}, expected one of its options; "
+            + nearest_names(rest[0].partition("=")[0], known)
+        )
+    return command(*rest, **vars(settings)) or 0
+
+
+def command_parser(command: Command) -> CommandParser:
+    """The parser that the command's signature and docstring describe."""
+    module = inspect.getmodule(command)
+    file = Path(getattr(module, "__file__", "") or "command").stem
+    description, helps = _docstring_parts(inspect.getdoc(command) or "")
+    parser = CommandParser(
+        prog=f"python -m experiments.{file}", description=description, allow_abbrev=False
+    )
+    hints = get_type_hints(command)
+    for name, parameter in inspect.signature(command).parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            continue
+        text, default = helps.get(name, ""), parameter.default
+        if default not in (inspect.Parameter.empty, None, "", [], (), False):
+            text += f" (default: {default.value if isinstance(default, Enum) else default})"
+        parser.add_argument(
+            f"--{name}",
+            required=default is inspect.Parameter.empty,
+            # What is not given is left to the signature.
+            default=argparse.SUPPRESS,
+            help=text.replace("%", "%%"),
+            **_option(hints[name], is_on=default is True),
+        )
+    return parser
+
+
+def is_user_error(error: Exception) -> bool:
+    """Whether a user, a file or the tracker can cause this exception."""
+    kinds = [getattr(sys.modules.get(module), name, None) for module, name in FOREIGN_USER_ERRORS]
+    return isinstance(error, (ValueError, OSError, *(kind for kind in kinds if kind is not None)))
+
+
+def error_line(error: Exception) -> str:
+    """The exception as one line: its message without line breaks, or its kind if it has none."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.strerror}: {error.filename}"
+    else:
+        text = str(error) or type(error).__name__
+    if "database is locked" in text:
+        text = LOCKED_REMEDY
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def nearest_names(name: str, known: Iterable[str]) -> str:
+    """A remedy: "did you mean ...?", or the known names where none is near."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.55)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    listed = ", ".join(names[:LISTED_NAMES]) + (", ..." if len(names) > LISTED_NAMES else "")
+    return f"known are {listed}" if names else "none is known"
+
+
+def _takes_overrides(command: Command) -> bool:
+    """Whether the command has `*overrides`."""
+    kinds = {parameter.kind for parameter in inspect.signature(command).parameters.values()}
+    return inspect.Parameter.VAR_POSITIONAL in kinds
+
+
+def _option(hint: object, *, is_on: bool = False) -> dict[str, Any]:
+    """The arguments of `add_argument` for one type; is_on: of a flag that is on by default."""
+    if get_origin(hint) in (Union, UnionType):
+        (hint,) = [kind for kind in get_args(hint) if kind is not type(None)]
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction if is_on else "store_true"}
+    if get_origin(hint) is list:
+        return {**_option(get_args(hint)[0]), "action": "extend", "nargs": "+"}
+    if get_origin(hint) is Literal:
+        return {"choices": get_args(hint)}
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return {"type": hint, "choices": list(hint)}
+    return {"type": hint}
+
+
+def _docstring_parts(text: str) -> tuple[str, dict[str, str]]:
+    """What stands before `Args:`, and the words on each argument below it."""
+    description, _, arguments = text.partition("Args:")
+    helps: dict[str, str] = {}
+    name = ""
+    for line in arguments.splitlines():
+        found = re.match(r" {4}(\w+): (.*)", line)
+        if found:
+            name, helps[found[1]] = found[1], found[2]
+        elif name and line.strip():
+            helps[name] += f" {line.strip()}"
+    return " ".join(description.split()), helps
