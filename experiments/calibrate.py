@@ -2,7 +2,7 @@
 
     python -m experiments.calibrate --checkpoint RUN --objective recall=0.95
 
-How thresholds are chosen is in `lightning_modules/metrics/threshold_choice.py`.
+How thresholds are chosen is in `lightning_modules/metrics/calibration.py`.
 """
 
 import logging
@@ -23,11 +23,15 @@ from experiments.running.expected_warnings import expected_warnings_hidden
 from experiments.running.stage_run import prepare_alone
 from experiments.tables import Table, to_rich
 from experiments.thresholds import THRESHOLDS_NAME, write_thresholds
-from lightning_modules.metrics.calibration import Calibration, CalibrationRule, TypeChoice
-from lightning_modules.metrics.objectives import parse_objective
-from lightning_modules.metrics.proportion import Proportion
+from lightning_modules.metrics.calibration import (
+    Calibration,
+    CalibrationRule,
+    Proportion,
+    TypeChoice,
+    parse_objective,
+)
 from lightning_modules.saved_stage import RELEASE_NAME
-from lightning_modules.tiled_model import TiledModel
+from lightning_modules.segmentation_module import SegmentationModule
 
 COLUMNS = ("type", "masks from", "alarm from", "found", "false alarms", "precision", "ECE")
 
@@ -101,9 +105,9 @@ def make_parser() -> ArgumentParser:
     return parser
 
 
-def finds_masks(restored: Restored) -> TiledModel:
+def finds_masks(restored: Restored) -> SegmentationModule:
     """The stage that was restored; ValueError for one without masks."""
-    if not isinstance(restored.model, TiledModel):
+    if not isinstance(restored.model, SegmentationModule):
         raise ValueError(
             f"checkpoint {restored.saved.file} holds {type(restored.model).__name__}, which finds "
             "no masks: give the run's finetune stage"
@@ -138,7 +142,7 @@ def open_data(restored: Restored, manifest: str, root: str) -> IMDDDataModule:
 
 
 def calibrate(
-    model: TiledModel, data: IMDDDataModule, rule: CalibrationRule, settings: Namespace
+    model: SegmentationModule, data: IMDDDataModule, rule: CalibrationRule, settings: Namespace
 ) -> Calibration:
     """The thresholds that the rule gives on the split, from one pass over its pictures."""
     model.calibration_rule = rule

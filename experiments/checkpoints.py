@@ -18,7 +18,7 @@ from experiments.configuration import (
 from experiments.thresholds import THRESHOLDS_NAME, read_thresholds
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.saved_stage import RELEASE_NAME, SavedStage, find_checkpoint, read_stage
-from lightning_modules.tiled_model import TiledModel
+from lightning_modules.segmentation_module import SegmentationModule
 
 CONFIG_NAME = "config.yaml"
 PRETRAINED_KEY = "pretrained"
@@ -66,14 +66,14 @@ def load_pretrain(checkpoint: Path) -> DiffusionPretrain:
     return restored.model.eval()
 
 
-def load_stage(checkpoint: Path) -> TiledModel:
+def load_stage(checkpoint: Path) -> SegmentationModule:
     """The stage-2 model of a run, checkpoint file or release, in evaluation mode.
 
     Raises FileNotFoundError or ValueError, one line, when the checkpoint or its config.yaml is
     missing, damaged or not ours, or when it holds no stage that finds masks.
     """
     restored = _unfilled(checkpoint, "finetune")
-    if not isinstance(restored.model, TiledModel):
+    if not isinstance(restored.model, SegmentationModule):
         raise ValueError(
             f"checkpoint {restored.saved.file} holds {type(restored.model).__name__}, which finds "
             "no masks: expected the run directory of a stage 2 or of a baseline"
@@ -89,7 +89,7 @@ def load_any(checkpoint: Path) -> Restored:
     """
     restored = _unfilled(checkpoint, "")
     model = restored.model
-    if isinstance(model, TiledModel):
+    if isinstance(model, SegmentationModule):
         _fill_tiled(model, restored)
     elif isinstance(model, DiffusionPretrain):
         model.restore(restored.saved)
@@ -103,7 +103,7 @@ def load_any(checkpoint: Path) -> Restored:
     return restored
 
 
-def _fill_tiled(model: TiledModel, restored: Restored) -> TiledModel:
+def _fill_tiled(model: SegmentationModule, restored: Restored) -> SegmentationModule:
     """The model with its weights, its words and its operating point."""
     model.restore(restored.saved)
     point_file = restored.directory / THRESHOLDS_NAME

@@ -22,7 +22,7 @@ from experiments.checkpoints import load_stage
 from experiments.devices import default_device, on_device
 from experiments.thresholds import read_thresholds
 from lightning_modules.mask_finetune import MaskFinetune
-from lightning_modules.tiled_model import TiledModel
+from lightning_modules.segmentation_module import SegmentationModule
 
 LOGGER = logging.getLogger(__name__)
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
@@ -33,7 +33,7 @@ Picture = str | Path | Image.Image | np.ndarray
 class Predictor:
     """Answers for images, in the names that the stage was trained on or in others."""
 
-    def __init__(self, stage: TiledModel, precision: str = "32") -> None:
+    def __init__(self, stage: SegmentationModule, precision: str = "32") -> None:
         """stage: filled, in evaluation mode.
 
         precision: "32", or "bf16" or "16": then its frozen weights are kept in 16 bits, half the
@@ -112,7 +112,7 @@ def load_predictor(
     return predictor
 
 
-def name_by(stage: TiledModel, naming: str) -> None:
+def name_by(stage: SegmentationModule, naming: str) -> None:
     """Scores names so from now on; ValueError where the stage or the word is none for that."""
     if not isinstance(stage, MaskFinetune):
         raise ValueError(

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from lightning_modules.metrics.calibration import Calibration
-from lightning_modules.nets.operating_points import (
+from lightning_modules.nets.post_processing import (
     VERSION,
     OperatingPoints,
     parse_operating_points,

@@ -18,8 +18,13 @@ from lightning_modules.equations.diffusion import add_noise, noise_loss, noise_l
 from lightning_modules.equations.guidance import implicit_text_loss
 from lightning_modules.metrics.caption_retrieval import CaptionRetrieval
 from lightning_modules.metrics.noise_by_timestep import NoiseLossByTimestep
-from lightning_modules.nets.conditioning import IMPLICIT, NULL, TEXT, choose_conditions
-from lightning_modules.nets.diffusion_model import DiffusionModel
+from lightning_modules.nets.diffusion_model import (
+    IMPLICIT,
+    NULL,
+    TEXT,
+    DiffusionModel,
+    choose_conditions,
+)
 from lightning_modules.nets.sampler import sample_images
 from lightning_modules.nets.text_encoder import embed_with_null
 from lightning_modules.optimizers import adamw, schedule, total_steps, trainable, warm_up_cosine

@@ -12,15 +12,13 @@ from torchmetrics import Metric
 
 from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.anomaly import AnomalyMetrics
-from lightning_modules.metrics.calibration import Calibration, CalibrationRule
+from lightning_modules.metrics.calibration import Calibration, CalibrationRule, choose_thresholds
 from lightning_modules.metrics.calibration_counts import CalibrationCounts
 from lightning_modules.metrics.curves import Curves, read_curves
 from lightning_modules.metrics.detection import DetectionMetrics
-from lightning_modules.metrics.region_recall import RegionRecall
+from lightning_modules.metrics.regions import RegionRecall
 from lightning_modules.metrics.segmentation import SegmentationMetrics
-from lightning_modules.metrics.threshold_choice import choose_thresholds
-from lightning_modules.nets.operating_points import OperatingPoints, TypeThresholds
-from lightning_modules.nets.post_processing import PostProcessing
+from lightning_modules.nets.post_processing import OperatingPoints, PostProcessing, TypeThresholds
 
 TASK = "mask"
 

@@ -14,14 +14,12 @@ from datamodules.sample import Batch
 from datamodules.vocabulary import DEFECT_TEMPLATES, Vocabulary, fill
 from lightning_modules.nets.class_head import ClassHead, answer_for_image, score_pixels
 from lightning_modules.nets.clip_mask_pooling import ClipMaskPooling
-from lightning_modules.nets.diffusion_features import DiffusionFeatures
+from lightning_modules.nets.diffusion_features import DiffusionFeatures, FeatureStore
 from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.feature_pyramid import PAPERS, FeaturePyramid, choose_encoder
-from lightning_modules.nets.feature_store import FeatureStore
 from lightning_modules.nets.mask_criterion import MaskCriterion
 from lightning_modules.nets.mask_generator import MaskGenerator, MaskQueries
-from lightning_modules.nets.name_texts import draw_words, embed_prompts
-from lightning_modules.nets.naming import naming_of
+from lightning_modules.nets.naming import draw_words, embed_prompts, naming_of
 from lightning_modules.nets.text_encoder import TextEmbedding
 from lightning_modules.optimizers import (
     adamw,
@@ -31,11 +29,11 @@ from lightning_modules.optimizers import (
     warm_up_polynomial,
 )
 from lightning_modules.saved_stage import RANDOM, SavedStage, load_part, read_pretrained
+from lightning_modules.segmentation_module import SegmentationModule
 from lightning_modules.supervision import supervision_of
-from lightning_modules.tiled_model import TiledModel
 
 
-class MaskFinetune(TiledModel):
+class MaskFinetune(SegmentationModule):
     """Mask generator on frozen features of `diffusion`, by Table 3.
 
     `pretrained` is a stage-1 run directory or checkpoint, or the word `random` for features of an

@@ -19,7 +19,7 @@ STAGE_IMPORTS = (
     "lightning_modules.safe_files",
     "lightning_modules.saved_stage",
     "lightning_modules.supervision",
-    "lightning_modules.tiled_model",
+    "lightning_modules.segmentation_module",
     "datamodules.language.noun_phrases",
     "datamodules.sample",
     "datamodules.vocabulary",

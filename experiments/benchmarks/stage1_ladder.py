@@ -33,7 +33,7 @@ from experiments.measuring.bare_loops import (
 from experiments.measuring.measurements import BenchSettings, Measurement
 from lightning_modules.equations.diffusion import add_noise, noise_loss
 from lightning_modules.nets.denoiser import Denoiser
-from lightning_modules.nets.noise_schedule import NoiseSchedule
+from lightning_modules.nets.diffusion_model import NoiseSchedule
 from lightning_modules.optimizers import adamw
 
 VERB = "stage1"

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.nets.autoencoder import KlAutoencoder
-from lightning_modules.nets.conditioning import implicit_condition
 from lightning_modules.nets.diffusion_features import DiffusionFeatures
-from lightning_modules.nets.diffusion_model import DiffusionModel
+from lightning_modules.nets.diffusion_model import DiffusionModel, implicit_condition
 
 
 class AncestorFeatures(DiffusionFeatures):

@@ -22,7 +22,7 @@ from callbacks.ema import TrainableWeights, WeightEma
 from lightning_modules.equations.diffusion import add_noise, noise_loss
 from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.denoiser import Denoiser
-from lightning_modules.nets.noise_schedule import NoiseSchedule
+from lightning_modules.nets.diffusion_model import NoiseSchedule
 from lightning_modules.optimizers import adamw
 
 LEARNING_RATE, ADAM_BETAS, WEIGHT_DECAY = 1e-4, (0.9, 0.999), 1e-4

@@ -23,8 +23,8 @@ from experiments.checkpoints import CONFIG_NAME, INSIDE, PRETRAINED_KEY, Restore
 from experiments.thresholds import THRESHOLDS_NAME
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.nets.autoencoder import KlAutoencoder
+from lightning_modules.nets.diffusion_model import NoiseSchedule
 from lightning_modules.nets.image_encoder import ClipImageEncoder
-from lightning_modules.nets.noise_schedule import NoiseSchedule
 from lightning_modules.nets.text_encoder import ClipTextEncoder
 from lightning_modules.saved_stage import WeightFile, write_release_index
 

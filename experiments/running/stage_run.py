@@ -32,7 +32,7 @@ from experiments.thresholds import THRESHOLDS_NAME, read_thresholds, write_thres
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.latent_encoding import parts_sha256
 from lightning_modules.saved_stage import read_stage
-from lightning_modules.tiled_model import TiledModel
+from lightning_modules.segmentation_module import SegmentationModule
 
 MEASURED_IMAGES = 256
 
@@ -53,7 +53,7 @@ class StageRun:
         objects = build_stage(stage)
         self.trainer_settings: Namespace = objects.trainer
         self.data: IMDDDataModule = objects.data
-        self.model: DiffusionPretrain | TiledModel = objects.model
+        self.model: DiffusionPretrain | SegmentationModule = objects.model
         prepare_alone(self.data)
         self.data.setup("fit")
         if trained is None:
@@ -61,7 +61,7 @@ class StageRun:
             self.load_parts()
         else:
             self.load_trained(trained)
-        if isinstance(self.model, TiledModel):
+        if isinstance(self.model, SegmentationModule):
             self.model.set_vocabulary(self.data.vocabulary)
             if self.data.division.tested != self.data.vocabulary:
                 # A closed list of names refuses those of the test here, before anything trains.
@@ -91,7 +91,7 @@ class StageRun:
 
     def load_trained(self, trained: Path) -> None:
         """The weights of another run."""
-        if not isinstance(self.model, TiledModel):
+        if not isinstance(self.model, SegmentationModule):
             raise ValueError(
                 f"{type(self.model).__name__} finds no masks to test: expected a stage 2 or a "
                 "baseline"
@@ -134,7 +134,7 @@ class StageRun:
             "seed": str(self.stage.seed),
             "latents": "online" if self.data.latents == ONLINE else "cached",
         }
-        if isinstance(self.model, TiledModel):
+        if isinstance(self.model, SegmentationModule):
             tags |= self.model.tags()
         tags |= self.stage.tags
         return TrackedRun(
@@ -196,7 +196,7 @@ class StageRun:
         if self.thresholds is None:
             for metrics in self.trainer.validate(self.model, self.data, verbose=False):
                 results |= metrics
-        if isinstance(self.model, TiledModel):
+        if isinstance(self.model, SegmentationModule):
             if self.thresholds is None:
                 self.write_calibration(self.model)
             self.model.set_vocabulary(self.data.division.tested)
@@ -205,7 +205,7 @@ class StageRun:
         return results
 
     @rank_zero_only
-    def write_calibration(self, model: TiledModel) -> None:
+    def write_calibration(self, model: SegmentationModule) -> None:
         """The operating points that validation has set, beside the weights."""
         assert model.calibration is not None
         write_thresholds(

@@ -9,9 +9,8 @@ from torch import Tensor
 from callbacks.drawing import pixels_of
 from experiments.showing.picture_rows import picture_rows
 from lightning_modules.equations.diffusion import add_noise, remove_noise
-from lightning_modules.nets.conditioning import implicit_condition
-from lightning_modules.nets.diffusion_model import DiffusionModel
-from lightning_modules.nets.feature_latents import shared_noise
+from lightning_modules.nets.diffusion_features import shared_noise
+from lightning_modules.nets.diffusion_model import DiffusionModel, implicit_condition
 
 TIMES = (1, 50, 200, 500, 900)
 

@@ -16,8 +16,8 @@ class Systems(Study):
     """Each system trained, calibrated on the validation pictures and tested on the same split.
 
     systems: of each name the configs that make its run, of one stage or of two; a system that is
-    not ours is a `TiledModel` of its own (`lightning_modules/baselines`). The data, and so the
-    split, are the study's settings. Raises ValueError for fewer than two.
+    not ours is a `SegmentationModule` of its own (`lightning_modules/baselines`). The data, and so
+    the split, are the study's settings. Raises ValueError for fewer than two.
     """
 
     def __init__(self, systems: dict[str, list[str]]) -> None:

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from datamodules.sample import Batch, Prediction
-from lightning_modules.tiled_model import TiledModel
+from lightning_modules.segmentation_module import SegmentationModule
 
 
-class Constant(TiledModel):
+class Constant(SegmentationModule):
     """Answers `type_name` for each image and all background for each pixel; learns nothing."""
 
     stage = "constant"

@@ -17,10 +17,10 @@ from lightning_modules.optimizers import (
     total_steps,
     warm_up_polynomial,
 )
-from lightning_modules.tiled_model import TiledModel
+from lightning_modules.segmentation_module import SegmentationModule
 
 
-class Unet(TiledModel):
+class Unet(SegmentationModule):
     """U-Net with a timm or torchvision encoder from random weights, cross-entropy plus dice."""
 
     stage = "unet"

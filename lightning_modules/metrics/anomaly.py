@@ -10,7 +10,6 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from datamodules.sample import GOOD_ID, Batch, Prediction
-from lightning_modules.metrics.fixed_point import from_units, to_units
 from lightning_modules.metrics.score_histogram import (
     area_under_roc,
     average_precision,
@@ -22,6 +21,7 @@ from lightning_modules.metrics.score_histogram import (
     overlap_at_thresholds,
     sum_from_top,
 )
+from lightning_modules.metrics.segmentation import from_units, to_units
 
 
 class AnomalyMetrics(Metric):

@@ -1,15 +1,151 @@
 """The thresholds that a calibration split gives, and the figures they have there.
 
-How they are chosen is in `threshold_choice.py`, what they do in `nets/post_processing.py`.
+What is counted for them is in `calibration_counts.py`, what they do in `nets/post_processing.py`.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from lightning_modules.metrics.fixed_point import from_units
-from lightning_modules.metrics.objectives import BALANCED, Objective
-from lightning_modules.metrics.proportion import Proportion, plain
+from datamodules.sample import GOOD_ID
+from lightning_modules.metrics.calibration_counts import (
+    SCORE_BINS,
+    CalibrationCounts,
+    expected_calibration_error,
+)
+from lightning_modules.metrics.score_histogram import LOGIT_LIMIT, lower_edge, sum_from_top
+from lightning_modules.metrics.segmentation import from_units
+
+NORMAL_95 = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Proportion:
+    """`hits` out of `of`; its figures are NaN where there was nothing to count."""
+
+    hits: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        """The share itself."""
+        return self.hits / self.of if self.of else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval, which stays in [0, 1] and is not empty at 0 of n or n of n."""
+        if not self.of:
+            return math.nan, math.nan
+        weight = NORMAL_95**2 / self.of
+        middle = self.value + weight / 2
+        half = math.sqrt(weight * (self.value * (1 - self.value) + weight / 4))
+        low, high = (middle - half) / (1 + weight), (middle + half) / (1 + weight)
+        return max(0.0, low), min(1.0, high)
+
+    def content(self) -> dict[str, float | int | None]:
+        """Plain values for a file."""
+        low, high = (plain(one) for one in self.interval)
+        return {
+            "value": plain(self.value),
+            "low": low,
+            "high": high,
+            "hits": self.hits,
+            "of": self.of,
+        }
+
+
+def plain(figure: float) -> float | None:
+    """The figure for a file, null for NaN."""
+    return None if math.isnan(figure) else round(figure, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """`balanced`, `best_f1`, `recall` or `false_alarm_rate`; the last two with a target.
+
+    `balanced` is the highest mean accuracy on good and on defect for the image's answer, and
+    leaves alarms where masks begin.
+    """
+
+    name: str
+    target: float = math.nan
+
+    def __str__(self) -> str:
+        return self.name if math.isnan(self.target) else f"{self.name}={self.target:g}"
+
+    def choose(self, histograms: Tensor) -> int | None:
+        """The lowest bin that speaks up; None where no threshold serves.
+
+        histograms: (2, bins) of good and defect, both with entries.
+        """
+        good, defect = histograms.double()
+        false_rate, recall = sum_from_top(good) / good.sum(), sum_from_top(defect) / defect.sum()
+        return RULES[self.name](false_rate, recall, float(defect.sum() / good.sum()), self.target)
+
+
+BALANCED = Objective("balanced")
+
+
+def parse_objective(text: str) -> Objective:
+    """The objective that a user typed, such as `recall=0.95`; ValueError for none."""
+    name, equals, number = text.replace(" ", "").partition("=")
+    try:
+        target = float(number) if equals else math.nan
+    except ValueError:
+        target = math.inf
+    has_target = 0.0 <= target <= 1.0
+    if name not in RULES or has_target != (name in TARGETED) or has_target != bool(equals):
+        raise ValueError(
+            f"got the objective {text!r}: expected balanced, best_f1, recall=0.95 or "
+            "false_alarm_rate=0.01, with a target in [0, 1]"
+        )
+    return Objective(name, target)
+
+
+def _balanced(false_rate: Tensor, recall: Tensor, odds: float, target: float) -> int:
+    return int((recall - false_rate).argmax())
+
+
+def _best_f1(false_rate: Tensor, recall: Tensor, odds: float, target: float) -> int:
+    """F1 from rates: odds are the defects per good one."""
+    return int((2 * recall / (recall + false_rate / odds + 1)).argmax())
+
+
+def _recall(false_rate: Tensor, recall: Tensor, odds: float, target: float) -> int:
+    """The highest bin that still finds so many."""
+    return int(torch.nonzero(recall >= target).max())
+
+
+def _false_alarm_rate(false_rate: Tensor, recall: Tensor, odds: float, target: float) -> int | None:
+    """The lowest bin that raises no more."""
+    return next(iter(torch.nonzero(false_rate <= target).flatten().tolist()), None)
+
+
+RULES: dict[str, Callable[[Tensor, Tensor, float, float], int | None]] = {
+    "balanced": _balanced,
+    "best_f1": _best_f1,
+    "recall": _recall,
+    "false_alarm_rate": _false_alarm_rate,
+}
+TARGETED = ("recall", "false_alarm_rate")
+
+
+def middle_of_run(levels: Tensor, place: int) -> int:
+    """The bin in the middle of the run of equal levels around `place`.
+
+    levels: (bins,). No score lies between the bins of a run: its thresholds part the same images,
+    and the middle one keeps the distance from both.
+    """
+    values = levels.tolist()
+    first = last = place
+    while first > 0 and values[first - 1] == values[place]:
+        first -= 1
+    while last + 1 < len(values) and values[last + 1] == values[place]:
+        last += 1
+    return (first + last + 1) // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +254,137 @@ class Calibration:
             "default": self.default.content(),
             "types": {name: one.content() for name, one in self.types.items()},
         }
+
+
+def choose_thresholds(
+    counts: CalibrationCounts, rule: CalibrationRule, *, pixel: float, image: float
+) -> Calibration:
+    """The thresholds that the rule asks for, from what all processes have counted.
+
+    pixel, image: the ones that stay where the split cannot tell.
+    """
+    with counts.sync_context():
+        states = {name: getattr(counts, name).cpu() for name in counts.metric_state}
+    choice = ThresholdChoice(states, rule)
+    default = choice.for_any(pixel)
+    names = counts.class_names[GOOD_ID + 1 :]
+    types = {name: choice.for_type(row, default) for row, name in enumerate(names, start=1)}
+    return Calibration(rule, choice.for_image(image), default, types)
+
+
+class ThresholdChoice:
+    """Chooses by one rule from the states of CalibrationCounts, by name, on the CPU."""
+
+    def __init__(self, states: dict[str, Tensor], rule: CalibrationRule) -> None:
+        self.states, self.rule = states, rule
+
+    def for_image(self, threshold: float) -> ImageChoice:
+        """The image's threshold and review band; `threshold` and no band where none serves."""
+        histograms = self.states["image_counts"]
+        chosen, reason = self._threshold(histograms)
+        band = (threshold, threshold)
+        if chosen is not None:
+            threshold, band = chosen, self._review_band(histograms, chosen)
+        inside = [at_or_above(histograms.sum(0), one) for one in band]
+        reliability = self.states["reliability"][GOOD_ID]
+        return ImageChoice(
+            threshold,
+            band,
+            figures_at(histograms, threshold),
+            Proportion(inside[0] - inside[1], int(histograms.sum())),
+            float(expected_calibration_error(reliability)),
+            reliability,
+            reason,
+        )
+
+    def for_any(self, pixel: float) -> TypeChoice:
+        """The thresholds of types without their own; `pixel` without a mask to learn from."""
+        reason = (
+            "" if self.states["overlap_count"][GOOD_ID] else "the split has no mask of a defect"
+        )
+        if not reason:
+            pixel = self._extent(GOOD_ID)
+        return self._with_alarm(GOOD_ID, pixel, 0.0, reason)
+
+    def for_type(self, row: int, default: TypeChoice) -> TypeChoice:
+        """The thresholds of one type; the default ones where too few images show it."""
+        pixel, alarm = default.pixel_threshold, default.alarm_threshold
+        shown = int(self.states["peak_counts"][row, 1].sum())
+        if shown < self.rule.min_images:
+            reason = f"shown by {shown} images, fewer than {self.rule.min_images}: the default"
+            return self._described(row, pixel, alarm, reason)
+        masks, reason = int(self.states["overlap_count"][row]), ""
+        if masks < self.rule.min_images:
+            reason = f"{masks} masks, fewer than {self.rule.min_images}: the default extent"
+        else:
+            pixel = self._extent(row)
+        return self._with_alarm(row, pixel, alarm, reason)
+
+    def _extent(self, row: int) -> float:
+        """The pixel threshold of the best mean IoU over the images that show the type."""
+        overlap = self.states["overlap_sum"][row]
+        return edge(middle_of_run(overlap, int(overlap.argmax())))
+
+    def _with_alarm(self, row: int, pixel: float, alarm: float, reason: str) -> TypeChoice:
+        """The type's choice with the alarm that the objective asks for."""
+        if self.rule.objective == BALANCED:
+            return self._described(row, pixel, alarm, reason)
+        chosen, missing = self._threshold(self.states["peak_counts"][row])
+        if chosen is not None:
+            # A mask that began above the alarm would stay silent where one is due.
+            pixel, alarm = min(pixel, chosen), chosen
+        return self._described(row, pixel, alarm, "; ".join(filter(None, (reason, missing))))
+
+    def _threshold(self, histograms: Tensor) -> tuple[float | None, str]:
+        """The threshold that serves the objective, or why there is none."""
+        good, defect = histograms.sum(1).tolist()
+        if not good or not defect:
+            return None, f"no image {'without' if defect else 'with'} a defect: the default"
+        place = self.rule.objective.choose(histograms)
+        if place is None:
+            return None, f"no threshold has {self.rule.objective}: the default"
+        return edge(middle_of_run(sum_from_top(histograms.sum(0)), place)), ""
+
+    def _described(self, row: int, pixel: float, alarm: float, reason: str) -> TypeChoice:
+        states = self.states
+        rows = slice(1, None) if row == GOOD_ID else slice(row, row + 1)
+        error = float(expected_calibration_error(states["reliability"][rows].sum(0)))
+        figures = figures_at(states["peak_counts"][row], max(pixel, alarm))
+        return TypeChoice(pixel, alarm, figures, error, reason)
+
+    def _review_band(self, histograms: Tensor, threshold: float) -> tuple[float, float]:
+        """The narrowest band around the threshold with few enough errors below and above it."""
+        good, defect = histograms.double()
+        limit, levels = self.rule.review_error_rate, sum_from_top(histograms.sum(0))
+        missed = (defect.cumsum(0) - defect) / defect.sum()
+        alarmed = sum_from_top(good) / good.sum()
+        low = int(torch.nonzero(missed <= limit).max())
+        high = torch.nonzero(alarmed <= limit).flatten().tolist()
+        return (
+            min(threshold, edge(middle_of_run(levels, low))),
+            max(threshold, edge(middle_of_run(levels, high[0])) if high else 1.0),
+        )
+
+
+def edge(place: int) -> float:
+    """The lowest score of a bin."""
+    return lower_edge(place, SCORE_BINS)
+
+
+def at_or_above(histogram: Tensor, threshold: float) -> int:
+    """How many scores of a histogram (bins,) reach the threshold, exact at a bin's edge."""
+    logit = float(torch.logit(torch.tensor(threshold, dtype=torch.float64)))
+    place = (max(logit, -LOGIT_LIMIT) + LOGIT_LIMIT) / (2 * LOGIT_LIMIT) * len(histogram)
+    # The edge itself comes back from its own logit with a rounding error.
+    return int(histogram[math.ceil(min(place, len(histogram)) - 1e-3) :].sum())
+
+
+def figures_at(histograms: Tensor, threshold: float) -> AlarmFigures:
+    """What a threshold finds, raises and gets right; histograms: (2, bins) of good and defect."""
+    raised, found = (at_or_above(histogram, threshold) for histogram in histograms)
+    good, defect = histograms.sum(1).tolist()
+    return AlarmFigures(
+        recall=Proportion(found, defect),
+        false_alarm_rate=Proportion(raised, good),
+        precision=Proportion(found, found + raised),
+    )

@@ -7,12 +7,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from datamodules.sample import GOOD_ID, Batch, Prediction
-from lightning_modules.metrics.fixed_point import from_units, to_units
 from lightning_modules.metrics.score_histogram import (
     bin_scores,
     count_scores,
     overlap_at_thresholds,
 )
+from lightning_modules.metrics.segmentation import from_units, to_units
 
 RELIABILITY_BINS = 15
 # One 64th of a logit each: 0.4 % of a score around the middle, finer towards 0 and 1.

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from lightning_modules.metrics.anomaly import AnomalyMetrics
 from lightning_modules.metrics.calibration_counts import CalibrationCounts
-from lightning_modules.metrics.fixed_point import from_units
 from lightning_modules.metrics.score_histogram import sum_from_top
-from lightning_modules.metrics.segmentation import SegmentationMetrics
+from lightning_modules.metrics.segmentation import SegmentationMetrics, from_units
 
 
 @dataclass(frozen=True, slots=True)

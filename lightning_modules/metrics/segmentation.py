@@ -11,7 +11,19 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from datamodules.sample import GOOD, GOOD_ID, Batch, Prediction
-from lightning_modules.metrics.fixed_point import from_units, to_units
+
+# Of a share of one. An int64 then holds the sum of two thousand million shares.
+UNITS = 2**32
+
+
+def to_units(shares: Tensor) -> Tensor:
+    """The nearest int64 numbers of units."""
+    return (shares.double() * UNITS).round().to(torch.int64)
+
+
+def from_units(units: Tensor) -> Tensor:
+    """What sums of units stand for, float64."""
+    return units.double() / UNITS
 
 
 class SegmentationMetrics(Metric):

@@ -14,7 +14,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from lightning_modules.nets.class_head import best_synonym
 from lightning_modules.nets.hub import load_from_hub
 from lightning_modules.nets.image_encoder import to_clip_pixels
-from lightning_modules.nets.name_texts import embed_prompts
+from lightning_modules.nets.naming import embed_prompts
 from lightning_modules.nets.text_encoder import read_tokenizer
 
 

@@ -1,15 +1,77 @@
 """Features of a frozen diffusion model at one noise level (NOTES 12, 14).
 
-How the nets stop at their last tapped block is in `truncated_pass.py`, and what the U-Net reads
-in `feature_latents.py`.
+How the nets stop at their last tapped block is in `truncated_pass.py`.
 """
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.nets.diffusion_model import DiffusionModel
-from lightning_modules.nets.feature_context import CONTEXTS
-from lightning_modules.nets.feature_latents import FEATURE_MODES
+from lightning_modules.equations.diffusion import add_noise
+from lightning_modules.equations.reverse_diffusion import invert_step
+from lightning_modules.nets.diffusion_model import DiffusionModel, implicit_condition
+from lightning_modules.nets.text_encoder import TextEmbedding
+
+FeatureContext = Callable[[DiffusionModel, Tensor], TextEmbedding]
+
+
+def pseudo_captions(model: DiffusionModel, image: Tensor) -> TextEmbedding:
+    """The implicit caption of each image (B, 3, H, W), as a text of one token."""
+    return implicit_condition(model.caption(image))
+
+
+def no_text(model: DiffusionModel, image: Tensor) -> TextEmbedding:
+    """The empty text for each image, as the null condition of stage 1 is (NOTES 3)."""
+    null, count = model.text_encoder([""]), len(image)
+    return TextEmbedding(
+        null.tokens.expand(count, -1, -1),
+        null.mask.expand(count, -1),
+        null.pooled.expand(count, -1),
+    )
+
+
+CONTEXTS: dict[str, FeatureContext] = {"implicit": pseudo_captions, "none": no_text}
+
+
+NOISE_SEED = 42
+FeatureLatents = Callable[[DiffusionModel, Tensor, int, TextEmbedding], Tensor]
+
+
+def shared_noise(z_0: Tensor) -> Tensor:
+    """The one fixed noise draw, the same for each image: (1, c, h, w)."""
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    return torch.randn(1, *z_0.shape[1:], generator=generator).to(z_0)
+
+
+def noise_at_once(
+    model: DiffusionModel, z_0: Tensor, timestep: int, condition: TextEmbedding
+) -> Tensor:
+    """Latents noised to `timestep` by the shared noise, at the same cost for every t (eq. 2)."""
+    t = torch.full((len(z_0),), timestep, device=z_0.device)
+    return add_noise(z_0, shared_noise(z_0).expand_as(z_0), t, model.schedule.alpha_bar)
+
+
+def invert_step_by_step(
+    model: DiffusionModel, z_0: Tensor, timestep: int, condition: TextEmbedding
+) -> Tensor:
+    """Latents that the model itself takes from 0 to `timestep` - 1, a whole pass for each step.
+
+    The pass that features are taken of is the last one of the inversion to `timestep`: together
+    they are `timestep` passes.
+    """
+    z_t = z_0
+    for step in range(1, timestep):
+        t = torch.full((len(z_0),), step, device=z_0.device)
+        eps = model.denoiser(z_t, t, condition.tokens, condition.mask)
+        z_t = invert_step(z_t, eps, t=t, alpha_bar=model.schedule.alpha_bar)
+    return z_t
+
+
+FEATURE_MODES: dict[str, FeatureLatents] = {
+    "single": noise_at_once,
+    "sequential": invert_step_by_step,
+}
 
 
 class DiffusionFeatures(nn.Module):
@@ -19,7 +81,7 @@ class DiffusionFeatures(nn.Module):
     maps of the autoencoder; the ancestor's eight with the KL-VAE). `mode` is `single` (one pass,
     the noise one fixed draw, the same in training and test) or `sequential` (`feature_timestep`
     passes). `context` is what the denoiser reads beside the latents, `implicit` or `none`
-    (`feature_context.py`). `strides` and `channels` describe the maps. Raises ValueError for
+    below. `strides` and `channels` describe the maps. Raises ValueError for
     another word, a time that the schedule does not have, or taps that the autoencoder has not.
     """
 
@@ -93,3 +155,49 @@ class DiffusionFeatures(nn.Module):
         z_t = self.latents(model, z_0, self.feature_timestep, condition)
         t = torch.full((len(image),), self.feature_timestep, device=image.device)
         return model.denoiser.maps(z_t, t, condition.tokens, condition.mask)
+
+
+class FeatureStore:
+    """Feature maps by the variant they are of, float16 in main memory, up to `limit_bytes`.
+
+    What does not fit is taken anew at each turn, so the limit costs time and never changes a
+    result: maps are rounded to float16 whether they are kept or not. A limit of 0 switches both
+    off. Each process keeps its own.
+    """
+
+    def __init__(self, take: Callable[[Tensor], list[Tensor]], limit_bytes: int) -> None:
+        self.take, self.limit_bytes = take, limit_bytes
+        self.held_bytes = 0
+        self._kept: dict[int, list[Tensor]] = {}
+
+    def __call__(self, image: Tensor, variant_ids: Sequence[int]) -> list[Tensor]:
+        """The maps of image (B, 3, H, W), taken only of the variants that are not kept.
+
+        Raises ValueError for features that float16 cannot hold.
+        """
+        if not self.limit_bytes:
+            return self.take(image)
+        rows = {variant: self._kept[variant] for variant in variant_ids if variant in self._kept}
+        new = [place for place, variant in enumerate(variant_ids) if variant not in rows]
+        if new:
+            maps = [each.half() for each in self.take(image[new])]
+            for place, *row in zip(new, *maps, strict=True):
+                rows[variant_ids[place]] = row
+                self._keep(variant_ids[place], row)
+        columns = zip(*(rows[variant] for variant in variant_ids), strict=True)
+        return [
+            torch.stack([each.to(image.device) for each in column]).to(image.dtype)
+            for column in columns
+        ]
+
+    def _keep(self, variant: int, row: list[Tensor]) -> None:
+        if not all(bool(each.isfinite().all()) for each in row):
+            raise ValueError(
+                "features are beyond float16's range of 65504, expected them within: set "
+                "feature_cache_gb: 0, which keeps none"
+            )
+        size_bytes = sum(each.nbytes for each in row)
+        if variant not in self._kept and self.held_bytes + size_bytes <= self.limit_bytes:
+            # Copied, because a row of a batch would hold the whole batch.
+            self._kept[variant] = [each.to("cpu", copy=True) for each in row]
+            self.held_bytes += size_bytes

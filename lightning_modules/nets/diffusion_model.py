@@ -1,4 +1,4 @@
-"""All boxes of stage 1 in one module: the machine that stage 1 trains and stage 2 freezes."""
+"""All boxes of stage 1 in one module: what stage 1 trains and stage 2 freezes."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,85 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.sample import Batch
+from lightning_modules.equations.diffusion import cosine_betas, cumulate_alphas, linear_betas
 from lightning_modules.nets.autoencoder import Autoencoder
 from lightning_modules.nets.denoiser import Denoiser
 from lightning_modules.nets.image_encoder import ImageEncoder
-from lightning_modules.nets.implicit_captioner import ImplicitCaptioner
-from lightning_modules.nets.noise_schedule import NoiseSchedule
-from lightning_modules.nets.text_encoder import TextEncoder
+from lightning_modules.nets.text_encoder import TextEmbedding, TextEncoder
+
+
+class NoiseSchedule(nn.Module):
+    """alpha_bar for T diffusion steps; `kind` is `linear` (Table 2) or `cosine`.
+
+    Raises ValueError for another kind.
+    """
+
+    alpha_bar: Tensor
+
+    def __init__(
+        self,
+        diffusion_steps: int = 1000,
+        kind: str = "linear",
+        beta_start: float = 1e-4,
+        beta_end: float = 2e-2,
+    ) -> None:
+        super().__init__()
+        if kind not in ("linear", "cosine"):
+            raise ValueError(f"noise schedule is {kind!r}: expected linear or cosine")
+        linear = kind == "linear"
+        betas = (
+            linear_betas(diffusion_steps, beta_start, beta_end)
+            if linear
+            else cosine_betas(diffusion_steps)
+        )
+        self.diffusion_steps = diffusion_steps
+        alpha_bar = cumulate_alphas(betas).to(torch.float32)
+        self.register_buffer("alpha_bar", alpha_bar, persistent=False)
+
+
+TEXT, IMPLICIT, NULL = 0, 1, 2
+
+
+def implicit_condition(pseudo_caption: Tensor) -> TextEmbedding:
+    """A pseudo-caption (B, D) as a text of one token."""
+    tokens = pseudo_caption[:, None]
+    mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    return TextEmbedding(tokens, mask, pseudo_caption)
+
+
+def choose_conditions(
+    text: TextEmbedding, pseudo_caption: Tensor, null: TextEmbedding, choice: Tensor
+) -> TextEmbedding:
+    """Per sample the text, the implicit caption or nothing, by choice (B,) of 0, 1, 2.
+
+    An implicit condition is one token with the rest masked. null: one row, at most as long.
+    """
+    length = text.tokens.shape[1]
+    null_tokens = torch.nn.functional.pad(null.tokens, (0, 0, 0, length - null.tokens.shape[1]))
+    null_mask = torch.nn.functional.pad(null.mask, (0, length - null.mask.shape[1]))
+    first = torch.arange(length, device=choice.device) == 0
+    implicit_tokens = pseudo_caption[:, None] * first[:, None].to(pseudo_caption.dtype)
+    is_implicit = (choice == IMPLICIT).view(-1, 1, 1)
+    is_null = (choice == NULL).view(-1, 1, 1)
+    tokens = torch.where(is_implicit, implicit_tokens, text.tokens)
+    tokens = torch.where(is_null, null_tokens, tokens)
+    mask = torch.where(is_implicit[..., 0], first[None], text.mask)
+    mask = torch.where(is_null[..., 0], null_mask, mask)
+    return TextEmbedding(tokens, mask, text.pooled)
+
+
+class ImplicitCaptioner(nn.Module):
+    """Two linear layers from image to text space, 0.3 M parameters at 512 -> 768 (Table 3)."""
+
+    def __init__(self, image_width: int, text_width: int, hidden_width: int = 256) -> None:
+        super().__init__()
+        self.project = nn.Sequential(
+            nn.Linear(image_width, hidden_width), nn.GELU(), nn.Linear(hidden_width, text_width)
+        )
+
+    def forward(self, image_embedding: Tensor) -> Tensor:
+        """One pseudo-caption vector per image, (B, D_text), from (B, D_image)."""
+        return self.project(image_embedding)
 
 
 class DiffusionModel(nn.Module):

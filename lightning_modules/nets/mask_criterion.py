@@ -1,13 +1,15 @@
 """L_mask and L_cls over all prediction sets, with one copy to the host per step (NOTES 16)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn import functional
 
+from datamodules.sample import Batch
 from lightning_modules.equations.mask_losses import (
     UNKNOWN,
     binary_mask_loss,
@@ -25,7 +27,96 @@ from lightning_modules.equations.matching import (
     to_index,
 )
 from lightning_modules.nets.class_head import answer_for_image
-from lightning_modules.nets.mask_targets import MaskTargets
+
+
+def rank_count() -> int:
+    """The number of processes that train together."""
+    together = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if together else 1
+
+
+def mean_over_ranks(totals: Tensor) -> Tensor:
+    """What each process divides its sums by, so that the mean of theirs is the whole batch's."""
+    totals = totals.clone()
+    if rank_count() > 1:
+        distributed.all_reduce(totals)
+    return totals.clamp(min=1e-6) / rank_count()
+
+
+def gather(values: Tensor) -> Tensor:
+    """All processes' values (B, ...) one below the other, with gradient to each of them."""
+    return _Gather.apply(values) if rank_count() > 1 else values  # type: ignore[no-any-return]
+
+
+def own_rows(row_count: int) -> slice:
+    """Where this process's `row_count` rows are among those of `gather`."""
+    first = distributed.get_rank() * row_count if rank_count() > 1 else 0
+    return slice(first, first + row_count)
+
+
+class _Gather(torch.autograd.Function):
+    """Each process's loss depends on all rows: their gradients add up where the row came from."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        """The rows of all processes."""
+        parts = [torch.empty_like(values) for _ in range(rank_count())]
+        distributed.all_gather(parts, values.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        """The gradient of this process's rows, from the losses of all."""
+        gradient = gradient.contiguous()
+        distributed.all_reduce(gradient)
+        return gradient[own_rows(len(gradient) // rank_count())]
+
+
+@dataclass(slots=True)
+class MaskTargets:
+    """One truth per defect type of an image, padded to N.
+
+    masks: (B, N, H, W) float 0/1; classes: (B, N) ids; is_real: (B, N) bool, whether a pixel of
+    the truth is in sight; is_drawn, is_box: (B,) bool, whether all defects of the image are drawn,
+    and only as boxes; answer: (B,) the image's class, 0 for good, UNKNOWN where nobody said.
+    """
+
+    masks: Tensor
+    classes: Tensor
+    is_real: Tensor
+    is_drawn: Tensor
+    is_box: Tensor
+    answer: Tensor
+
+    def as_objects(self, is_told: Tensor) -> "MaskTargets":
+        """The same without types: 1 is any object. is_told: (B,) bool, images said to show one.
+
+        For images whose masks are not drawn this is all that is known of their answer.
+        """
+        shows = self.is_real.any(1)
+        answer = torch.where(self.is_drawn, shows.long(), torch.where(is_told, 1, UNKNOWN))
+        return replace(self, classes=self.is_real.long(), answer=answer)
+
+    def totals(self, query_count: int, good_weight: float) -> Tensor:
+        """Masks, weights of names and answers in one prediction set, (3,), which losses average."""
+        masks = self.is_real.sum(1).clamp(max=query_count)
+        names = (masks + good_weight * (query_count - masks)) * self.is_drawn
+        answers = self.answer != UNKNOWN
+        return torch.stack([each.sum().float() for each in (masks, names, answers)])
+
+
+def collect_targets(batch: Batch) -> MaskTargets:
+    """The targets of a batch, whose `class_ids` say which types are in sight in a drawn image."""
+    ids = [sorted(set(row)) for row in batch.class_ids]
+    width = max(1, max(len(row) for row in ids))
+    device = batch.mask.device
+    classes = torch.tensor([row + [0] * (width - len(row)) for row in ids], device=device)
+    places = classes[..., None, None]
+    masks = ((batch.mask[:, None] == places) & (places > 0)).float()
+    first = torch.tensor([row[0] if row else 0 for row in batch.class_ids], device=device)
+    answer = torch.where(batch.has_mask | (first > 0), first, UNKNOWN)
+    is_real = masks.flatten(2).any(-1)
+    return MaskTargets(masks, classes, is_real, batch.has_mask, batch.is_box, answer)
 
 
 @dataclass(slots=True)

@@ -15,8 +15,7 @@ from lightning_modules.equations.diffusion import per_latent, remove_noise
 from lightning_modules.equations.guidance import guide
 from lightning_modules.equations.reverse_diffusion import step_back
 from lightning_modules.nets.denoiser import Denoiser
-from lightning_modules.nets.diffusion_model import DiffusionModel
-from lightning_modules.nets.noise_schedule import NoiseSchedule
+from lightning_modules.nets.diffusion_model import DiffusionModel, NoiseSchedule
 from lightning_modules.nets.text_encoder import TextEmbedding, embed_with_null
 
 # Latents have unit variance; few true ones lie further out.

@@ -12,7 +12,7 @@ from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.image_encoder import ClipImageEncoder
 from lightning_modules.nets.text_encoder import ClipTextEncoder
 from lightning_modules.saved_stage import STAMP, stamp
-from lightning_modules.tiled_model import TiledModel
+from lightning_modules.segmentation_module import SegmentationModule
 
 ENTRIES = Vocabulary.parse("crack, fissure; stain").entries
 SIDE_PX = 32
@@ -75,7 +75,7 @@ def write_run(directory: Path, config: str, overrides: dict[str, str]) -> Path:
     settings.trainer = None
     write_configuration(settings, directory)
     model = build_stage(settings).model
-    if isinstance(model, TiledModel):
+    if isinstance(model, SegmentationModule):
         model.load()
         model.set_vocabulary(Vocabulary(ENTRIES))
         mark = stamp(model.stage, ENTRIES)

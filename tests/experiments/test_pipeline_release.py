@@ -13,7 +13,7 @@ from experiments.checkpoints import load_pretrain
 from experiments.releasing.release import scheduler_of
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.equations.reverse_diffusion import step_back
-from lightning_modules.nets.noise_schedule import NoiseSchedule
+from lightning_modules.nets.diffusion_model import NoiseSchedule
 from lightning_modules.nets.sampler import times_of
 from lightning_modules.safe_files import write_manifest
 from lightning_modules.saved_stage import read_pretrained, read_stage

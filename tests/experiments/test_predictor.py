@@ -20,7 +20,7 @@ from experiments.predictor import (
     read_labels,
 )
 from lightning_modules.mask_finetune import MaskFinetune
-from lightning_modules.nets.operating_points import OperatingPoints
+from lightning_modules.nets.post_processing import OperatingPoints
 from tests.experiments.small_stages import write_run
 from tests.lightning_modules.small_parts import small_finetune
 

@@ -21,7 +21,7 @@ from experiments.checkpoints import load_stage
 from experiments.configuration import parse_stage, stage_parser
 from experiments.running.ranks import DECISIONS_VARIABLE
 from experiments.runs import experiment_names, tracking_uri
-from lightning_modules.nets.operating_points import parse_operating_points
+from lightning_modules.nets.post_processing import parse_operating_points
 from tests.experiments.small_run import SmallRun, refusal, small_words
 
 STAGES = ("pretrain", "finetune")

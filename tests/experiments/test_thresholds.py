@@ -8,10 +8,13 @@ import pytest
 
 from experiments.thresholds import read_thresholds, write_thresholds
 from lightning_modules.evaluation import operating_points
-from lightning_modules.metrics.calibration import Calibration, CalibrationRule
+from lightning_modules.metrics.calibration import (
+    Calibration,
+    CalibrationRule,
+    choose_thresholds,
+    parse_objective,
+)
 from lightning_modules.metrics.calibration_counts import CalibrationCounts
-from lightning_modules.metrics.objectives import parse_objective
-from lightning_modules.metrics.threshold_choice import choose_thresholds
 from tests.lightning_modules.metrics.test_threshold_choice import line
 
 

@@ -9,11 +9,11 @@ from torch.utils.data import DataLoader
 
 from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
-from lightning_modules.tiled_model import TiledModel
+from lightning_modules.segmentation_module import SegmentationModule
 from tests.lightning_modules.small_parts import NAMES, SIDE_PX, defect_batch
 
 
-class Contrast(TiledModel):
+class Contrast(SegmentationModule):
     """Bright pixels are cracks, dark ones stains; trains one number that nothing depends on."""
 
     stage = "contrast"

@@ -12,7 +12,7 @@ from datamodules.vocabulary import Vocabulary
 from lightning_modules import baselines
 from lightning_modules.baselines.constant import Constant
 from lightning_modules.baselines.unet import Unet
-from lightning_modules.tiled_model import TiledModel
+from lightning_modules.segmentation_module import SegmentationModule
 from tests.lightning_modules.small_parts import NAMES, defect_batch, save, train
 
 FILES = sorted(
@@ -21,13 +21,13 @@ FILES = sorted(
 VOCABULARY = Vocabulary.from_names(NAMES)
 
 
-def class_of(name: str) -> type[TiledModel]:
+def class_of(name: str) -> type[SegmentationModule]:
     """The class of a file: its CamelCase."""
     kind = "".join(word.capitalize() for word in name.split("_"))
     return getattr(importlib.import_module(f"{baselines.__name__}.{name}"), kind)
 
 
-def build(name: str) -> TiledModel:
+def build(name: str) -> SegmentationModule:
     """The baseline with its defaults, for the classes of VOCABULARY."""
     torch.manual_seed(0)
     kind = class_of(name)
@@ -43,7 +43,7 @@ every_baseline = pytest.mark.parametrize("name", FILES)
 
 @every_baseline
 def test_baseline_is_a_tiled_model_with_a_name_of_its_own(name: str) -> None:
-    assert issubclass(class_of(name), TiledModel)
+    assert issubclass(class_of(name), SegmentationModule)
     assert [class_of(other).stage for other in FILES].count(class_of(name).stage) == 1
 
 

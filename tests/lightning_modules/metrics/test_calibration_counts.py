@@ -7,8 +7,8 @@ from lightning_modules.metrics.calibration_counts import (
     CalibrationCounts,
     expected_calibration_error,
 )
-from lightning_modules.metrics.fixed_point import to_units
 from lightning_modules.metrics.score_histogram import bin_scores
+from lightning_modules.metrics.segmentation import to_units
 from tests.lightning_modules.small_parts import NAMES, defect_batch
 
 BINS = 2048

@@ -4,8 +4,8 @@ import torch
 from sklearn.metrics import precision_recall_curve
 
 from lightning_modules.metrics.curves import precision_recall, reliability_of
-from lightning_modules.metrics.fixed_point import to_units
 from lightning_modules.metrics.score_histogram import count_scores
+from lightning_modules.metrics.segmentation import to_units
 
 
 def test_precision_over_recall_is_scikit_learns() -> None:

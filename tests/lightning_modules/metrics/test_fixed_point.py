@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_modules.metrics.fixed_point import from_units, to_units
+from lightning_modules.metrics.segmentation import from_units, to_units
 
 
 def test_sum_is_the_same_in_any_order_where_that_of_floats_is_not() -> None:

@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import f1_score
 from torch import Tensor
 
-from lightning_modules.metrics.objectives import Objective, middle_of_run, parse_objective
+from lightning_modules.metrics.calibration import Objective, middle_of_run, parse_objective
 from lightning_modules.metrics.score_histogram import sum_from_top
 
 BINS = 40

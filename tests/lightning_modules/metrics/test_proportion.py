@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lightning_modules.metrics.proportion import Proportion
+from lightning_modules.metrics.calibration import Proportion
 
 
 @pytest.mark.parametrize(("hits", "of"), [(0, 10), (7, 10), (10, 10), (950, 1000)])

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from datamodules.sample import Batch, Prediction
-from lightning_modules.metrics.region_recall import RegionRecall
+from lightning_modules.metrics.regions import RegionRecall
 from tests.lightning_modules.metrics.random_scenes import answer_of, batch_of, random_scenes
 
 

@@ -5,11 +5,14 @@ import torch
 
 from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.anomaly import AnomalyMetrics
-from lightning_modules.metrics.calibration import Calibration, CalibrationRule
+from lightning_modules.metrics.calibration import (
+    Calibration,
+    CalibrationRule,
+    choose_thresholds,
+    parse_objective,
+)
 from lightning_modules.metrics.calibration_counts import CalibrationCounts
-from lightning_modules.metrics.objectives import parse_objective
 from lightning_modules.metrics.score_histogram import count_scores
-from lightning_modules.metrics.threshold_choice import choose_thresholds
 
 SIDE_PX = 12
 PEAKS = (0.95, 0.7)

@@ -2,7 +2,7 @@
 
 import torch
 
-from lightning_modules.nets.all_ranks import gather, mean_over_ranks, own_rows, rank_count
+from lightning_modules.nets.mask_criterion import gather, mean_over_ranks, own_rows, rank_count
 
 
 def test_process_that_is_alone_is_one() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_modules.nets.conditioning import (
+from lightning_modules.nets.diffusion_model import (
     IMPLICIT,
     NULL,
     TEXT,

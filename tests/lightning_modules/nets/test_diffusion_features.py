@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from lightning_modules.nets.autoencoder import KlAutoencoder
-from lightning_modules.nets.conditioning import implicit_condition
-from lightning_modules.nets.diffusion_features import DiffusionFeatures
-from lightning_modules.nets.diffusion_model import DiffusionModel
-from lightning_modules.nets.feature_latents import FEATURE_MODES, invert_step_by_step
+from lightning_modules.nets.diffusion_features import (
+    FEATURE_MODES,
+    DiffusionFeatures,
+    invert_step_by_step,
+)
+from lightning_modules.nets.diffusion_model import DiffusionModel, implicit_condition
 from lightning_modules.nets.text_encoder import HashedTextEncoder
 from tests.lightning_modules.nets.test_taesd_autoencoder import write_random_weights
 from tests.lightning_modules.small_parts import small_denoiser, small_diffusion, small_tower

@@ -2,8 +2,7 @@
 
 import torch
 
-from lightning_modules.nets.diffusion_features import DiffusionFeatures
-from lightning_modules.nets.feature_latents import noise_at_once
+from lightning_modules.nets.diffusion_features import DiffusionFeatures, noise_at_once
 from tests.lightning_modules.nets.test_diffusion_features import image
 from tests.lightning_modules.small_parts import small_diffusion
 

@@ -6,13 +6,12 @@ from diffusers import DDIMInverseScheduler
 from torch import Tensor
 
 from lightning_modules.equations.diffusion import add_noise
-from lightning_modules.nets.conditioning import implicit_condition
-from lightning_modules.nets.diffusion_model import DiffusionModel
-from lightning_modules.nets.feature_latents import (
+from lightning_modules.nets.diffusion_features import (
     invert_step_by_step,
     noise_at_once,
     shared_noise,
 )
+from lightning_modules.nets.diffusion_model import DiffusionModel, implicit_condition
 from lightning_modules.nets.text_encoder import TextEmbedding
 from tests.lightning_modules.small_parts import small_denoiser, small_diffusion
 

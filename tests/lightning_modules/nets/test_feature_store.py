@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_modules.nets.diffusion_features import DiffusionFeatures
-from lightning_modules.nets.feature_store import FeatureStore
+from lightning_modules.nets.diffusion_features import DiffusionFeatures, FeatureStore
 from tests.lightning_modules.small_parts import small_diffusion
 
 ROOMY = 10**9

@@ -2,7 +2,7 @@
 
 import torch
 
-from lightning_modules.nets.implicit_captioner import ImplicitCaptioner
+from lightning_modules.nets.diffusion_model import ImplicitCaptioner
 
 
 def test_captioner_has_0_3_million_weights_at_the_papers_widths() -> None:

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from datamodules.sample import Batch
-from lightning_modules.nets.mask_criterion import MaskCriterion, MaskLosses
-from lightning_modules.nets.mask_targets import collect_targets
+from lightning_modules.nets.mask_criterion import MaskCriterion, MaskLosses, collect_targets
 from tests.lightning_modules.nets.test_mask_targets import two_types
 
 CRITERION = MaskCriterion(point_count=64)

@@ -6,7 +6,7 @@ import torch
 
 from datamodules.sample import Batch
 from lightning_modules.equations.mask_losses import UNKNOWN
-from lightning_modules.nets.mask_targets import MaskTargets, collect_targets
+from lightning_modules.nets.mask_criterion import MaskTargets, collect_targets
 
 
 def two_types(has_mask: tuple[bool, ...] = (True, True, True)) -> Batch:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.nets import name_texts
-from lightning_modules.nets.name_texts import draw_words, embed_prompts
+from lightning_modules.nets.naming import draw_words, embed_prompts
 
 VECTORS = {"up": [0.0, 2.0], "right": [5.0, 0.0], "down": [0.0, -1.0]}
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_modules.nets.noise_schedule import NoiseSchedule
+from lightning_modules.nets.diffusion_model import NoiseSchedule
 
 
 @pytest.mark.parametrize("kind", ["linear", "cosine"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightning_modules.nets.operating_points import (
+from lightning_modules.nets.post_processing import (
     OperatingPoints,
     TypeThresholds,
     parse_operating_points,

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from datamodules.sample import Batch
-from lightning_modules.nets.mask_targets import collect_targets
-from lightning_modules.nets.point_names import margins_of, point_loss
+from lightning_modules.nets.mask_criterion import collect_targets
+from lightning_modules.supervision import margins_of, point_loss
 from tests.lightning_modules.small_parts import SIDE_PX, defect_batch, small_finetune
 
 POINTS = torch.rand(4, 500, 2, generator=torch.Generator().manual_seed(0))

@@ -5,8 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_modules.nets.operating_points import OperatingPoints, TypeThresholds
-from lightning_modules.nets.post_processing import ImageScores, PostProcessing
+from lightning_modules.nets.post_processing import (
+    ImageScores,
+    OperatingPoints,
+    PostProcessing,
+    TypeThresholds,
+)
 
 
 def scores_of(maps: Tensor, *type_scores: float) -> ImageScores:

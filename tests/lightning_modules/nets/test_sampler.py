@@ -8,8 +8,7 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor, nn
 
-from lightning_modules.nets.diffusion_model import DiffusionModel
-from lightning_modules.nets.noise_schedule import NoiseSchedule
+from lightning_modules.nets.diffusion_model import DiffusionModel, NoiseSchedule
 from lightning_modules.nets.sampler import (
     METHODS,
     check_side,

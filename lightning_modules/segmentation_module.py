@@ -16,7 +16,7 @@ from lightning_modules.nets.tiling import score_images
 from lightning_modules.saved_stage import STAMP, SavedStage, load_part, stamp
 
 
-class TiledModel(LightningModule):
+class SegmentationModule(LightningModule):
     """A model that scores tiles; prediction, evaluation and saving follow from that.
 
     `stage` is what its checkpoints are marked with; tiles must be multiples of `stride`. A
