@@ -80,8 +80,8 @@ class DiffusionFeatures(nn.Module):
     `taps` is `unet` (the input of each up stage's last residual block) or `full` (beside them the
     maps of the autoencoder; the ancestor's eight with the KL-VAE). `mode` is `single` (one pass,
     the noise one fixed draw, the same in training and test) or `sequential` (`feature_timestep`
-    passes). `context` is what the denoiser reads beside the latents, `implicit` or `none`
-    below. `strides` and `channels` describe the maps. Raises ValueError for
+    passes). `context` is what the denoiser reads beside the latents, `implicit` or `none`.
+    `strides` and `channels` describe the maps. Raises ValueError for
     another word, a time that the schedule does not have, or taps that the autoencoder has not.
     """
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lightning_modules.nets import name_texts
+from lightning_modules.nets import naming
 from lightning_modules.nets.naming import draw_words, embed_prompts
 
 VECTORS = {"up": [0.0, 2.0], "right": [5.0, 0.0], "down": [0.0, -1.0]}
@@ -34,7 +34,7 @@ def test_text_that_two_names_share_is_computed_once() -> None:
 
 def test_long_lists_are_embedded_in_parts(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     whole = embed_prompts(Words(), [["up"], ["right"], ["down"]])
-    monkeypatch.setattr(name_texts, "TEXTS_AT_ONCE", 2)
+    monkeypatch.setattr(naming, "TEXTS_AT_ONCE", 2)
     words = Words()
     assert embed_prompts(words, [["up"], ["right"], ["down"]]).equal(whole)
     assert [len(texts) for texts in words.asked] == [2, 1]
