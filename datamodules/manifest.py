@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datamodules.about import About
 from datamodules.captions import Caption
-from datamodules.fetching.about import About
 from datamodules.language.terminology import Terminology
 from datamodules.manifest_file import SCHEMA, open_table, read_metadata, write_table
 from datamodules.sample import GOOD, MaskValues, Record, Region

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from datamodules.fetching.about import About
+from datamodules.about import About
 from datamodules.manifest import Manifest
 from datamodules.manifest_file import COLUMNS, VERSION, replacing
 from datamodules.preparing.preparation import Preparation

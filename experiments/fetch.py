@@ -21,14 +21,13 @@ from rich.filesize import decimal
 from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-import datamodules.sources
-from datamodules.fetching.about import About, Download
+from datamodules.about import About, Download, source_class_path, source_names
 from datamodules.fetching.archives import extract
 from datamodules.fetching.downloads import download
 from datamodules.manifest import Source
 from experiments.command import run_command
 from experiments.configuration_errors import check_base
-from experiments.prepare import check_writable, expand_source
+from experiments.prepare import check_writable
 
 ARCHIVES_FOLDER = ".archives"
 RECEIPT_NAME = "SOURCE.json"
@@ -59,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if not settings.source:
         raise ValueError("--source is missing: expected --source NAME --out RAW, or --list")
-    name = expand_source(settings.source)
+    name = source_class_path(settings.source)
     about = about_of(name)
     show(about)
     short = settings.source
@@ -196,9 +195,7 @@ def about_of(class_path: str) -> About:
 
 def known_sources() -> dict[str, About]:
     """Every source of datamodules/sources by name."""
-    folder = Path(datamodules.sources.__path__[0])
-    names = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
-    return {name: about_of(expand_source(name)) for name in names}
+    return {name: about_of(source_class_path(name)) for name in source_names()}
 
 
 def source_table(abouts: dict[str, About]) -> Table:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-import datamodules.sources
+from datamodules.about import source_class_path
 from datamodules.manifest import Manifest, Source
 from datamodules.preparing.materialise import Changes, read_redactions
 from datamodules.preparing.preparation import Preparation, prepare
@@ -32,7 +32,6 @@ from experiments.configuration_errors import (
     check_base,
     check_keys,
     check_nodes,
-    nearest_names,
     typed_error_line,
 )
 from experiments.dataset_card import write_card
@@ -170,24 +169,6 @@ def summary_table(manifest: Manifest) -> Table:
     return table
 
 
-def expand_source(name: str) -> str:
-    """The class path that a source's name means: "neu_seg" -> "datamodules.sources.neu_seg.NeuSeg".
-
-    A dotted name is a class path already. ValueError with the known names for any other.
-    """
-    if "." in name:
-        return name
-    folder = Path(datamodules.sources.__path__[0])
-    known = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
-    if name not in known:
-        raise ValueError(
-            f"--source: got {name!r}, expected a file name of datamodules/sources or a class path; "
-            + nearest_names(name, known)
-        )
-    camel_case = "".join(part.capitalize() for part in name.split("_"))
-    return f"datamodules.sources.{name}.{camel_case}"
-
-
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m experiments.prepare",
@@ -211,7 +192,7 @@ def _parse(argv: Sequence[str]) -> Namespace:
     pairs = parse_overrides(argv)
     raw: dict[str, object] = {}
     if "source" in pairs:
-        apply_override(raw, "source.class_path", expand_source(pairs.pop("source")))
+        apply_override(raw, "source.class_path", source_class_path(pairs.pop("source")))
     for key, text in pairs.items():
         # A folder called 2024 is a name; all other values are read as in a YAML file.
         apply_override(raw, key, text if key in ("root", "out") else _read_value(key, text))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from datamodules.fetching.about import SCHEMES, Download
+from datamodules.about import SCHEMES, Download
 
 BLOCK_BYTES = 2**20
 # For connecting and for each block: a server that falls silent ends the attempt, not the program.

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.fetching.about import About
+from datamodules.about import About
 from datamodules.formats.coco_json import CocoFile, CocoPicture, read_coco
 from datamodules.formats.file_tree import FileTree, folder_of, join_below, scan_tree
 from datamodules.formats.label_studio_names import original_names

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.fetching.about import About
+from datamodules.about import About
 from datamodules.formats.file_tree import FileTree, join_below, scan_tree
 from datamodules.formats.label_table import defect_name
 from datamodules.formats.record_maker import RecordMaker

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from datamodules.about import About
 from datamodules.captions import Caption
-from datamodules.fetching.about import About
 from datamodules.formats.listing import is_below_root, list_pictures
 from datamodules.manifest import Source
 from datamodules.sample import UNLABELLED, Record

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from datamodules.about import About
 from datamodules.captions import Caption
-from datamodules.fetching.about import About
 from datamodules.formats.label_table import Label, defect_name, read_labels
 from datamodules.manifest import Source
 from datamodules.pictures.image_files import IMAGE_SUFFIXES, open_image, open_mask

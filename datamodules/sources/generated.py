@@ -12,8 +12,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import ClassVar
 
+from datamodules.about import About
 from datamodules.captions import Caption
-from datamodules.fetching.about import About
 from datamodules.formats.listing import absent_layout, is_below_root
 from datamodules.formats.record_maker import RecordMaker
 from datamodules.formats.synthetic_mark import refuse_unmarked

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from datamodules.about import About
 from datamodules.captions import Caption
-from datamodules.fetching.about import About
 from datamodules.language.released_captions import ReleasedCaption, domain_of, read_release
 from datamodules.manifest import Source
 from datamodules.pictures.image_files import IMAGE_SUFFIXES

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from datamodules.about import About, Download
 from datamodules.captions import Caption
-from datamodules.fetching.about import About, Download
 from datamodules.formats.listing import absent_layout, list_pictures
 from datamodules.manifest import Source
 from datamodules.sample import GOOD, MaskValues, Record

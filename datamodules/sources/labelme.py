@@ -7,7 +7,7 @@ root/.../<name>.json            imagePath leads to the picture, seen from the JS
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.fetching.about import About
+from datamodules.about import About
 from datamodules.formats.file_tree import FileTree, folder_of, join_below, scan_tree
 from datamodules.formats.labelme_json import LabelmePicture, read_labelme
 from datamodules.formats.picture_header import PictureHeader, read_header

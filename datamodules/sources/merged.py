@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.fetching.about import About
+from datamodules.about import About
 from datamodules.language.terminology import Terminology
 from datamodules.manifest import Manifest, Source
 from datamodules.sample import UNLABELLED, Record

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from datamodules.about import About
 from datamodules.captions import Caption
-from datamodules.fetching.about import About
 from datamodules.manifest import Source
 from datamodules.sample import GOOD, MaskValues, Record
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
+from datamodules.about import About, Download
 from datamodules.captions import Caption
-from datamodules.fetching.about import About, Download
 from datamodules.formats.listing import absent_layout, list_folders, list_pictures
 from datamodules.manifest import Source
 from datamodules.sample import GOOD, MaskValues, Record

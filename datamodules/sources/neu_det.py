@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from datamodules.about import About
 from datamodules.captions import Caption
-from datamodules.fetching.about import About
 from datamodules.formats.region_areas import dominant_first
 from datamodules.formats.voc import VocPicture, read_folders
 from datamodules.manifest import Source

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from datamodules.about import About
 from datamodules.captions import Caption
-from datamodules.fetching.about import About
 from datamodules.formats.listing import list_pictures
 from datamodules.manifest import Source
 from datamodules.sample import GOOD, MaskValues, Record

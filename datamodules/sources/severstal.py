@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from datamodules.about import About
 from datamodules.captions import Caption
-from datamodules.fetching.about import About
 from datamodules.formats.listing import absent_layout, is_below_root, list_pictures
 from datamodules.manifest import Source
 from datamodules.sample import UNLABELLED, Record, Region

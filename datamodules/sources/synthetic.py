@@ -14,8 +14,8 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
+from datamodules.about import About
 from datamodules.captions import Caption
-from datamodules.fetching.about import About
 from datamodules.language.descriptors import morphology_of
 from datamodules.manifest import Source
 from datamodules.rendering.defects import DEFECTS, Defect, add_defect

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from datamodules.about import About, Download
 from datamodules.captions import Caption
-from datamodules.fetching.about import About, Download
 from datamodules.formats.listing import absent_layout, is_below_root
 from datamodules.manifest import Source
 from datamodules.sample import GOOD, MaskValues, Record

@@ -17,8 +17,8 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
+from datamodules.about import About
 from datamodules.captions import Caption
-from datamodules.fetching.about import About
 from datamodules.formats.listing import absent_layout
 from datamodules.formats.pickled_table import read_pickled_columns
 from datamodules.manifest import Source

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.fetching.about import About
+from datamodules.about import About
 from datamodules.formats.file_tree import FileTree, folder_of, join_below, scan_tree
 from datamodules.formats.record_maker import RecordMaker, check_unannotated
 from datamodules.formats.split_words import split_of_path

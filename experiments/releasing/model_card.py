@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from callbacks.run_record import RECORD_NAME, package_versions, parameter_counts
-from datamodules.fetching.about import About
+from datamodules.about import About
 from datamodules.manifest import Manifest
 from experiments.checkpoints import PRETRAINED_KEY, Restored
 from experiments.releasing.release import class_nodes

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datamodules import manifest_file
-from datamodules.fetching.about import About
+from datamodules.about import About
 from datamodules.manifest import Manifest, Source, write_manifest
 from datamodules.sample import Record, Region
 from datamodules.vocabulary import Vocabulary

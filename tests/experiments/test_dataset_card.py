@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.fetching.about import About
+from datamodules.about import About
 from datamodules.manifest_file import COLUMNS
 from datamodules.preparing.preparation import Preparation
 from datamodules.preparing.quarantine import Refused

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from datamodules.fetching.about import About, Download
+from datamodules.about import About, Download
 from datamodules.manifest import Source
 from datamodules.sample import Record
 from experiments.command import run_command

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datamodules.about import source_class_path
 from datamodules.manifest import Manifest
 from experiments.command import run_command
-from experiments.prepare import expand_source, main
+from experiments.prepare import main
 
 
 @pytest.fixture
@@ -126,13 +127,13 @@ def test_refusal_of_the_source_is_its_own_line(tmp_path: Path) -> None:
 
 
 def test_name_of_a_source_is_its_file_and_camel_case() -> None:
-    assert expand_source("neu_seg") == "datamodules.sources.neu_seg.NeuSeg"
-    assert expand_source("my.parts.Parts") == "my.parts.Parts"
+    assert source_class_path("neu_seg") == "datamodules.sources.neu_seg.NeuSeg"
+    assert source_class_path("my.parts.Parts") == "my.parts.Parts"
 
 
 def test_unknown_source_names_the_nearest() -> None:
     with pytest.raises(ValueError, match="did you mean synthetic"):
-        expand_source("sinthetic")
+        source_class_path("sinthetic")
 
 
 @pytest.mark.parametrize(

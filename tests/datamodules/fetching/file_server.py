@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from datamodules.fetching.about import Download
+from datamodules.about import Download
 
 
 class FileServer(ThreadingHTTPServer):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.fetching.about import Download
+from datamodules.about import Download
 from datamodules.fetching.downloads import download
 from tests.datamodules.fetching.file_server import FileServer, serving
 

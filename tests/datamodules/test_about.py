@@ -2,7 +2,7 @@
 
 import pytest
 
-from datamodules.fetching.about import About, Download
+from datamodules.about import About, Download
 
 SHA256 = "0" * 64
 

@@ -1,12 +1,15 @@
-"""What is known of a public data set: its licence, whom to cite, where it is to be had.
+"""The data sets by name: the class that reads one, its licence, citation and addresses.
 
-Each source in `sources/` holds one About; loading is `downloads.py`, unpacking `archives.py`.
+Each source in `sources/` holds one About; loading and unpacking is `fetching/`.
 """
 
+import difflib
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
+
+import datamodules.sources
 
 SCHEMES = ("http", "https")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -81,3 +84,28 @@ class About:
     def is_open(self) -> bool:
         """Whether `experiments.fetch` may load it: there is an address with a hash."""
         return bool(self.downloads)
+
+
+def source_names() -> list[str]:
+    """The names of all sources, sorted: the file names of `datamodules/sources`."""
+    folder = Path(datamodules.sources.__path__[0])
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def source_class_path(name: str) -> str:
+    """The class path of a source's name: "neu_seg" -> "datamodules.sources.neu_seg.NeuSeg".
+
+    A dotted name is a class path already. ValueError with the known names for any other.
+    """
+    if "." in name:
+        return name
+    known = source_names()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.55)
+        remedy = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
+        raise ValueError(
+            f"--source: got {name!r}, expected a file name of datamodules/sources or a class path; "
+            + remedy
+        )
+    camel_case = "".join(part.capitalize() for part in name.split("_"))
+    return f"datamodules.sources.{name}.{camel_case}"
