@@ -1,0 +1,367 @@
+"""Configuration of a run: YAML files and words of the command line, merged, typed, checked.
+
+Layers are plain mappings and are merged without importing torch; jsonargparse checks the result
+against the signatures of the classes it names. A fault is one line: the key, what it got, what was
+expected, the nearest known name.
+"""
+
+import importlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from experiments.cli import nearest_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CONFIG_FOLDER = Path(__file__).parent / "configs"
+SOURCE_FOLDER = Path(__file__).parents[1] / "datamodules" / "sources"
+BASE_KEY = "from"
+WORD_KEYS = ("name", "experiment", "setting", "scale", "output")
+STAGE_KEYS = (*WORD_KEYS, "tags", "seed", "data", "model", "trainer")
+NODE_KEYS = ("class_path", "init_args", "dict_kwargs")
+# Both belong to the run directory, which the run owns.
+SKIPPED_TRAINER_KEYS = {"logger", "default_root_dir"}
+# Short words of the command line, and the dotted keys that they mean.
+SHORT_KEYS = {
+    "source": "data.init_args.source",
+    "root": "data.init_args.root",
+    "manifest": "data.init_args.manifest",
+    "labels": "data.init_args.labels",
+    "pretrained": "model.init_args.pretrained",
+}
+
+
+class Typed(dict[str, object]):
+    """A mapping that was typed as a value: it takes the place of one below, it isn't merged."""
+
+
+def load_config(
+    names: Sequence[str], overrides: Mapping[str, str] | Sequence[str] = ()
+) -> dict[str, object]:
+    """The files and over them the overrides as one mapping; a later layer wins.
+
+    names: paths, or names inside experiments/configs; overrides: `--a.b.c value` words or a
+    mapping of dotted keys, values read as YAML; `source`, `root`, `manifest`, `labels` and
+    `pretrained` are short for the keys in SHORT_KEYS. Raises FileNotFoundError, ValueError.
+    """
+    raw: dict[str, object] = {}
+    for name in names:
+        raw = merge_layers(raw, read_layer(find_config(name)))
+    pairs = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    layer: dict[str, object] = {}
+    for key, text in pairs.items():
+        value = read_value(key, text)
+        set_dotted(layer, full_key(key), Typed(value) if isinstance(value, dict) else value)
+    return merge_layers(raw, expand_source(layer))
+
+
+def find_config(name: str) -> Path:
+    """The file that a `--config` name means: a path as it stands, else one of our own configs."""
+    for path in (Path(name), CONFIG_FOLDER / name, CONFIG_FOLDER / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    files = CONFIG_FOLDER.rglob("*.yaml")
+    known = sorted(path.relative_to(CONFIG_FOLDER).as_posix() for path in files)
+    raise FileNotFoundError(
+        f"config {name} is missing: expected a YAML file or a name in experiments/configs; "
+        + nearest_names(name, known)
+    )
+
+
+def read_layer(path: Path) -> dict[str, object]:
+    """The mapping in a YAML file, over the configs that its `from` names, lowest first.
+
+    ValueError with line and column where it is not YAML.
+    """
+    try:
+        layer = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"config {path} is not YAML: {reason}; expected keys and values"
+        ) from error
+    if not isinstance(layer, dict | None):
+        raise ValueError(f"config {path} holds a {type(layer).__name__}: expected keys and values")
+    own = expand_source(layer or {})
+    bases = own.pop(BASE_KEY, [])
+    below = load_config([bases] if isinstance(bases, str) else bases)  # type: ignore[arg-type]
+    return merge_layers(below, own)
+
+
+def merge_layers(lower: Mapping[str, object], upper: Mapping[str, object]) -> dict[str, object]:
+    """Both layers as one; mappings merge key by key, everything else is replaced by `upper`.
+
+    An upper class_path that is another replaces the node whole: init_args of the old class would
+    mean nothing to the new one. Keys that are numbers reach into a list. An upper manifest takes
+    the place of a lower source and its root, and the other way round.
+    """
+    if "class_path" in upper and lower.get("class_path") not in (None, upper["class_path"]):
+        return dict(upper)
+    merged = dict(lower)
+    if upper.get("manifest") and not upper.get("source"):
+        merged = {key: value for key, value in merged.items() if key not in ("source", "root")}
+    elif upper.get("source") and "manifest" not in upper:
+        merged.pop("manifest", None)
+    for key, value in upper.items():
+        below = merged.get(key)
+        if isinstance(value, Typed):
+            merged[key] = dict(value)
+        elif isinstance(below, list) and isinstance(value, Mapping):
+            merged[key] = _merge_items(key, below, value)
+        elif isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge_layers(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def parse_overrides(words: Sequence[str]) -> dict[str, str]:
+    """Dotted keys and their texts from `--a.b value` or `--a.b=value` words; ValueError else."""
+    pairs: dict[str, str] = {}
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if not word.startswith("--") or len(word) == 2:
+            raise ValueError(f"got the word {word!r}: expected --key value, with a dotted key")
+        key, equals, text = word[2:].partition("=")
+        if not equals:
+            if not waiting or waiting[0].startswith("--"):
+                raise ValueError(f"--{key} has no value: expected --{key} VALUE")
+            text = waiting.pop(0)
+        pairs[key] = text
+    return pairs
+
+
+def read_value(key: str, text: str) -> object:
+    """The text of an override, read as YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--{key}: got {text!r}, which is not a YAML value") from error
+
+
+def set_dotted(node: dict[str, object], key: str, value: object) -> None:
+    """Set the value at a dotted key, in place; a class in between becomes a node of arguments."""
+    *parts, last = key.split(".")
+    for part in parts:
+        below = node.get(part)
+        if not isinstance(below, dict):
+            below = {"class_path": below} if isinstance(below, str) else {}
+            node[part] = below
+        node = below
+    node[last] = value
+
+
+def full_key(key: str) -> str:
+    """The dotted key that a word means: `source.upright` is one of the source's init_args."""
+    first, dot, rest = key.partition(".")
+    if first not in SHORT_KEYS:
+        return key
+    if dot and rest.partition(".")[0] not in NODE_KEYS:
+        rest = f"init_args.{rest}"
+    return f"{SHORT_KEYS[first]}{dot}{rest}"
+
+
+def expand_source(layer: dict[str, object]) -> dict[str, object]:
+    """The layer with the class path of its data source where that is named by its file."""
+    data = layer.get("data")
+    arguments = data.get("init_args") if isinstance(data, dict) else None
+    source = arguments.get("source") if isinstance(arguments, dict) else None
+    if isinstance(source, str):
+        arguments["source"] = {"class_path": source_class(source)}  # type: ignore[index]
+    elif isinstance(source, dict) and isinstance(source.get("class_path"), str):
+        source["class_path"] = source_class(source["class_path"])
+    return layer
+
+
+def source_class(name: str) -> str:
+    """The class path that a source's name means: "neu_seg" -> "datamodules.sources.neu_seg.NeuSeg".
+
+    A dotted name is a class path already. ValueError with the known names for any other.
+    """
+    if "." in name:
+        return name
+    known = sorted(path.stem for path in SOURCE_FOLDER.glob("*.py") if path.stem[0] != "_")
+    if name not in known:
+        raise ValueError(
+            f"--source: got {name!r}, expected a file name of datamodules/sources or a class path; "
+            + nearest_names(name, known)
+        )
+    return f"datamodules.sources.{name}." + "".join(part.capitalize() for part in name.split("_"))
+
+
+def stage_parser() -> ArgumentParser:
+    """The typed parser of a run: its own keys, data, model and the arguments of the Trainer."""
+    from lightning import LightningDataModule, LightningModule, Trainer
+
+    parser = ArgumentParser(exit_on_error=False)
+    add = parser.add_argument
+    add("--name", type=str, required=True, help="name of the run directory")
+    add("--experiment", type=str, default="diffuse-defect", help="MLflow experiment of the run")
+    add("--output", type=str, default="mlruns", help="folder of run directories and tracking")
+    add("--seed", type=int, default=0, help="seed of everything drawn at random")
+    add("--setting", type=str, default="full", help="full, k_shot_K, budget_N or zero_shot")
+    add("--scale", type=str, default="tiny", help="tiny, small or paper")
+    add("--tags", type=dict[str, str], default={}, help="more tags of the tracked run")
+    parser.add_subclass_arguments(LightningDataModule, "data", required=True)
+    parser.add_subclass_arguments(LightningModule, "model", required=True)
+    parser.add_class_arguments(
+        Trainer, "trainer", instantiate=False, fail_untyped=False, skip=set(SKIPPED_TRAINER_KEYS)
+    )
+    return parser
+
+
+def parse_stage(raw: Mapping[str, object]) -> Namespace:
+    """The stage with every value of its declared type and every default filled in.
+
+    Raises ValueError, one line: the key, what it got, what was expected, the nearest known key.
+    """
+    check_keys(raw, STAGE_KEYS, owner="a stage")
+    # YAML reads `name: 2024` as a number; a name is what was typed.
+    words = {key: str(raw[key]) for key in WORD_KEYS if isinstance(raw.get(key), int | float)}
+    if not isinstance(raw.get("trainer", {}), Mapping | None):
+        raise ValueError(f"trainer: got {raw['trainer']!r}, expected arguments of a Trainer")
+    return parse_typed(stage_parser(), {**raw, **words})
+
+
+def build_stage(stage: Namespace) -> Namespace:
+    """The stage with objects in place of class_path nodes; ValueError, one line, if one refuses."""
+    return build_objects(stage_parser(), stage)
+
+
+def parse_typed(parser: ArgumentParser, raw: Mapping[str, object]) -> Namespace:
+    """The mapping as the parser types it; ValueError, one line, for what it does not take."""
+    _check_nodes("", raw)
+    try:
+        return parser.parse_object(dict(raw))
+    except ArgumentError as error:
+        raise ValueError(fault_line(raw, str(error))) from error
+
+
+def build_objects(parser: ArgumentParser, parsed: Namespace) -> Namespace:
+    """What was parsed with objects in place of its class_path nodes; ValueError, one line."""
+    try:
+        return parser.instantiate(parsed)
+    except ValueError as error:
+        # jsonargparse wraps a class's own one line in reports of all types that it tried.
+        inmost: BaseException = error
+        while inmost.__cause__ or inmost.__context__:
+            inmost = inmost.__cause__ or inmost.__context__ or inmost
+        raise ValueError(str(inmost)) from error
+
+
+def check_keys(node: Mapping[str, object], known: "Iterable[str]", *, owner: str) -> None:
+    """Raise ValueError for the first key that `owner` does not take."""
+    names = list(known)
+    for key in node:
+        if str(key).rpartition(".")[2] not in names:
+            raise ValueError(_unknown_line(str(key), names, owner))
+
+
+def _check_nodes(where: str, node: object) -> None:
+    """Raise ValueError for a class_path node with a misspelt key: jsonargparse words it badly."""
+    if isinstance(node, Mapping):
+        if "class_path" in node:
+            check_keys({f"{where}.{key}": 0 for key in node}, NODE_KEYS, owner="a class_path node")
+        for key, value in node.items():
+            _check_nodes(f"{where}.{key}".strip("."), value)
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            _check_nodes(f"{where}.{number}", value)
+
+
+def fault_line(raw: Mapping[str, object], message: str) -> str:
+    """A message of jsonargparse as one line that names the innermost key at fault.
+
+    The message is a tree: `Parser key` and `Problem with given class_path` lead down to the fault,
+    and the first branch of a union of types is the one that the configuration means.
+    """
+    owner, keys, expected = "a stage", [], ""
+    where = ""
+    for line in message.splitlines():
+        text = line.strip().removeprefix("- ")
+        if found := re.match(r'Parser key "(.+)":', text):
+            keys.append(found[1])
+            where, expected = ".init_args.".join(keys), ""
+        elif found := re.match(r"Problem with given class_path '(.+)':", text):
+            owner = found[1]
+        elif found := re.match(r"Subtypes: \[(.+)\]", text):
+            expected = found[1]
+        elif found := re.match(r"Expected an? (.+)\. Got value", text):
+            expected = expected or found[1]
+        elif found := re.match(r"the following arguments are required: ([^,]+)", text):
+            name = ".init_args.".join([*keys, found[1]])
+            return f"{name} is missing: expected a value, there is no default"
+        elif found := re.match(r"(?:Group '(.+)' does not accept option|Option) '(.+?)'", text):
+            return _unknown_option(keys, group=found[1] or "", key=found[2], owner=owner)
+        elif found := re.match(r"Import path (\S+) does not .* a subclass of (\w+)", text):
+            return f"{where}.class_path: got {found[1]}, expected a subclass of {found[2]}"
+        elif found := re.match(r"module '(.+)' has no attribute '(.+)'", text):
+            classes = [k for k, v in vars(sys.modules[found[1]]).items() if isinstance(v, type)]
+            near = nearest_names(found[2], classes)
+            return f"{where}.class_path: got {owner}, expected a class of {found[1]}; {near}"
+        elif text.startswith("No module named"):
+            return f"{where}.class_path: got {owner}, which cannot be imported: {text}"
+    got = repr(_value_at(raw, where))
+    got = got if len(got) <= 80 else f"{got[:77]}..."
+    if expected:
+        return f"{where}: got {got}, expected {_type_words(expected)}"
+    reason = " ".join(message.split())
+    return f"{where}: got {got}: {reason}" if where else reason
+
+
+def _unknown_option(keys: list[str], *, group: str, key: str, owner: str) -> str:
+    """The line for an option that a class, or a group of options such as `trainer`, lacks."""
+    where = ".init_args.".join(keys)
+    if group:
+        from lightning import Trainer
+
+        known = [name for name in signature(Trainer).parameters if name not in SKIPPED_TRAINER_KEYS]
+        return _unknown_line(f"{group}.{key}", known, "lightning.Trainer")
+    if not keys:
+        return _unknown_line(key, STAGE_KEYS, owner)
+    module, _, name = owner.rpartition(".")
+    kind = getattr(importlib.import_module(module), name)
+    known = ArgumentParser().add_class_arguments(kind, fail_untyped=False)
+    return _unknown_line(f"{where}.init_args.{key}", known, owner)
+
+
+def _unknown_line(where: str, known: Sequence[str], owner: str) -> str:
+    """The line for a key that `owner` does not take."""
+    near = nearest_names(where.rpartition(".")[2], known)
+    return f"{where}: got an unknown key, expected an argument of {owner}; {near}"
+
+
+def _merge_items(key: str, items: Sequence[object], upper: Mapping[str, object]) -> list[object]:
+    """The list with the items that `upper` numbers merged; ValueError for one that is not there."""
+    merged = list(items)
+    for part, value in upper.items():
+        if not part.isdigit() or int(part) >= len(merged):
+            raise ValueError(
+                f"{key}: got the item {part!r} of a list, expected a number below {len(merged)}"
+            )
+        # By way of a mapping, so that both kinds of value merge as everywhere.
+        merged[int(part)] = merge_layers({"item": merged[int(part)]}, {"item": value})["item"]
+    return merged
+
+
+def _value_at(node: object, key: str) -> object:
+    """What the raw configuration holds at a dotted key."""
+    for part in key.split(".") if key else ():
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def _type_words(text: str) -> str:
+    """Type names as a reader writes them: `int | None`."""
+    text = re.sub(r"<class '([^']+)'>", r"\1", text)
+    text = re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", text).replace("NoneType", "None")
+    return re.sub(r", (?![^\[]*\])", " | ", text)

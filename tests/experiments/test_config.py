@@ -1,0 +1,272 @@
+"""Claims about layers, overrides, stages and the one-line faults of a configuration."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+from lightning import LightningDataModule, LightningModule
+
+from experiments.config import (
+    find_config,
+    full_key,
+    load_config,
+    merge_layers,
+    parse_overrides,
+    parse_stage,
+    stage_parser,
+)
+
+
+class ToySource:
+    """A nested part of the toy data."""
+
+    def __init__(self, image_count: int = 3) -> None:
+        self.image_count = image_count
+
+
+class ToyData(LightningDataModule):
+    """Toy data with an optional nested part."""
+
+    def __init__(self, source: ToySource | None = None, batch_size: int = 2) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size: got {batch_size}, expected at least 1")
+        self.source = source
+        self.batch_size = batch_size
+
+
+class ToyDenoiser:
+    """A nested part with a required width."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+
+class ToyModel(LightningModule):
+    """Toy model with a required nested part."""
+
+    def __init__(self, denoiser: ToyDenoiser, learning_rate: float = 1e-3) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.learning_rate = learning_rate
+
+
+CHECKPOINT = "lightning.pytorch.callbacks.ModelCheckpoint"
+STAGE = f"""
+name: toy
+data:
+  class_path: {__name__}.ToyData
+  init_args:
+    source: {{class_path: {__name__}.ToySource, init_args: {{image_count: 4}}}}
+model:
+  class_path: {__name__}.ToyModel
+  init_args:
+    denoiser: {{class_path: {__name__}.ToyDenoiser, init_args: {{width: 8}}}}
+    learning_rate: 1e-4
+trainer:
+  max_steps: 3
+  callbacks: [{{class_path: {CHECKPOINT}, init_args: {{monitor: loss}}}}]
+"""
+
+
+def stage_with(tmp_path: Path, *overrides: str) -> dict[str, object]:
+    """The toy stage with command-line overrides."""
+    path = tmp_path / "stage.yaml"
+    path.write_text(STAGE)
+    return load_config([str(path)], overrides)
+
+
+def test_later_layer_wins_key_by_key(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("trainer: {max_steps: 3, precision: 32}")
+    (tmp_path / "b.yaml").write_text("trainer: {max_steps: 4}")
+    raw = load_config([str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")])
+    assert raw == {"trainer": {"max_steps": 4, "precision": 32}}
+
+
+def test_another_class_path_drops_the_old_arguments() -> None:
+    lower = {"model": {"class_path": "a.A", "init_args": {"width": 3}}}
+    assert merge_layers(lower, {"model": {"class_path": "b.B"}}) == {"model": {"class_path": "b.B"}}
+
+
+def test_same_class_path_keeps_the_other_arguments() -> None:
+    lower = {"class_path": "a.A", "init_args": {"width": 3, "depth": 1}}
+    upper = {"class_path": "a.A", "init_args": {"width": 4}}
+    assert merge_layers(lower, upper)["init_args"] == {"width": 4, "depth": 1}
+
+
+def test_merging_leaves_its_inputs_as_they_were() -> None:
+    lower = {"trainer": {"max_steps": 3}}
+    kept = deepcopy(lower)
+    merged = merge_layers(lower, {"trainer": {"precision": 32}})
+    merged["trainer"]["max_steps"] = 9  # type: ignore[index]
+    assert lower == kept
+
+
+def test_overrides_take_both_spellings() -> None:
+    assert parse_overrides(["--a.b", "3", "--c=x=y"]) == {"a.b": "3", "c": "x=y"}
+
+
+@pytest.mark.parametrize("words", [["a.b", "3"], ["--a.b"], ["--a.b", "--c", "1"], ["--", "3"]])
+def test_override_without_key_or_value_is_refused(words: list[str]) -> None:
+    with pytest.raises(ValueError, match="expected --"):
+        parse_overrides(words)
+
+
+def test_override_reaches_into_a_list(tmp_path: Path) -> None:
+    raw = stage_with(tmp_path, "--trainer.callbacks.0.init_args.monitor", "iou")
+    assert parse_stage(raw).trainer.callbacks[0].init_args.monitor == "iou"
+
+
+def test_override_of_a_missing_list_item_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected a number below 1"):
+        stage_with(tmp_path, "--trainer.callbacks.4.init_args.monitor", "iou")
+
+
+def test_override_of_a_class_drops_its_old_arguments(tmp_path: Path) -> None:
+    raw = stage_with(tmp_path, "--data.init_args.source.class_path", "x.Y")
+    assert raw["data"]["init_args"]["source"] == {"class_path": "x.Y"}  # type: ignore[index]
+
+
+def test_missing_config_names_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stage1.yaml").touch()
+    monkeypatch.setattr("experiments.config.CONFIG_FOLDER", tmp_path)
+    assert find_config("stage1") == tmp_path / "stage1.yaml"
+    with pytest.raises(FileNotFoundError, match=r"did you mean stage1\.yaml\?"):
+        find_config("stag1.yaml")
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1", "\x00"])
+def test_broken_yaml_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"bad\.yaml") as caught:
+        load_config([str(tmp_path / "bad.yaml")])
+    assert "\n" not in str(caught.value)
+
+
+def test_values_are_converted_by_type_and_defaults_filled(tmp_path: Path) -> None:
+    stage = parse_stage(stage_with(tmp_path))
+    assert stage.model.init_args.learning_rate == 1e-4
+    assert (stage.experiment, stage.output, stage.seed) == ("diffuse-defect", "mlruns", 0)
+    assert stage.data.init_args.batch_size == 2
+
+
+def test_number_as_a_name_stays_a_word(tmp_path: Path) -> None:
+    assert parse_stage(stage_with(tmp_path, "--name", "2024")).name == "2024"
+
+
+def test_stage_becomes_objects(tmp_path: Path) -> None:
+    objects = stage_parser().instantiate(parse_stage(stage_with(tmp_path)))
+    assert isinstance(objects.data, ToyData) and objects.data.source.image_count == 4
+    assert isinstance(objects.model, ToyModel) and objects.model.denoiser.width == 8
+    assert type(objects.trainer.callbacks[0]).__name__ == "ModelCheckpoint"
+
+
+def test_resolved_stage_survives_its_own_yaml(tmp_path: Path) -> None:
+    stage = parse_stage(stage_with(tmp_path))
+    assert parse_stage(yaml.safe_load(stage_parser().dump(stage))) == stage
+
+
+def test_refusal_by_a_class_reaches_the_user(tmp_path: Path) -> None:
+    stage = parse_stage(stage_with(tmp_path, "--data.init_args.batch_size", "0"))
+    with pytest.raises(ValueError, match="expected at least 1"):
+        stage_parser().instantiate(stage)
+
+
+FAULTS = {
+    ("--sed", "3"): "sed: got an unknown key, expected an argument of a stage; did you mean seed?",
+    ("--seed", "q"): "seed: got 'q', expected int",
+    ("--trainer.max_stepps", "3"): "trainer.max_stepps: got an unknown key",
+    ("--trainer.logger", "true"): "trainer.logger: got an unknown key",
+    ("--trainer.max_steps", "a"): "trainer.max_steps: got 'a', expected int",
+    ("--trainer.devices", "{}"): "trainer.devices: got {}, expected list[int] | str | int",
+    ("--trainer", "3"): "trainer: got 3, expected arguments of a Trainer",
+    ("--data", "null"): "data is missing: expected a value",
+    ("--data", "3"): "data: got 3, expected LightningDataModule | None",
+    ("--data.class_path", f"{__name__}.ToyModel"): "expected a subclass of LightningDataModule",
+    ("--data.class_path", "nowhere.Data"): "data.class_path: got nowhere.Data, which cannot be",
+    ("--data.class_path", f"{__name__}.ToyDta"): "did you mean ToyData?",
+    ("--data.init_args.batch_sise", "3"): "did you mean batch_size?",
+    ("--data.init_args.batch_size", "many"): "batch_size: got 'many', expected int",
+    ("--data.init_args.source.init_args.image_cont", "1"): "did you mean image_count?",
+    ("--data.init_args.source", "x.Y"): "source.class_path: got x.Y, which cannot be imported",
+    ("--data.init_arg", "{}"): "did you mean init_args",
+    ("--model.init_args.denoiser.init_args", "{}"): "init_args.width is missing",
+    ("--model.init_args.learning_rate", "fast"): "learning_rate: got 'fast', expected float",
+    ("--trainer.callbacks.0.init_args.monitr", "x"): "did you mean monitor?",
+    ("--trainer.callbacks.0.class_path", "lightning.pytorch.callbacks.ModelCheckpiont"): (
+        "did you mean ModelCheckpoint"
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "line"), FAULTS.items())
+def test_fault_is_one_line_with_key_and_remedy(
+    words: tuple[str, str], line: str, tmp_path: Path
+) -> None:
+    raw = stage_with(tmp_path, *words)
+    with pytest.raises(ValueError) as caught:
+        parse_stage(raw)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_lies_over_the_configs_that_its_from_names(tmp_path: Path) -> None:
+    base, top = tmp_path / "base.yaml", tmp_path / "top.yaml"
+    base.write_text("seed: 1\nname: base\n")
+    top.write_text(f"from: {base}\nname: top\n")
+    assert load_config([str(top)]) == {"seed": 1, "name": "top"}
+
+
+SOURCE = "data.init_args.source"
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("pretrained", "model.init_args.pretrained"),
+        ("source", SOURCE),
+        ("source.upright", f"{SOURCE}.init_args.upright"),
+        ("source.init_args.upright", f"{SOURCE}.init_args.upright"),
+        ("seed", "seed"),
+    ],
+)
+def test_short_word_means_a_dotted_key(word: str, key: str) -> None:
+    assert full_key(word) == key
+
+
+def test_source_is_named_by_its_file_or_by_its_class_path(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("data: {init_args: {source: neu_seg, root: a}}")
+    node = {"class_path": "datamodules.sources.neu_seg.NeuSeg"}
+    for words in ([], ["--source=neu_seg"], [f"--source={node['class_path']}"]):
+        raw = load_config([str(tmp_path / "a.yaml")], words)
+        assert raw == {"data": {"init_args": {"source": node, "root": "a"}}}
+
+
+def test_unknown_source_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a file name of datamodules/sources"):
+        load_config([], ["--source", "foldr"])
+
+
+@pytest.mark.parametrize(
+    ("words", "origin"),
+    [
+        (["--manifest=m"], {"manifest": "m"}),
+        (["--root=d", "--manifest=m"], {"root": "d", "manifest": "m"}),
+        (["--root=d"], {"source": {"class_path": "a.B", "init_args": {"x": 1}}, "root": "d"}),
+        (["--source.x=2"], {"source": {"class_path": "a.B", "init_args": {"x": 2}}, "root": "r"}),
+        (["--source=c.D", "--source.y=2"],
+         {"source": {"class_path": "c.D", "init_args": {"y": 2}}, "root": "r"}),
+    ],
+)  # fmt: skip
+def test_manifest_and_source_take_each_others_place(
+    words: list[str], origin: dict[str, object], tmp_path: Path
+) -> None:
+    source = "{class_path: a.B, init_args: {x: 1}}"
+    (tmp_path / "a.yaml").write_text(f"data: {{init_args: {{source: {source}, root: r}}}}")
+    (tmp_path / "b.yaml").write_text(
+        f"from: {tmp_path}/a.yaml\ndata: {{init_args: {{manifest: n}}}}"
+    )
+    assert load_config([str(tmp_path / "a.yaml")], words)["data"] == {"init_args": origin}
+    below = load_config([str(tmp_path / "b.yaml")], ["--source=a.B", "--root=r"])["data"]
+    assert below == {"init_args": {"source": {"class_path": "a.B"}, "root": "r"}}
