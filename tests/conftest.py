@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# Before torch, which reads how OpenMP waits when it is imported: this package sets it.
+import experiments  # noqa: F401
+
+# isort: split
 import pytest
 import torch
 from lightning import seed_everything
