@@ -1,6 +1,6 @@
-"""Pictures of images, masks, names and captions, as arrays; nothing here opens or saves a file.
+"""Images with masks, names and captions drawn on them, as arrays; no file is opened or saved.
 
-Saving beside a run is in `picture_log.py`; what is drawn when is the callbacks' matter.
+What is drawn when is in `visuals.py`.
 """
 
 import colorsys
@@ -48,9 +48,9 @@ class RegionTag:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture (h, w, 3) uint8 of a grid, with the words under it."""
+    """One image (h, w, 3) uint8 of a grid, with the words under it."""
 
-    picture: np.ndarray
+    image: np.ndarray
     caption: str = ""
     caption_color: Color = INK
 
@@ -62,7 +62,7 @@ def pixels_of(image: Tensor) -> np.ndarray:
 
 
 def class_color(class_id: int) -> Color:
-    """The colour of a defect type, the same in every picture; new hues after the tenth."""
+    """The colour of a defect type, the same in every image; new hues after the tenth."""
     if class_id <= len(CLASS_COLORS):
         return CLASS_COLORS[class_id - 1]
     red, green, blue = colorsys.hsv_to_rgb(class_id * 0.618034 % 1.0, 0.75, 0.95)
@@ -91,17 +91,17 @@ def tags_of_instances(instances: Sequence[Instance], names: Sequence[str]) -> li
     ]
 
 
-def scale_to_fit(picture: np.ndarray, side_px: int) -> float:
-    """The factor that makes the longer side of picture (H, W, 3) `side_px` long."""
-    return side_px / max(picture.shape[:2])
+def scale_to_fit(image: np.ndarray, side_px: int) -> float:
+    """The factor that makes the longer side of image (H, W, 3) `side_px` long."""
+    return side_px / max(image.shape[:2])
 
 
-def resize_picture(picture: np.ndarray, scale: float) -> np.ndarray:
-    """The picture (H, W, 3) uint8 at `scale` times its size, at least one pixel each way."""
+def resize_image(image: np.ndarray, scale: float) -> np.ndarray:
+    """The image (H, W, 3) uint8 at `scale` times its size, at least one pixel each way."""
     if scale == 1.0:
-        return picture
-    size = _scaled_size(picture, scale)
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+        return image
+    size = _scaled_size(image, scale)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
 def draw_overlay(
@@ -111,7 +111,7 @@ def draw_overlay(
 
     image: (H, W, 3) uint8; label_map: (H, W) class ids. Only the first tags are written.
     """
-    picture = resize_picture(image, scale).astype(np.float32)
+    drawn = resize_image(image, scale).astype(np.float32)
     size = _scaled_size(image, scale)
     ids = Image.fromarray(label_map.astype(np.int32))
     labels = np.asarray(ids.resize(size, Image.Resampling.NEAREST))
@@ -121,22 +121,22 @@ def draw_overlay(
         inside = labels == class_id
         color = np.array(class_color(int(class_id)), dtype=np.float32)
         rim = inside & ~ndimage.binary_erosion(inside, iterations=outline_px, border_value=1)
-        picture[inside] = (1 - FILL_OPACITY) * picture[inside] + FILL_OPACITY * color
-        picture[rim] = color
-    canvas = Image.fromarray(picture.round().astype(np.uint8))
+        drawn[inside] = (1 - FILL_OPACITY) * drawn[inside] + FILL_OPACITY * color
+        drawn[rim] = color
+    canvas = Image.fromarray(drawn.round().astype(np.uint8))
     _write_tags(canvas, tags[:MAX_TAGS], scale=scale, font_px=int(np.clip(side_px / 22, 10, 44)))
     return np.asarray(canvas)
 
 
-def join_side_by_side(pictures: Sequence[np.ndarray], *, gap_px: int = 6) -> np.ndarray:
-    """The pictures in one row on white, tops aligned."""
-    height = max(picture.shape[0] for picture in pictures)
-    width = sum(picture.shape[1] for picture in pictures) + gap_px * (len(pictures) - 1)
+def join_side_by_side(images: Sequence[np.ndarray], *, gap_px: int = 6) -> np.ndarray:
+    """The images in one row on white, tops aligned."""
+    height = max(image.shape[0] for image in images)
+    width = sum(image.shape[1] for image in images) + gap_px * (len(images) - 1)
     joined = np.full((height, width, 3), PAPER, dtype=np.uint8)
     left = 0
-    for picture in pictures:
-        joined[: picture.shape[0], left : left + picture.shape[1]] = picture
-        left += picture.shape[1] + gap_px
+    for image in images:
+        joined[: image.shape[0], left : left + image.shape[1]] = image
+        left += image.shape[1] + gap_px
     return joined
 
 
@@ -151,10 +151,10 @@ def draw_grid(
 ) -> np.ndarray:
     """The panels row by row on white, captions wrapped under each, header words over columns."""
     rows = [panels[first : first + columns] for first in range(0, len(panels), columns)]
-    width = max(panel.picture.shape[1] for panel in panels)
+    width = max(panel.image.shape[1] for panel in panels)
     font, line_px = ImageFont.load_default(font_px), round(font_px * 1.35)
     captions = [[wrap_text(p.caption, font, width) for p in row] for row in rows]
-    heights = [max(panel.picture.shape[0] for panel in row) for row in rows]
+    heights = [max(panel.image.shape[0] for panel in row) for row in rows]
     top = gap_px + (2 * line_px if title else 0) + (round(1.5 * line_px) if header else 0)
     used_columns = min(columns, len(panels))
     full_height = top + sum(
@@ -171,8 +171,8 @@ def draw_grid(
     for row, height, lines_of_row in zip(rows, heights, captions, strict=True):
         for column, (panel, lines) in enumerate(zip(row, lines_of_row, strict=True)):
             left = gap_px + column * (width + gap_px)
-            canvas.paste(Image.fromarray(panel.picture), (left, top))
-            text_top = top + panel.picture.shape[0] + gap_px // 3
+            canvas.paste(Image.fromarray(panel.image), (left, top))
+            text_top = top + panel.image.shape[0] + gap_px // 3
             for number, line in enumerate(lines):
                 place = (left, text_top + number * line_px)
                 draw.text(place, line, panel.caption_color, font)
@@ -194,9 +194,9 @@ def wrap_text(
     return lines
 
 
-def _scaled_size(picture: np.ndarray, scale: float) -> tuple[int, int]:
-    """(width, height) of the picture (H, W, ...) at `scale`, at least one pixel each."""
-    height, width = picture.shape[:2]
+def _scaled_size(image: np.ndarray, scale: float) -> tuple[int, int]:
+    """(width, height) of the image (H, W, ...) at `scale`, at least one pixel each."""
+    height, width = image.shape[:2]
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
@@ -226,7 +226,7 @@ def _write_tags(
 
 
 def _corners_of(tag: RegionTag, scale: float) -> Corners:
-    """The region's box (left, top, right, bottom) on the scaled picture."""
+    """The region's box (left, top, right, bottom) on the scaled image."""
     x, y, width, height = tag.box_xywh_px
     return (
         round(x * scale),

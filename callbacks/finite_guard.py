@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
-from callbacks.rank_vote import any_rank
+from callbacks.checkpoint import any_rank
 from datamodules.sample import Batch
 
 logger = logging.getLogger(__name__)

@@ -15,14 +15,13 @@ from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from callbacks.latent_writer import LatentWriter
 from datamodules.latent_dataset import LatentShards
 from datamodules.latent_store import LatentStore
 from experiments.command import run_command
 from experiments.configuration import load_layers, parse_stage, split_stages
 from experiments.running.stage_run import StageRun, expected_warnings_hidden, latent_index
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
-from lightning_modules.latent_encoding import LatentEncoding
+from lightning_modules.latent_encoding import LatentEncoding, LatentWriter
 
 TRAINER_KEYS = ("accelerator", "devices", "strategy", "num_nodes", "precision")
 

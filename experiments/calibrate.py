@@ -30,8 +30,8 @@ from lightning_modules.metrics.calibration import (
     TypeChoice,
     parse_objective,
 )
-from lightning_modules.saved_stage import RELEASE_NAME
 from lightning_modules.segmentation_module import SegmentationModule
+from lightning_modules.weights_io import RELEASE_NAME
 
 COLUMNS = ("type", "masks from", "alarm from", "found", "false alarms", "precision", "ECE")
 

@@ -17,8 +17,8 @@ from experiments.configuration import (
 )
 from experiments.thresholds import THRESHOLDS_NAME, read_thresholds
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
-from lightning_modules.saved_stage import RELEASE_NAME, SavedStage, find_checkpoint, read_stage
 from lightning_modules.segmentation_module import SegmentationModule
+from lightning_modules.weights_io import RELEASE_NAME, SavedStage, find_checkpoint, read_stage
 
 CONFIG_NAME = "config.yaml"
 PRETRAINED_KEY = "pretrained"

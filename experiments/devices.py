@@ -5,7 +5,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from lightning_modules.safe_files import first_line
+from lightning_modules.weights_io import first_line
 
 Net = TypeVar("Net", bound=nn.Module)
 

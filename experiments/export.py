@@ -23,8 +23,7 @@ from experiments.releasing.release import (
     write_release,
 )
 from experiments.thresholds import THRESHOLDS_NAME
-from lightning_modules.safe_files import MANIFEST_NAME, write_manifest
-from lightning_modules.saved_stage import RELEASE_NAME
+from lightning_modules.weights_io import MANIFEST_NAME, RELEASE_NAME, write_manifest
 
 # All that a release may hold at its top; with --overwrite a folder of nothing else is replaced.
 ENTRIES = (

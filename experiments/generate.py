@@ -27,8 +27,7 @@ from experiments.painting.picture_painter import Painter
 from experiments.painting.prompts import Prompt, gather_prompts, refuse_without_defect
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.nets.sampler import METHODS, check_side, stepper_of, times_of
-from lightning_modules.safe_files import sha256_of
-from lightning_modules.saved_stage import find_checkpoint
+from lightning_modules.weights_io import find_checkpoint, sha256_of
 
 STAGE_FOLDER = "pretrain"
 

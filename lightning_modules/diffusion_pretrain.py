@@ -28,7 +28,7 @@ from lightning_modules.nets.diffusion_model import (
 from lightning_modules.nets.sampler import sample_images
 from lightning_modules.nets.text_encoder import embed_with_null
 from lightning_modules.optimizers import adamw, schedule, total_steps, trainable, warm_up_cosine
-from lightning_modules.saved_stage import STAMP, SavedStage, load_part, stamp
+from lightning_modules.weights_io import STAMP, SavedStage, load_part, stamp
 
 # Validation images whose captions are told apart: as many as stage1.yaml validates on.
 GALLERY_SIZE = 2048

@@ -1,8 +1,12 @@
-"""The frozen parts of stage 1 as a predictor: pictures -> latents and image embeddings."""
+"""Latents and image embeddings of a data set, predicted and written in shards."""
 
 import hashlib
+from collections.abc import Sequence
+from typing import Protocol
 
-from lightning import LightningModule
+import numpy as np
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from datamodules.sample import Batch
@@ -35,3 +39,50 @@ def parts_sha256(diffusion: DiffusionModel) -> str:
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().float().numpy().tobytes())
     return digest.hexdigest()
+
+
+class ShardStore(Protocol):
+    """Where whole shards go."""
+
+    def write_shard(
+        self, shard: int, latents: np.ndarray, embeddings: np.ndarray, captions: Sequence[str]
+    ) -> None:
+        """Keep one shard."""
+
+
+class ShardedData(Protocol):
+    """Data that says which shard each of its batches belongs to."""
+
+    shard_of_batch: list[int]
+
+
+class LatentWriter(BasePredictionWriter):
+    """Writes a shard when its last batch was predicted; every rank writes its own shards."""
+
+    def __init__(self, store: ShardStore, data: ShardedData) -> None:
+        super().__init__("batch")
+        self.store, self.data = store, data
+        self._gathered: list[tuple[np.ndarray, np.ndarray, list[str]]] = []
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: tuple[Tensor, Tensor],
+        batch_indices: Sequence[int] | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Keep the batch, and write the shard where it is complete."""
+        latents, embeddings = (part.float().cpu().numpy() for part in prediction)
+        self._gathered.append((latents, embeddings, batch.captions))
+        shards = self.data.shard_of_batch
+        is_last = batch_idx + 1 == len(shards) or shards[batch_idx + 1] != shards[batch_idx]
+        if is_last:
+            parts = list(zip(*self._gathered, strict=True))
+            captions = [caption for together in parts[2] for caption in together]
+            self.store.write_shard(
+                shards[batch_idx], np.concatenate(parts[0]), np.concatenate(parts[1]), captions
+            )
+            self._gathered.clear()

@@ -28,9 +28,9 @@ from lightning_modules.optimizers import (
     total_steps,
     warm_up_polynomial,
 )
-from lightning_modules.saved_stage import RANDOM, SavedStage, load_part, read_pretrained
 from lightning_modules.segmentation_module import SegmentationModule
 from lightning_modules.supervision import supervision_of
+from lightning_modules.weights_io import RANDOM, SavedStage, load_part, read_pretrained
 
 
 class MaskFinetune(SegmentationModule):

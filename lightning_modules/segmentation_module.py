@@ -13,7 +13,7 @@ from lightning_modules.evaluation import Evaluation
 from lightning_modules.metrics.calibration import Calibration, CalibrationRule
 from lightning_modules.nets.post_processing import PostProcessing
 from lightning_modules.nets.tiling import score_images
-from lightning_modules.saved_stage import STAMP, SavedStage, load_part, stamp
+from lightning_modules.weights_io import STAMP, SavedStage, load_part, stamp
 
 
 class SegmentationModule(LightningModule):

@@ -16,8 +16,7 @@ STAGE_IMPORTS = (
     "lightning_modules.optimizers",
     # What stages and baselines share; a stage is never one of these.
     "lightning_modules.evaluation",
-    "lightning_modules.safe_files",
-    "lightning_modules.saved_stage",
+    "lightning_modules.weights_io",
     "lightning_modules.supervision",
     "lightning_modules.segmentation_module",
     "datamodules.language.noun_phrases",
@@ -31,12 +30,13 @@ ALLOWED = {
     "lightning_modules/nets": (
         "lightning_modules.nets",
         "lightning_modules.equations",
+        "lightning_modules.weights_io",
         "datamodules.sample",
     ),
     "lightning_modules/metrics": ("lightning_modules.metrics", "datamodules.sample"),
     "lightning_modules/baselines": STAGE_IMPORTS,
     "lightning_modules": STAGE_IMPORTS,
-    "callbacks": ("callbacks", "datamodules.sample"),
+    "callbacks": ("callbacks", "datamodules.sample", "datamodules.whole_files"),
     "experiments/studies": ("experiments.comparing", "experiments.tables"),
     "experiments": PACKAGES,
 }

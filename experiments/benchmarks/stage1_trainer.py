@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 
 from callbacks.ema import WeightEma
 from callbacks.finite_guard import FiniteGuard
-from callbacks.plain_progress import PlainProgress
+from callbacks.progress import PlainProgress
 from callbacks.random_states import TrainingRandomness
 from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary

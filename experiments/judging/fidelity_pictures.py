@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from callbacks.drawing import Panel, draw_grid, join_side_by_side, resize_picture, scale_to_fit
+from callbacks.drawing import Panel, draw_grid, join_side_by_side, resize_image, scale_to_fit
 from experiments.judging.nearest_neighbours import NO_COPY, Neighbours
 from experiments.judging.picture_sets import Described, PictureSet, RealPictures
 from experiments.judging.window_search import most_alike_window
@@ -36,7 +36,7 @@ def draw_by_type(
             pictures = (real[first].pixels, generated[second].pixels)
             panels.append(Panel(beside(pictures, side_px), kind))
         missing = PAIRS_PER_TYPE - len(pairs)
-        panels += [Panel(np.full_like(panels[-1].picture, 255))] * missing
+        panels += [Panel(np.full_like(panels[-1].image, 255))] * missing
     if not panels:
         panels = [Panel(np.full((side_px, 2 * side_px, 3), 255, np.uint8), "no type in common")]
     return draw_grid(panels, columns=PAIRS_PER_TYPE, title="real (left) and generated (right)")
@@ -94,5 +94,5 @@ def spread(places: list[int]) -> list[int]:
 
 def beside(pictures: Sequence[np.ndarray], side_px: int) -> np.ndarray:
     """The pictures side by side, the longer side of each `side_px`."""
-    scaled = [resize_picture(pixels, scale_to_fit(pixels, side_px)) for pixels in pictures]
+    scaled = [resize_image(pixels, scale_to_fit(pixels, side_px)) for pixels in pictures]
     return join_side_by_side(scaled)

@@ -14,7 +14,7 @@ from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.image_encoder import ClipImageEncoder, ImageEncoder, TimmImageEncoder
 from lightning_modules.nets.mask_generator import MaskGenerator
 from lightning_modules.nets.text_encoder import HashedTextEncoder
-from lightning_modules.saved_stage import RANDOM
+from lightning_modules.weights_io import RANDOM
 
 NAMES = ("scratch", "dent", "crack")
 LIGHT_TOWER = "test_resnet"  # timm's smallest

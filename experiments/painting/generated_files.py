@@ -17,7 +17,7 @@ from callbacks.drawing import (
     draw_grid,
     draw_overlay,
     join_side_by_side,
-    resize_picture,
+    resize_image,
     scale_to_fit,
 )
 from datamodules.captions import Caption
@@ -94,7 +94,7 @@ def panel_of(painted: Painted) -> Panel:
     if painted.source is not None and painted.mask is not None:
         overlay = draw_overlay(pictures[0], painted.mask.astype(np.int64), ())
         pictures = [in_colour(painted.source), pictures[0], overlay]
-    scaled = [resize_picture(p, scale_to_fit(p, GRID_SIDE_PX)) for p in pictures]
+    scaled = [resize_image(p, scale_to_fit(p, GRID_SIDE_PX)) for p in pictures]
     return Panel(join_side_by_side(scaled), f"{painted.origin.prompt} ({painted.origin.seed})")
 
 

@@ -12,7 +12,7 @@ from datamodules.vocabulary import Vocabulary
 from experiments.painting.defect_painting import draw_mask, window_around
 from experiments.painting.picture_painter import Job
 from experiments.painting.prompts import Prompt
-from lightning_modules.safe_files import sha256_of
+from lightning_modules.weights_io import sha256_of
 
 ANY_DEFECT = Vocabulary.from_names(["defect"])
 

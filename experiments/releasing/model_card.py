@@ -19,8 +19,7 @@ from experiments.releasing.release import class_nodes
 from experiments.runs import RESULTS_NAME
 from experiments.tables import Table, to_markdown
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
-from lightning_modules.safe_files import sha256_of
-from lightning_modules.saved_stage import RELEASE_NAME
+from lightning_modules.weights_io import RELEASE_NAME, sha256_of
 
 CARD_NAME = "README.md"
 UNKNOWN = "unknown"

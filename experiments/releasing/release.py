@@ -26,7 +26,7 @@ from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.diffusion_model import NoiseSchedule
 from lightning_modules.nets.image_encoder import ClipImageEncoder
 from lightning_modules.nets.text_encoder import ClipTextEncoder
-from lightning_modules.saved_stage import WeightFile, write_release_index
+from lightning_modules.weights_io import WeightFile, write_release_index
 
 PIPELINE_FILE = "model_index.json"
 SINGLE_FILE = "model.safetensors"

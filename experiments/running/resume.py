@@ -13,13 +13,13 @@ import torch
 from filelock import FileLock, Timeout
 from jsonargparse import Namespace
 
+from callbacks.checkpoint import FOLDER_NAME, KEY
 from callbacks.checkpoint_file import LAST_NAME, step_of
-from callbacks.safe_checkpoint import FOLDER_NAME, KEY
 from experiments.checkpoints import CONFIG_NAME
 from experiments.configuration import parse_stage, read_layer, stage_parser
 from experiments.running.spooled_logger import SPOOL_NAME
 from experiments.runs import RESULTS_NAME
-from lightning_modules.safe_files import UNREADABLE, check_archive, first_line
+from lightning_modules.weights_io import UNREADABLE, check_archive, first_line
 
 logger = logging.getLogger(__name__)
 

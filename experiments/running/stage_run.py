@@ -14,12 +14,11 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 
+from callbacks.checkpoint import KEY, RunStopped, SafeCheckpoint, StopSignal
 from callbacks.finite_guard import FiniteGuard
-from callbacks.plain_progress import PlainProgress
+from callbacks.progress import PlainProgress
 from callbacks.random_states import TrainingRandomness
 from callbacks.run_record import RunRecord
-from callbacks.safe_checkpoint import KEY, SafeCheckpoint
-from callbacks.stop_signal import RunStopped, StopSignal
 from datamodules.imdd import ONLINE, IMDDDataModule
 from datamodules.latent_store import LatentStore, StoreIndex
 from experiments.checkpoints import CONFIG_NAME, write_configuration
@@ -31,8 +30,8 @@ from experiments.tables import metrics_table, to_markdown
 from experiments.thresholds import THRESHOLDS_NAME, read_thresholds, write_thresholds
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.latent_encoding import parts_sha256
-from lightning_modules.saved_stage import read_stage
 from lightning_modules.segmentation_module import SegmentationModule
+from lightning_modules.weights_io import read_stage
 
 MEASURED_IMAGES = 256
 

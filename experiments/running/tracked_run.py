@@ -12,7 +12,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from experiments.running.ranks import is_first
 from experiments.running.spooled_logger import SPOOL_NAME, TRACKER_ERRORS
 from experiments.runs import initialise_tracking, run_logger, tracking_uri
-from lightning_modules.safe_files import first_line
+from lightning_modules.weights_io import first_line
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_modules.nets.hub import load_from_hub
 from lightning_modules.nets.truncated_pass import (
     decoder_maps,
     encoder_maps,
     tapped_blocks,
 )
+from lightning_modules.weights_io import load_from_hub
 
 # JPEG's full-range YCbCr, without offset: luma, blue and red difference of RGB in [-1, 1].
 YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))

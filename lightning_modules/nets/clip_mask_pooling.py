@@ -12,10 +12,10 @@ from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from lightning_modules.nets.class_head import best_synonym
-from lightning_modules.nets.hub import load_from_hub
 from lightning_modules.nets.image_encoder import to_clip_pixels
 from lightning_modules.nets.naming import embed_prompts
 from lightning_modules.nets.text_encoder import read_tokenizer
+from lightning_modules.weights_io import load_from_hub
 
 
 class ClipMaskPooling:

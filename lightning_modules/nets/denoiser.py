@@ -7,8 +7,8 @@ from diffusers.models.embeddings import TimestepEmbedding
 from torch import Tensor, nn
 
 from lightning_modules.equations.embedding import embed_time
-from lightning_modules.nets.hub import load_from_hub
 from lightning_modules.nets.truncated_pass import tapped_blocks, unet_maps
+from lightning_modules.weights_io import load_from_hub
 
 RANDOM = "random"
 PRINTED_WIDTH = 256

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_modules.nets.weight_files import check_is_file, fill, read_safetensors
+from lightning_modules.weights_io import check_is_file, fill, read_tensors
 
 INCEPTION = "inception"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth of torch-fidelity's release v0.2.0"
@@ -74,7 +74,7 @@ class TimmExtractor(FeatureExtractor):
         """Raises FileNotFoundError, or ValueError for a name or weights that do not fit."""
         super().__init__()
         self.name = model_name
-        state = read_safetensors(weights)
+        state = read_tensors(weights)
         settings = {"pad_type": padding} if padding else {}
         try:
             count = count_classes(model_name, state)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_modules.nets.weight_files import fill, read_safetensors
+from lightning_modules.weights_io import fill, read_tensors
 
 PAPERS, HYBRID = "diffusion", "diffusion+timm"
 LIGHT_ENCODER = "resnet18"
@@ -131,7 +131,7 @@ class TimmEncoder(nn.Module):
         """Reads the weights, where a file is named; FileNotFoundError, or ValueError."""
         if self.weights:
             known = self.backbone.state_dict()
-            state = read_safetensors(self.weights)
+            state = read_tensors(self.weights)
             # What comes after the last map, the classifier for one, has no place here.
             kept = {name: value for name, value in state.items() if name in known}
             fill(self.backbone, kept, self.weights)

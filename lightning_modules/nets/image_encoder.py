@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from lightning_modules.nets.hub import load_from_hub
-from lightning_modules.nets.weight_files import fill, read_safetensors
+from lightning_modules.weights_io import fill, load_from_hub, read_tensors
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -93,7 +92,7 @@ class PretrainedTimmImageEncoder(ImageEncoder):
         heads = (classifier,) if isinstance(classifier, str) else classifier
         state = {
             name: value
-            for name, value in read_safetensors(self.weights).items()
+            for name, value in read_tensors(self.weights).items()
             if name.rpartition(".")[0] not in heads
         }
         fill(self.backbone, state, self.weights)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_modules.nets.autoencoder import Autoencoder, Tap
-from lightning_modules.nets.weight_files import fill, read_state_dict
+from lightning_modules.weights_io import fill, read_state_dict
 
 WIDTH = 64
 MEASURED_AT_ONCE = 8

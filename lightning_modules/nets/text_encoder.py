@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from lightning_modules.equations.embedding import embed_positions
-from lightning_modules.nets.hub import load_from_hub
+from lightning_modules.weights_io import load_from_hub
 
 WORD = re.compile(r"[^\W_]+")
 KEPT_TEXTS = 100_000

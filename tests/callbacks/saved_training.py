@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 
-from callbacks.safe_checkpoint import SafeCheckpoint
+from callbacks.checkpoint import SafeCheckpoint
 from datamodules.sample import Batch
 from tests.callbacks.toy_training import ToyModule, toy_batch
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from callbacks.rank_vote import any_rank
+from callbacks.checkpoint import any_rank
 from tests.callbacks.saved_training import trainer_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader
 from callbacks.finite_guard import FiniteGuard
-from callbacks.safe_checkpoint import SafeCheckpoint
-from callbacks.stop_signal import RunStopped, StopSignal
+from callbacks.checkpoint import SafeCheckpoint
+from callbacks.checkpoint import RunStopped, StopSignal
 RANK = os.environ["RANK"]
 @dataclass
 class Batch:

@@ -8,10 +8,9 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import MixedPrecision
 
+from callbacks.checkpoint import SafeCheckpoint, StopSignal
 from callbacks.checkpoint_file import file_sha256
 from callbacks.ema import LIVE_KEY, WeightEma
-from callbacks.safe_checkpoint import SafeCheckpoint
-from callbacks.stop_signal import StopSignal
 from tests.callbacks.saved_training import PlacedBatches, saved_steps, trainer_of
 from tests.callbacks.toy_training import ToyModule, toy_loader
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch import Callback
 
-from callbacks.stop_signal import SIGNALS, RunStopped, StopSignal
+from callbacks.checkpoint import SIGNALS, RunStopped, StopSignal
 from tests.callbacks.saved_training import PlacedBatches, saved_steps, trainer_of
 from tests.callbacks.toy_training import ToyModule, toy_loader
 

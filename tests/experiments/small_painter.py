@@ -10,7 +10,7 @@ from torch import nn
 from experiments.checkpoints import write_configuration
 from experiments.configuration import build_stage, load_layers, parse_stage
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
-from lightning_modules.saved_stage import STAMP, stamp
+from lightning_modules.weights_io import STAMP, stamp
 from tests.lightning_modules.small_parts import defect_batch
 
 SIDE_PX = 64

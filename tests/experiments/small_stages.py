@@ -11,8 +11,8 @@ from experiments.configuration import build_stage, load_layers, parse_stage
 from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.image_encoder import ClipImageEncoder
 from lightning_modules.nets.text_encoder import ClipTextEncoder
-from lightning_modules.saved_stage import STAMP, stamp
 from lightning_modules.segmentation_module import SegmentationModule
+from lightning_modules.weights_io import STAMP, stamp
 
 ENTRIES = Vocabulary.parse("crack, fissure; stain").entries
 SIDE_PX = 32

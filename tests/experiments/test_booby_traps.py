@@ -14,7 +14,7 @@ from PIL import Image
 from experiments import export, predict, run
 from experiments.checkpoints import load_pretrain
 from experiments.command import run_command
-from lightning_modules.saved_stage import STAMP, stamp
+from lightning_modules.weights_io import STAMP, stamp
 from tests.experiments.small_stages import ENTRIES, write_run
 
 Main = Callable[[list[str] | None], int | None]

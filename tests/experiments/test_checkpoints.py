@@ -10,7 +10,7 @@ from datamodules.vocabulary import Vocabulary
 from experiments.checkpoints import check_own_classes, load_stage, write_configuration
 from experiments.configuration import load_layers, parse_stage
 from lightning_modules.baselines.constant import Constant
-from lightning_modules.saved_stage import STAMP, stamp
+from lightning_modules.weights_io import STAMP, stamp
 
 
 @pytest.fixture

@@ -14,8 +14,13 @@ from experiments.checkpoints import load_pretrain, load_stage
 from experiments.command import run_command
 from experiments.releasing.release import without_machine, write_tensors
 from lightning_modules.nets.taesd_autoencoder import TaesdAutoencoder
-from lightning_modules.safe_files import MANIFEST_NAME, read_tensors, sha256_of, write_manifest
-from lightning_modules.saved_stage import read_stage
+from lightning_modules.weights_io import (
+    MANIFEST_NAME,
+    read_stage,
+    read_tensors,
+    sha256_of,
+    write_manifest,
+)
 from tests.experiments.small_stages import paper_words, write_run, write_weights
 
 STAGE_2 = {

@@ -64,7 +64,7 @@ SMALLEST = {
         {"class_path": "callbacks.ema.WeightEma"},
         {"class_path": f"{__name__}.StepNotes"},
         {
-            "class_path": "callbacks.safe_checkpoint.SafeCheckpoint",
+            "class_path": "callbacks.checkpoint.SafeCheckpoint",
             "init_args": {"every_steps": 1, "keep": 2},
         },
     ],

@@ -15,8 +15,7 @@ from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.equations.reverse_diffusion import step_back
 from lightning_modules.nets.diffusion_model import NoiseSchedule
 from lightning_modules.nets.sampler import times_of
-from lightning_modules.safe_files import write_manifest
-from lightning_modules.saved_stage import read_pretrained, read_stage
+from lightning_modules.weights_io import read_pretrained, read_stage, write_manifest
 from tests.experiments.small_stages import SIDE_PX, paper_words, write_run, write_weights
 
 CAPTION = "a deep crack"

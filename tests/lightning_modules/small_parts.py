@@ -18,7 +18,7 @@ from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.image_encoder import TimmImageEncoder
 from lightning_modules.nets.mask_generator import MaskGenerator
 from lightning_modules.nets.text_encoder import HashedTextEncoder
-from lightning_modules.saved_stage import RANDOM, SavedStage, read_stage
+from lightning_modules.weights_io import RANDOM, SavedStage, read_stage
 
 SIDE_PX = 64
 NAMES = ("crack", "stain")

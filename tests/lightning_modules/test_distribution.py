@@ -10,7 +10,7 @@ from torch import nn
 
 from callbacks.ema import LIVE_KEY
 from lightning_modules.distribution import ShardedStrategy, trainable_parts
-from lightning_modules.saved_stage import read_stage
+from lightning_modules.weights_io import read_stage
 from tests.lightning_modules.shared_training import (
     JOBS,
     Notes,

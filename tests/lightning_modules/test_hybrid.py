@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from datamodules.vocabulary import Vocabulary
 from lightning_modules.mask_finetune import MaskFinetune
-from lightning_modules.saved_stage import RANDOM
+from lightning_modules.weights_io import RANDOM
 from tests.lightning_modules.small_parts import (
     NAMES,
     SIDE_PX,

@@ -11,13 +11,13 @@ import pytest
 import torch
 from jsonargparse import Namespace
 
+from callbacks.checkpoint import KEY
 from callbacks.checkpoint_file import (
     publish_last,
     remove_older,
     step_path,
     write_checkpoint,
 )
-from callbacks.safe_checkpoint import KEY
 from experiments.checkpoints import write_configuration
 from experiments.configuration import load_layers, parse_stage
 from experiments.running.resume import (

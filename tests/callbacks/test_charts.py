@@ -1,17 +1,11 @@
-"""Holds the charts of a test: one picture each, by one process, of what the module counted."""
+"""Holds what the charts of a test show."""
 
-from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
 
-import numpy as np
 import pytest
 import torch
-from lightning import LightningModule, Trainer
-from PIL import Image
 
-from callbacks.evaluation_charts import (
-    EvaluationCharts,
+from callbacks.charts import (
     draw_confusion,
     draw_precision_recall,
     draw_reliability,
@@ -28,35 +22,6 @@ CURVES = SimpleNamespace(
     },
     reliability={"image": torch.tensor([[0.2, 0.1, 7.0], [0.9, 1.0, 4.0]])},
 )
-
-
-class Counts:
-    """Notes what it is asked for."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def curves(self, split: str) -> SimpleNamespace:
-        """The same curves each time."""
-        self.asked.append(split)
-        return CURVES
-
-
-@pytest.mark.parametrize(("is_first", "count"), [(True, 4), (False, 0)])
-def test_each_process_asks_and_the_first_draws(is_first: bool, count: int, tmp_path: Path) -> None:
-    counts = Counts()
-    trainer = SimpleNamespace(
-        is_global_zero=is_first, global_step=7, default_root_dir=tmp_path, loggers=[]
-    )
-    module = cast(LightningModule, SimpleNamespace(evaluation=counts))
-    EvaluationCharts().on_test_epoch_end(cast(Trainer, trainer), module)
-    assert counts.asked == ["test"]
-    kinds = ("confusion", "precision_recall", "reliability", "types")
-    names = [f"{kind}_7.png" for kind in kinds]
-    found = sorted(path.name for path in tmp_path.rglob("*.png"))
-    assert found == names[:count]
-    for path in tmp_path.rglob("*.png"):
-        assert np.asarray(Image.open(path)).std() > 10
 
 
 def test_confusion_writes_the_counts_and_the_names_of_both_sides() -> None:
@@ -83,4 +48,5 @@ def test_reliability_says_how_many_scores_it_rests_on() -> None:
     figure = draw_reliability(CURVES.reliability)
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["image (11 scores)"]
-    assert pixels_of_figure(figure).shape == (600, 600, 3)
+    pixels = pixels_of_figure(figure)
+    assert pixels.shape == (600, 600, 3) and pixels.std() > 10

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from callbacks.plain_progress import PlainProgress, loss_of, time_left
+from callbacks.progress import PlainProgress, loss_of, time_left
 from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 
 
 def test_one_line_every_so_many_steps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="callbacks.plain_progress")
+    caplog.set_level(logging.INFO, logger="callbacks.progress")
     trainer = toy_trainer(tmp_path, [PlainProgress(every_steps=2)])
     trainer.fit(ToyModule(), toy_loader(5), toy_loader(1))
-    records = [record for record in caplog.records if record.name == "callbacks.plain_progress"]
+    records = [record for record in caplog.records if record.name == "callbacks.progress"]
     lines = [record.getMessage() for record in records]
     assert [line.split(",")[0] for line in lines[:2]] == ["step 2", "step 4"]
     assert lines[2] == "validated at step 5: mask/val/iou_image 0.5000"

@@ -1,17 +1,20 @@
-"""Saves training so that nothing is lost: every so many steps, each epoch, at the end, on a signal.
-
-How a file gets on the disk whole is in `checkpoint_file.py`; finding the one to go on with is
-`experiments/running/resume.py`'s.
-"""
+"""Saves training every so many steps, each epoch, at the end and when a signal stops it."""
 
 import logging
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
-from lightning import LightningModule, Trainer
+import torch
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+from torch.optim import Optimizer
 
 from callbacks.checkpoint_file import (
     publish_last,
@@ -21,8 +24,6 @@ from callbacks.checkpoint_file import (
     write_checkpoint,
 )
 from callbacks.loop_progress import count_in_batches_of, mark_validation_pending
-from callbacks.rank_vote import any_rank
-from callbacks.stop_signal import RunStopped, stop_signal_of
 
 logger = logging.getLogger(__name__)
 
@@ -265,3 +266,117 @@ def samples_per_batch(trainer: Trainer) -> int:
     if not isinstance(data, Planned):
         return 0
     return data.plan(trainer.world_size).device_batch_size * trainer.world_size
+
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class RunStopped(BaseException):
+    """The run was told to stop and has stopped; what is done so far lies on the disk.
+
+    No Exception, so that whatever forgives errors on its way does not forgive this.
+    """
+
+
+class StopSignal(Callback):
+    """Notes the signal, and lets all ranks agree on the step after which they stop.
+
+    requested: the signal that came, empty while there was none; agreed: whether this step is
+    everybody's last. Lightning's own handlers, which stop without saving, are replaced.
+    """
+
+    def __init__(self) -> None:
+        self.requested = ""
+        self.agreed = False
+        self._training = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear the signals inside this context."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._listen()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on a signal waits for the step's end."""
+        self._training, self.agreed = True, False
+        self._listen()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hear the signals instead of Lightning."""
+        self._listen()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hear the signals instead of Lightning."""
+        self._listen()
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Ask all ranks whether one was told to stop."""
+        self._ask(trainer)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop inside a validation too, where no other rank waits for this one."""
+        if self._training and trainer.world_size == 1:
+            self.agreed = bool(self.requested)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ask once more: the signal may have come while validating."""
+        self._ask(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop here if a signal came with the last step."""
+        self._training = False
+        if self.requested:
+            raise RunStopped(f"stopped by {self.requested} after training")
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Training is over."""
+        self._training = False
+
+    def _ask(self, trainer: Trainer) -> None:
+        requested = bool(self.requested)
+        alone = trainer.world_size == 1
+        self.agreed = requested if alone else any_rank(trainer, [requested])[0]
+
+    def _listen(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._hear)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.requested = signal.Signals(number).name
+        if not self._training:
+            raise RunStopped(f"stopped by {self.requested}")
+
+
+def stop_signal_of(trainer: Trainer) -> StopSignal | None:
+    """The trainer's StopSignal, if it has one."""
+    return next((one for one in trainer.callbacks if isinstance(one, StopSignal)), None)  # type: ignore[attr-defined]
+
+
+def any_rank(trainer: Trainer, flags: Sequence[Tensor | bool]) -> list[bool]:
+    """For each flag whether it is set on any rank; all ranks must ask at the same place."""
+    device = trainer.strategy.root_device
+    votes = torch.stack([torch.as_tensor(flag, device=device).float().amax() for flag in flags])
+    if trainer.world_size > 1:
+        torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
+    return [vote > 0 for vote in votes.tolist()]

@@ -1,0 +1,338 @@
+"""Images that a run writes and logs: generated samples, masks with names, charts of the test.
+
+How they are drawn is in `drawing.py` and `charts.py`; here is when, and of what.
+"""
+
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from lightning import LightningModule, Trainer
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import MLFlowLogger
+from mlflow.exceptions import MlflowException
+from PIL import Image
+from torch import Tensor, nn
+
+from callbacks.charts import (
+    draw_confusion,
+    draw_precision_recall,
+    draw_reliability,
+    draw_types,
+    pixels_of_figure,
+)
+from callbacks.drawing import (
+    GREY,
+    Color,
+    Panel,
+    draw_grid,
+    draw_overlay,
+    join_side_by_side,
+    pixels_of,
+    resize_image,
+    scale_to_fit,
+    tags_of_instances,
+    tags_of_map,
+)
+from datamodules.sample import GOOD_ID, Batch, Prediction
+from datamodules.whole_files import whole
+
+logger = logging.getLogger(__name__)
+
+RIGHT: Color = (24, 128, 72)
+WRONG: Color = (196, 44, 44)
+POOL_FACTOR = 8  # of so many times the shown images types are chosen
+
+
+def keep_image(trainer: Trainer, image: np.ndarray, *, key: str) -> Path:
+    """The path `pictures/<key>_<step>.png` under the run directory, written and logged to MLflow.
+
+    image: (H, W, 3) uint8. A full disk and a tracker that doesn't answer are warned of.
+    """
+    step = trainer.global_step
+    path = Path(trainer.default_root_dir) / "pictures" / f"{key}_{step}.png"
+    try:
+        with whole(path) as unfinished:
+            Image.fromarray(image).save(unfinished, format="PNG")
+    except OSError as error:
+        logger.warning("image %s could not be written, training goes on: %s", path, error)
+        return path
+    for tracker in trainer.loggers:
+        if isinstance(tracker, MLFlowLogger):
+            try:
+                tracker.experiment.log_image(tracker.run_id, image, key=key, step=step)
+            except (MlflowException, OSError) as error:
+                logger.warning("image %s is not in MLflow: %s", path, error)
+    return path
+
+
+class Generates(Protocol):
+    """What SampleGrid needs of a module."""
+
+    def generate(self, captions: list[str], *, seed: int, steps: int) -> Tensor:
+        """Images (B, 3, H, W) in [-1, 1], one per caption."""
+        ...
+
+
+class SampleGrid(Callback):
+    """Writes `pictures/samples_<step>.png`: generated beside real images, with their captions.
+
+    Captions and real images are spread over the validation split, where images of one source stand
+    together, or are of the first training batch where nothing is validated. It draws before the
+    last validation batch ends, while averaged weights (`ema.py`) are in place whatever the order
+    of callbacks. seed: of the noise, the same each time, so that images of two epochs compare.
+    """
+
+    def __init__(
+        self,
+        image_count: int = 8,
+        *,
+        every_n_epochs: int = 10,
+        sampling_steps: int = 50,
+        seed: int = 0,
+        side_px: int = 224,
+    ) -> None:
+        self.image_count = image_count
+        self.every_n_epochs = every_n_epochs
+        self.sampling_steps = sampling_steps
+        self.seed = seed
+        self.side_px = side_px
+        self._examples: list[tuple[Tensor, str]] = []
+        self._is_from_training = False
+        self._last_step = -1
+
+    def on_train_batch_end(  # noqa: D102 - Lightning's hook
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        # Cached latents come without pixels: nothing to set beside a generated image.
+        if trainer.is_global_zero and not self._examples and batch.image.numel():
+            self._is_from_training = True
+            self._collect(batch, self.image_count)
+
+    def on_validation_batch_end(  # noqa: D102 - Lightning's hook
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        if self._is_from_training:
+            self._is_from_training = False
+            self._examples.clear()
+        batch_count = trainer.num_val_batches[dataloader_idx]
+        self._collect(batch, math.ceil(self.image_count * (batch_idx + 1) / batch_count))
+        is_last = batch_idx == batch_count - 1
+        if is_last and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            self._draw(trainer, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the trained module's samples, unless the last validation just did."""
+        if trainer.is_global_zero and trainer.global_step != self._last_step:
+            self._draw(trainer, pl_module)
+
+    def _collect(self, batch: Batch, wanted: int) -> None:
+        """Keep images and captions until there are so many."""
+        missing = max(0, wanted - len(self._examples))
+        self._examples += zip(batch.image[:missing].cpu(), batch.captions[:missing], strict=True)
+
+    def _draw(self, trainer: Trainer, module: LightningModule) -> None:
+        if not self._examples:
+            return
+        self._last_step = trainer.global_step
+        captions = [caption for _, caption in self._examples]
+        with evaluating(module):
+            generated = cast(Generates, module).generate(
+                captions, seed=self.seed, steps=self.sampling_steps
+            )
+        panels = []
+        for (real, caption), image in zip(self._examples, generated, strict=True):
+            pixels = [pixels_of(real), pixels_of(image)]
+            scaled = [resize_image(one, scale_to_fit(one, self.side_px)) for one in pixels]
+            panels.append(Panel(join_side_by_side(scaled), caption))
+        title = f"real (left) and generated (right), step {trainer.global_step}"
+        keep_image(trainer, draw_grid(panels, columns=2, title=title), key="samples")
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside; each part's own mode is restored after."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One evaluated image (3, H, W) with its label map (H, W) and what was predicted."""
+
+    image: Tensor
+    truth: Tensor
+    has_mask: bool
+    true_type: int
+    row: int
+    prediction: Prediction
+
+
+class MaskOverlay(Callback):
+    """Writes `pictures/masks_<val|test>_<step>.png`: image, truth and prediction with names.
+
+    It takes the first images of each defect type in turn, good parts last. The module has a
+    `vocabulary` with `names`, and its evaluation steps return list[Prediction]. image_count: rows;
+    side_px: length of each image's longer side.
+    """
+
+    def __init__(
+        self, image_count: int = 6, *, every_n_epochs: int = 1, side_px: int = 288
+    ) -> None:
+        self.image_count = image_count
+        self.every_n_epochs = every_n_epochs
+        self.side_px = side_px
+        self._examples: dict[int, list[Example]] = {}
+
+    def on_validation_batch_end(  # noqa: D102 - Lightning's hook
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        is_turn = (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if trainer.is_global_zero and not trainer.sanity_checking and is_turn:
+            self._collect(outputs, batch)
+
+    def on_test_batch_end(  # noqa: D102 - Lightning's hook
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if trainer.is_global_zero:
+            self._collect(outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw, save and log what was collected."""
+        self._draw(trainer, pl_module, split="val")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw, save and log what was collected."""
+        self._draw(trainer, pl_module, split="test")
+
+    def _collect(self, outputs: object, batch: Batch) -> None:
+        """Keep a few images of each type; ValueError when the step returned no predictions."""
+        if not isinstance(outputs, list):
+            raise ValueError(
+                f"MaskOverlay got {type(outputs).__name__} from the step: expected "
+                "list[Prediction]; leave MaskOverlay out for this module"
+            )
+        for index, prediction in enumerate(outputs):
+            if sum(map(len, self._examples.values())) >= POOL_FACTOR * self.image_count:
+                return
+            true_type = (*batch.class_ids[index], GOOD_ID)[0]
+            of_type = self._examples.setdefault(true_type, [])
+            if len(of_type) < self.image_count:
+                # Not to keep whole batches in the memory of a GPU.
+                image, truth, kept = move_data_to_device(
+                    (batch.image[index], batch.mask[index], prediction), torch.device("cpu")
+                )
+                has_mask, row = bool(batch.has_mask[index]), int(batch.row[index])
+                of_type.append(Example(image, truth, has_mask, true_type, row, kept))
+
+    def _draw(self, trainer: Trainer, module: LightningModule, *, split: str) -> None:
+        chosen = choose_in_turn(self._examples, self.image_count)
+        self._examples.clear()
+        if chosen:
+            panels = [p for one in chosen for p in mask_row(one, names_of(module), self.side_px)]
+            header = ("image", "truth", "prediction")
+            title = f"{split}, step {trainer.global_step}"
+            image = draw_grid(panels, columns=3, title=title, header=header)
+            keep_image(trainer, image, key=f"masks_{split}")
+
+
+def names_of(module: LightningModule) -> Sequence[str]:
+    """The class names of a module's vocabulary, good first."""
+    return cast(Sequence[str], module.vocabulary.names)  # type: ignore[union-attr]
+
+
+def choose_in_turn(of_type: dict[int, list[Example]], count: int) -> list[Example]:
+    """Up to `count` images: one of each defect type, then another of each; good ones at the end."""
+    defects = [of_type[type_id] for type_id in sorted(of_type) if type_id != GOOD_ID]
+    longest = max(map(len, defects), default=0)
+    ordered = [images[turn] for turn in range(longest) for images in defects if turn < len(images)]
+    return (ordered + of_type.get(GOOD_ID, []))[:count]
+
+
+def mask_row(one: Example, names: Sequence[str], side_px: int) -> list[Panel]:
+    """Three panels: the image, the truth and the prediction, longer side `side_px`."""
+    pixels, answer = pixels_of(one.image), one.prediction
+    truth, predicted = (ids.numpy().astype(np.int32) for ids in (one.truth, answer.label_map))
+    scale = scale_to_fit(pixels, side_px)
+    true_tags, tags = tags_of_map(truth, names), tags_of_instances(answer.instances, names)
+    words = f"{names[answer.type_id]}, defective {answer.image_score:.2f}"
+    return [
+        Panel(resize_image(pixels, scale), f"row {one.row}", GREY),
+        Panel(
+            draw_overlay(pixels, truth, true_tags, scale=scale),
+            names[one.true_type] + ("" if one.has_mask else " (no mask)"),
+        ),
+        Panel(
+            draw_overlay(pixels, predicted, tags, scale=scale),
+            words,
+            RIGHT if answer.type_id == one.true_type else WRONG,
+        ),
+    ]
+
+
+class Curves(Protocol):
+    """What is drawn of an evaluation: `metrics/curves.py` says what each of them holds."""
+
+    names: Sequence[str]
+    confusion: Tensor
+    precision_recall: Mapping[str, Tensor]
+    reliability: Mapping[str, Tensor]
+
+
+class EvaluationCharts(Callback):
+    """Writes `pictures/confusion_<step>.png`, `types_...`, `precision_recall_...` and
+    `reliability_...` at test, of what `module.evaluation.curves("test")` returns.
+    """
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw, save and log; comes before the module computes its figures and forgets."""
+        # On every process: the curves are gathered from all of them.
+        curves = cast(Curves, pl_module.evaluation.curves("test"))  # type: ignore[union-attr, operator]
+        if not trainer.is_global_zero:
+            return
+        charts = {
+            "confusion": draw_confusion(curves.names, curves.confusion),
+            "types": draw_types(curves.names, curves.confusion),
+            "precision_recall": draw_precision_recall(curves.precision_recall),
+            "reliability": draw_reliability(curves.reliability),
+        }
+        for key, figure in charts.items():
+            keep_image(trainer, pixels_of_figure(figure), key=key)

@@ -1,0 +1,383 @@
+"""Weights from checkpoints, releases, local files and the hub, and the mark that a stage leaves.
+
+No pickle is ever run. What is missing, damaged or foreign is one line: FileNotFoundError or
+ValueError. Which configuration the weights belong to is known in `experiments/checkpoints.py`.
+"""
+
+import hashlib
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+STAMP = "diffuse_defect"
+RANDOM = "random"  # in the place of a stage 1's name: features of an untrained U-Net
+RELEASE_NAME = "release.json"
+MANIFEST_NAME = "manifest.sha256"
+MANIFEST_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+# What torch's safe unpickler raised for files with changed bytes, in 12,000 trials, and its kin.
+UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+)
+Net = TypeVar("Net", bound=nn.Module)
+
+
+@dataclass(slots=True)
+class SavedStage:
+    """stage: `pretrain`, `mask` or a baseline's name; state: tensors by name (EMA weights where
+    the run kept them); entries: the vocabulary, one tuple of words per class; image_size_px: the
+    side of the images that stage 1 saw, 0 where it is not known.
+    """
+
+    stage: str
+    state: dict[str, Tensor]
+    entries: tuple[tuple[str, ...], ...]
+    file: Path
+    image_size_px: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """Where a release keeps the weights whose names start with `state_prefix`.
+
+    file: relative to the release; file_prefix: what stands there in the state_prefix's place.
+    """
+
+    state_prefix: str
+    file: str
+    file_prefix: str = ""
+
+
+class HubClass(Protocol):
+    """A diffusers or transformers class that reads weights by name."""
+
+    def from_pretrained(
+        self, name: str, **settings: object
+    ) -> tuple[nn.Module, Mapping[str, Collection[str]]]:
+        """The net with the weights of that name, and, where asked for, what was missing."""
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The file that `path` names: itself, a run directory's last checkpoint, a release's index."""
+    if path.is_file():
+        return path
+    for candidate in (path / "checkpoints" / "last.ckpt", path / "last.ckpt", path / RELEASE_NAME):
+        if candidate.is_file():
+            return candidate
+    stages = [name for name in ("pretrain", "finetune") if (path / name).is_dir()]
+    if stages:
+        raise FileNotFoundError(
+            f"no checkpoint at {path}: it is a run of two stages, expected one; name "
+            + " or ".join(str(path / name) for name in stages)
+        )
+    raise FileNotFoundError(
+        f"no checkpoint at {path}: expected a .ckpt file, a run directory with "
+        "checkpoints/last.ckpt or a release's folder; name the directory that a run printed at "
+        "its end"
+    )
+
+
+def read_stage(path: Path) -> SavedStage:
+    """The stage saved in a checkpoint file, run directory or release."""
+    file = find_checkpoint(path)
+    if file.name == RELEASE_NAME:
+        return _read_release(file)
+    saved = read_checkpoint(file)
+    state = saved.get("state_dict") if isinstance(saved, dict) else None
+    return _stage_of(saved, state, file, expected="one that `python -m experiments.run` wrote")
+
+
+def read_pretrained(name: str) -> SavedStage:
+    """Stage 1 as saved in the run directory or checkpoint `name`, of a two-stage run too."""
+    path = Path(name)
+    saved = read_stage(path / "pretrain" if (path / "pretrain").is_dir() else path)
+    if saved.stage != "pretrain":
+        raise ValueError(
+            f"pretrained is {name}, which holds stage {saved.stage!r}: expected the run directory "
+            f"of a stage 1, or the word {RANDOM!r} for an untrained U-Net"
+        )
+    return saved
+
+
+def stamp(
+    stage: str, entries: tuple[tuple[str, ...], ...], *, image_size_px: int = 0
+) -> dict[str, object]:
+    """The mark that `read_stage` looks for, in plain types."""
+    words = [list(entry) for entry in entries]
+    return {"stage": stage, "vocabulary": words, "image_size_px": image_size_px}
+
+
+def _stage_of(saved: object, state: object, file: Path, *, expected: str) -> SavedStage:
+    """The stage that a mark and weights make; ValueError where they are not ours."""
+    mark = saved.get(STAMP) if isinstance(saved, Mapping) else None
+    mark = mark if isinstance(mark, Mapping) else {}
+    stage, vocabulary, side = (mark.get(key) for key in ("stage", "vocabulary", "image_size_px"))
+    entries = vocabulary if isinstance(vocabulary, list | tuple) else [None]
+    are_words = all(
+        isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
+        for words in entries
+    )
+    if not isinstance(stage, str) or not are_words or not isinstance(state, Mapping):
+        raise ValueError(f"checkpoint {file} is not from this project: expected {expected}")
+    weights = {
+        name: value
+        for name, value in state.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
+    side_px = side if isinstance(side, int) else 0
+    return SavedStage(stage, weights, tuple(map(tuple, entries)), file, side_px)
+
+
+def read_checkpoint(file: Path) -> object:
+    """What a file by torch.save holds: tensors, mapped from the disk, and plain values."""
+    check_is_file(file)
+    try:
+        check_archive(file)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except UNREADABLE as error:
+        raise ValueError(
+            f"checkpoint {file} cannot be read ({first_line(error)}): expected a complete file "
+            "with plain tensors by torch.save; use another checkpoint of the run, or get it again"
+        ) from error
+
+
+def check_archive(file: Path) -> None:
+    """ValueError or BadZipFile unless `file` is whole and no larger unpacked than it lies there.
+
+    torch itself looks at no checksum, so that a flipped bit would pass as a weight.
+    """
+    with zipfile.ZipFile(file) as archive:
+        packed = [item for item in archive.infolist() if item.compress_type != zipfile.ZIP_STORED]
+        if packed:
+            raise ValueError(f"{packed[0].filename!r} in it is compressed, as no checkpoint's is")
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"damaged: {damaged!r} in it is not what was written")
+
+
+def read_state_dict(file: Path) -> dict[str, Tensor]:
+    """The tensors by name that torch.save wrote; ValueError where the file holds other things."""
+    state = read_checkpoint(file)
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"weights {file} are no state dict: expected tensors by name")
+    return state
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name."""
+    check_is_file(file)
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
+        raise ValueError(
+            f"weights {file} cannot be read ({first_line(error)}): expected a whole "
+            ".safetensors file; get it again"
+        ) from error
+
+
+def check_is_file(file: Path) -> None:
+    """FileNotFoundError unless the weights are there."""
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"weights {file} are missing: expected a local file, since nothing is downloaded; "
+            "get it and name its place"
+        )
+
+
+def load_part(part: nn.Module, prefix: str, saved: SavedStage) -> None:
+    """Fills `part` with the tensors saved under `prefix`; ValueError when they do not fit."""
+    state = {
+        name.removeprefix(prefix): value
+        for name, value in saved.state.items()
+        if name.startswith(prefix)
+    }
+    remedy = "the same model settings as in the config.yaml beside them; copy them from there"
+    fill(part, state, saved.file, expected=remedy)
+
+
+def fill(
+    net: nn.Module,
+    state: Mapping[str, Tensor],
+    file: Path,
+    *,
+    expected: str = "the state dict of the model named",
+) -> None:
+    """Puts the weights, any float kind, into the net; ValueError where one is missing or extra."""
+    try:
+        keys = net.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"weights in {file} do not fit ({reason}): expected {expected}") from error
+    # A norm's count of batches plays no part in evaluation, and derived files leave it out.
+    missing = [key for key in keys.missing_keys if not key.endswith("num_batches_tracked")]
+    wrong = [*missing, *keys.unexpected_keys]
+    if wrong:
+        kind = "lack" if missing else "hold the unknown"
+        raise ValueError(
+            f"weights in {file} do not fit: they {kind} {wrong[0]!r} ({len(wrong)} such); "
+            f"expected {expected}"
+        )
+
+
+def load_from_hub(hub_class: HubClass, name: str, subfolder: str, *, like: Net) -> Net:
+    """The net `name` (a hub name or a folder) with weights, checked against the shape of `like`.
+
+    Raises ValueError when the weights cannot be found, are not all there, or have other shapes
+    than the config says.
+    """
+    try:
+        net, report = hub_class.from_pretrained(name, subfolder=subfolder, output_loading_info=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ValueError(
+            f"weights {name!r} could not be read ({first_line(error)}): expected a local folder or "
+            "a reachable hub name; download them once on a machine with a network and name the "
+            "folder"
+        ) from error
+    if missing := sorted(report["missing_keys"]):
+        # The library fills these with random numbers and goes on.
+        raise ValueError(
+            f"weights {name!r} lack {len(missing)} tensors of the net, first {missing[0]!r}: "
+            "expected those of the whole net; name another folder or hub name"
+        )
+    expected = {key: tuple(value.shape) for key, value in like.state_dict().items()}
+    got = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    different = sorted(set(expected.items()) ^ set(got.items()))
+    if different:
+        raise ValueError(
+            f"weights {name!r} do not fit the configured net, first at {different[0][0]!r}: "
+            "set the config's widths to those of the weights"
+        )
+    net.requires_grad_(False)
+    return net  # type: ignore[return-value]
+
+
+def write_release_index(folder: Path, saved: SavedStage, weights: list[WeightFile]) -> None:
+    """release.json in a release's folder: the mark, and which file holds which weights.
+
+    With their hashes, so that the hash of this one file tells two releases apart.
+    """
+    mark = stamp(saved.stage, saved.entries, image_size_px=saved.image_size_px)
+    places = {
+        place.state_prefix: {
+            "file": place.file,
+            "prefix": place.file_prefix,
+            "sha256": sha256_of(folder / place.file),
+        }
+        for place in weights
+    }
+    text = json.dumps({STAMP: mark, "weights": places}, indent=2, ensure_ascii=False)
+    (folder / RELEASE_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def _read_release(file: Path) -> SavedStage:
+    """The stage of a release, after each of its files was found unchanged."""
+    folder = file.parent
+    check_manifest(folder)
+    expected = "the index that `python -m experiments.export` writes; get the release again"
+    try:
+        index = json.loads(file.read_text(encoding="utf-8"))
+        places = [
+            WeightFile(prefix, place["file"], place["prefix"])
+            for prefix, place in index["weights"].items()
+        ]
+        # Whatever else it names, such as a path out of the folder, was not checked.
+        if foreign := {place.file for place in places} - files_in(folder):
+            raise ValueError(f"{min(foreign)!r} is none of its files")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} is broken ({error}): expected {expected}") from error
+    state = {
+        place.state_prefix + name.removeprefix(place.file_prefix): value
+        for place in places
+        for name, value in read_tensors(folder / place.file).items()
+    }
+    return _stage_of(index, state, file, expected=expected)
+
+
+def write_manifest(folder: Path) -> None:
+    """manifest.sha256 of all files in `folder`, for `sha256sum -c` and `check_manifest`."""
+    lines = [f"{sha256_of(folder / name)}  {name}\n" for name in sorted(files_in(folder))]
+    (folder / MANIFEST_NAME).write_text("".join(lines), encoding="utf-8")
+
+
+def check_manifest(folder: Path) -> None:
+    """ValueError unless the files in `folder` are those of its manifest.sha256, unchanged.
+
+    It proves that nothing is damaged, not who wrote it: the manifest itself can be replaced.
+    """
+    expected = _read_manifest(folder / MANIFEST_NAME)
+    found = files_in(folder)
+    fault = ""
+    if missing := sorted(expected.keys() - found):
+        fault = f"{missing[0]} is missing"
+    elif extra := sorted(found - expected.keys()):
+        fault = f"{extra[0]} is not one of its files"
+    else:
+        changed = [name for name in sorted(expected) if sha256_of(folder / name) != expected[name]]
+        fault = f"{changed[0]} has changed" if changed else ""
+    if fault:
+        raise ValueError(
+            f"release {folder}: {fault}; expected the files of {MANIFEST_NAME} and no others: "
+            "get the release again"
+        )
+
+
+def _read_manifest(file: Path) -> dict[str, str]:
+    """Hash by file name; a name that leads out of the folder is refused."""
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file} is missing: expected the hashes of the release's files; get it again"
+        )
+    hashes: dict[str, str] = {}
+    for line in file.read_bytes().decode("utf-8", errors="replace").splitlines():
+        found = MANIFEST_LINE.fullmatch(line)
+        path = PurePosixPath(found[2]) if found else PurePosixPath("/")
+        if found is None or path.is_absolute() or ".." in path.parts:
+            raise ValueError(
+                f"{file} is broken at {line[:40]!r}: expected lines of sha256sum about files "
+                "beside it; get the release again"
+            )
+        hashes[path.as_posix()] = found[1]
+    return hashes
+
+
+def files_in(folder: Path) -> set[str]:
+    """The files of a release by relative name, without its manifest.
+
+    Hidden ones at the top are left out: version control and downloaders keep theirs there, and
+    nothing opens them.
+    """
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    names = {path.as_posix() for path in paths if not path.parts[0].startswith(".")}
+    return names - {MANIFEST_NAME}
+
+
+def sha256_of(file: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]

@@ -1,0 +1,213 @@
+"""Holds when samples, masks and charts are drawn, of which images, and where they are kept."""
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import MLFlowLogger
+from mlflow.exceptions import MlflowException
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from callbacks.visuals import EvaluationCharts, MaskOverlay, SampleGrid, choose_in_turn, keep_image
+from datamodules.sample import Batch, Prediction, Sample, collate
+from datamodules.vocabulary import Vocabulary
+from tests.callbacks.test_charts import CURVES
+
+IMAGE = np.full((4, 6, 3), 7, dtype=np.uint8)
+
+
+def sample(row: int, type_id: int = 0, caption: str = "") -> Sample:
+    """24 x 32 black pixels, the first four rows of them of the type."""
+    mask = torch.zeros(24, 32, dtype=torch.int64).index_fill(0, torch.arange(4), type_id)
+    class_ids = (type_id,) if type_id else ()
+    return Sample(torch.zeros(3, 24, 32), mask, True, caption, class_ids, row)
+
+
+class Toy(LightningModule):
+    """Trains one number, generates black images, predicts good; notes how it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vocabulary = Vocabulary.from_names(["crack", "stain"])
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.frozen_part = torch.nn.Dropout().eval()
+        self.asked: list[tuple[list[str], int, int, bool, bool]] = []
+
+    def generate(self, captions: list[str], *, seed: int, steps: int) -> Tensor:
+        has_gradient = (self.weight * 1).requires_grad
+        self.asked.append((list(captions), seed, steps, self.training, has_gradient))
+        return torch.zeros(len(captions), 3, 24, 32)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        assert self.training
+        return self.weight**2
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        labels = torch.zeros(24, 32, dtype=torch.int64)
+        one = Prediction(labels, labels.float(), 0.3, torch.ones(3) / 3, 0, labels)
+        return [one for _ in batch.captions]
+
+    test_step = validation_step
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def loader(kind: str) -> DataLoader[Sample]:
+    samples = [sample(row, type_id, f"{kind} {row}") for row, type_id in enumerate([0, 1, 1, 2])]
+    return DataLoader(samples, batch_size=2, collate_fn=collate)  # type: ignore[arg-type]
+
+
+def trainer_with(callback: Callback, folder: Path, *, epochs: int = 1) -> Trainer:
+    return Trainer(
+        default_root_dir=folder,
+        callbacks=[callback],
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def fitted(callback: Callback, folder: Path, *, epochs: int = 1, has_val: bool = True) -> Toy:
+    module, val = Toy(), loader("val") if has_val else None
+    trainer_with(callback, folder, epochs=epochs).fit(module, loader("train"), val)
+    return module
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("pictures/*"))
+
+
+@pytest.mark.parametrize(
+    ("callback", "epochs", "files"),
+    [
+        (SampleGrid(3, every_n_epochs=2), 5, ["samples_10.png", "samples_4.png", "samples_8.png"]),
+        (SampleGrid(3, every_n_epochs=1), 2, ["samples_2.png", "samples_4.png"]),
+        (MaskOverlay(), 2, ["masks_val_2.png", "masks_val_4.png"]),
+        (MaskOverlay(every_n_epochs=2), 3, ["masks_val_4.png"]),
+    ],
+    ids=["samples at turns and the end", "the end once", "masks", "masks at turns"],
+)
+def test_images_come_at_their_turns(
+    callback: Callback, epochs: int, files: list[str], tmp_path: Path
+) -> None:
+    module = fitted(callback, tmp_path, epochs=epochs)
+    assert files_in(tmp_path) == files
+    assert len(module.asked) in (0, len(files))
+
+
+def test_captions_are_spread_over_validation_and_stay_the_same(tmp_path: Path) -> None:
+    callback = SampleGrid(2, every_n_epochs=1, sampling_steps=7, seed=5)
+    first, second = fitted(callback, tmp_path, epochs=2).asked
+    assert first == second == (["val 0", "val 2"], 5, 7, False, False)
+
+
+def test_without_validation_the_end_shows_training_captions(tmp_path: Path) -> None:
+    module = fitted(SampleGrid(2, every_n_epochs=1), tmp_path, epochs=2, has_val=False)
+    assert [captions for captions, *_ in module.asked] == [["train 0", "train 1"]]
+    assert files_in(tmp_path) == ["samples_4.png"]
+    assert module.training and not module.frozen_part.training  # each part keeps its own mode
+
+
+def test_cached_latents_without_validation_draw_nothing(tmp_path: Path) -> None:
+    callback, batch = SampleGrid(2), collate([sample(0), sample(1)])
+    batch.image = batch.image[..., :0, :0]
+    trainer = trainer_with(callback, tmp_path)
+    callback.on_train_batch_end(trainer, Toy(), None, batch, 0)
+    callback.on_fit_end(trainer, Toy())
+    assert not files_in(tmp_path)
+
+
+def test_the_test_writes_masks_of_its_own(tmp_path: Path) -> None:
+    trainer_with(MaskOverlay(image_count=2), tmp_path).test(Toy(), loader("test"), verbose=False)
+    assert files_in(tmp_path) == ["masks_test_0.png"]
+    width, height = Image.open(tmp_path / "pictures" / "masks_test_0.png").size
+    assert width > 3 * 288
+    assert height > 2 * 216
+
+
+def test_defects_come_before_good_parts_and_types_take_turns() -> None:
+    of_type = cast(Any, {0: ["good", "good 2"], 1: ["a", "a 2", "a 3"], 2: ["b"]})
+    assert choose_in_turn(of_type, 3) == ["a", "b", "a 2"]
+    assert choose_in_turn(of_type, 9) == ["a", "b", "a 2", "a 3", "good", "good 2"]
+
+
+def test_a_step_without_predictions_is_refused(tmp_path: Path) -> None:
+    class Silent(Toy):
+        def test_step(self, batch: Batch, batch_idx: int) -> None:  # type: ignore[override]
+            return None
+
+    with pytest.raises(ValueError, match="MaskOverlay got NoneType"):
+        trainer_with(MaskOverlay(), tmp_path).test(Silent(), loader("test"), verbose=False)
+
+
+@pytest.mark.parametrize(("is_first", "count"), [(True, 4), (False, 0)])
+def test_each_process_counts_and_the_first_draws(
+    is_first: bool, count: int, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    evaluation = SimpleNamespace(curves=lambda split: asked.append(split) or CURVES)
+    trainer = SimpleNamespace(
+        is_global_zero=is_first, global_step=7, default_root_dir=tmp_path, loggers=[]
+    )
+    module = cast(LightningModule, SimpleNamespace(evaluation=evaluation))
+    EvaluationCharts().on_test_epoch_end(cast(Trainer, trainer), module)
+    assert asked == ["test"]
+    kinds = ("confusion", "precision_recall", "reliability", "types")
+    assert files_in(tmp_path) == [f"{kind}_7.png" for kind in kinds][:count]
+
+
+class RecordingLogger(MLFlowLogger):
+    """An MLFlowLogger without a server: notes what is logged, or fails like a dead one."""
+
+    def __init__(self, *, is_dead: bool = False) -> None:
+        self.is_dead = is_dead
+        self.logged: list[tuple[str, str, int]] = []
+
+    @property
+    def experiment(self) -> Any:
+        return self
+
+    @property
+    def run_id(self) -> str:
+        return "run7"
+
+    def log_image(self, run_id: str, image: np.ndarray, *, key: str, step: int) -> None:
+        if self.is_dead:
+            raise MlflowException("connection refused")
+        self.logged.append((run_id, key, step))
+
+
+def keep(logger: MLFlowLogger, folder: Path) -> Path:
+    trainer = SimpleNamespace(global_step=12, default_root_dir=str(folder), loggers=[logger])
+    return keep_image(cast(Trainer, trainer), IMAGE, key="masks_val")
+
+
+def test_image_is_in_the_run_directory_and_in_the_run(tmp_path: Path) -> None:
+    logger = RecordingLogger()
+    path = keep(logger, tmp_path)
+    assert path == tmp_path / "pictures" / "masks_val_12.png"
+    assert np.array_equal(np.asarray(Image.open(path)), IMAGE)
+    assert files_in(tmp_path) == ["masks_val_12.png"]
+    assert logger.logged == [("run7", "masks_val", 12)]
+
+
+def test_dead_tracker_and_full_disk_are_warnings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    with caplog.at_level(logging.WARNING):
+        assert keep(RecordingLogger(is_dead=True), tmp_path).is_file()
+        keep(RecordingLogger(), tmp_path / "file")
+    assert "connection refused" in caplog.text and "could not be written" in caplog.text
