@@ -18,7 +18,7 @@ from datamodules.imdd import IMDDDataModule
 from experiments.checkpoints import Restored, load_any
 from experiments.command import run_command
 from experiments.devices import default_device, on_device
-from experiments.predictor import name_by
+from experiments.predictor import set_naming
 from experiments.running.expected_warnings import expected_warnings_hidden
 from experiments.running.stage_run import prepare_alone
 from experiments.tables import Table, to_rich
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     restored = load_any(finetune if finetune.is_dir() else checkpoint)
     model = finds_masks(restored)
     if settings.naming:
-        name_by(model, settings.naming)
+        set_naming(model, settings.naming)
     file = place_of(restored, settings.out)
     data = open_data(restored, settings.manifest, settings.root)
     calibration = calibrate(model, data, rule, settings)

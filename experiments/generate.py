@@ -15,10 +15,10 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import track
 
-from experiments.answering.inputs import check_images_stay, find_images
 from experiments.checkpoints import load_pretrain
 from experiments.command import run_command
 from experiments.devices import default_device, on_device
+from experiments.inference.inputs import check_images_stay, find_images
 from experiments.output_folder import check_is_free, whole_folder
 from experiments.painting.generated_files import ENTRIES, GeneratedFiles, Painted
 from experiments.painting.good_pictures import SUFFIX, good_training_pictures

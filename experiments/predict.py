@@ -1,216 +1,151 @@
 """Finds and names defects in a user's own images, in the words that the user gives.
 
-From Python the same is `predictor.py`; what is written for each answer is in `answering/`.
+From Python the same is `predictor.py`; what is written of each result is in `inference/`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Protocol
-
-from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Literal
 
 from datamodules.formats.label_studio_names import LOCAL_FILES
-from datamodules.sample import GOOD
-from datamodules.vocabulary import Vocabulary
-from experiments.answering.answer import Answer
-from experiments.answering.answers_table import AnswersTable
-from experiments.answering.coco_file import CocoFile, compressed, uncompressed
-from experiments.answering.inputs import AskedImage, check_images_stay, find_images
-from experiments.answering.label_studio import LabelStudioTasks
-from experiments.answering.labelling_setup import (
-    write_cvat_labels,
-    write_label_studio_interface,
-)
-from experiments.answering.picture_files import LABELS_FOLDER, OVERLAYS_FOLDER, PictureFiles
-from experiments.answering.report_page import ReportPage
-from experiments.command import run_command
-from experiments.devices import default_device
-from experiments.output_folder import check_is_free, whole_folder
-from experiments.predictor import PRECISIONS, Predictor, load_predictor, read_labels
+from experiments.cli import run_command
 
-ANSWERS, REPORT, PREDICTIONS = "answers.csv", "report.html", "predictions.json"
-CVAT, LABEL_STUDIO = "cvat", "label_studio"
-PRECISION_HELP = (
-    "bf16 or 16: half the memory for the frozen nets, and faster where the device computes in it"
-)
-ENTRIES = (LABELS_FOLDER, OVERLAYS_FOLDER, ANSWERS, REPORT, PREDICTIONS, CVAT, LABEL_STUDIO)
+if TYPE_CHECKING:
+    from datamodules.vocabulary import Vocabulary
+    from experiments.inference.result_files import AddResult
+    from experiments.predictor import Result
+
+Tool = Literal["cvat", "label_studio"]
+TABLE, REPORT, COCO = "answers.csv", "report.html", "predictions.json"
+ENTRIES = ("labels", "overlays", TABLE, REPORT, COCO, "cvat", "label_studio")
 
 
-class AnswerFile(Protocol):
-    """Something that answers are written into, image by image."""
+def predict(
+    *,
+    checkpoint: Path,
+    images: str,
+    out: Path,
+    root: str = "",
+    labels: str | None = None,
+    naming: Literal["", "softmax", "independent"] = "",
+    thresholds: str = "",
+    export: list[Tool] | None = None,
+    label_studio_address: str = LOCAL_FILES,
+    precision: Literal["32", "bf16", "16"] = "32",
+    device: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Find and name defects in images, in any words.
 
-    def add(self, image: AskedImage, answer: Answer) -> None:
-        """Takes one image's answer."""
-        ...
+    Args:
+        checkpoint: a run directory, a .ckpt in it, a release
+        images: an image, a folder, a glob in quotes, a COCO .json, or a .csv with a column image
+        out: a new folder for the results
+        root: where the names of a .json or .csv start (beside it)
+        labels: classes parted by ";", synonyms by ",": "crack; scratch, scuff; good; not shadow"
+            (default: the classes that the model was trained on)
+        naming: softmax: names compete; independent: a name's score is the same whatever other
+            names are in the list (default: as trained)
+        thresholds: a thresholds.json (default: the model's own)
+        export: also write what these tools import, for a person to correct
+        label_studio_address: what stands before an image's name where Label Studio finds it
+        precision: bf16 or 16: half the memory for the frozen nets, and faster where the device
+            computes in it
+        device: cpu, cuda, cuda:1 (default: the first GPU, else the CPU)
+        overwrite: replace an earlier run's results in --out
+    """
+    from rich.console import Console
+    from rich.progress import track
 
-    def close(self) -> None:
-        """Writes what is left."""
-        ...
+    from datamodules.vocabulary import Vocabulary
+    from experiments.inference.inputs import check_images_stay, find_images
+    from experiments.output_folder import check_is_free, whole_folder
+    from experiments.predictor import load_predictor
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the printed table."""
-
-    image: str
-    answer: str
-    image_score: float
-    defects: str
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Writes label maps, overlays, tables and a report for the images asked for; 0 when done."""
-    settings = make_parser().parse_args(argv)
-    if settings.labels is not None:
-        read_labels(settings.labels)  # before anything slow
-    images = find_images(settings.images, settings.root)
-    out = Path(settings.out).resolve()
-    check_is_free(out, entries=ENTRIES, overwrite=settings.overwrite)
-    check_images_stay(images, out)
+    if labels is not None:
+        Vocabulary.parse(labels)  # before anything slow
+    inputs = find_images(images, root)
+    out = out.resolve()
+    check_is_free(out, entries=ENTRIES, overwrite=overwrite)
+    check_images_stay(inputs, out)
     predictor = load_predictor(
-        settings.checkpoint,
-        device=settings.device,
-        naming=settings.naming,
-        thresholds=settings.thresholds,
-        precision=settings.precision,
+        checkpoint, device=device, naming=naming, thresholds=thresholds, precision=precision
     )
-    predictor.use_labels(settings.labels)
-    with whole_folder(out, entries=ENTRIES, overwrite=settings.overwrite) as folder:
-        rows = write_answers(predictor, images, folder, settings)
-    print_table(rows, out)
-    return 0
+    predictor.use_labels(labels)
+    console, results = Console(stderr=True), {}
+    with whole_folder(out, entries=ENTRIES, overwrite=overwrite) as folder, ExitStack() as stack:
+        files = result_files(folder, predictor.vocabulary, export or [], label_studio_address)
+        writers = [stack.enter_context(file) for file in files]
+        for image in track(
+            inputs,
+            "predicting",
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        ):
+            result = predictor.predict(image.path, labels)
+            for add in writers:
+                add(image, result)
+            results[image.file_name] = summarise(result)
+    print_results(results, out)
 
 
-def make_parser() -> ArgumentParser:
-    """The command line of predict."""
-    parser = ArgumentParser(
-        prog="python -m experiments.predict",
-        description="Find and name defects in images, in any words.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--checkpoint", type=str, required=True, help="a run directory, a .ckpt in it, a release")
-    add(
-        "--images",
-        type=str,
-        required=True,
-        help="an image, a folder, a glob in quotes, a COCO .json, or a .csv with a column image",
-    )
-    add("--root", type=str, default="", help="where the names of a .json or .csv start (beside it)")
-    add("--out", type=str, required=True, help="a new folder for the results")
-    add(
-        "--labels",
-        type=str | None,
-        default=None,
-        help='classes parted by ";", synonyms by ",": "crack; scratch, scuff; good; not shadow" '
-        "(default: the classes that the model was trained on)",
-    )
-    add(
-        "--naming",
-        choices=("", "softmax", "independent"),
-        default="",
-        help="softmax: names compete; independent: a name's score is the same whatever other "
-        "names are in the list (default: as trained)",
-    )
-    add("--thresholds", type=str, default="", help="a thresholds.json (default: the model's own)")
-    add(
-        "--export",
-        choices=(CVAT, LABEL_STUDIO),
-        nargs="+",
-        default=[],
-        help="also write what these tools import, for a person to correct",
-    )
-    add(
-        "--label_studio_address",
-        type=str,
-        default=LOCAL_FILES,
-        help="what stands before an image's name where Label Studio finds it",
-    )
-    add("--precision", choices=tuple(PRECISIONS), default="32", help=PRECISION_HELP)
-    add("--device", type=str, default=default_device(), help="cpu, cuda, cuda:1")
-    add("--overwrite", action="store_true", help="replace an earlier run's results in --out")
-    return parser
+def result_files(
+    folder: Path, vocabulary: "Vocabulary", tools: list[Tool], address: str
+) -> "list[AbstractContextManager[AddResult]]":
+    """All files that results are written into, to be opened."""
+    from experiments.inference import labelling_tools, result_files
+    from experiments.inference.report_page import report_page
 
-
-def write_answers(
-    predictor: Predictor, images: dict[str, Path], folder: Path, settings: Namespace
-) -> list[Row]:
-    """Predicts image by image and writes the answers into `folder`; a table row for each."""
-    console = Console(stderr=True)
-    rows = []
-    progress = track(
-        images.items(),
-        description="predicting",
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with ExitStack() as stack:
-        files = open_files(folder, predictor.vocabulary, settings)
-        for file in files:
-            stack.enter_context(closing(file))
-        for name, path in progress:
-            image, answer = AskedImage(name, path), predictor.predict(path, settings.labels)
-            for file in files:
-                file.add(image, answer)
-            rows.append(describe(image.file_name, answer))
-    return rows
-
-
-def open_files(folder: Path, vocabulary: Vocabulary, settings: Namespace) -> list[AnswerFile]:
-    """All that answers are written into, opened."""
-    files: list[AnswerFile] = [
-        PictureFiles(folder),
-        AnswersTable(folder / ANSWERS),
-        ReportPage(folder / REPORT, vocabulary.names),
-        CocoFile(folder / PREDICTIONS, vocabulary, encode=compressed),
+    files = [
+        result_files.label_and_overlay_files(folder),
+        result_files.results_table(folder / TABLE),
+        report_page(folder / REPORT, vocabulary.names),
+        result_files.coco_file(folder / COCO, vocabulary),
     ]
-    for tool in settings.export:
-        (folder / tool).mkdir()
-    if CVAT in settings.export:
-        write_cvat_labels(folder / CVAT / "labels.json", vocabulary)
-        path = folder / CVAT / "annotations" / "instances_default.json"
-        path.parent.mkdir()
-        files.append(CocoFile(path, vocabulary, encode=uncompressed))
-    if LABEL_STUDIO in settings.export:
-        write_label_studio_interface(folder / LABEL_STUDIO / "interface.xml", vocabulary)
-        path = folder / LABEL_STUDIO / "tasks.json"
-        files.append(LabelStudioTasks(path, address=settings.label_studio_address))
+    if "cvat" in tools:
+        path = folder / "cvat" / "annotations" / "instances_default.json"
+        path.parent.mkdir(parents=True)
+        labelling_tools.write_cvat_labels(folder / "cvat" / "labels.json", vocabulary)
+        files.append(result_files.coco_file(path, vocabulary, is_compressed=False))
+    if "label_studio" in tools:
+        place = folder / "label_studio"
+        place.mkdir()
+        labelling_tools.write_label_studio_interface(place / "interface.xml", vocabulary)
+        files.append(labelling_tools.label_studio_tasks(place / "tasks.json", address=address))
     return files
 
 
-def describe(image: str, answer: Answer) -> Row:
-    """The table row of one image: its answer, and how many of which defects with the best score."""
-    counts = Counter(one.name for one in answer.instances)
+def summarise(result: "Result") -> tuple[str, str, str]:
+    """A table's cells for one result: name, image score, how many of which defects."""
     best: dict[str, float] = {}
-    for one in answer.instances:
+    for one in result.instances:
         best[one.name] = max(one.score, best.get(one.name, 0.0))
+    counts = Counter(one.name for one in result.instances)
     defects = [f"{count} {name} ({best[name]:.2f})" for name, count in counts.most_common()]
-    words = f"{answer.name}, needs review" if answer.needs_review else answer.name
-    return Row(image, words, answer.image_score, ", ".join(defects) or "-")
+    review = ", needs review" if result.needs_review else ""
+    return f"{result.name}{review}", f"{result.image_score:.2f}", ", ".join(defects) or "-"
 
 
-def print_table(rows: Sequence[Row], out: Path) -> None:
-    """Prints the answers and where the files are."""
+def print_results(results: dict[str, tuple[str, str, str]], out: Path) -> None:
+    """Prints the summaries and where the files are."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from datamodules.sample import GOOD
+
     table = Table("image", "answer", "score", "defects", title="What is in the images")
     for column in table.columns:
         column.overflow = "fold"
-    for row in rows:
-        color = "green" if row.answer == GOOD else "red"
-        score = f"{row.image_score:.2f}"
-        table.add_row(Text(row.image), Text(row.answer, color), score, Text(row.defects))
+    for name, (answer, score, defects) in results.items():
+        color = "green" if answer == GOOD else "red"
+        table.add_row(Text(name), Text(answer, color), score, Text(defects))
     console = Console()
     console.print(table)
     console.print(f"look at {out / REPORT}; all results are in {out}", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(predict)

@@ -1,12 +1,13 @@
-"""A trained stage that answers in words: from a notebook, a service, or `experiments.predict`.
+"""A trained stage that finds and names defects: from a notebook, a service, `predict.py`.
 
 predictor = load_predictor("mlruns/runs/parts")
-answer = predictor.predict("part.png", labels=["crack", ["scratch", "scuff"]])
-print(answer.name, [(one.name, one.score) for one in answer.instances])
+result = predictor.predict("part.png", labels=["crack", ["scratch", "scuff"]])
+print(result.name, [(one.name, one.score) for one in result.instances])
 """
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,10 +15,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from callbacks.drawing import RegionTag, draw_overlay
 from datamodules.pictures.image_files import GREY_MODES, WIDE_MODES, open_image
 from datamodules.transforms import to_tensor
 from datamodules.vocabulary import Vocabulary
-from experiments.answering.answer import Answer, answer_of
 from experiments.checkpoints import load_stage
 from experiments.devices import default_device, on_device
 from experiments.thresholds import read_thresholds
@@ -27,11 +28,53 @@ from lightning_modules.segmentation_module import SegmentationModule
 LOGGER = logging.getLogger(__name__)
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 Labels = str | Sequence[str | Sequence[str]]
-Picture = str | Path | Image.Image | np.ndarray
+ImageLike = str | Path | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class NamedInstance:
+    """One connected defect: mask (H, W) bool; box in pixels as (x, y, width, height)."""
+
+    name: str
+    class_id: int
+    score: float
+    mask: np.ndarray
+    box_xywh_px: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a model found in one image, as arrays and plain numbers at the image's own size.
+
+    name: what the image shows, a defect's name or "good"; image_score: in [0, 1], high for
+    defective; needs_review: too close to call, a person should look; instances: best first;
+    names: by class id, "good" first; type_scores: (K+1,), summing to one; label_map: (H, W) int64
+    class ids; type_map: (H, W) int64, the best type at each pixel whatever its score; anomaly_map:
+    (H, W) float32 in [0, 1]; image: (H, W, 3) uint8, the input.
+    """
+
+    name: str
+    image_score: float
+    needs_review: bool
+    instances: tuple[NamedInstance, ...]
+    names: tuple[str, ...]
+    type_scores: np.ndarray
+    label_map: np.ndarray
+    type_map: np.ndarray
+    anomaly_map: np.ndarray
+    image: np.ndarray
+
+    def draw(self) -> np.ndarray:
+        """The image with coloured regions, outlines, names and scores, (H, W, 3) uint8."""
+        tags = [
+            RegionTag(f"{one.name} {one.score:.2f}", one.class_id, one.box_xywh_px)
+            for one in self.instances
+        ]
+        return draw_overlay(self.image, self.label_map, tags)
 
 
 class Predictor:
-    """Answers for images, in the names that the stage was trained on or in others."""
+    """Results for images, in the names that the stage was trained on or in others."""
 
     def __init__(self, stage: SegmentationModule, precision: str = "32") -> None:
         """stage: filled, in evaluation mode.
@@ -48,12 +91,12 @@ class Predictor:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The names of the last answer, or of the training before any."""
+        """The names of the last result, or of the training before any."""
         assert self._stage.vocabulary is not None
         return self._stage.vocabulary
 
     def use_labels(self, labels: Labels | None) -> None:
-        """Answers in these names from now on, None for those of the training.
+        """Predicts in these names from now on, None for those of the training.
 
         They are embedded only where they differ from the last ones. Raises ValueError for labels
         outside the grammar, and for others than its own where the stage has a closed list.
@@ -62,21 +105,43 @@ class Predictor:
         if vocabulary != self.vocabulary:
             self._stage.set_vocabulary(vocabulary)
 
-    def predict(self, image: Picture, labels: Labels | None = None) -> Answer:
-        """The answer for one image, at its own size.
+    def predict(self, image: ImageLike, labels: Labels | None = None) -> Result:
+        """The result for one image, at its own size.
 
         image: a file, a Pillow image, or (H, W) or (H, W, 3) uint8 pixels, red first. labels: as
         `read_labels` takes them; None for the names of the training. Raises FileNotFoundError or
         ValueError, one line, for an image or labels that are none.
         """
         self.use_labels(labels)
-        picture = open_picture(image)
-        halves = torch.autocast(
+        pixels = read_pixels(image)
+        reduced = torch.autocast(
             self._stage.device.type, self._dtype, enabled=self._dtype != torch.float32
         )
-        with torch.inference_mode(), halves:
-            prediction = self._stage.predict_image(to_tensor(picture))
-        return answer_of(prediction, self.vocabulary.names, picture)
+        with torch.inference_mode(), reduced:
+            found = self._stage.predict_image(to_tensor(pixels))
+        names = self.vocabulary.names
+        instances = tuple(
+            NamedInstance(
+                names[one.class_id],
+                one.class_id,
+                one.score,
+                one.mask.cpu().numpy(),
+                one.box_xywh_px,
+            )
+            for one in found.instances
+        )
+        return Result(
+            name=names[found.type_id],
+            image_score=found.image_score,
+            needs_review=found.needs_review,
+            instances=instances,
+            names=tuple(names),
+            type_scores=found.type_scores.float().cpu().numpy(),
+            label_map=found.label_map.cpu().numpy(),
+            type_map=found.type_map.cpu().numpy(),
+            anomaly_map=found.anomaly_map.float().cpu().numpy(),
+            image=pixels,
+        )
 
 
 def load_predictor(
@@ -96,7 +161,7 @@ def load_predictor(
     """
     stage = load_stage(Path(path))
     if naming:
-        name_by(stage, naming)
+        set_naming(stage, naming)
     if thresholds:
         stage.post_processing.calibrate(read_thresholds(Path(thresholds)))
     if (calibrated := stage.post_processing.points.naming) not in ("", stage.naming):
@@ -112,7 +177,7 @@ def load_predictor(
     return predictor
 
 
-def name_by(stage: SegmentationModule, naming: str) -> None:
+def set_naming(stage: SegmentationModule, naming: str) -> None:
     """Scores names so from now on; ValueError where the stage or the word is none for that."""
     if not isinstance(stage, MaskFinetune):
         raise ValueError(
@@ -136,7 +201,7 @@ def read_labels(labels: Labels) -> Vocabulary:
     return Vocabulary.parse(";".join(parts))
 
 
-def open_picture(image: Picture) -> np.ndarray:
+def read_pixels(image: ImageLike) -> np.ndarray:
     """The image as (H, W, 3) uint8; FileNotFoundError or ValueError for what is none."""
     if isinstance(image, str | Path):
         return open_image(Path(image))

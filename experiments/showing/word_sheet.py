@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from experiments.predictor import Picture, Predictor
+from experiments.predictor import ImageLike, Predictor
 from experiments.showing.picture_rows import picture_rows
 
 
-def word_sheet(predictor: Predictor, pictures: Sequence[Picture], lists: Sequence[str]) -> Figure:
+def word_sheet(predictor: Predictor, pictures: Sequence[ImageLike], lists: Sequence[str]) -> Figure:
     """A row per picture, a column per list of labels, with the answer over each."""
     answers = [[predictor.predict(picture, labels) for labels in lists] for picture in pictures]
     return picture_rows(

@@ -11,10 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import export, predict, run
+from experiments import export, run
 from experiments.checkpoints import load_pretrain
 from experiments.command import run_command
+from experiments.predict import predict
 from lightning_modules.weights_io import STAMP, stamp
+from tests.experiments.refused import refused
 from tests.experiments.small_stages import ENTRIES, write_run
 
 Main = Callable[[list[str] | None], int | None]
@@ -75,12 +77,10 @@ def refusal(capsys: pytest.CaptureFixture[str], main: Main, words: list[str]) ->
     return lines[0]
 
 
-def test_predict_springs_no_trap(
-    directory: Path, trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_predict_springs_no_trap(directory: Path, trace: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "part.png")
-    words = ["--checkpoint", str(directory), "--images", str(tmp_path / "part.png")]
-    line = refusal(capsys, predict.main, [*words, "--out", str(tmp_path / "out")])
+    words = ("--checkpoint", directory, "--images", tmp_path / "part.png")
+    line = refused(predict, *words, "--out", tmp_path / "out")
     assert "last.ckpt cannot be read" in line and not trace.exists()
 
 

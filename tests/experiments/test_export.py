@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import export, predict
+from experiments import export
 from experiments.checkpoints import load_pretrain, load_stage
+from experiments.cli import call_command
 from experiments.command import run_command
+from experiments.predict import predict
 from experiments.releasing.release import without_machine, write_tensors
 from lightning_modules.nets.taesd_autoencoder import TaesdAutoencoder
 from lightning_modules.weights_io import (
@@ -101,7 +103,7 @@ def test_baseline_is_one_file_and_comes_back_with_words_and_thresholds(release: 
 def test_predict_takes_a_release(release: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((40, 30), dtype=np.uint8)).save(tmp_path / "part.png")
     given = ["--checkpoint", release, "--images", tmp_path / "part.png", "--out", tmp_path / "out"]
-    assert predict.main([*map(str, given), "--device", "cpu"]) == 0
+    assert call_command(predict, [*map(str, given), "--device", "cpu"]) == 0
     (image,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["images"]
     assert image["answer"] == "good"
 

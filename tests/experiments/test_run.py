@@ -16,9 +16,11 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from callbacks.ema import LIVE_KEY
-from experiments import predict, run
+from experiments import run
 from experiments.checkpoints import load_stage
+from experiments.cli import call_command
 from experiments.configuration import parse_stage, stage_parser
+from experiments.predict import predict
 from experiments.running.ranks import DECISIONS_VARIABLE
 from experiments.runs import experiment_names, tracking_uri
 from lightning_modules.nets.post_processing import parse_operating_points
@@ -226,7 +228,7 @@ def test_images_of_any_mode_and_size_are_predicted_in_any_words(
     Image.fromarray(noise[:40]).convert("RGBA").save(images / "alpha.png")
     Image.fromarray(noise[:, :33].astype(np.uint16) * 200).save(images / "deep.png")
     words = ["--checkpoint", str(finished.directory), "--images", str(images), "--out", str(out)]
-    assert predict.main([*words, "--labels", "crack; scratch, scuff; good"]) == 0
+    assert call_command(predict, [*words, "--labels", "crack; scratch, scuff; good"]) == 0
     sizes = {path.stem: Image.open(path).size for path in (out / "labels").iterdir()}
     assert sizes == {"grey": (61, 90), "alpha": (61, 40), "deep": (33, 90)}
     categories = json.loads((out / "predictions.json").read_text())["categories"]

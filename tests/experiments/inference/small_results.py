@@ -1,12 +1,12 @@
-"""Answers as a stage gives them, for a ring-shaped defect beside a blot, and for a good part."""
+"""Results as a stage gives them, for a ring-shaped defect beside a blot, and for a good part."""
 
 from pathlib import Path
 
 import numpy as np
 
 from datamodules.vocabulary import Vocabulary
-from experiments.answering.answer import Answer, NamedInstance
-from experiments.answering.inputs import AskedImage
+from experiments.inference.inputs import InputImage
+from experiments.predictor import NamedInstance, Result
 
 VOCABULARY = Vocabulary.parse("pit, hole; burr; good")
 SIZE_PX = (60, 80)
@@ -20,7 +20,7 @@ def ring_mask() -> np.ndarray:
 
 
 def blot_mask() -> np.ndarray:
-    """A blot in the picture's last corner, and a pixel that touches it at one corner only."""
+    """A blot in the image's last corner, and a pixel that touches it at one corner only."""
     mask = np.zeros(SIZE_PX, dtype=bool)
     mask[50:, 70:] = True
     mask[49, 69] = True
@@ -34,12 +34,12 @@ def instance(class_id: int, score: float, mask: np.ndarray) -> NamedInstance:
     return NamedInstance(VOCABULARY.names[class_id], class_id, score, mask, box)
 
 
-def answer_with(*instances: NamedInstance, needs_review: bool = False) -> Answer:
-    """The answer that holds these defects, the first one its name; good without any."""
+def result_with(*instances: NamedInstance, needs_review: bool = False) -> Result:
+    """The result that holds these defects, the first one its name; good without any."""
     labels = np.zeros(SIZE_PX, dtype=np.int64)
     for one in instances:
         labels[one.mask] = one.class_id
-    return Answer(
+    return Result(
         name=instances[0].name if instances else "good",
         image_score=0.9 if instances else 0.1,
         needs_review=needs_review,
@@ -49,13 +49,13 @@ def answer_with(*instances: NamedInstance, needs_review: bool = False) -> Answer
         label_map=labels,
         type_map=np.maximum(labels, 1),
         anomaly_map=(labels > 0).astype(np.float32),
-        picture=np.full((*SIZE_PX, 3), 90, dtype=np.uint8),
+        image=np.full((*SIZE_PX, 3), 90, dtype=np.uint8),
     )
 
 
-def asked(file_name: str) -> AskedImage:
-    return AskedImage(file_name.rpartition(".")[0], Path("parts") / file_name)
+def given(file_name: str) -> InputImage:
+    return InputImage(file_name.rpartition(".")[0], Path("parts") / file_name)
 
 
-RING = answer_with(instance(1, 0.8, ring_mask()), instance(2, 0.6, blot_mask()))
-GOOD_PART = answer_with()
+RING = result_with(instance(1, 0.8, ring_mask()), instance(2, 0.6, blot_mask()))
+GOOD_PART = result_with()

@@ -12,17 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.answering import report_page
-from experiments.answering.answer import Answer
-from experiments.answering.report_page import ReportPage
-from tests.experiments.answering.small_answers import (
+from experiments.inference import report_page
+from experiments.predictor import Result
+from tests.experiments.inference.small_results import (
     GOOD_PART,
     RING,
     SIZE_PX,
-    answer_with,
-    asked,
     blot_mask,
+    given,
     instance,
+    result_with,
 )
 
 EVIL = "</script><img src=x onerror=alert(1)>'\"&"
@@ -47,16 +46,15 @@ class Cards(HTMLParser):
             self.scripts.append(data)
 
 
-def page_of(tmp_path: Path, names: tuple[str, ...], **answers: Answer) -> str:
-    page = ReportPage(tmp_path / "report.html", names)
-    for name, answer in answers.items():
-        page.add(asked(f"{name}.png"), answer)
-    page.close()
+def page_of(tmp_path: Path, names: tuple[str, ...], **results: Result) -> str:
+    with report_page.report_page(tmp_path / "report.html", names) as add:
+        for name, result in results.items():
+            add(given(f"{name}.png"), result)
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_cards_carry_what_the_filters_read(tmp_path: Path) -> None:
-    unsure = answer_with(instance(2, 0.5, blot_mask()), needs_review=True)
+    unsure = result_with(instance(2, 0.5, blot_mask()), needs_review=True)
     cards = Cards(page_of(tmp_path, RING.names, a=RING, b=GOOD_PART, c=unsure)).found["figure"]
     said = [
         tuple(card[f"data-{name}"] for name in ("image", "answer", "types", "score", "review"))
@@ -76,8 +74,8 @@ def test_filters_offer_each_answer_and_each_defect(tmp_path: Path) -> None:
 
 def test_no_word_of_a_user_becomes_markup(tmp_path: Path) -> None:
     named = replace(instance(1, 0.9, blot_mask()), name=EVIL)
-    answer = replace(answer_with(named), names=("good", EVIL))
-    page = page_of(tmp_path, ("good", EVIL), **{EVIL: answer})
+    result = replace(result_with(named), names=("good", EVIL))
+    page = page_of(tmp_path, ("good", EVIL), **{EVIL: result})
     parsed = Cards(page)
     assert [image["src"][:10] for image in parsed.found["img"]] == ["data:image"]
     assert parsed.found["figure"][0]["data-image"] == f"{EVIL}.png"
@@ -97,10 +95,10 @@ def test_page_loads_nothing_and_runs_only_its_own_script(tmp_path: Path) -> None
 
 
 def test_thumbnail_is_a_small_jpeg_under_outlines_of_the_image_size(tmp_path: Path) -> None:
-    large = np.repeat(np.repeat(RING.picture, 10, axis=0), 10, axis=1)
+    large = np.repeat(np.repeat(RING.image, 10, axis=0), 10, axis=1)
     masks = [np.kron(one.mask, np.ones((10, 10), dtype=bool)) for one in RING.instances]
     found = tuple(replace(one, mask=mask) for one, mask in zip(RING.instances, masks, strict=True))
-    page = page_of(tmp_path, RING.names, a=replace(RING, picture=large, instances=found))
+    page = page_of(tmp_path, RING.names, a=replace(RING, image=large, instances=found))
     data = re.findall(r"base64,([^']+)'", page)[0]
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (256, 192)
     assert f"viewBox='0 0 {10 * SIZE_PX[1]} {10 * SIZE_PX[0]}'" in page
@@ -108,14 +106,10 @@ def test_thumbnail_is_a_small_jpeg_under_outlines_of_the_image_size(tmp_path: Pa
 
 
 def test_page_grows_on_disk_and_not_in_memory(tmp_path: Path) -> None:
-    page = ReportPage(tmp_path / "report.html", RING.names)
-    sizes = []
-    for number in range(8):
-        page.add(asked(f"{number}.png"), RING)
-        page._file.flush()
-        sizes.append((tmp_path / "report.html").stat().st_size)
-    page.close()
-    assert (np.diff(sizes) > 1000).all()
+    with report_page.report_page(tmp_path / "report.html", RING.names) as add:
+        for number in range(40):
+            add(given(f"{number}.png"), RING)
+        assert (tmp_path / "report.html").stat().st_size > 20_000
 
 
 def test_cards_beyond_the_limit_link_to_their_overlay(

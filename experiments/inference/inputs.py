@@ -4,7 +4,7 @@ import csv
 import glob
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,7 +15,7 @@ TABLE_COLUMNS = ("image", "path")
 
 
 @dataclass(frozen=True, slots=True)
-class AskedImage:
+class InputImage:
     """An image and what its results are called; "/" in the name are folders."""
 
     name: str
@@ -23,12 +23,12 @@ class AskedImage:
 
     @property
     def file_name(self) -> str:
-        """The image's path with suffix, relative to where all asked-for images lie."""
+        """The image's path with suffix, relative to where all given images lie."""
         return PurePosixPath(self.name).with_name(self.path.name).as_posix()
 
 
-def find_images(pattern: str, root: str = "") -> dict[str, Path]:
-    """Result name -> image: for an image, a folder with its subfolders, a glob, or a list.
+def find_images(pattern: str, root: str = "") -> list[InputImage]:
+    """The images of a file, of a folder with its subfolders, of a glob, or of a list.
 
     A folder or glob gives files with an image's suffix that are not hidden, sorted by name; a list
     (.json in COCO's format, or .csv) those it names, in its order. root: where a list's names
@@ -44,7 +44,7 @@ def find_images(pattern: str, root: str = "") -> dict[str, Path]:
             "images; leave --root out"
         )
     if path.is_file():
-        return {path.stem: path}
+        return [InputImage(path.stem, path)]
     is_folder = path.is_dir()
     found = path.rglob("*") if is_folder else map(Path, glob.glob(str(path), recursive=True))
     images = sorted(
@@ -61,81 +61,70 @@ def find_images(pattern: str, root: str = "") -> dict[str, Path]:
             f"that end in {' '.join(IMAGE_SUFFIXES)}, or a .json or .csv that names some"
         )
     top = path if is_folder else Path(os.path.commonpath([image.parent for image in images]))
-    return name_results([image.relative_to(top) for image in images], images)
+    return name_images(images, top)
 
 
-def name_results(relative: Sequence[Path], images: Sequence[Path]) -> dict[str, Path]:
-    """Image paths without suffix -> images; the suffix stays where two would share a name."""
+def name_images(images: Sequence[Path], top: Path) -> list[InputImage]:
+    """The images named by their paths below `top`; suffixes stay where two would share a name."""
+    relative = [image.relative_to(top) for image in images]
     short = [path.with_suffix("").as_posix() for path in relative]
     uses = Counter(name.lower() for name in short)
-    return {
-        name if uses[name.lower()] == 1 else path.as_posix(): image
+    return [
+        InputImage(name if uses[name.lower()] == 1 else path.as_posix(), image)
         for name, path, image in zip(short, relative, images, strict=True)
-    }
+    ]
 
 
-def check_images_stay(images: dict[str, Path], out: Path) -> None:
+def check_images_stay(images: Iterable[InputImage], out: Path) -> None:
     """ValueError when an image lies in the folder that would be replaced."""
-    for image in images.values():
-        if out in image.resolve().parents:
-            raise ValueError(f"image {image} lies inside --out {out}: choose another --out")
+    for image in images:
+        if out in image.path.resolve().parents:
+            raise ValueError(f"image {image.path} lies inside --out {out}: choose another --out")
 
 
-def _listed_images(file: Path, root: Path) -> dict[str, Path]:
-    """The images that a list names; results keep the paths below `root`, or below their folder."""
-    names = _coco_names(file) if file.suffix.lower() == ".json" else _table_names(file)
+def _listed_images(file: Path, root: Path) -> list[InputImage]:
+    """The images that a list names, each once, named by their paths below `root`."""
     top = Path(os.path.abspath(root))
-    images = [Path(os.path.abspath(top / name)) for name in names]
-    for name, image in zip(names, images, strict=True):
+    images: dict[Path, None] = {}
+    for place, name in _listed_names(file):
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"{file} {place} has no file name: expected a path")
+        image = Path(os.path.abspath(top / name))
         if not image.is_file():
             raise FileNotFoundError(
                 f"{file} names {name!r}, and {image} is missing: expected its names to start at "
                 f"{root}; say by --root where they start"
             )
+        images[image] = None
     if not images:
         raise FileNotFoundError(f"--images {file} names no image: expected at least one")
     # A name that leads out of the root must not lead the results out of --out.
     if not all(image.is_relative_to(top) for image in images):
         top = Path(os.path.commonpath([image.parent for image in images]))
-    return name_results([image.relative_to(top) for image in images], images)
+    return name_images(list(images), top)
 
 
-def _coco_names(file: Path) -> list[str]:
-    """The file names of a COCO file's images, each once."""
-    content = read_json(file)
-    if "images" not in content:
-        found = ", ".join(list(content)[:6]) or "nothing"
-        raise ValueError(f"{file} holds {found}: expected COCO's list of images")
-    names: dict[str, None] = {}
-    for number, image in enumerate(objects_of(content["images"], f"images of {file}"), start=1):
-        name = image.get("file_name")
-        if not isinstance(name, str) or not name:
-            raise ValueError(f"{file} image number {number} has no file_name: expected a path")
-        names[name] = None
-    return list(names)
-
-
-def _table_names(file: Path) -> list[str]:
-    """The paths in a table's column image or path, each once."""
-    names: dict[str, None] = {}
+def _listed_names(file: Path) -> Iterator[tuple[str, object]]:
+    """The place and the path of each image in a COCO file or in a table."""
+    if file.suffix.lower() == ".json":
+        content = read_json(file)
+        if "images" not in content:
+            found = ", ".join(list(content)[:6]) or "nothing"
+            raise ValueError(f"{file} holds {found}: expected COCO's list of images")
+        for number, image in enumerate(objects_of(content["images"], f"images of {file}"), start=1):
+            yield f"image number {number}", image.get("file_name")
+        return
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
             columns = reader.fieldnames or ()
             column = next((name for name in TABLE_COLUMNS if name in columns), None)
             if column is None:
-                shown = repr(",".join(columns)[:80])
                 raise ValueError(
-                    f"{file} has the columns {shown}: expected one called "
+                    f"{file} has the columns {','.join(columns)[:80]!r}: expected one called "
                     f"{' or '.join(TABLE_COLUMNS)}; name it in the first line"
                 )
             for row in reader:
-                name = (row[column] or "").strip()
-                if not name:
-                    raise ValueError(
-                        f"{file} line {reader.line_num} has no {column}: expected a path"
-                    )
-                names[name] = None
+                yield f"line {reader.line_num}", (row[column] or "").strip()
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{file} is no readable CSV ({error}): save it as UTF-8 CSV") from error
-    return list(names)

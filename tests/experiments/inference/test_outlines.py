@@ -6,8 +6,8 @@ from scipy import ndimage
 
 from datamodules.pictures.regions import draw_region
 from datamodules.sample import Region
-from experiments.answering.outlines import LEAST_IOU, join_rings, trace_polygon, trace_rings
-from tests.experiments.answering.small_answers import blot_mask, ring_mask
+from experiments.inference.outlines import LEAST_IOU, join_rings, trace_polygon, trace_rings
+from tests.experiments.inference.small_results import blot_mask, ring_mask
 
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
@@ -32,7 +32,7 @@ def test_polygon_without_tolerance_is_exact_with_holes_and_single_corners(seed: 
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (4, 6)])
-def test_mask_that_fills_its_picture_is_one_rectangle(shape: tuple[int, int]) -> None:
+def test_mask_that_fills_its_image_is_one_rectangle(shape: tuple[int, int]) -> None:
     (ring,) = trace_rings(np.ones(shape, dtype=bool))
     assert sorted(map(tuple, ring.tolist())) == sorted(
         [(0, 0), (shape[1], 0), (0, shape[0]), (shape[1], shape[0])]
@@ -48,7 +48,7 @@ def test_hole_is_a_ring_of_its_own() -> None:
 
 
 def thin_crack() -> np.ndarray:
-    """A crack of one pixel's width that winds across the picture."""
+    """A crack of one pixel's width that winds across the image."""
     mask = np.zeros((60, 80), dtype=bool)
     x = np.arange(80)
     mask[(30 + 20 * np.sin(x / 12)).round().astype(int), x] = True

@@ -1,4 +1,4 @@
-"""Tasks for Label Studio, and its COCO export of them read back by the coco source."""
+"""Tasks for Label Studio, its COCO export of them read back, and the set-up of both tools."""
 
 import json
 from pathlib import Path
@@ -11,15 +11,18 @@ from PIL import Image
 from datamodules.pictures.annotation import open_annotation
 from datamodules.sources.coco import Coco
 from datamodules.vocabulary import Vocabulary
-from experiments.answering.label_studio import LabelStudioTasks
-from experiments.answering.labelling_setup import write_label_studio_interface
-from experiments.answering.outlines import LEAST_IOU
-from tests.experiments.answering.small_answers import (
+from experiments.inference.labelling_tools import (
+    label_studio_tasks,
+    write_cvat_labels,
+    write_label_studio_interface,
+)
+from experiments.inference.outlines import LEAST_IOU
+from tests.experiments.inference.small_results import (
     GOOD_PART,
     RING,
     SIZE_PX,
     VOCABULARY,
-    asked,
+    given,
 )
 
 NAMES = ("a.png", "deep dir/b & c.png")
@@ -27,17 +30,16 @@ HEIGHT_PX, WIDTH_PX = SIZE_PX
 
 
 def write_tasks(path: Path) -> list[dict]:
-    tasks = LabelStudioTasks(path)
-    for name, answer in zip(NAMES, (RING, GOOD_PART), strict=True):
-        tasks.add(asked(name), answer)
-    tasks.close()
+    with label_studio_tasks(path, address="/files/?d=") as add:
+        for name, result in zip(NAMES, (RING, GOOD_PART), strict=True):
+            add(given(name), result)
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def label_studio_export(tasks: list[dict], file_names: list[str]) -> dict:
     """What Label Studio 1.2x exports as COCO once a person has accepted the predictions.
 
-    Ids begin with 0, categories stand in the order of the alphabet, a picture without annotation
+    Ids begin with 0, categories stand in the order of the alphabet, an image without annotation
     has no size, and polygons are in pixels.
     """
     images, annotations = [], []
@@ -81,7 +83,7 @@ def test_corrected_tasks_come_back_by_the_coco_source(
     for name in NAMES:
         path = tmp_path / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(RING.picture).save(path)
+        Image.fromarray(RING.image).save(path)
     tasks = write_tasks(tmp_path / "tasks.json")
     (tmp_path / "annotations").mkdir()
     export = label_studio_export(tasks, file_names)
@@ -96,15 +98,14 @@ def test_corrected_tasks_come_back_by_the_coco_source(
         assert (found & true).sum() / (found | true).sum() >= LEAST_IOU
 
 
-def test_tasks_name_pictures_by_quoted_addresses(tmp_path: Path) -> None:
+def test_tasks_name_images_by_quoted_addresses(tmp_path: Path) -> None:
     addresses = [task["data"]["image"] for task in write_tasks(tmp_path / "tasks.json")]
-    assert addresses[1] == "/data/local-files/?d=deep%20dir/b%20%26%20c.png"
+    assert addresses == ["/files/?d=a.png", "/files/?d=deep%20dir/b%20%26%20c.png"]
 
 
 def test_results_fit_the_interface(tmp_path: Path) -> None:
     write_label_studio_interface(tmp_path / "interface.xml", VOCABULARY)
-    view = ElementTree.parse(tmp_path / "interface.xml").getroot()
-    control = view.find("PolygonLabels")
+    control = ElementTree.parse(tmp_path / "interface.xml").find("PolygonLabels")
     assert control is not None
     result = write_tasks(tmp_path / "tasks.json")[0]["predictions"][0]["result"][0]
     assert (control.get("name"), control.get("toName")) == (result["from_name"], result["to_name"])
@@ -121,5 +122,15 @@ def test_names_with_signs_of_markup_keep_the_interface_whole(tmp_path: Path) -> 
 
 
 def test_no_images_make_an_empty_list(tmp_path: Path) -> None:
-    LabelStudioTasks(tmp_path / "tasks.json").close()
+    with label_studio_tasks(tmp_path / "tasks.json", address=""):
+        pass
     assert json.loads((tmp_path / "tasks.json").read_text()) == []
+
+
+def test_cvat_labels_are_the_defect_types(tmp_path: Path) -> None:
+    write_cvat_labels(tmp_path / "labels.json", VOCABULARY)
+    labels = json.loads((tmp_path / "labels.json").read_text())
+    assert [(label["name"], label["color"]) for label in labels] == [
+        ("pit", "#e63946"),
+        ("burr", "#0091ff"),
+    ]

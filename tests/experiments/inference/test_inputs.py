@@ -1,0 +1,112 @@
+"""Which images a path, a glob or a list names, and what becomes of lists that are none."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from experiments.inference.inputs import find_images
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    for name in ("a.png", "b c.jpg", "deep/a.png", "not_listed.png", "notes.txt", ".a.png"):
+        path = tmp_path / "parts" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(path, format="PNG")
+    return tmp_path / "parts"
+
+
+def coco(*names: object) -> str:
+    return json.dumps({"images": [{"file_name": name} for name in names]})
+
+
+def found(pattern: Path | str, root: Path | str = "") -> list[tuple[str, str]]:
+    return [(image.name, image.file_name) for image in find_images(str(pattern), str(root))]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("", ["a.png", "b c.jpg", "deep/a.png", "not_listed.png"]),
+        ("a*", ["a.png"]),
+        ("**/a.png", ["a.png", "deep/a.png"]),
+        ("b c.jpg", ["b c.jpg"]),
+    ],
+)
+def test_folder_glob_and_file_give_what_is_no_other_file(
+    parts: Path, pattern: str, names: list[str]
+) -> None:
+    assert [name for _, name in found(parts / pattern)] == names
+
+
+def test_file_with_a_glob_sign_in_its_name_is_found(parts: Path) -> None:
+    (parts / "a.png").rename(parts / "a[1].png")
+    assert found(parts / "a[1].png") == [("a[1]", "a[1].png")]
+
+
+def test_images_that_would_share_a_name_keep_their_suffix(parts: Path) -> None:
+    Image.new("L", (8, 8)).save(parts / "A.bmp")
+    assert [name for name, _ in found(parts / "[aA]*")] == ["A.bmp", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.json", coco("deep/a.png", "b c.jpg", "b c.jpg")),
+        ("list.csv", "\ufefftype,image\npit,deep/a.png\n,b c.jpg\n"),
+        ("list.csv", "path\ndeep/a.png\nb c.jpg\n"),
+    ],
+)
+@pytest.mark.parametrize("has_root", [False, True])
+def test_lists_give_each_of_their_images_once_in_their_order(
+    parts: Path, tmp_path: Path, name: str, text: str, has_root: bool
+) -> None:
+    file = (tmp_path if has_root else parts) / name
+    file.write_text(text, encoding="utf-8")
+    expected = [("deep/a", "deep/a.png"), ("b c", "b c.jpg")]
+    assert found(file, parts if has_root else "") == expected
+
+
+def test_names_that_leave_the_root_keep_their_results_inside(parts: Path, tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    file = tmp_path / "lists/l.json"
+    file.write_text(coco("../parts/a.png", str(parts / "deep/a.png")))
+    assert [name for name, _ in found(file)] == ["a", "deep/a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("l.json", "{", "l.json is no readable JSON"),
+        ("l.json", "[]", "expected an object"),
+        ("l.json", '{"categories": []}', "holds categories: expected COCO's list of images"),
+        ("l.json", '{"images": [{"id": 1}]}', "image number 1 has no file name"),
+        ("l.json", coco("gone.png"), r"gone\.png is missing.*--root"),
+        ("l.csv", "", "expected one called image or path"),
+        ("l.csv", "picture\na.png\n", "has the columns 'picture'"),
+        ("l.csv", "image\n", "names no image"),
+        ("l.csv", "image,type\na.png,\n,pit\n", "line 3 has no file name"),
+        ("l.csv", "image\n\udcff\n", "no readable CSV"),
+    ],
+)
+def test_lists_without_images_are_refused(parts: Path, name: str, text: str, words: str) -> None:
+    (parts / name).write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        find_images(str(parts / name))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "root", "words"),
+    [
+        ("", "elsewhere", "--root elsewhere comes with"),
+        ("nowhere", "", "matches no image"),
+        ("empty", "", "holds no image"),
+        ("empty/*.png", "", "matches no image"),
+    ],
+)
+def test_no_images_are_refused(parts: Path, pattern: str, root: str, words: str) -> None:
+    (parts / "empty").mkdir()
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        find_images(str(parts / pattern), root)
