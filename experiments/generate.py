@@ -18,7 +18,7 @@ from rich.progress import track
 from experiments.checkpoints import load_pretrain
 from experiments.command import run_command
 from experiments.devices import default_device, on_device
-from experiments.inference.inputs import check_images_stay, find_images
+from experiments.inference.inputs import InputImage, check_images_stay, find_images
 from experiments.output_folder import check_is_free, whole_folder
 from experiments.painting.generated_files import ENTRIES, GeneratedFiles, Painted
 from experiments.painting.good_pictures import SUFFIX, good_training_pictures
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     sources = find_sources(settings, prompts)
     out = Path(settings.out).resolve()
     check_is_free(out, entries=ENTRIES, overwrite=settings.overwrite)
-    check_images_stay({source.name: source.image for source in sources}, out)
+    check_images_stay([InputImage(source.name, source.image) for source in sources], out)
     file = checkpoint_file(Path(settings.checkpoint))
     sha256 = sha256_of(file)
     stage = open_stage(file, settings.device)
@@ -130,7 +130,7 @@ def pictures_to_paint(settings: Namespace) -> dict[str, Path]:
             f"--max_images {settings.max_images} comes with --images {settings.images}: expected "
             "it with a manifest.parquet alone; leave it out"
         )
-    return find_images(settings.images)
+    return {image.name: image.path for image in find_images(settings.images)}
 
 
 def checkpoint_file(checkpoint: Path) -> Path:

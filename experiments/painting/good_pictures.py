@@ -7,7 +7,7 @@ import numpy as np
 from datamodules.few_shots import FewShots
 from datamodules.manifest import Manifest
 from datamodules.sample import GOOD
-from experiments.answering.inputs import name_results
+from experiments.inference.inputs import name_images
 
 SUFFIX = ".parquet"
 
@@ -38,5 +38,5 @@ def good_training_pictures(file: Path, limit: int | None, *, seed: int) -> dict[
         )
     chosen = FewShots(per_type=limit, seed=seed).choose(index, np.array(good))
     images = index.column("image")
-    names = [images[row] for row in chosen.tolist()]
-    return name_results([Path(name) for name in names], [index.root / name for name in names])
+    found = [index.root / images[row] for row in chosen.tolist()]
+    return {image.name: image.path for image in name_images(found, index.root)}
