@@ -1,10 +1,11 @@
-"""A folder of results that appears whole or not at all."""
+"""A command's folder of results, which appears whole or not at all."""
 
-import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from datamodules.whole_files import whole
 
 
 @contextmanager
@@ -16,25 +17,17 @@ def whole_folder(folder: Path, *, entries: Collection[str], overwrite: bool) -> 
     """
     folder = folder.resolve()
     check_is_free(folder, entries=entries, overwrite=overwrite)
-    unfinished = folder.with_name(f".{folder.name}.unfinished.{os.getpid()}")
     try:
-        unfinished.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(
             f"output {folder} cannot be written ({error.strerror}): choose another --out"
         ) from error
-    try:
+    with whole(folder) as unfinished:
+        unfinished.mkdir()
         yield unfinished
         if folder.exists():
-            replaced = folder.with_name(f".{folder.name}.replaced.{os.getpid()}")
-            folder.rename(replaced)
-            unfinished.rename(folder)
-            shutil.rmtree(replaced)
-        else:
-            unfinished.rename(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+            shutil.rmtree(folder)
 
 
 def check_is_free(folder: Path, *, entries: Collection[str], overwrite: bool) -> None:

@@ -19,7 +19,7 @@ from callbacks.drawing import class_color
 from datamodules.sample import GOOD_ID
 from datamodules.vocabulary import Vocabulary
 from experiments.inference.inputs import InputImage
-from experiments.predictor import Result
+from experiments.predictor import NamedInstance, Result
 
 LABELS_FOLDER, OVERLAYS_FOLDER = "labels", "overlays"
 COLUMNS = ("image", "answer", "image_score", "needs_review", "defects", "best_defect_score")
@@ -86,39 +86,14 @@ def coco_file(
     Beside COCO's own keys each image carries `answer`, `image_score`, `needs_review` and
     `type_scores`. Categories are the defect types under their class ids; good has none.
     """
-    encode = compressed if is_compressed else uncompressed
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
 
     def add(image: InputImage, result: Result) -> None:
-        height, width = result.label_map.shape
-        scores = result.type_scores.tolist()
-        images.append(
-            {
-                "id": len(images) + 1,
-                "file_name": image.file_name,
-                "width": width,
-                "height": height,
-                "license": 0,
-                "answer": result.name,
-                "image_score": result.image_score,
-                "needs_review": result.needs_review,
-                "type_scores": dict(zip(result.names, scores, strict=True)),
-            }
-        )
+        images.append(_coco_image(len(images) + 1, image, result))
         for one in result.instances:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": len(images),
-                    "category_id": one.class_id,
-                    "segmentation": encode(one.mask),
-                    "area": int(one.mask.sum()),
-                    "bbox": list(one.box_xywh_px),
-                    "iscrowd": 0,
-                    "score": one.score,
-                }
-            )
+            found = _coco_annotation(len(annotations) + 1, one, is_compressed=is_compressed)
+            annotations.append({"image_id": len(images), **found})
 
     yield add
     content = {
@@ -134,6 +109,35 @@ def coco_file(
         "annotations": annotations,
     }
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _coco_image(number: int, image: InputImage, result: Result) -> dict[str, object]:
+    height, width = result.label_map.shape
+    return {
+        "id": number,
+        "file_name": image.file_name,
+        "width": width,
+        "height": height,
+        "license": 0,
+        "answer": result.name,
+        "image_score": result.image_score,
+        "needs_review": result.needs_review,
+        "type_scores": dict(zip(result.names, result.type_scores.tolist(), strict=True)),
+    }
+
+
+def _coco_annotation(
+    number: int, instance: NamedInstance, *, is_compressed: bool
+) -> dict[str, object]:
+    return {
+        "id": number,
+        "category_id": instance.class_id,
+        "segmentation": (compressed if is_compressed else uncompressed)(instance.mask),
+        "area": int(instance.mask.sum()),
+        "bbox": list(instance.box_xywh_px),
+        "iscrowd": 0,
+        "score": instance.score,
+    }
 
 
 def compressed(mask: np.ndarray) -> dict[str, object]:
