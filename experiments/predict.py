@@ -4,17 +4,25 @@ From Python the same is `predictor.py`; what is written of each result is in `in
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
 from datamodules.formats.label_studio_names import LOCAL_FILES
+from datamodules.vocabulary import Vocabulary
 from experiments.cli import run_command
+from experiments.output_folder import check_is_free, whole_folder
 
 if TYPE_CHECKING:
-    from datamodules.vocabulary import Vocabulary
+    from experiments.inference.inputs import InputImage
     from experiments.inference.result_files import AddResult
-    from experiments.predictor import Result
+    from experiments.predictor import Predictor, Result
 
 Tool = Literal["cvat", "label_studio"]
 TABLE, REPORT, COCO = "answers.csv", "report.html", "predictions.json"
@@ -50,32 +58,37 @@ def predict(
         thresholds: a thresholds.json (default: the model's own)
         export: also write what these tools import, for a person to correct
         label_studio_address: what stands before an image's name where Label Studio finds it
-        precision: bf16 or 16: half the memory for the frozen nets, and faster where the device
-            computes in it
+        precision: bf16 or 16: half the memory for the frozen nets, faster where the device can
         device: cpu, cuda, cuda:1 (default: the first GPU, else the CPU)
         overwrite: replace an earlier run's results in --out
     """
-    from rich.console import Console
-    from rich.progress import track
-
-    from datamodules.vocabulary import Vocabulary
+    if labels is not None:
+        Vocabulary.parse(labels)
     from experiments.inference.inputs import check_images_stay, find_images
-    from experiments.output_folder import check_is_free, whole_folder
     from experiments.predictor import load_predictor
 
-    if labels is not None:
-        Vocabulary.parse(labels)  # before anything slow
     inputs = find_images(images, root)
-    out = out.resolve()
     check_is_free(out, entries=ENTRIES, overwrite=overwrite)
-    check_images_stay(inputs, out)
+    check_images_stay(inputs, out.resolve())
     predictor = load_predictor(
         checkpoint, device=device, naming=naming, thresholds=thresholds, precision=precision
     )
     predictor.use_labels(labels)
-    console, results = Console(stderr=True), {}
-    with whole_folder(out, entries=ENTRIES, overwrite=overwrite) as folder, ExitStack() as stack:
+    with whole_folder(out, entries=ENTRIES, overwrite=overwrite) as folder:
         files = result_files(folder, predictor.vocabulary, export or [], label_studio_address)
+        results = write_results(predictor, inputs, labels, files)
+    print_results(results, out.resolve())
+
+
+def write_results(
+    predictor: "Predictor",
+    inputs: "Sequence[InputImage]",
+    labels: str | None,
+    files: "Sequence[AbstractContextManager[AddResult]]",
+) -> dict[str, tuple[str, str, str]]:
+    """Predicts image by image and writes each result into all files; summaries by image."""
+    console, summaries = Console(stderr=True), {}
+    with ExitStack() as stack:
         writers = [stack.enter_context(file) for file in files]
         for image in track(
             inputs,
@@ -87,12 +100,12 @@ def predict(
             result = predictor.predict(image.path, labels)
             for add in writers:
                 add(image, result)
-            results[image.file_name] = summarise(result)
-    print_results(results, out)
+            summaries[image.file_name] = summarise(result)
+    return summaries
 
 
 def result_files(
-    folder: Path, vocabulary: "Vocabulary", tools: list[Tool], address: str
+    folder: Path, vocabulary: Vocabulary, tools: list[Tool], address: str
 ) -> "list[AbstractContextManager[AddResult]]":
     """All files that results are written into, to be opened."""
     from experiments.inference import labelling_tools, result_files
@@ -130,17 +143,11 @@ def summarise(result: "Result") -> tuple[str, str, str]:
 
 def print_results(results: dict[str, tuple[str, str, str]], out: Path) -> None:
     """Prints the summaries and where the files are."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from datamodules.sample import GOOD
-
     table = Table("image", "answer", "score", "defects", title="What is in the images")
     for column in table.columns:
         column.overflow = "fold"
     for name, (answer, score, defects) in results.items():
-        color = "green" if answer == GOOD else "red"
+        color = "green" if answer == "good" else "red"
         table.add_row(Text(name), Text(answer, color), score, Text(defects))
     console = Console()
     console.print(table)
