@@ -16,6 +16,7 @@ from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.supervision import supervision_of
 from tests.lightning_modules.small_parts import defect_batch, small_finetune
 
+KINDS = ("labels", "captions", "captions_ungrounded")
 CAPTIONS = [
     "Steel plate with crack located at the left, characterized by a small round area.",
     "Steel plate with stain and scratch.",
@@ -56,7 +57,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     distributed.init_process_group("gloo")
     rank = distributed.get_rank()
-    for kind in ("labels", "captions"):
+    for kind in KINDS:
         found = gradients(kind, slice(2 * rank, 2 * rank + 2))
         torch.save(found, Path(sys.argv[1]) / f"{kind}_{rank}.pt")
     distributed.destroy_process_group()

@@ -22,7 +22,7 @@ from lightning_modules.supervision import (
     ids_of,
     supervision_of,
 )
-from tests.lightning_modules.shared_losses import gradients, told_batch
+from tests.lightning_modules.shared_losses import KINDS, gradients, told_batch
 from tests.lightning_modules.small_parts import defect_batch, small_finetune, train
 
 ROOT = Path(__file__).parents[2]
@@ -167,7 +167,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@EACH
+@pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_have_the_loss_and_gradient_of_one(shared: Path, kind: str) -> None:
     halves = [torch.load(shared / f"{kind}_{rank}.pt", weights_only=True) for rank in (0, 1)]
     for name, whole in gradients(kind, slice(0, 4)).items():
