@@ -163,13 +163,6 @@ class Prediction:
     instances: list[Instance] = field(default_factory=list)
     needs_review: bool = False
 
-    def panoptic_map(self) -> Tensor:
-        """(H, W) int64 ids: i where `instances[i - 1]` lies, 0 for background and the unlisted."""
-        ids = torch.zeros_like(self.label_map)
-        for number, instance in enumerate(self.instances, start=1):
-            ids[instance.mask.to(ids.device)] = number
-        return ids
-
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """The samples as one Batch; all images must have the same size."""

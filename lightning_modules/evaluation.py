@@ -1,11 +1,13 @@
 """Counts predictions into metrics and logs them under `mask/split/name`.
 
-Stage 2 and all baselines hold one of these: judged by the same figures under the same names, they
+Stage 2 and all baselines hold one of these: measured by the same figures under the same names, they
 stand side by side in the tracker.
 """
 
+from dataclasses import dataclass
 from typing import cast
 
+import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -14,13 +16,28 @@ from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.anomaly import AnomalyMetrics
 from lightning_modules.metrics.calibration import Calibration, CalibrationRule, choose_thresholds
 from lightning_modules.metrics.calibration_counts import CalibrationCounts
-from lightning_modules.metrics.curves import Curves, read_curves
 from lightning_modules.metrics.detection import DetectionMetrics
-from lightning_modules.metrics.regions import RegionRecall
-from lightning_modules.metrics.segmentation import SegmentationMetrics
-from lightning_modules.nets.post_processing import OperatingPoints, PostProcessing, TypeThresholds
+from lightning_modules.metrics.score_histogram import sum_from_top
+from lightning_modules.metrics.segmentation import SegmentationMetrics, from_units
+from lightning_modules.nets.post_processing import OperatingPoints
 
 TASK = "mask"
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """What is drawn of a split. names: K+1 class names, good first; confusion: (K+1, K+1) images,
+    truth by answer.
+
+    precision_recall: by what is found (`pixels`, `images`), (N, 2) recall and precision, from the
+    highest score down; reliability: by score (`image`, `types`), (N, 3) mean score, share of true
+    ones and number of those bins that have some. On the CPU; empty where nothing was counted.
+    """
+
+    names: tuple[str, ...]
+    confusion: Tensor
+    precision_recall: dict[str, Tensor]
+    reliability: dict[str, Tensor]
 
 
 class Evaluation(nn.Module):
@@ -30,14 +47,13 @@ class Evaluation(nn.Module):
         super().__init__()
         self.counters = nn.ModuleDict(
             {
-                split: nn.ModuleList(
-                    [
-                        SegmentationMetrics(class_names),
-                        AnomalyMetrics(),
-                        DetectionMetrics(class_names),
-                        RegionRecall(),
-                        CalibrationCounts(class_names),
-                    ]
+                split: nn.ModuleDict(
+                    {
+                        "segmentation": SegmentationMetrics(class_names),
+                        "anomaly": AnomalyMetrics(),
+                        "detection": DetectionMetrics(class_names),
+                        "calibration": CalibrationCounts(class_names),
+                    }
                 )
                 for split in ("val", "test")
             }
@@ -45,65 +61,69 @@ class Evaluation(nn.Module):
 
     def count(self, split: str, predictions: list[Prediction], batch: Batch) -> list[Prediction]:
         """The same predictions, after they were counted."""
-        for counter in self._counters(split):
+        for counter in self._counters(split).values():
             counter.update(predictions, batch)
         return predictions
 
     def compute(self, split: str) -> dict[str, Tensor]:
         """All figures of a split by name; the counters start again."""
         values: dict[str, Tensor] = {}
-        for counter in self._counters(split):
+        for counter in self._counters(split).values():
             values |= counter.compute()
             counter.reset()
         return values
 
     def curves(self, split: str) -> Curves:
         """What can be drawn of a split so far, of all processes; each of them must ask."""
-        segmentation, anomaly, *_, calibration = self._counters(split)
-        assert isinstance(segmentation, SegmentationMetrics)
-        assert isinstance(anomaly, AnomalyMetrics)
-        assert isinstance(calibration, CalibrationCounts)
-        return read_curves(segmentation, anomaly, calibration)
+        counters = self._counters(split)
+        segmentation = cast(SegmentationMetrics, counters["segmentation"])
+        anomaly = cast(AnomalyMetrics, counters["anomaly"])
+        calibration = cast(CalibrationCounts, counters["calibration"])
+        with segmentation.sync_context(), anomaly.sync_context(), calibration.sync_context():
+            counts = {"pixels": anomaly.pixel_counts.cpu(), "images": anomaly.image_counts.cpu()}
+            reliability = calibration.reliability.cpu().clone()
+            return Curves(
+                segmentation.class_names,
+                segmentation.type_confusion.cpu().clone(),
+                {name: precision_recall(found) for name, found in counts.items()},
+                {
+                    "image": reliability_of(reliability[0]),
+                    "types": reliability_of(reliability[1:].sum(0)),
+                },
+            )
 
-    def _counters(self, split: str) -> list[Metric]:
-        return cast(list[Metric], list(cast(nn.ModuleList, self.counters[split])))
+    def calibrate(self, rule: CalibrationRule, points: OperatingPoints) -> Calibration:
+        """Thresholds from the counts of validation; those of `points` where they say nothing."""
+        counts = cast(CalibrationCounts, self._counters("val")["calibration"])
+        return choose_thresholds(counts, rule, pixel=points.default.pixel, image=points.image)
 
-    def calibrate(self, post_processing: PostProcessing, rule: CalibrationRule) -> Calibration:
-        """Sets the thresholds by what validation has counted; returns them with their figures."""
-        counts = self._counters("val")[-1]
-        assert isinstance(counts, CalibrationCounts)
-        calibration = choose_thresholds(
-            counts,
-            rule,
-            pixel=float(post_processing.pixel_threshold),
-            image=float(post_processing.image_threshold),
-        )
-        post_processing.calibrate(operating_points(calibration))
-        return calibration
-
-    def finish_validation(self, module: LightningModule) -> None:
-        """Logs the validation figures."""
-        self._log(module, "val")
-
-    def finish_test(self, module: LightningModule) -> None:
-        """Logs the test figures."""
-        self._log(module, "test")
-
-    def _log(self, module: LightningModule, split: str) -> None:
+    def log(self, module: LightningModule, split: str) -> None:
+        """Logs the figures of a split; the counters start again."""
         values = self.compute(split)
-        named = {f"{TASK}/{split}/{name}": value for name, value in values.items()}
-        module.log_dict({name: value.float() for name, value in named.items()})
+        module.log_dict({f"{TASK}/{split}/{name}": one.float() for name, one in values.items()})
+
+    def _counters(self, split: str) -> dict[str, Metric]:
+        return dict(cast(nn.ModuleDict, self.counters[split]).items())  # type: ignore[arg-type]
 
 
-def operating_points(calibration: Calibration) -> OperatingPoints:
-    """The thresholds of a calibration, without their figures."""
-    thresholds = {
-        name: TypeThresholds(one.pixel_threshold, one.alarm_threshold)
-        for name, one in calibration.types.items()
-    }
-    return OperatingPoints(
-        TypeThresholds(calibration.default.pixel_threshold, calibration.default.alarm_threshold),
-        calibration.image.threshold,
-        *calibration.image.review_band,
-        by_name=thresholds,
-    )
+def precision_recall(histograms: Tensor) -> Tensor:
+    """(N, 2) recall and precision at each score that occurs, recall rising; empty without defects.
+
+    histograms: (2, bins) of good and defect.
+    """
+    good, defect = histograms.double()
+    if defect.sum() == 0:
+        return torch.empty(0, 2, dtype=torch.float64)
+    hits, alarms = sum_from_top(defect), sum_from_top(good + defect)
+    occurs = torch.nonzero(good + defect).flatten().flip(0)
+    return torch.stack([hits[occurs] / defect.sum(), hits[occurs] / alarms[occurs]], dim=1)
+
+
+def reliability_of(counted: Tensor) -> Tensor:
+    """(N, 3) mean score, share of true ones and number of each bin that has some.
+
+    counted: (bins, 3) int64 number, number of true ones, and sum of scores in units.
+    """
+    some = counted[counted[:, 0] > 0]
+    number = some[:, 0].double()
+    return torch.stack([from_units(some[:, 2]) / number, some[:, 1] / number, number], dim=1)

@@ -19,7 +19,7 @@ from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.feature_pyramid import PAPERS, FeaturePyramid, choose_encoder
 from lightning_modules.nets.mask_criterion import MaskCriterion
 from lightning_modules.nets.mask_generator import MaskGenerator, MaskQueries
-from lightning_modules.nets.naming import draw_words, embed_prompts, naming_of
+from lightning_modules.nets.naming import draw_synonyms, embed_prompts, naming_of
 from lightning_modules.nets.text_encoder import TextEmbedding
 from lightning_modules.optimizers import (
     adamw,
@@ -95,26 +95,20 @@ class MaskFinetune(SegmentationModule):
         self.features = DiffusionFeatures(diffusion, feature_timestep, taps, feature_mode, context)
         self.feature_store = FeatureStore(self.features, int(feature_cache_gb * 1e9))
         self.mask_generator = mask_generator
-        self.pyramid = self.build_pyramid(pyramid, stem, encoder, encoder_weights, encoder_padding)
+        self.pyramid = FeaturePyramid(
+            tap_channels=self.features.channels,
+            tap_strides=self.features.strides,
+            width=mask_generator.width,
+            strides=mask_generator.strides,
+            stem=stem,
+            encoder=choose_encoder(pyramid, encoder),
+            encoder_weights=encoder_weights,
+            encoder_padding=encoder_padding,
+        )
         self.class_head = ClassHead(mask_generator.width, diffusion.text_encoder.width)
         self.naming, self.prompt_templates, self.clip = naming, prompt_templates, clip
         self.register_buffer("texts", torch.zeros(0), persistent=False)
         self.register_buffer("text_class", torch.zeros(0), persistent=False)
-
-    def build_pyramid(
-        self, kind: str, stem: bool, encoder: str, weights: str, padding: str
-    ) -> FeaturePyramid:
-        """The pyramid from the features that there are to the strides that masks are made at."""
-        return FeaturePyramid(
-            tap_channels=self.features.channels,
-            tap_strides=self.features.strides,
-            width=self.mask_generator.width,
-            strides=self.mask_generator.strides,
-            stem=stem,
-            encoder=choose_encoder(kind, encoder),
-            encoder_weights=weights,
-            encoder_padding=padding,
-        )
 
     @property
     def naming(self) -> str:
@@ -232,25 +226,23 @@ class MaskFinetune(SegmentationModule):
         outputs: MaskQueries = self.mask_generator(pyramid)
         return outputs
 
-    def name_masks(self, outputs: MaskQueries, heard: Tensor | None = None) -> Tensor:
+    def name_masks(self, outputs: MaskQueries, synonym_mask: Tensor | None = None) -> Tensor:
         """Class logits (S, B, Q, K+1) of mask queries.
 
-        heard: (B, N) bool, the texts that each image is named by, None for all.
+        synonym_mask: (B, N) bool, the texts that name each image, None for all.
         """
         assert self.vocabulary is not None
         class_count = len(self.vocabulary)
-        logits: Tensor = self.class_head(outputs, self.texts, self.text_class, class_count, heard)
+        logits: Tensor = self.class_head(
+            outputs, self.texts, self.text_class, class_count, synonym_mask
+        )
         return logits
-
-    def words_heard(self, seeds: Sequence[int]) -> Tensor:
-        """The texts that images of these seeds are named by in training, (B, N) bool."""
-        return draw_words(seeds, self.text_class)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """L = L_mask + 0.5 L_cls, or L_mask + 0.5 L_ground, on all prediction sets."""
         frozen_maps = self.feature_store(batch.image, batch.variant_ids)
         outputs = self.find_masks(batch.image, frozen_maps)
-        logits = self.name_masks(outputs, self.words_heard(batch.seeds))
+        logits = self.name_masks(outputs, draw_synonyms(batch.seeds, self.text_class))
         points = self.criterion.draw_points(batch.seeds, self.device)
         losses = self.supervise(self, outputs, logits, batch, points)
         loss = self.loss_weight_mask * losses.of_masks + self.loss_weight_cls * losses.of_names

@@ -11,7 +11,11 @@ from datamodules.sample import Batch, Prediction
 from datamodules.vocabulary import Vocabulary
 from lightning_modules.evaluation import Evaluation
 from lightning_modules.metrics.calibration import Calibration, CalibrationRule
-from lightning_modules.nets.post_processing import PostProcessing
+from lightning_modules.nets.post_processing import (
+    VERSION,
+    PostProcessing,
+    parse_operating_points,
+)
 from lightning_modules.nets.tiling import score_images
 from lightning_modules.weights_io import STAMP, SavedStage, load_part, stamp
 
@@ -65,11 +69,15 @@ class SegmentationModule(LightningModule):
     def measure(self, image: Tensor) -> None:
         """Fits fixed scales to training images (B, 3, H, W) in [-1, 1]; nothing here."""
 
+    def check_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """ValueError for names that the model cannot give; any list will do here."""
+
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Names masks from this list from now on."""
+        """Names masks from this list from now on; ValueError as `check_vocabulary`."""
+        self.check_vocabulary(vocabulary)
         self.vocabulary = vocabulary
         self.evaluation = Evaluation(vocabulary.names)
-        self.post_processing.name_types(vocabulary.entries)
+        self.post_processing.entries = vocabulary.entries
 
     def restore(self, saved: SavedStage) -> None:
         """Fills the model with what a checkpoint saved, the vocabulary too.
@@ -115,9 +123,11 @@ class SegmentationModule(LightningModule):
         """
         assert self.evaluation is not None
         if self.trainer.state.fn == "validate":
-            rule = self.calibration_rule
-            self.calibration = self.evaluation.calibrate(self.post_processing, rule)
-        self.evaluation.finish_validation(self)
+            found = self.evaluation.calibrate(self.calibration_rule, self.post_processing.points)
+            self.calibration = found
+            content = {"version": VERSION, **found.content()}
+            self.post_processing.calibrate(parse_operating_points(content))
+        self.evaluation.log(self, "val")
 
     def test_step(  # type: ignore[override]
         self, batch: Batch, batch_idx: int
@@ -129,7 +139,7 @@ class SegmentationModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Logs the metrics of the test split."""
         assert self.evaluation is not None
-        self.evaluation.finish_test(self)
+        self.evaluation.log(self, "test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Marks the checkpoint as ours and keeps the vocabulary beside the weights."""

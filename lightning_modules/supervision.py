@@ -5,10 +5,9 @@ Masks are learned alike by both; the losses themselves are in `nets/mask_criteri
 """
 
 import random
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import cycle, islice
 from typing import Protocol
@@ -38,14 +37,69 @@ from lightning_modules.nets.mask_criterion import (
     own_rows,
 )
 from lightning_modules.nets.mask_generator import MaskQueries
+from lightning_modules.nets.naming import draw_synonyms
 
-NOWHERE = -100.0  # the logit of a mask that is empty for certain
+PHRASES_PER_CAPTION = 8
+KEPT_PHRASES = 10_000
+EMPTY_MASK_LOGIT = -100.0
+
+
+class Namer(Protocol):
+    """What a supervision needs of stage 2."""
+
+    criterion: MaskCriterion
+    class_head: ClassHead
+    vocabulary: Vocabulary | None
+    texts: Tensor
+    text_class: Tensor
+    loss_weight_point: float
+
+    def embed_phrases(self, phrases: Sequence[str]) -> Tensor:
+        """Text embeddings of phrases, (N, D_text), of unit length and without gradient."""
+
+
+# (stage, outputs, logits (S, B, Q, K+1), batch, the criterion's points) -> the batch's losses.
+Supervision = Callable[[Namer, MaskQueries, Tensor, Batch, Tensor], MaskLosses]
+
+
+def supervision_of(word: str) -> Supervision:
+    """The supervision of a config's word; ValueError for another word."""
+    if word == "labels":
+        return learn_from_labels
+    if word not in ("captions", "captions_ungrounded"):
+        raise ValueError(
+            f"supervision is {word!r}: expected one of labels, captions, captions_ungrounded"
+        )
+    return CaptionSupervision(grounds=word == "captions")
+
+
+def learn_from_labels(
+    stage: Namer, outputs: MaskQueries, logits: Tensor, batch: Batch, points: Tensor
+) -> MaskLosses:
+    """L_mask and L_cls: masks are named by their classes; names of points where they weigh."""
+    assert stage.vocabulary is not None
+    targets = collect_targets(batch)
+    losses = compare(stage.criterion, outputs.masks, logits, targets, points)
+    if stage.loss_weight_point:
+        some = points[:, : stage.criterion.point_count]
+        features = sample_points(outputs.mask_features.float(), some).transpose(1, 2)
+        names = stage.class_head.name_features(
+            features,
+            stage.texts,
+            stage.text_class,
+            len(stage.vocabulary),
+            draw_synonyms(batch.seeds, stage.text_class),
+        )
+        losses.point = point_loss(names.float(), targets, some)
+    return losses
 
 
 def point_loss(logits: Tensor, targets: MaskTargets, points: Tensor) -> Tensor:
     """Cross-entropy and dice of names at points, in images whose defects are drawn by pixel.
 
-    logits: (B, P, K+1) at points (B, P, 2) in [0, 1], as float32.
+    Departs from the paper, which has no such loss (`loss_weight_point` is 0 there): of all queries
+    one or two are matched in an image, so that each teaches little; a U-Net learns from each
+    pixel. logits: (B, P, K+1) at points (B, P, 2) in [0, 1], as float32.
     """
     is_known = (targets.is_drawn & ~targets.is_box)[:, None]
     inside = sample_points(targets.masks, points) > 0.5
@@ -54,7 +108,7 @@ def point_loss(logits: Tensor, targets: MaskTargets, points: Tensor) -> Tensor:
     counts = torch.stack([(names != UNKNOWN).sum(), is_compared.sum()]).float()
     point_total, mask_total = mean_over_ranks(counts)
     # What is not compared is empty on both sides, and so without loss.
-    margins = torch.where(is_compared, margins_of(logits, targets.classes), NOWHERE)
+    margins = torch.where(is_compared, margins_of(logits, targets.classes), EMPTY_MASK_LOGIT)
     truth = (inside & is_compared).float()
     dice = dice_loss(margins.flatten(0, 1), truth.flatten(0, 1), mask_total)
     return class_loss(logits.flatten(0, 1), names.flatten(), 1.0, point_total) + dice
@@ -69,65 +123,6 @@ def margins_of(logits: Tensor, classes: Tensor) -> Tensor:
     each = logits[:, None].expand(-1, classes.shape[1], -1, -1)
     others = each.scatter(-1, chosen, -torch.inf).logsumexp(-1)
     return each.gather(-1, chosen)[..., 0] - others
-
-
-PHRASES_PER_CAPTION = 8
-KEPT_PHRASES = 10_000
-
-
-class Namer(Protocol):
-    """What a supervision needs of stage 2."""
-
-    criterion: MaskCriterion
-    class_head: ClassHead
-    vocabulary: Vocabulary | None
-    texts: Tensor
-    text_class: Tensor
-    loss_weight_point: float
-
-    def words_heard(self, seeds: Sequence[int]) -> Tensor:
-        """The texts that images of these seeds are named by in training, (B, N) bool."""
-
-    def embed_phrases(self, phrases: Sequence[str]) -> Tensor:
-        """Text embeddings of phrases, (N, D_text), of unit length and without gradient."""
-
-
-class Supervision(ABC):
-    """One source of names."""
-
-    @abstractmethod
-    def __call__(
-        self, stage: Namer, outputs: MaskQueries, logits: Tensor, batch: Batch, points: Tensor
-    ) -> MaskLosses:
-        """The losses of a batch; logits: (S, B, Q, K+1), points: those of the criterion."""
-
-
-class LabelSupervision(Supervision):
-    """Masks are named by their classes."""
-
-    def __call__(
-        self, stage: Namer, outputs: MaskQueries, logits: Tensor, batch: Batch, points: Tensor
-    ) -> MaskLosses:
-        """L_mask and L_cls, and the names of points where these have a weight."""
-        targets = collect_targets(batch)
-        losses = compare(stage.criterion, outputs.masks, logits, targets, points)
-        if stage.loss_weight_point:
-            some = points[:, : stage.criterion.point_count]
-            heard = stage.words_heard(batch.seeds)
-            losses.point = point_loss(name_points(stage, outputs, some, heard), targets, some)
-        return losses
-
-
-def name_points(stage: Namer, outputs: MaskQueries, points: Tensor, heard: Tensor) -> Tensor:
-    """Class logits (B, P, K+1), in float32, of points (B, P, 2) in [0, 1] of the images.
-
-    heard: (B, N) bool, the texts that each image is named by.
-    """
-    assert stage.vocabulary is not None
-    features = sample_points(outputs.mask_features.float(), points).transpose(1, 2)
-    return stage.class_head.name_features(
-        features, stage.texts, stage.text_class, len(stage.vocabulary), heard
-    ).float()
 
 
 @dataclass(slots=True)
@@ -146,7 +141,7 @@ class Words:
         return Words(gather(self.vectors), ids, is_defect > 0)
 
 
-class CaptionSupervision(Supervision):
+class CaptionSupervision:
     """Masks are objects of unknown type; what they show is found out from the phrases of captions.
 
     A query is an object as far as it resembles a phrase of its caption that names a defect, and in
@@ -181,17 +176,19 @@ class CaptionSupervision(Supervision):
 
     def words(self, stage: Namer, phrases: list[Phrases], batch: Batch) -> Words:
         """Some phrases of each caption, drawn by the sample's own seed."""
-        dealt = [deal(each, seed) for each, seed in zip(phrases, batch.seeds, strict=True)]
+        sampled = [
+            sample_phrases(each, seed) for each, seed in zip(phrases, batch.seeds, strict=True)
+        ]
         if len(self._vectors) > KEPT_PHRASES:
             self._vectors.clear()
-        new = sorted({phrase for row in dealt for phrase in row} - self._vectors.keys())
+        new = sorted({phrase for row in sampled for phrase in row} - self._vectors.keys())
         if new:
             self._vectors |= zip(new, stage.embed_phrases(new), strict=True)
-        texts = torch.stack([torch.stack([self._vectors[one] for one in row]) for row in dealt])
-        ids = [[phrase_id(phrase) for phrase in row] for row in dealt]
+        texts = torch.stack([torch.stack([self._vectors[one] for one in row]) for row in sampled])
+        ids = [[phrase_id(phrase) for phrase in row] for row in sampled]
         names = [
-            [phrase in told.defects for phrase in row]
-            for row, told in zip(dealt, phrases, strict=True)
+            [phrase in said.defects for phrase in row]
+            for row, said in zip(sampled, phrases, strict=True)
         ]
         device = batch.mask.device
         vectors = stage.class_head.embed_texts(texts.to(device))
@@ -231,9 +228,9 @@ def ground(similarity: Tensor, words: Words, *, said: Tensor) -> Tensor:
     counted = (unsaid(said, words.ids) & (words.ids != 0)) | own
     scores = pair_scores(phrase_scores(similarity), counted)
     pairs = gather(scores.transpose(0, 1)).transpose(0, 1)
-    is_told = (words.ids != 0).any(1)
-    is_rival = (gather(counted.any(-1).long()) > 0) & is_told & is_told[:, None]
-    return grounding_loss(pairs, is_rival, is_told)
+    is_labelled = (words.ids != 0).any(1)
+    is_rival = (gather(counted.any(-1).long()) > 0) & is_labelled & is_labelled[:, None]
+    return grounding_loss(pairs, is_rival, is_labelled)
 
 
 def is_own(image_count: int, words: Words) -> Tensor:
@@ -249,7 +246,7 @@ def phrases_by(vocabulary: Vocabulary) -> NounPhrases:
     return NounPhrases(vocabulary)
 
 
-def deal(phrases: Phrases, seed: int) -> list[str]:
+def sample_phrases(phrases: Phrases, seed: int) -> list[str]:
     """As many phrases as a caption has a place for: each of them before one comes again.
 
     The defects come first, either kind in the order that the seed shuffles; "" for none.
@@ -270,17 +267,3 @@ def ids_of(phrases: list[Phrases], device: torch.device) -> Tensor:
 def phrase_id(phrase: str) -> int:
     """A number that stands for a phrase on every process; 0 for none."""
     return int.from_bytes(blake2b(phrase.encode(), digest_size=7).digest()) if phrase else 0
-
-
-SUPERVISIONS: dict[str, Callable[[], Supervision]] = {
-    "labels": LabelSupervision,
-    "captions": CaptionSupervision,
-    "captions_ungrounded": partial(CaptionSupervision, grounds=False),
-}
-
-
-def supervision_of(word: str) -> Supervision:
-    """The supervision that a user asks for; ValueError for another word."""
-    if word not in SUPERVISIONS:
-        raise ValueError(f"supervision is {word!r}: expected one of {', '.join(SUPERVISIONS)}")
-    return SUPERVISIONS[word]()

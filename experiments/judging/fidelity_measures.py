@@ -12,13 +12,15 @@ import torch
 
 from experiments.judging.nearest_neighbours import Neighbours
 from experiments.judging.picture_sets import Described
-from lightning_modules.metrics.feature_distances import mean_pairwise_distance
-from lightning_modules.metrics.generation import ClassScore, FrechetDistance
-from lightning_modules.metrics.kernel_distance import kernel_distance
+from lightning_modules.metrics.generation import (
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    mean_pairwise_distance,
+)
 
 # A picture nearer to a training picture than all but this share of held-out ones is suspicious.
 SUSPICIOUS_QUANTILE = 0.01
-FEATURE_BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,6 @@ def measure_distance(
     real: Described, other: Described, *, extractor: str, settings: Settings
 ) -> dict[str, float]:
     """FID and KID between two sets of views, and the number of views in each."""
-    fid = FrechetDistance(real.features.shape[1])
-    for views, is_real in ((real, True), (other, False)):
-        for block in views.features.split(FEATURE_BLOCK):
-            fid.update(block, is_real=is_real)
     kid, kid_deviation = kernel_distance(
         real.features,
         other.features,
@@ -47,7 +45,7 @@ def measure_distance(
         seed=settings.seed,
     )
     return {
-        f"fid_{extractor}": float(fid.compute()),
+        f"fid_{extractor}": frechet_distance(real.features, other.features),
         f"kid_{extractor}": kid,
         f"kid_std_{extractor}": kid_deviation,
         "views_real": float(len(real)),
@@ -61,10 +59,10 @@ def measure_classes(
     """The inception score; nothing where the extractor names no classes."""
     if generated.logits is None:
         return {}
-    score = ClassScore(generated.logits.shape[1], splits=settings.is_splits)
-    score.update(generated.logits)
-    mean, deviation = score.compute()
-    return {f"is_{extractor}": float(mean), f"is_std_{extractor}": float(deviation)}
+    mean, deviation = inception_score(
+        generated.logits, splits=settings.is_splits, seed=settings.seed
+    )
+    return {f"is_{extractor}": mean, f"is_std_{extractor}": deviation}
 
 
 def measure_diversity(

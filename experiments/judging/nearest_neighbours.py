@@ -23,7 +23,7 @@ from datamodules.preparing.fingerprints import (
 )
 from experiments.judging.picture_sets import Described
 from experiments.judging.window_search import Windows
-from lightning_modules.metrics.feature_distances import nearest_neighbours
+from lightning_modules.metrics.generation import nearest_neighbours
 
 QUERY_BLOCK = 64
 REFERENCE_BLOCK = 16_384

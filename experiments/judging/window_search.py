@@ -12,7 +12,7 @@ import numpy as np
 
 from datamodules.preparing.fingerprints import TURNS, fingerprint, turned
 from experiments.judging.picture_sets import Described, PictureSet
-from lightning_modules.metrics.feature_distances import nearest_neighbours
+from lightning_modules.metrics.generation import nearest_neighbours
 
 # Features know little of turned pictures: they choose only where there are more than these.
 PRESELECTED_PICTURES = 1000

@@ -62,10 +62,7 @@ class StageRun:
             self.load_trained(trained)
         if isinstance(self.model, SegmentationModule):
             self.model.set_vocabulary(self.data.vocabulary)
-            if self.data.division.tested != self.data.vocabulary:
-                # A closed list of names refuses those of the test here, before anything trains.
-                self.model.set_vocabulary(self.data.division.tested)
-                self.model.set_vocabulary(self.data.vocabulary)
+            self.model.check_vocabulary(self.data.division.tested)  # before anything trains
             if thresholds is not None:
                 self.model.post_processing.calibrate(read_thresholds(thresholds))
         else:

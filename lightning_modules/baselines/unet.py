@@ -43,14 +43,13 @@ class Unet(SegmentationModule):
         self.warmup_steps = warmup_steps
         self.net = smp.Unet(encoder_name, encoder_weights=None, classes=class_count)
 
-    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Takes the class names of the data; ValueError for others later: the list is closed."""
+    def check_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """ValueError for another count of names, or later for others: the list is closed."""
         if self.vocabulary is not None and vocabulary.names != self.vocabulary.names:
             raise ValueError(
                 f"got the names {', '.join(vocabulary.names[1:])}: a U-Net has the closed list "
                 f"{', '.join(self.vocabulary.names[1:])}; leave --labels out, or use a stage 2"
             )
-        super().set_vocabulary(vocabulary)
         if len(vocabulary) != self.class_count:
             raise ValueError(
                 f"the data has {len(vocabulary)} classes with good, the U-Net "

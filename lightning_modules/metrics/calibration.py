@@ -4,10 +4,10 @@ What is counted for them is in `calibration_counts.py`, what they do in `nets/po
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from datamodules.sample import GOOD_ID
@@ -19,7 +19,7 @@ from lightning_modules.metrics.calibration_counts import (
 from lightning_modules.metrics.score_histogram import LOGIT_LIMIT, lower_edge, sum_from_top
 from lightning_modules.metrics.segmentation import from_units
 
-NORMAL_95 = 1.959963984540054
+PLAIN, TARGETED = ("balanced", "best_f1"), ("recall", "false_alarm_rate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,8 @@ class Proportion:
         """Wilson's 95 % interval, which stays in [0, 1] and is not empty at 0 of n or n of n."""
         if not self.of:
             return math.nan, math.nan
-        weight = NORMAL_95**2 / self.of
-        middle = self.value + weight / 2
-        half = math.sqrt(weight * (self.value * (1 - self.value) + weight / 4))
-        low, high = (middle - half) / (1 + weight), (middle + half) / (1 + weight)
-        return max(0.0, low), min(1.0, high)
+        found = binomtest(self.hits, self.of).proportion_ci(0.95, method="wilson")
+        return float(found.low), float(found.high)
 
     def content(self) -> dict[str, float | int | None]:
         """Plain values for a file."""
@@ -83,7 +80,16 @@ class Objective:
         """
         good, defect = histograms.double()
         false_rate, recall = sum_from_top(good) / good.sum(), sum_from_top(defect) / defect.sum()
-        return RULES[self.name](false_rate, recall, float(defect.sum() / good.sum()), self.target)
+        match self.name:
+            case "balanced":
+                return int((recall - false_rate).argmax())
+            case "best_f1":  # from rates, and the defects per good one
+                odds = float(defect.sum() / good.sum())
+                return int((2 * recall / (recall + false_rate / odds + 1)).argmax())
+            case "recall":  # the highest bin that still finds so many
+                return int(torch.nonzero(recall >= self.target).max())
+        # The lowest bin that raises no more.
+        return next(iter(torch.nonzero(false_rate <= self.target).flatten().tolist()), None)
 
 
 BALANCED = Objective("balanced")
@@ -97,40 +103,12 @@ def parse_objective(text: str) -> Objective:
     except ValueError:
         target = math.inf
     has_target = 0.0 <= target <= 1.0
-    if name not in RULES or has_target != (name in TARGETED) or has_target != bool(equals):
+    if name not in (TARGETED if has_target else PLAIN) or has_target != bool(equals):
         raise ValueError(
             f"got the objective {text!r}: expected balanced, best_f1, recall=0.95 or "
             "false_alarm_rate=0.01, with a target in [0, 1]"
         )
     return Objective(name, target)
-
-
-def _balanced(false_rate: Tensor, recall: Tensor, odds: float, target: float) -> int:
-    return int((recall - false_rate).argmax())
-
-
-def _best_f1(false_rate: Tensor, recall: Tensor, odds: float, target: float) -> int:
-    """F1 from rates: odds are the defects per good one."""
-    return int((2 * recall / (recall + false_rate / odds + 1)).argmax())
-
-
-def _recall(false_rate: Tensor, recall: Tensor, odds: float, target: float) -> int:
-    """The highest bin that still finds so many."""
-    return int(torch.nonzero(recall >= target).max())
-
-
-def _false_alarm_rate(false_rate: Tensor, recall: Tensor, odds: float, target: float) -> int | None:
-    """The lowest bin that raises no more."""
-    return next(iter(torch.nonzero(false_rate <= target).flatten().tolist()), None)
-
-
-RULES: dict[str, Callable[[Tensor, Tensor, float, float], int | None]] = {
-    "balanced": _balanced,
-    "best_f1": _best_f1,
-    "recall": _recall,
-    "false_alarm_rate": _false_alarm_rate,
-}
-TARGETED = ("recall", "false_alarm_rate")
 
 
 def middle_of_run(levels: Tensor, place: int) -> int:

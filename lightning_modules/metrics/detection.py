@@ -1,6 +1,6 @@
-"""COCO's mean average precision of instances, by their boxes and by their masks.
+"""COCO's mean average precision of instances, and which true regions are found, by their size.
 
-From counts by score, so that no instance need be kept; the regions are found in `regions.py`.
+From counts, so that no instance need be kept; the regions are found in `regions.py`.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from datamodules.sample import Batch, Instance, Prediction
+from datamodules.sample import GOOD_ID, Batch, Instance, Prediction
 from lightning_modules.metrics.regions import (
     Regions,
     box_overlaps,
@@ -26,22 +26,31 @@ RECALLS = torch.linspace(0, 1, 101, dtype=torch.float64)
 MOST_PER_TYPE = 100
 # Over all types: with 421 of them the state has 46 MB, and each type few scores to tell apart.
 MOST_BINS = 2**19
+SIZES = ("small", "medium", "large")
+# COCO's limits, in pixels of the image as it is: a medium region has at least the first.
+MEDIUM_PX, LARGE_PX = 32**2, 96**2
 
 
 class DetectionMetrics(Metric):
-    """`box_map_50`, `box_map_75`, `box_map` (mean over IoU 0.50 to 0.95), and the same of masks.
+    """`box_map_50`, `box_map_75`, `box_map` (mean over IoU 0.50 to 0.95), the same of masks, and
+    `recall_small`, `recall_medium`, `recall_large`.
 
     Truths are the 8-connected regions of each type in the mask, of any area. Where the mask is
     made of boxes these are the boxes (those of one type that touch are one), and count for boxes
     alone. Means are over the types that occur. What lies under the thresholds is no instance and
     lowers the recall. Images without a mask do not count; figures without an answer are NaN.
     Scores of one bin count as tied: against COCO's own code figures differ by under 5e-4.
+
+    A true region is found where at least half of its pixels are marked as a defect of whatever
+    type; false alarms cost no recall. Small is under 32 x 32 px, large from 96 x 96 px.
     """
 
     full_state_update = False
     hits: Tensor
     answers: Tensor
     truths: Tensor
+    found: Tensor
+    regions: Tensor
 
     def __init__(self, class_names: Sequence[str], bins: int = 16384) -> None:
         """class_names: a vocabulary's, good first; bins: of scores, fewer for many types."""
@@ -54,6 +63,9 @@ class DetectionMetrics(Metric):
         self.add_state("answers", answers, dist_reduce_fx="sum")
         truths = torch.zeros(kinds, types, dtype=torch.int64)
         self.add_state("truths", truths, dist_reduce_fx="sum")
+        by_size = torch.zeros(len(SIZES), dtype=torch.int64)
+        self.add_state("found", by_size.clone(), dist_reduce_fx="sum")
+        self.add_state("regions", by_size.clone(), dist_reduce_fx="sum")
 
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
         """Counts one batch; one prediction per image of it."""
@@ -63,8 +75,11 @@ class DetectionMetrics(Metric):
             truth = find_regions(batch.mask[index].cpu().numpy())
             best = sorted(prediction.instances, key=lambda one: one.score, reverse=True)
             answer = lay_out(best, truth.places.shape)
-            for kind in ("box",) if bool(batch.is_box[index]) else OVERLAPS:
+            is_box = bool(batch.is_box[index])
+            for kind in ("box",) if is_box else OVERLAPS:
                 self._count(kind, best, answer, truth)
+            if not is_box:
+                self._count_found(prediction.label_map.cpu().numpy() != GOOD_ID, truth)
 
     def _count(self, kind: str, best: list[Instance], answer: Regions, truth: Regions) -> None:
         place, device = list(OVERLAPS).index(kind), self.hits.device
@@ -80,6 +95,15 @@ class DetectionMetrics(Metric):
             ones = torch.ones_like(score_bins, dtype=torch.int32)
             self.answers[place, class_id - 1].index_add_(0, score_bins, ones)
 
+    def _count_found(self, is_marked: np.ndarray, truth: Regions) -> None:
+        """Counts the true regions by size; is_marked: (H, W) bool."""
+        covered_px = np.bincount(truth.places[is_marked], minlength=len(truth.areas_px) + 1)[1:]
+        is_found = 2 * covered_px >= truth.areas_px
+        sizes = np.digitize(truth.areas_px, (MEDIUM_PX, LARGE_PX))
+        for state, chosen in ((self.regions, sizes), (self.found, sizes[is_found])):
+            counts = np.bincount(chosen, minlength=len(SIZES))
+            state += torch.from_numpy(counts).to(state.device)
+
     def compute(self) -> dict[str, Tensor]:
         """The figures, each a scalar in [0, 1] or NaN."""
         figures: dict[str, Tensor] = {}
@@ -87,6 +111,8 @@ class DetectionMetrics(Metric):
             mean = self._mean_over_types(place)
             figures[f"{kind}_map"] = mean.mean()
             figures[f"{kind}_map_50"], figures[f"{kind}_map_75"] = mean[0], mean[5]
+        for size, found, regions in zip(SIZES, self.found, self.regions, strict=True):
+            figures[f"recall_{size}"] = found.double() / regions
         return {name: figure.float().to(self.hits.device) for name, figure in figures.items()}
 
     def _mean_over_types(self, place: int) -> Tensor:

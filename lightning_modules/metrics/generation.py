@@ -1,114 +1,131 @@
-"""How near generated pictures are to real ones, and how sure and varied their classes are.
+"""How near generated images are to real ones and how varied they are, from features (N, D).
 
-Both keep sums of features alone, whatever the number of pictures. The names of their figures get
-the extractor's: `fid_inception` and `fid_mobilenetv2_100` are different scales. KID is in
-`kernel_distance.py`; diversity and neighbours are in `feature_distances.py`.
+FID, KID and the inception score are torchmetrics', fed with features in the place of images. The
+names of their figures get the extractor's: `fid_inception` and `fid_mobilenetv2_100` are different
+scales. The distance of two features is 1 - cosine: 0 for one direction, 1 for unrelated ones, at
+most 2.
 """
 
+import math
+import warnings
+
 import torch
-from torch import Tensor
-from torchmetrics import Metric
+from torch import Tensor, nn
+from torch.nn import functional
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.inception import InceptionScore
+from torchmetrics.image.kid import KernelInceptionDistance
+
+QUERY_BLOCK = 1024
+REFERENCE_BLOCK = 16_384
 
 
-class FrechetDistance(Metric):
+class GivenFeatures(nn.Module):
+    """Hands features on as they are; torchmetrics asks for their number."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.num_features = count
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The features themselves."""
+        return features
+
+
+def frechet_distance(real: Tensor, generated: Tensor) -> float:
     """FID: the Fréchet distance of two Gaussians fitted to features (Heusel et al. 2017).
 
-    Biased upwards by about the number of dimensions over the number of pictures: compare only at
-    equal counts, and give the counts with the figure. NaN with fewer than two pictures.
+    Biased upwards by about the number of dimensions over the number of images: compare only at
+    equal counts, and give the counts with the figure. NaN with fewer than two images.
     """
-
-    full_state_update = False
-    sums: Tensor
-    products: Tensor
-    counts: Tensor
-
-    def __init__(self, width: int) -> None:
-        """width: the number of features D; the state is 2 D (D + 1) numbers in float64."""
-        super().__init__()
-        sums = torch.zeros(2, width, dtype=torch.float64)
-        products = torch.zeros(2, width, width, dtype=torch.float64)
-        self.add_state("sums", sums, dist_reduce_fx="sum")
-        self.add_state("products", products, dist_reduce_fx="sum")
-        self.add_state("counts", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, features: Tensor, *, is_real: bool) -> None:
-        """Adds the features (B, D) of real or of generated pictures."""
-        rows = features.to(self.sums.device, torch.float64)
-        side = int(is_real)
-        self.sums[side] += rows.sum(0)
-        self.products[side] += rows.T @ rows
-        self.counts[side] += len(rows)
-
-    def compute(self) -> Tensor:
-        """The distance, a float64 scalar of at least 0."""
-        if int(self.counts.min()) < 2:
-            return torch.full((), torch.nan, dtype=torch.float64, device=self.sums.device)
-        counts = self.counts.double()[:, None]
-        means = self.sums / counts
-        spread = self.products - counts[:, :, None] * means[:, :, None] * means[:, None, :]
-        covariances = spread / (counts - 1)[:, :, None]
-        return frechet_distance(means[0], covariances[0], means[1], covariances[1])
+    if min(len(real), len(generated)) < 2:
+        return math.nan
+    width = real.shape[1]
+    metric = FrechetInceptionDistance(GivenFeatures(width), input_img_size=(width,))
+    metric.set_dtype(torch.float64)
+    metric.update(real.double(), real=True)
+    metric.update(generated.double(), real=False)
+    # Fewer images than dimensions leave covariances singular, and their root is off by rounding.
+    return max(0.0, float(metric.compute()))
 
 
-class ClassScore(Metric):
-    """Inception score over splits, of any classifier: exp E KL(p(y|x) || p(y)), mean and deviation.
+def kernel_distance(
+    real: Tensor, generated: Tensor, *, subset_size: int = 1000, subsets: int = 100, seed: int = 0
+) -> tuple[float, float]:
+    """KID: mean and deviation over random subsets of the squared maximum mean discrepancy.
 
-    Pictures go to the splits in turns, so that the state is sums alone (Salimans et al. 2016).
-    It judges generated pictures without the real ones, by classes of photographs.
+    Unlike FID not biased by the number of images (Binkowski et al. 2018); may fall below zero.
+    subset_size: of either set, at most all of it. NaN with fewer than two images in one of them.
     """
-
-    full_state_update = False
-    probability_sums: Tensor
-    negative_entropies: Tensor
-    counts: Tensor
-
-    def __init__(self, class_count: int, *, splits: int = 10) -> None:
-        super().__init__()
-        sums = torch.zeros(splits, class_count, dtype=torch.float64)
-        entropies = torch.zeros(splits, dtype=torch.float64)
-        self.splits = splits
-        self.add_state("probability_sums", sums, dist_reduce_fx="sum")
-        self.add_state("negative_entropies", entropies, dist_reduce_fx="sum")
-        self.add_state("counts", torch.zeros(splits, dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, logits: Tensor) -> None:
-        """Adds the class scores (B, K) of generated pictures, before the softmax."""
-        log_probabilities = logits.to(self.counts.device, torch.float64).log_softmax(1)
-        probabilities = log_probabilities.exp()
-        order = torch.arange(len(logits), device=self.counts.device)
-        split = (self.counts.sum() + order) % self.splits
-        self.probability_sums.index_add_(0, split, probabilities)
-        entropies = (probabilities * log_probabilities).sum(1)
-        self.negative_entropies.index_add_(0, split, entropies)
-        self.counts += torch.bincount(split, minlength=self.splits)
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation over the splits that have pictures; NaN without any."""
-        used = self.counts > 0
-        counts = self.counts[used].double()
-        marginal = self.probability_sums[used] / counts[:, None]
-        marginal_term = torch.special.xlogy(marginal, marginal).sum(1)
-        scores = (self.negative_entropies[used] / counts - marginal_term).exp()
-        return scores.mean(), scores.std(correction=0)
+    size = min(subset_size, len(real), len(generated))
+    if size < 2:
+        return math.nan, math.nan
+    features = GivenFeatures(real.shape[1])
+    with warnings.catch_warnings(action="ignore"):  # of memory, which the features take anyway
+        metric = KernelInceptionDistance(features, subsets=subsets, subset_size=size)
+    metric.update(real.double(), real=True)
+    metric.update(generated.double(), real=False)
+    return _computed(metric, seed)
 
 
-def frechet_distance(
-    first_mean: Tensor, first_covariance: Tensor, second_mean: Tensor, second_covariance: Tensor
-) -> Tensor:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of means (D,) and covariances (D, D).
+def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> tuple[float, float]:
+    """Exp E KL(p(y|x) || p(y)), mean and deviation over random splits (Salimans et al. 2016).
 
-    The trace of the root is the sum of singular values of A1^T A2 with Ci = Ai Ai^T: unlike a
-    matrix root it is exact where fewer pictures than dimensions leave the covariances singular.
+    logits: (N, K) class scores of generated images by any classifier. Measures them without the
+    real ones, by classes of photographs.
     """
-    roots = square_root(first_covariance).T @ square_root(second_covariance)
-    spread = first_covariance.trace() + second_covariance.trace()
-    distance = (first_mean - second_mean).square().sum() + spread
-    return (distance - 2 * torch.linalg.svdvals(roots).sum()).clamp(min=0)
+    with warnings.catch_warnings(action="ignore"):
+        metric = InceptionScore(GivenFeatures(logits.shape[1]), splits=splits)
+    metric.update(logits.double())
+    return _computed(metric, seed)
 
 
-def square_root(covariance: Tensor) -> Tensor:
-    """A (D, R) with A A^T = covariance (D, D), without the directions that are rounding noise."""
-    values, vectors = torch.linalg.eigh(covariance)
-    noise = values.abs().max() * len(values) * torch.finfo(values.dtype).eps
-    kept = values > noise
-    return vectors[:, kept] * values[kept].sqrt()
+def _computed(metric: KernelInceptionDistance | InceptionScore, seed: int) -> tuple[float, float]:
+    """Both figures of a metric that draws its subsets from the global random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        mean, deviation = metric.compute()
+    return float(mean), float(deviation)
+
+
+def mean_pairwise_distance(features: Tensor, origins: Tensor) -> tuple[float, int]:
+    """Mean distance over all pairs of different origin, and the number of such pairs.
+
+    features: (N, D); origins: (N,) int, equal for views of one image, whose likeness says
+    nothing. NaN without a pair. From sums alone: no matrix of pairs is made.
+    """
+    unit = functional.normalize(features.double(), dim=1)
+    _, owner, sizes = origins.unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(sizes), unit.shape[1], dtype=torch.float64)
+    sums.index_add_(0, owner, unit)
+    similarity = sums.sum(0).square().sum() - sums.square().sum()
+    pairs = len(unit) ** 2 - int(sizes.square().sum())
+    if pairs == 0:
+        return float("nan"), 0
+    return float(1 - similarity / pairs), pairs // 2
+
+
+def nearest_neighbours(
+    queries: Tensor, references: Tensor, *, kept: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Of each query (N, D) its nearest of references (M, D): distances and indices, both (N, kept).
+
+    Best first; at most M are kept. Beside the features themselves the memory is constant.
+    """
+    kept = min(kept, len(references))
+    found = [_nearest_of(block, references, kept) for block in queries.split(QUERY_BLOCK)]
+    return torch.cat([one[0] for one in found]), torch.cat([one[1] for one in found])
+
+
+def _nearest_of(queries: Tensor, references: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    unit = functional.normalize(queries.float(), dim=1)
+    similarity = torch.empty(len(queries), 0)
+    index = torch.empty(len(queries), 0, dtype=torch.int64)
+    for start in range(0, len(references), REFERENCE_BLOCK):
+        block = functional.normalize(references[start : start + REFERENCE_BLOCK].float(), dim=1)
+        alike, place = (unit @ block.T).topk(min(kept, len(block)), dim=1)
+        similarity = torch.cat([similarity, alike], dim=1)
+        index = torch.cat([index, place + start], dim=1)
+        similarity, order = similarity.topk(min(kept, similarity.shape[1]), dim=1)
+        index = index.gather(1, order)
+    return (1 - similarity).clamp(min=0), index

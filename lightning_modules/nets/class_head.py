@@ -18,7 +18,7 @@ class ClassHead(nn.Module):
     Class 0 is void and "good" in one: what a query answers that found nothing. It scores with the
     best of its texts, of which there are two kinds: "good" and its synonyms, moved by the learned
     `good_offset` (so that void is learned, not read), and the negatives, which are words alone.
-    In training each image hears one synonym of a class alone (`draw_words`): among all of them the
+    In training one synonym of a class alone names an image (`draw_synonyms`): among all of them the
     best would learn, and the others would mean nothing when a person uses them.
     """
 
@@ -57,14 +57,15 @@ class ClassHead(nn.Module):
         texts: Tensor,
         text_class: Tensor,
         class_count: int,
-        heard: Tensor | None = None,
+        synonym_mask: Tensor | None = None,
     ) -> Tensor:
         """Class logits (S, B, Q, K+1); class_count is K+1.
 
         texts: (N, D_text) unit vectors, one per synonym; text_class: (N,) the class of each,
-        below 0 for a negative; heard: (B, N) bool, the texts that each image hears, None for all.
+        below 0 for a negative; synonym_mask: (B, N) bool, the texts that name each image, None for
+        all.
         """
-        return self.name(self.embed_queries(outputs), texts, text_class, class_count, heard)
+        return self.name(self.embed_queries(outputs), texts, text_class, class_count, synonym_mask)
 
     def name_features(
         self,
@@ -72,11 +73,11 @@ class ClassHead(nn.Module):
         texts: Tensor,
         text_class: Tensor,
         class_count: int,
-        heard: Tensor | None = None,
+        synonym_mask: Tensor | None = None,
     ) -> Tensor:
         """Class logits (B, P, K+1) of mask features (B, P, D), each as if a mask held it alone."""
         embeddings = functional.normalize(self.embed(self.pool(features)), dim=-1)
-        return self.name(embeddings, texts, text_class, class_count, heard)
+        return self.name(embeddings, texts, text_class, class_count, synonym_mask)
 
     def name(
         self,
@@ -84,14 +85,14 @@ class ClassHead(nn.Module):
         texts: Tensor,
         text_class: Tensor,
         class_count: int,
-        heard: Tensor | None = None,
+        synonym_mask: Tensor | None = None,
     ) -> Tensor:
         """Class logits (..., B, Q, K+1) of unit vectors (..., B, Q, D)."""
         is_good = (text_class == 0).to(texts.dtype)[:, None]
         words = self.embed_texts(texts + is_good * self.good_offset)
         similarity = embeddings @ words.T
-        if heard is not None:
-            similarity = similarity.masked_fill(~heard[:, None], -torch.inf)
+        if synonym_mask is not None:
+            similarity = similarity.masked_fill(~synonym_mask[:, None], -torch.inf)
         return best_synonym(similarity, text_class, class_count) * self.scale
 
 

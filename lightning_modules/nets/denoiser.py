@@ -149,9 +149,3 @@ def initialise(unet: UNet2DConditionModel, *, zero_init: bool, conv_gain: float)
     outputs = [module.proj_out for module in unet.modules() if hasattr(module, "proj_out")]
     for module in (unet.conv_out, *outputs):
         nn.init.zeros_(module.weight)
-
-
-def count_parameters(module: nn.Module) -> tuple[int, int]:
-    """The numbers of trainable and of frozen parameters."""
-    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    return trainable, sum(p.numel() for p in module.parameters()) - trainable

@@ -13,76 +13,19 @@ from lightning_modules.equations.reverse_diffusion import invert_step
 from lightning_modules.nets.diffusion_model import DiffusionModel, implicit_condition
 from lightning_modules.nets.text_encoder import TextEmbedding
 
-FeatureContext = Callable[[DiffusionModel, Tensor], TextEmbedding]
-
-
-def pseudo_captions(model: DiffusionModel, image: Tensor) -> TextEmbedding:
-    """The implicit caption of each image (B, 3, H, W), as a text of one token."""
-    return implicit_condition(model.caption(image))
-
-
-def no_text(model: DiffusionModel, image: Tensor) -> TextEmbedding:
-    """The empty text for each image, as the null condition of stage 1 is (NOTES 3)."""
-    null, count = model.text_encoder([""]), len(image)
-    return TextEmbedding(
-        null.tokens.expand(count, -1, -1),
-        null.mask.expand(count, -1),
-        null.pooled.expand(count, -1),
-    )
-
-
-CONTEXTS: dict[str, FeatureContext] = {"implicit": pseudo_captions, "none": no_text}
-
-
 NOISE_SEED = 42
-FeatureLatents = Callable[[DiffusionModel, Tensor, int, TextEmbedding], Tensor]
-
-
-def shared_noise(z_0: Tensor) -> Tensor:
-    """The one fixed noise draw, the same for each image: (1, c, h, w)."""
-    generator = torch.Generator().manual_seed(NOISE_SEED)
-    return torch.randn(1, *z_0.shape[1:], generator=generator).to(z_0)
-
-
-def noise_at_once(
-    model: DiffusionModel, z_0: Tensor, timestep: int, condition: TextEmbedding
-) -> Tensor:
-    """Latents noised to `timestep` by the shared noise, at the same cost for every t (eq. 2)."""
-    t = torch.full((len(z_0),), timestep, device=z_0.device)
-    return add_noise(z_0, shared_noise(z_0).expand_as(z_0), t, model.schedule.alpha_bar)
-
-
-def invert_step_by_step(
-    model: DiffusionModel, z_0: Tensor, timestep: int, condition: TextEmbedding
-) -> Tensor:
-    """Latents that the model itself takes from 0 to `timestep` - 1, a whole pass for each step.
-
-    The pass that features are taken of is the last one of the inversion to `timestep`: together
-    they are `timestep` passes.
-    """
-    z_t = z_0
-    for step in range(1, timestep):
-        t = torch.full((len(z_0),), step, device=z_0.device)
-        eps = model.denoiser(z_t, t, condition.tokens, condition.mask)
-        z_t = invert_step(z_t, eps, t=t, alpha_bar=model.schedule.alpha_bar)
-    return z_t
-
-
-FEATURE_MODES: dict[str, FeatureLatents] = {
-    "single": noise_at_once,
-    "sequential": invert_step_by_step,
-}
 
 
 class DiffusionFeatures(nn.Module):
     """Feature maps of the frozen denoiser at step `feature_timestep` of noising.
 
-    `taps` is `unet` (the input of each up stage's last residual block) or `full` (beside them the
-    maps of the autoencoder; the ancestor's eight with the KL-VAE). `mode` is `single` (one pass,
-    the noise one fixed draw, the same in training and test) or `sequential` (`feature_timestep`
-    passes). `context` is what the denoiser reads beside the latents, `implicit` or `none`.
-    `strides` and `channels` describe the maps. Raises ValueError for
-    another word, a time that the schedule does not have, or taps that the autoencoder has not.
+    `taps` is `unet` (the input of each up stage's last residual block) or `full` (also the maps of
+    the autoencoder; the ancestor's eight with the KL-VAE). `mode` is `single` (one pass on latents
+    noised at once) or `sequential` (latents inverted step by step, `feature_timestep` passes);
+    which one the paper's Table 1 timed is open (NOTES 12). `context` is what the denoiser reads
+    beside the latents: the image's pseudo-caption (`implicit`) or the empty text (`none`).
+    `strides` and `channels` describe the maps. Raises ValueError for another word, a time that the
+    schedule does not have, or taps that the autoencoder does not have.
     """
 
     def __init__(
@@ -96,15 +39,15 @@ class DiffusionFeatures(nn.Module):
         super().__init__()
         self.diffusion = diffusion
         self.diffusion.requires_grad_(False).eval()
-        self.feature_timestep = feature_timestep
+        self.feature_timestep, self.mode, self.context = feature_timestep, mode, context
         autoencoder = diffusion.autoencoder
         inner_taps = (*autoencoder.encoder_taps, *autoencoder.decoder_taps)
         if taps not in ("full", "unet"):
             raise ValueError(f"taps is {taps!r}: expected full or unet")
-        if mode not in FEATURE_MODES:
-            raise ValueError(f"feature_mode is {mode!r}: expected {' or '.join(FEATURE_MODES)}")
-        if context not in CONTEXTS:
-            raise ValueError(f"context is {context!r}: expected {' or '.join(CONTEXTS)}")
+        if mode not in ("single", "sequential"):
+            raise ValueError(f"feature_mode is {mode!r}: expected single or sequential")
+        if context not in ("implicit", "none"):
+            raise ValueError(f"context is {context!r}: expected implicit or none")
         if not 1 <= feature_timestep <= diffusion.schedule.diffusion_steps:
             raise ValueError(
                 f"feature_timestep is {feature_timestep}: expected 1 to "
@@ -115,7 +58,6 @@ class DiffusionFeatures(nn.Module):
                 f"taps is 'full', but {type(autoencoder).__name__} has no layers to tap: "
                 "set taps: unet"
             )
-        self.latents, self.context = FEATURE_MODES[mode], context
         self.taps_autoencoder = taps == "full"
         self.channels = list(diffusion.denoiser.map_channels)
         self.strides = [diffusion.stride // 2**level for level in range(len(self.channels))]
@@ -150,16 +92,51 @@ class DiffusionFeatures(nn.Module):
 
     def denoiser_maps(self, image: Tensor, z_0: Tensor) -> list[Tensor]:
         """The U-Net's maps of an image and its clean latents, coarse to fine."""
-        model = self.diffusion
-        condition = CONTEXTS[self.context](model, image)
-        z_t = self.latents(model, z_0, self.feature_timestep, condition)
-        t = torch.full((len(image),), self.feature_timestep, device=image.device)
+        model, timestep = self.diffusion, self.feature_timestep
+        if self.context == "implicit":
+            condition = implicit_condition(model.caption(image))
+        else:
+            condition = model.text_encoder([""] * len(image))  # stage 1's null (NOTES 3)
+        if self.mode == "single":
+            z_t = noise_at_once(model, z_0, timestep)
+        else:
+            z_t = invert_step_by_step(model, z_0, timestep, condition)
+        t = torch.full((len(image),), timestep, device=image.device)
         return model.denoiser.maps(z_t, t, condition.tokens, condition.mask)
 
 
-class FeatureStore:
-    """Feature maps by the variant they are of, float16 in main memory, up to `limit_bytes`.
+def shared_noise(z_0: Tensor) -> Tensor:
+    """The one fixed noise draw, the same for each image, in training and test: (1, c, h, w)."""
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    return torch.randn(1, *z_0.shape[1:], generator=generator).to(z_0)
 
+
+def noise_at_once(model: DiffusionModel, z_0: Tensor, timestep: int) -> Tensor:
+    """Latents noised to `timestep` by the shared noise, at the same cost for every t (eq. 2)."""
+    t = torch.full((len(z_0),), timestep, device=z_0.device)
+    return add_noise(z_0, shared_noise(z_0).expand_as(z_0), t, model.schedule.alpha_bar)
+
+
+def invert_step_by_step(
+    model: DiffusionModel, z_0: Tensor, timestep: int, condition: TextEmbedding
+) -> Tensor:
+    """Latents that the model itself takes from 0 to `timestep` - 1, a whole pass for each step.
+
+    The pass that features are taken of is the last one of the inversion to `timestep`: together
+    they are `timestep` passes.
+    """
+    z_t = z_0
+    for step in range(1, timestep):
+        t = torch.full((len(z_0),), step, device=z_0.device)
+        eps = model.denoiser(z_t, t, condition.tokens, condition.mask)
+        z_t = invert_step(z_t, eps, t=t, alpha_bar=model.schedule.alpha_bar)
+    return z_t
+
+
+class FeatureStore:
+    """Frozen features of training images that come again, float16 in memory, up to `limit_bytes`.
+
+    They come again where the data draws from a fixed number of augmented variants of each image.
     What does not fit is taken anew at each turn, so the limit costs time and never changes a
     result: maps are rounded to float16 whether they are kept or not. A limit of 0 switches both
     off. Each process keeps its own.

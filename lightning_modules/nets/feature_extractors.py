@@ -1,4 +1,4 @@
-"""Nets that pictures are judged by: pixels -> features and class scores, weights from local files.
+"""Nets that images are compared by: pixels -> features and class scores, weights from local files.
 
 What is computed from features is in `metrics/`; which file and settings a command names is in
 `experiments/fidelity.py`. Nothing is downloaded here.
@@ -21,8 +21,8 @@ INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth of torch-fidelity's 
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a net sees in B pictures.
+class Features:
+    """What a net makes of B images.
 
     features: (B, D); logits: (B, K) class scores before the softmax, None from a net without
     classes.
@@ -39,7 +39,7 @@ class FeatureExtractor(nn.Module):
     input_px: int
 
     @torch.no_grad()
-    def forward(self, pixels: Tensor) -> Seen:
+    def forward(self, pixels: Tensor) -> Features:
         """What the net sees in pixels (B, 3, H, W), uint8, squeezed to a square if they are none.
 
         The one way in for real and generated pictures alike. Departs from the old Inception
@@ -47,7 +47,7 @@ class FeatureExtractor(nn.Module):
         """
         return self.look(resize_levels(pixels, self.input_px))
 
-    def look(self, levels: Tensor) -> Seen:
+    def look(self, levels: Tensor) -> Features:
         """What the net sees in levels (B, 3, S, S), float, whole numbers in [0, 255]."""
         raise NotImplementedError
 
@@ -92,13 +92,13 @@ class TimmExtractor(FeatureExtractor):
         fill(self.net, state, weights)
         self.requires_grad_(False).eval()
 
-    def look(self, levels: Tensor) -> Seen:
+    def look(self, levels: Tensor) -> Features:
         """Pooled features and class scores of levels (B, 3, S, S) in [0, 255]."""
         maps = self.net.forward_features((levels / 255 - self.mean) / self.deviation)
         features = self.net.forward_head(maps, pre_logits=True)
         classifier = self.net.get_classifier()
         has_classes = not isinstance(classifier, nn.Identity)
-        return Seen(features.flatten(1), classifier(features) if has_classes else None)
+        return Features(features.flatten(1), classifier(features) if has_classes else None)
 
 
 class InceptionExtractor(FeatureExtractor):
@@ -129,10 +129,10 @@ class InceptionExtractor(FeatureExtractor):
         self.input_px = int(FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE)
         self.requires_grad_(False).eval()
 
-    def look(self, levels: Tensor) -> Seen:
+    def look(self, levels: Tensor) -> Features:
         """The 2048 features and the scores without bias, as IS takes them."""
         features, logits = self.net(levels.to(torch.uint8))
-        return Seen(features, logits)
+        return Features(features, logits)
 
 
 def resize_levels(pixels: Tensor, side_px: int) -> Tensor:

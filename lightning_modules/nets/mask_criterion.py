@@ -1,12 +1,15 @@
-"""L_mask and L_cls over all prediction sets, with one copy to the host per step (NOTES 16)."""
+"""L_mask and L_cls over all prediction sets, with one copy to the host per step (NOTES 16).
+
+What the images show is in `MaskTargets`; the last functions share a batch over processes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, distributed
+from torch.distributed.nn.functional import all_gather
 from torch.nn import functional
 
 from datamodules.sample import Batch
@@ -29,49 +32,6 @@ from lightning_modules.equations.matching import (
 from lightning_modules.nets.class_head import answer_for_image
 
 
-def rank_count() -> int:
-    """The number of processes that train together."""
-    together = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_world_size() if together else 1
-
-
-def mean_over_ranks(totals: Tensor) -> Tensor:
-    """What each process divides its sums by, so that the mean of theirs is the whole batch's."""
-    totals = totals.clone()
-    if rank_count() > 1:
-        distributed.all_reduce(totals)
-    return totals.clamp(min=1e-6) / rank_count()
-
-
-def gather(values: Tensor) -> Tensor:
-    """All processes' values (B, ...) one below the other, with gradient to each of them."""
-    return _Gather.apply(values) if rank_count() > 1 else values  # type: ignore[no-any-return]
-
-
-def own_rows(row_count: int) -> slice:
-    """Where this process's `row_count` rows are among those of `gather`."""
-    first = distributed.get_rank() * row_count if rank_count() > 1 else 0
-    return slice(first, first + row_count)
-
-
-class _Gather(torch.autograd.Function):
-    """Each process's loss depends on all rows: their gradients add up where the row came from."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        """The rows of all processes."""
-        parts = [torch.empty_like(values) for _ in range(rank_count())]
-        distributed.all_gather(parts, values.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        """The gradient of this process's rows, from the losses of all."""
-        gradient = gradient.contiguous()
-        distributed.all_reduce(gradient)
-        return gradient[own_rows(len(gradient) // rank_count())]
-
-
 @dataclass(slots=True)
 class MaskTargets:
     """One truth per defect type of an image, padded to N.
@@ -88,13 +48,13 @@ class MaskTargets:
     is_box: Tensor
     answer: Tensor
 
-    def as_objects(self, is_told: Tensor) -> "MaskTargets":
-        """The same without types: 1 is any object. is_told: (B,) bool, images said to show one.
+    def as_objects(self, is_labelled: Tensor) -> "MaskTargets":
+        """The same without types: 1 is any object. is_labelled: (B,) bool, images said to show one.
 
         For images whose masks are not drawn this is all that is known of their answer.
         """
         shows = self.is_real.any(1)
-        answer = torch.where(self.is_drawn, shows.long(), torch.where(is_told, 1, UNKNOWN))
+        answer = torch.where(self.is_drawn, shows.long(), torch.where(is_labelled, 1, UNKNOWN))
         return replace(self, classes=self.is_real.long(), answer=answer)
 
     def totals(self, query_count: int, good_weight: float) -> Tensor:
@@ -297,3 +257,31 @@ def names_of(logits: Tensor, targets: MaskTargets, matches: Matches) -> Tensor:
     sets, image, query, truth = torch.cat([matches.by_pixel, matches.by_box], dim=1)
     names[sets, image, query] = targets.classes[image, truth]
     return names
+
+
+# Each reduction is asked by all processes at the same place, with tensors of one shape.
+
+
+def rank_count() -> int:
+    """The number of processes that train together."""
+    together = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if together else 1
+
+
+def mean_over_ranks(totals: Tensor) -> Tensor:
+    """What each process divides its sums by, so that the mean of theirs is the whole batch's."""
+    totals = totals.clone()
+    if rank_count() > 1:
+        distributed.all_reduce(totals)
+    return totals.clamp(min=1e-6) / rank_count()
+
+
+def gather(values: Tensor) -> Tensor:
+    """All processes' values (B, ...) one below the other, with gradient to each of them."""
+    return torch.cat(all_gather(values)) if rank_count() > 1 else values
+
+
+def own_rows(row_count: int) -> slice:
+    """Where this process's `row_count` rows are among those of `gather`."""
+    first = distributed.get_rank() * row_count if rank_count() > 1 else 0
+    return slice(first, first + row_count)

@@ -1,4 +1,4 @@
-"""What class logits are worth as scores: names compete with each other, or each stands alone.
+"""Names: their vectors, and what class logits are worth as scores, in competition or alone.
 
 |                       | `softmax`                          | `independent`                      |
 |-----------------------|------------------------------------|------------------------------------|
@@ -23,6 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_modules.equations.ensemble import join_competing, join_independent
+
+TEXTS_AT_ONCE = 256
 
 
 class Naming(ABC):
@@ -77,17 +79,13 @@ class IndependentNames(Naming):
         return join_independent(logits, clip_logits, clip_weight)
 
 
-NAMINGS: dict[str, Naming] = {"softmax": CompetingNames(), "independent": IndependentNames()}
-
-
 def naming_of(word: str) -> Naming:
     """The naming that a user asks for; ValueError for another word."""
-    if word not in NAMINGS:
-        raise ValueError(f"naming is {word!r}: expected {' or '.join(NAMINGS)}")
-    return NAMINGS[word]
-
-
-TEXTS_AT_ONCE = 256
+    if word == "softmax":
+        return CompetingNames()
+    if word == "independent":
+        return IndependentNames()
+    raise ValueError(f"naming is {word!r}: expected softmax or independent")
 
 
 @torch.no_grad()
@@ -104,7 +102,7 @@ def embed_prompts(embed: Callable[[list[str]], Tensor], prompts: Sequence[Sequen
     return functional.normalize(torch.stack(means), dim=-1)
 
 
-def draw_words(seeds: Sequence[int], text_class: Tensor) -> Tensor:
+def draw_synonyms(seeds: Sequence[int], text_class: Tensor) -> Tensor:
     """One text of each class for each image, (B, N) bool, by the image's seed.
 
     text_class: (N,) the class of each text, below 0 for 0. Whichever process draws them, they are

@@ -1,9 +1,11 @@
-"""The one way from scores to a Prediction; test, predict and export all go through it.
+"""The one way from scores to a Prediction, and the thresholds it goes by; test, predict and export
+all go through it.
 
-Tiles are joined to scores of a whole image before, in `tiling.py`.
+Tiles are joined to scores of a whole image before, in `tiling.py`; how thresholds are chosen is in
+`metrics/calibration.py`, their file in `experiments/thresholds.py`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 from datamodules.sample import GOOD_ID, Instance, Prediction
 
 VERSION = 2
+EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
+OLD_BUFFERS = ("pixel_threshold", "image_threshold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class TypeThresholds:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoints:
-    """The thresholds of one model.
+    """The thresholds of one model, by the names of types.
 
     default: of names that were never calibrated; by_name: of those that were. image: the image
     score from which the answer is a defect. A score from `review_low` up to, but without,
@@ -66,9 +70,10 @@ class OperatingPoints:
         low = self.image if self.review_low is None else self.review_low
         return low, self.image if self.review_high is None else self.review_high
 
-    def of_entry(self, words: Sequence[str]) -> TypeThresholds | None:
-        """The thresholds of the first of a class's words that was calibrated; None for none."""
-        return next((self.by_name[word] for word in words if word in self.by_name), None)
+    def of_class(self, words: Sequence[str]) -> TypeThresholds:
+        """The thresholds of the first of a class's words that was calibrated, or the default."""
+        calibrated = (self.by_name[word] for word in words if word in self.by_name)
+        return next(calibrated, self.default)
 
     def needs_review(self, image_score: float) -> bool:
         """Whether the score is too close to call."""
@@ -125,9 +130,6 @@ def _number(node: Mapping[object, object], key: str) -> float:
     return float(value)
 
 
-EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
-
-
 @dataclass(slots=True)
 class ImageScores:
     """Scores of one whole image, at the image's own size.
@@ -142,51 +144,28 @@ class ImageScores:
 
 
 class PostProcessing(nn.Module):
-    """Turns ImageScores into a Prediction, by thresholds of types and of the image.
+    """Turns ImageScores into a Prediction by `points`, which the vocabulary's words pick from.
 
-    Those of types without their own travel in the checkpoint; all others lie beside the weights
-    (`OperatingPoints`) and are found by name.
+    min_area_px: smaller components are dropped; max_instances: best ones listed. entries: the
+    words of each class, good first; thresholds of other classes are the default ones.
     """
-
-    pixel_threshold: Tensor
-    image_threshold: Tensor
 
     def __init__(
         self,
         min_area_px: int = 9,
         *,
-        pixel_threshold: float = 0.5,
-        image_threshold: float = 0.5,
         max_instances: int = 100,
+        points: OperatingPoints | None = None,
     ) -> None:
-        """min_area_px: smaller components are dropped; max_instances: best ones listed."""
         super().__init__()
-        self.min_area_px = min_area_px
-        self.max_instances = max_instances
+        self.min_area_px, self.max_instances = min_area_px, max_instances
+        self.points = points or OperatingPoints()
         self.entries: tuple[tuple[str, ...], ...] = ()
-        self.register_buffer("pixel_threshold", torch.tensor(0.5))
-        self.register_buffer("image_threshold", torch.tensor(0.5))
-        self.calibrate(OperatingPoints(TypeThresholds(pixel_threshold), image_threshold))
+        self.register_load_state_dict_pre_hook(drop_old_buffers)
 
     def calibrate(self, points: OperatingPoints) -> None:
         """Answers by these thresholds from now on."""
         self.points = points
-        self.pixel_threshold.fill_(points.default.pixel)
-        self.image_threshold.fill_(points.image)
-
-    def name_types(self, entries: tuple[tuple[str, ...], ...]) -> None:
-        """Takes the words of each class, good first; what was calibrated for them holds again."""
-        self.entries = entries
-
-    def type_thresholds(self, type_count: int) -> tuple[Tensor, Tensor]:
-        """Pixel and alarm thresholds (K+1,) of good, which has none, and of each type."""
-        own = [self.points.of_entry(words) for words in self.entries[: type_count + 1]]
-        own += [None] * (type_count + 1 - len(own))
-        pixel, default_alarm = float(self.pixel_threshold), self.points.default.alarm
-        return (
-            torch.tensor([pixel if one is None else one.pixel for one in own]),
-            torch.tensor([default_alarm if one is None else one.alarm for one in own]),
-        )
 
     def forward(self, scores: ImageScores) -> Prediction:
         """The image's labels, instances and answer.
@@ -199,16 +178,19 @@ class PostProcessing(nn.Module):
         """
         anomaly_map, type_map = scores.anomaly_map, scores.type_map
         image_score = float(0.5 * (1.0 - scores.type_scores[GOOD_ID]) + 0.5 * anomaly_map.max())
-        pixel, alarm = self.type_thresholds(len(scores.type_scores) - 1)
-        found = anomaly_map >= pixel.to(anomaly_map)[type_map]
+        count = len(scores.type_scores)
+        entries = (*self.entries, *[()] * count)[:count]
+        thresholds = [self.points.of_class(words) for words in entries]
+        begins = torch.tensor([one.pixel for one in thresholds]).to(anomaly_map)
+        found = anomaly_map >= begins[type_map]
         labels, instances = split_into_instances(
             torch.where(found, type_map, GOOD_ID).cpu().numpy(),
             anomaly_map.detach().float().cpu().numpy(),
             min_area_px=self.min_area_px,
-            alarms=alarm.tolist(),
+            alarms=[one.alarm for one in thresholds],
             max_instances=self.max_instances,
         )
-        is_defective = image_score >= float(self.image_threshold)
+        is_defective = image_score >= self.points.image
         return Prediction(
             label_map=torch.from_numpy(labels).to(type_map.device),
             anomaly_map=anomaly_map,
@@ -221,14 +203,10 @@ class PostProcessing(nn.Module):
         )
 
 
-@dataclass(slots=True)
-class Component:
-    """One connected region of a class: where it lies, and which pixels of there are inside."""
-
-    class_id: int
-    score: float
-    window: tuple[slice, slice]
-    inside: np.ndarray
+def drop_old_buffers(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Leaves the two thresholds aside that checkpoints held before thresholds.json held all."""
+    for name in OLD_BUFFERS:
+        state.pop(prefix + name, None)
 
 
 def split_into_instances(
@@ -242,36 +220,26 @@ def split_into_instances(
     """The label map of the components that stay, and the best `max_instances` as Instances.
 
     labels: (H, W) int64 class ids; anomaly_map: (H, W); alarms: one per class, the least peak.
-    An instance's score is the mean of the anomaly map inside it; masks are on the CPU.
+    Components are 8-connected within one class. An instance's score is the mean of the anomaly map
+    inside it; masks are on the CPU.
     """
     kept = np.zeros_like(labels)
-    components: list[Component] = []
-    for one in find_components(labels, anomaly_map):
-        peak = anomaly_map[one.window][one.inside].max()
-        if one.inside.sum() >= min_area_px and peak >= np.float32(alarms[one.class_id]):
-            kept[one.window][one.inside] = one.class_id
-            components.append(one)
-    components.sort(key=lambda one: one.score, reverse=True)
-    # A mask has the image's size: only those that are listed get one.
-    return kept, [_as_instance(one, labels.shape) for one in components[:max_instances]]
-
-
-def find_components(labels: np.ndarray, anomaly_map: np.ndarray) -> Iterator[Component]:
-    """The components of the label map, 8-connected within one class.
-
-    labels: (H, W) int64 class ids; anomaly_map: (H, W).
-    """
+    found: list[tuple[float, int, tuple[slice, slice], np.ndarray]] = []
     for class_id in np.unique(labels[labels != GOOD_ID]):
         regions, _ = ndimage.label(labels == class_id, structure=EIGHT_NEIGHBOURS)
         for index, window in enumerate(ndimage.find_objects(regions), start=1):
             inside = regions[window] == index
-            score = float(anomaly_map[window][inside].mean())
-            yield Component(int(class_id), score, window, inside)
-
-
-def _as_instance(one: Component, shape: tuple[int, ...]) -> Instance:
-    mask = np.zeros(shape, dtype=bool)
-    mask[one.window] = one.inside
-    rows, columns = one.window
-    box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-    return Instance(one.class_id, one.score, torch.from_numpy(mask), box)
+            scores = anomaly_map[window][inside]
+            if len(scores) >= min_area_px and scores.max() >= np.float32(alarms[class_id]):
+                kept[window][inside] = class_id
+                found.append((float(scores.mean()), int(class_id), window, inside))
+    found.sort(key=lambda one: one[0], reverse=True)
+    instances = []
+    for score, class_id, window, inside in found[:max_instances]:
+        # A mask has the image's size: only those that are listed get one.
+        mask = np.zeros(labels.shape, dtype=bool)
+        mask[window] = inside
+        y, x = window
+        box = (x.start, y.start, x.stop - x.start, y.stop - y.start)
+        instances.append(Instance(class_id, score, torch.from_numpy(mask), box))
+    return kept, instances

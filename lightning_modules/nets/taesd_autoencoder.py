@@ -144,27 +144,27 @@ class TaesdAutoencoder(Autoencoder):
 
     def plain_latents(self, image: Tensor) -> Tensor:
         """Latents (B, c, H/8, W/8) as the net gives them from image (B, 3, H, W) in [-1, 1]."""
-        return self.encoder(self._net_s_image(image))
+        return self.encoder(self._to_unit_range(image))
 
     def encode(self, image: Tensor) -> Tensor:
         """Latents (B, c, H/8, W/8) of about unit variance from image (B, 3, H, W) in [-1, 1]."""
-        return self._standardised(self.plain_latents(image))
+        return self._to_unit_variance(self.plain_latents(image))
 
     def decode(self, z: Tensor) -> Tensor:
         """Image (B, 3, H, W), clipped to [-1, 1], from latents (B, c, h, w)."""
-        return (2 * self.decoder(self._net_s_latents(z)) - 1).clamp(-1, 1)
+        return (2 * self.decoder(self._from_unit_variance(z)) - 1).clamp(-1, 1)
 
     def encode_with_maps(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What `encode` gives, and maps of the encoder at strides 2, 4 and 8."""
-        maps = inputs_at(self.encoder, ENCODER_TAPS, self._net_s_image(image))
+        maps = inputs_at(self.encoder, ENCODER_TAPS, self._to_unit_range(image))
         latents = self.encoder[ENCODER_TAPS[-1] :](maps[-1])
-        return self._standardised(latents), maps
+        return self._to_unit_variance(latents), maps
 
     def maps_of_decoding(self, z: Tensor) -> list[Tensor]:
         """Maps of the decoder at strides 8 and 4."""
-        return inputs_at(self.decoder, DECODER_TAPS, self._net_s_latents(z))
+        return inputs_at(self.decoder, DECODER_TAPS, self._from_unit_variance(z))
 
-    def _net_s_image(self, image: Tensor) -> Tensor:
+    def _to_unit_range(self, image: Tensor) -> Tensor:
         self._check_loaded()
         height, width = image.shape[-2:]
         if height % self.stride or width % self.stride:
@@ -174,11 +174,11 @@ class TaesdAutoencoder(Autoencoder):
             )
         return (image + 1) / 2
 
-    def _net_s_latents(self, z: Tensor) -> Tensor:
+    def _from_unit_variance(self, z: Tensor) -> Tensor:
         self._check_loaded()
         return z * self.deviation.view(-1, 1, 1) + self.mean.view(-1, 1, 1)
 
-    def _standardised(self, latents: Tensor) -> Tensor:
+    def _to_unit_variance(self, latents: Tensor) -> Tensor:
         return (latents - self.mean.view(-1, 1, 1)) / self.deviation.view(-1, 1, 1)
 
     def _check_loaded(self) -> None:

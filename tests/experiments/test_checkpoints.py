@@ -43,13 +43,13 @@ def test_words_of_the_checkpoint_come_back(directory: Path) -> None:
 
 def test_operating_point_is_that_of_the_run(directory: Path) -> None:
     post_processing = load_stage(directory).post_processing
-    assert float(post_processing.pixel_threshold) == 0.25
-    assert float(post_processing.image_threshold) == 0.75
+    assert post_processing.points.default.pixel == 0.25
+    assert post_processing.points.image == 0.75
 
 
 def test_checkpoint_file_stands_for_its_run_directory(directory: Path) -> None:
     model = load_stage(directory / "checkpoints" / "last.ckpt")
-    assert float(model.post_processing.pixel_threshold) == 0.25
+    assert model.post_processing.points.default.pixel == 0.25
 
 
 def test_devices_of_the_training_machine_have_no_say(directory: Path) -> None:

@@ -97,7 +97,7 @@ def test_baseline_is_one_file_and_comes_back_with_words_and_thresholds(release: 
     }  # fmt: skip
     model = load_stage(release)
     assert model.vocabulary is not None and model.vocabulary.names == ("good", "crack", "stain")
-    assert float(model.post_processing.pixel_threshold) == 0.25
+    assert model.post_processing.points.default.pixel == 0.25
 
 
 def test_predict_takes_a_release(release: Path, tmp_path: Path) -> None:

@@ -1,13 +1,11 @@
 """Holds that thresholds.json gives back what was chosen, or is refused in one line."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from experiments.thresholds import read_thresholds, write_thresholds
-from lightning_modules.evaluation import operating_points
 from lightning_modules.metrics.calibration import (
     Calibration,
     CalibrationRule,
@@ -15,7 +13,7 @@ from lightning_modules.metrics.calibration import (
     parse_objective,
 )
 from lightning_modules.metrics.calibration_counts import CalibrationCounts
-from tests.lightning_modules.metrics.test_threshold_choice import line
+from tests.lightning_modules.metrics.test_calibration import line
 
 
 def calibration() -> Calibration:
@@ -32,9 +30,15 @@ def write(file: Path) -> None:
 
 
 def test_thresholds_come_back_to_the_last_bit(tmp_path: Path) -> None:
-    file = tmp_path / "thresholds.json"
+    file, chosen = tmp_path / "thresholds.json", calibration()
     write(file)
-    assert read_thresholds(file) == replace(operating_points(calibration()), naming="softmax")
+    points = read_thresholds(file)
+    assert points.naming == "softmax" and points.image == chosen.image.threshold
+    assert points.review_band == chosen.image.review_band
+    pairs = [(points.default, chosen.default)]
+    pairs += [(points.by_name[name], one) for name, one in chosen.types.items()]
+    for read, one in pairs:
+        assert (read.pixel, read.alarm) == (one.pixel_threshold, one.alarm_threshold)
 
 
 def test_file_says_what_it_was_chosen_for_and_on(tmp_path: Path) -> None:

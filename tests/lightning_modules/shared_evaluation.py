@@ -18,6 +18,7 @@ from datamodules.imdd import IMDDDataModule
 from datamodules.sample import Batch
 from datamodules.sources.synthetic import Synthetic
 from lightning_modules.baselines.unet import Unet
+from lightning_modules.nets.post_processing import OperatingPoints, TypeThresholds
 
 
 class RowTaker(Callback):
@@ -75,7 +76,8 @@ def evaluate(folder: Path, name: str) -> None:
     )
     (validated,) = trainer.validate(model, data, verbose=False)
     # Untrained scores would all lie under the default threshold.
-    model.post_processing.pixel_threshold.fill_(validated["mask/val/iou_image_threshold_best"])
+    best = float(validated["mask/val/iou_image_threshold_best"])
+    model.post_processing.calibrate(OperatingPoints(TypeThresholds(best)))
     (tested,) = trainer.test(model, data, verbose=False)
     figures = {key: float(value) for key, value in (validated | tested).items()}
     text = json.dumps({"figures": figures, "rows": taker.rows, "curves": taker.curves})

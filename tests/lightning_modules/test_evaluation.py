@@ -4,12 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from sklearn.metrics import precision_recall_curve
 from torch import Tensor
 
 from datamodules.sample import Batch, Prediction
-from lightning_modules.evaluation import Evaluation
+from lightning_modules.evaluation import Evaluation, precision_recall, reliability_of
 from lightning_modules.metrics.calibration import CalibrationRule
-from lightning_modules.nets.post_processing import PostProcessing
+from lightning_modules.metrics.score_histogram import count_scores
+from lightning_modules.metrics.segmentation import to_units
+from lightning_modules.nets.post_processing import OperatingPoints, TypeThresholds
 from tests.lightning_modules.small_parts import defect_batch
 
 NAMES = ("good", "crack", "stain")
@@ -77,33 +80,28 @@ def test_splits_are_counted_apart() -> None:
 
 def test_figures_are_named_stage_split_name() -> None:
     module = Module()
-    counted("test").finish_test(module)  # type: ignore[arg-type]
+    counted("test").log(module, "test")  # type: ignore[arg-type]
     assert "mask/test/iou_image" in module.logged
     assert all(name.startswith("mask/test/") for name in module.logged)
     assert {value.dtype for value in module.logged.values()} == {torch.float32}
 
 
 def test_thresholds_move_to_where_validation_parts_best() -> None:
-    post_processing = PostProcessing(pixel_threshold=0.95, image_threshold=0.95)
-    counted().calibrate(post_processing, CalibrationRule())
-    assert 0.1 < float(post_processing.pixel_threshold) <= 0.801
-    assert 0.1 < float(post_processing.image_threshold) <= 0.801
-
-
-def test_types_have_their_thresholds_by_name() -> None:
-    post_processing = PostProcessing()
-    counted().calibrate(post_processing, CalibrationRule(min_images=1))
-    assert set(post_processing.points.by_name) == {"crack", "stain"}
+    points = OperatingPoints(TypeThresholds(0.95), 0.95)
+    calibration = counted().calibrate(CalibrationRule(min_images=1), points)
+    assert 0.1 < calibration.default.pixel_threshold <= 0.801
+    assert 0.1 < calibration.image.threshold <= 0.801
+    assert {name for name, one in calibration.types.items() if not one.reason} == {"crack", "stain"}
 
 
 def test_a_split_without_defects_leaves_the_thresholds() -> None:
-    evaluation, batch, post_processing = Evaluation(NAMES), defect_batch(), PostProcessing()
+    evaluation, batch = Evaluation(NAMES), defect_batch()
     heat = 0.1 * torch.ones(64, 64)
     good = [Prediction(0 * m, heat, 0.1, torch.eye(3)[0], 0, 0 * m + 1) for m in batch.mask]
     batch.mask, batch.class_ids = 0 * batch.mask, [()] * 4
     evaluation.count("val", good, batch)
-    evaluation.calibrate(post_processing, CalibrationRule())
-    assert float(post_processing.pixel_threshold) == float(post_processing.image_threshold) == 0.5
+    calibration = evaluation.calibrate(CalibrationRule(), OperatingPoints(TypeThresholds(0.4), 0.6))
+    assert (calibration.default.pixel_threshold, calibration.image.threshold) == (0.4, 0.6)
 
 
 def test_curves_are_of_what_was_counted_so_far_and_counting_goes_on() -> None:
@@ -115,3 +113,27 @@ def test_curves_are_of_what_was_counted_so_far_and_counting_goes_on() -> None:
     assert curves.precision_recall["pixels"][0].tolist() == [1.0, 1.0]
     assert curves.reliability["image"][:, 1:].tolist() == [[0.0, 1.0], [1.0, 3.0]]
     assert evaluation.compute("test")["type_accuracy"] == 1
+
+
+def test_precision_over_recall_is_scikit_learns() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(200, generator=generator)
+    is_defect = torch.rand(200, generator=generator) < scores
+    precision, recall, _ = precision_recall_curve(is_defect, scores)
+    ours = precision_recall(count_scores(scores, is_defect, 1 << 20))
+    expected = torch.from_numpy(recall[::-1].copy())[1:], torch.from_numpy(precision[::-1].copy())
+    torch.testing.assert_close(ours[:, 0], expected[0])
+    torch.testing.assert_close(ours[:, 1], expected[1][1:])
+
+
+def test_without_defects_there_is_no_precision() -> None:
+    assert not len(precision_recall(torch.tensor([[3, 1], [0, 0]])))
+
+
+def test_reliability_leaves_empty_bins_out() -> None:
+    units = to_units(torch.tensor([0.3, 0.0, 1.6], dtype=torch.float64))
+    counted = torch.tensor([[3, 1, 0], [0, 0, 0], [2, 2, 0]])
+    counted[:, 2] = units
+    points = reliability_of(counted)
+    expected = torch.tensor([[0.1, 1 / 3, 3.0], [0.8, 1.0, 2.0]], dtype=torch.float64)
+    torch.testing.assert_close(points, expected)

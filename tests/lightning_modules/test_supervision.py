@@ -13,17 +13,19 @@ from torch import Tensor
 from datamodules.language.noun_phrases import Phrases
 from datamodules.sample import Batch
 from lightning_modules.mask_finetune import MaskFinetune
-from lightning_modules.nets.mask_criterion import MaskLosses
+from lightning_modules.nets.mask_criterion import MaskLosses, collect_targets
 from lightning_modules.supervision import (
     PHRASES_PER_CAPTION,
     CaptionSupervision,
-    deal,
     ground,
     ids_of,
+    margins_of,
+    point_loss,
+    sample_phrases,
     supervision_of,
 )
 from tests.lightning_modules.shared_losses import KINDS, gradients, told_batch
-from tests.lightning_modules.small_parts import defect_batch, small_finetune, train
+from tests.lightning_modules.small_parts import SIDE_PX, defect_batch, small_finetune, train
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("shared_losses.py")
@@ -61,19 +63,19 @@ def test_word_for_another_supervision_is_one_line() -> None:
         supervision_of("words")
 
 
-def test_phrases_are_dealt_defects_first_and_each_before_one_comes_again() -> None:
-    dealt = deal(Phrases(("a", "b"), ("c",)), seed=3)
-    assert len(dealt) == PHRASES_PER_CAPTION
-    assert set(dealt[:2]) == {"a", "b"} and dealt[2] == "c" and dealt[3:6] == dealt[:3]
+def test_phrases_are_sampled_defects_first_and_each_before_one_comes_again() -> None:
+    sampled = sample_phrases(Phrases(("a", "b"), ("c",)), seed=3)
+    assert len(sampled) == PHRASES_PER_CAPTION
+    assert set(sampled[:2]) == {"a", "b"} and sampled[2] == "c" and sampled[3:6] == sampled[:3]
 
 
 def test_same_seed_deals_the_same_phrases() -> None:
     many = Phrases(tuple("abcdefghijklm"), ())
-    assert deal(many, 1) == deal(many, 1) != deal(many, 2)
+    assert sample_phrases(many, 1) == sample_phrases(many, 1) != sample_phrases(many, 2)
 
 
-def test_caption_that_says_nothing_is_dealt_nothing() -> None:
-    assert set(deal(Phrases((), ()), 0)) == {""}
+def test_caption_that_says_nothing_is_sampled_nothing() -> None:
+    assert set(sample_phrases(Phrases((), ()), 0)) == {""}
 
 
 def test_captions_without_grounding_lack_that_loss_alone() -> None:
@@ -91,8 +93,10 @@ def test_captions_that_say_the_same_are_no_rivals() -> None:
 
 def test_phrase_that_both_say_does_not_count_against_either() -> None:
     captions = [Phrases(("crack",), ("steel",)), Phrases(("stain",), ("steel",))]
-    dealt = [deal(each, seed) for each, seed in zip(captions, told_batch().seeds, strict=False)]
-    steel = torch.tensor([[word == "steel" for word in row] for row in dealt])
+    sampled = [
+        sample_phrases(each, seed) for each, seed in zip(captions, told_batch().seeds, strict=False)
+    ]
+    steel = torch.tensor([[word == "steel" for word in row] for row in sampled])
     similarity = torch.zeros(2, 2, PHRASES_PER_CAPTION)
     louder = similarity.clone()
     louder[0, 1, steel[1]] = louder[1, 0, steel[0]] = 5.0
@@ -151,6 +155,70 @@ def test_names_are_learned_from_captions_alone(tmp_path: Path) -> None:
     train(module, tmp_path, steps=60)
     answers = module.eval().predict_step(defect_batch(), 0)
     assert [answer.type_id for answer in answers] == [1, 2, 1, 0]
+
+
+POINTS = torch.rand(4, 500, 2, generator=torch.Generator().manual_seed(0))
+
+
+def logits_as_the_mask(batch: Batch) -> Tensor:
+    """Logits (4, P, 3) that name each point as the mask does."""
+    x, y = (POINTS * SIDE_PX).long().clamp(max=SIDE_PX - 1).unbind(-1)
+    ids = batch.mask[torch.arange(4)[:, None], y, x]
+    return 20.0 * torch.nn.functional.one_hot(ids, 3)
+
+
+def test_points_named_as_the_mask_cost_almost_nothing() -> None:
+    batch = defect_batch()
+    assert point_loss(logits_as_the_mask(batch), collect_targets(batch), POINTS) < 0.1
+
+
+def test_points_of_a_wrong_type_or_of_none_cost_much() -> None:
+    batch = defect_batch()
+    right = logits_as_the_mask(batch)
+    swapped, silent = right[..., [0, 2, 1]], 20.0 * torch.eye(3)[0].expand_as(right)
+    losses = [point_loss(each, collect_targets(batch), POINTS) for each in (swapped, silent)]
+    assert min(losses) > 1
+
+
+FIRST = torch.tensor([True, False, False, False])
+
+
+@pytest.mark.parametrize(
+    "unsure",
+    [replace(defect_batch(), is_box=FIRST), replace(defect_batch(), has_mask=~FIRST)],
+    ids=["box", "no mask"],
+)
+def test_points_of_an_image_without_exact_masks_teach_nothing(unsure: Batch) -> None:
+    logits = logits_as_the_mask(defect_batch()).requires_grad_()
+    point_loss(logits, collect_targets(unsure), POINTS).backward()
+    assert logits.grad is not None
+    assert logits.grad[0].abs().max() == 0 < logits.grad[1].abs().max()
+
+
+def test_points_of_good_images_have_a_finite_gradient() -> None:
+    good: list[tuple[int, ...]] = [(), (), (), ()]
+    batch = replace(defect_batch(), mask=torch.zeros_like(defect_batch().mask), class_ids=good)
+    logits = torch.zeros(4, 500, 3, requires_grad=True)
+    loss = point_loss(logits, collect_targets(batch), POINTS)
+    loss.backward()
+    assert logits.grad is not None and loss.isfinite() and logits.grad.isfinite().all()
+
+
+def test_margin_is_the_logit_of_the_classes_share() -> None:
+    logits = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
+    classes = torch.tensor([[1, 3], [2, 0]])
+    shares = logits.softmax(-1).transpose(1, 2)[torch.arange(2)[:, None], classes]
+    torch.testing.assert_close(margins_of(logits, classes).sigmoid(), shares)
+
+
+def test_loss_of_points_counts_by_its_weight() -> None:
+    torch.manual_seed(0)
+    module = small_finetune().eval()
+    losses = []
+    for weight in (0.0, 1.0, 2.0):
+        module.loss_weight_point = weight
+        losses.append(module.training_step(defect_batch(), 0).item())
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3) != 0
 
 
 @pytest.fixture(scope="module")

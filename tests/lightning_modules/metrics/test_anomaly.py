@@ -119,15 +119,6 @@ def test_small_and_large_regions_weigh_alike_in_aupro() -> None:
     assert run(predictions, batch)["aupro"] == pytest.approx(0.5 + 0.5 * 0.15)
 
 
-def test_states_of_two_processes_add_up_to_one_pass() -> None:
-    first, second, whole = AnomalyMetrics(), AnomalyMetrics(), AnomalyMetrics()
-    for metric, seed in ((first, 6), (second, 7), (whole, 6), (whole, 7)):
-        metric.update(*random_case(seed))
-    first.merge_state(second)
-    for name, figure in whole.compute().items():
-        torch.testing.assert_close(first.compute()[name], figure)
-
-
 @pytest.mark.parametrize("defective", [0, 6])
 def test_without_both_kinds_of_image_the_image_ranking_has_no_answer(defective: int) -> None:
     figures = run(*random_case(8, defective=defective))

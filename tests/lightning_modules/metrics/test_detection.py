@@ -106,7 +106,7 @@ def test_only_the_best_hundred_of_a_type_count_as_in_coco() -> None:
 
 
 def test_perfect_instances_have_perfect_figures() -> None:
-    _, batch = random_scenes(3)
+    _, batch = random_scenes(3, side_px=250)
     answers = [answer_of(m, np.where(m > 0, 0.9, 0.1), np.ones(4) / 4) for m in batch.mask.numpy()]
     assert set(run(answers, batch).values()) == {1.0}
 
@@ -123,7 +123,8 @@ def test_boxes_for_masks_count_for_boxes_alone() -> None:
     batch.is_box[:] = True
     rough = run(predictions, batch)
     assert all(rough[f"box_{name}"] == exact[f"box_{name}"] for name in FIGURES)
-    assert all(np.isnan(rough[f"mask_{name}"]) for name in FIGURES)
+    sizes = ("recall_small", "recall_medium", "recall_large")
+    assert all(np.isnan(rough[name]) for name in (*(f"mask_{name}" for name in FIGURES), *sizes))
 
 
 def test_images_without_a_mask_do_not_count() -> None:
@@ -138,4 +139,56 @@ def test_type_that_never_occurs_costs_nothing() -> None:
     with_alarms = run(predictions, batch)
     for prediction in predictions:
         prediction.instances = [one for one in prediction.instances if one.class_id != 3]
-    assert run(predictions, batch) == with_alarms
+    assert run(predictions, batch) == pytest.approx(with_alarms, nan_ok=True)
+
+
+def recall_of(predictions: list[Prediction], batch: Batch) -> dict[str, float]:
+    figures = run(predictions, batch)
+    return {size: figures[f"recall_{size}"] for size in ("small", "medium", "large")}
+
+
+def found_by_size(predictions: list[Prediction], batch: Batch) -> dict[str, list[bool]]:
+    """Of each region whether half of it is marked, one after the other."""
+    found: dict[str, list[bool]] = {"small": [], "medium": [], "large": []}
+    for prediction, mask in zip(predictions, batch.mask.numpy(), strict=True):
+        for class_id in range(1, len(NAMES)):
+            labels, count = ndimage.label(mask == class_id, structure=np.ones((3, 3)))
+            for region in range(1, count + 1):
+                inside = labels == region
+                area = inside.sum()
+                size = "small" if area < 32**2 else "medium" if area < 96**2 else "large"
+                found[size].append((prediction.label_map.numpy() > 0)[inside].mean() >= 0.5)
+    return found
+
+
+def answer_with(marked: np.ndarray) -> Prediction:
+    """All pixels of `marked` called type 2."""
+    return answer_of(2 * marked, np.where(marked, 0.9, 0.1), np.ones(4) / 4)
+
+
+def test_recall_equals_a_loop_over_every_region() -> None:
+    predictions, batch = random_scenes(0, count=20, side_px=300)
+    figures = recall_of(predictions, batch)
+    for size, found in found_by_size(predictions, batch).items():
+        assert 0 < np.mean(found) < 1
+        assert figures[size] == pytest.approx(np.mean(found))
+
+
+@pytest.mark.parametrize(
+    ("side_px", "size"), [(31, "small"), (32, "medium"), (95, "medium"), (96, "large")]
+)
+def test_sizes_begin_where_cocos_do(side_px: int, size: str) -> None:
+    mask = np.zeros((1, 100, 100), dtype=np.int64)
+    mask[0, :side_px, :side_px] = 1
+    figures = recall_of([answer_with(mask[0] > 0)], batch_of(mask))
+    assert [name for name, figure in figures.items() if figure == 1] == [size]
+
+
+@pytest.mark.parametrize(("rows", "recall"), [(9, 0.0), (10, 1.0)])
+def test_region_is_found_where_half_of_it_is_marked_whatever_it_is_called(
+    rows: int, recall: float
+) -> None:
+    mask, marked = np.zeros((1, 40, 40), dtype=np.int64), np.zeros((40, 40), dtype=bool)
+    mask[0, :20, :20] = 1
+    marked[:rows, :20] = True
+    assert recall_of([answer_with(marked)], batch_of(mask))["small"] == recall

@@ -1,23 +1,22 @@
-"""Holds FID and IS against hand-worked Gaussians, scipy and torchmetrics."""
+"""Holds what generated images are measured by: torchmetrics' figures, and distances of features."""
+
+import math
 
 import numpy as np
 import pytest
 import torch
 from scipy import linalg
-from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.inception import InceptionScore
+from torch import Tensor
+from torch.nn import functional
 
-from lightning_modules.metrics.generation import ClassScore, FrechetDistance, frechet_distance
-
-
-class Features(nn.Module):
-    """Takes features for pictures; torchmetrics asks for their number."""
-
-    num_features = 12
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features
+from lightning_modules.metrics import generation
+from lightning_modules.metrics.generation import (
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    mean_pairwise_distance,
+    nearest_neighbours,
+)
 
 
 def draw(seed: int, count: int = 300, *, shift: float = 0.0) -> Tensor:
@@ -27,79 +26,75 @@ def draw(seed: int, count: int = 300, *, shift: float = 0.0) -> Tensor:
     return torch.randn(count, 12, generator=random) @ mix + shift
 
 
-def measured(real: Tensor, generated: Tensor) -> float:
-    metric = FrechetDistance(real.shape[1])
-    metric.update(real, is_real=True)
-    metric.update(generated, is_real=False)
-    return float(metric.compute())
+def cosine_distances(first: Tensor, second: Tensor) -> Tensor:
+    return 1 - functional.normalize(first, dim=1) @ functional.normalize(second, dim=1).T
 
 
-def test_distance_of_two_numbers_is_worked_by_hand() -> None:
-    # Means 0 and 3, variances 4 and 9: 3^2 + (2 - 3)^2.
-    mean = [torch.tensor([value], dtype=torch.float64) for value in (0.0, 3.0)]
-    variance = [torch.tensor([[value]], dtype=torch.float64) for value in (4.0, 9.0)]
-    assert float(frechet_distance(mean[0], variance[0], mean[1], variance[1])) == pytest.approx(10)
-
-
-def test_distance_equals_scipys_matrix_root() -> None:
+def test_frechet_distance_equals_scipys_matrix_root() -> None:
     real, generated = draw(0).double().numpy(), draw(1, shift=0.5).double().numpy()
     first, second = np.cov(real.T), np.cov(generated.T)
     shift = ((real.mean(0) - generated.mean(0)) ** 2).sum()
     expected = shift + np.trace(first + second - 2 * linalg.sqrtm(first @ second).real)
-    found = measured(torch.from_numpy(real), torch.from_numpy(generated))
+    found = frechet_distance(torch.from_numpy(real), torch.from_numpy(generated))
     assert found == pytest.approx(expected, rel=1e-6)
 
 
-def test_distance_equals_torchmetrics() -> None:
-    reference = FrechetInceptionDistance(Features(), input_img_size=(12,), normalize=True)
-    reference.set_dtype(torch.float64)
-    real, generated = draw(2).double(), draw(3, shift=0.2).double()
-    reference.update(real, real=True)
-    reference.update(generated, real=False)
-    assert measured(real, generated) == pytest.approx(float(reference.compute()), rel=1e-4)
-
-
 @pytest.mark.parametrize("count", [300, 5])
-def test_a_set_is_at_no_distance_from_itself_even_with_few_pictures(count: int) -> None:
-    assert measured(draw(4, count), draw(4, count)) == pytest.approx(0, abs=1e-9)
+def test_a_set_is_at_no_distance_from_itself_even_with_few_images(count: int) -> None:
+    assert 0 <= frechet_distance(draw(4, count), draw(4, count)) < 1e-5
 
 
-def test_distance_without_enough_pictures_has_no_answer() -> None:
-    assert np.isnan(measured(draw(5), draw(6, 1)))
+def test_kernel_distance_of_two_pairs_is_worked_by_hand() -> None:
+    # One feature: kernel (xy + 1)^3. Within {0, 1}: 1; within {1, 2}: 27; across: 1, 1, 8, 27.
+    first, second = torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [2.0]])
+    mean, deviation = kernel_distance(first, second, subsets=3)
+    assert (mean, deviation) == pytest.approx((1 + 27 - 2 * 37 / 4, 0))
 
 
-def test_sums_of_two_processes_add_up_to_one_pass() -> None:
-    real, generated = draw(7), draw(8)
-    first, second = FrechetDistance(12), FrechetDistance(12)
-    for metric, half in ((first, slice(0, 100)), (second, slice(100, 300))):
-        metric.update(real[half], is_real=True)
-        metric.update(generated[half], is_real=False)
-    first.merge_state(second)
-    assert float(first.compute()) == pytest.approx(measured(real, generated))
-
-
-def test_class_score_of_one_split_equals_torchmetrics() -> None:
-    reference, metric = InceptionScore(Features(), splits=1), ClassScore(12, splits=1)
-    reference.update(draw(9))
-    metric.update(draw(9))
-    assert float(metric.compute()[0]) == pytest.approx(float(reference.compute()[0]), rel=1e-4)
-
-
-def test_class_score_of_splits_is_the_mean_over_every_third_picture() -> None:
-    logits, metric = draw(10, 90), ClassScore(12, splits=3)
-    for batch in logits.split(40):
-        metric.update(batch)
-    scores = []
-    for number in range(3):
-        chances = logits[number::3].double().softmax(1)
-        gain = (chances * (chances.log() - chances.mean(0).log())).sum(1).mean()
-        scores.append(float(gain.exp()))
-    mean, deviation = metric.compute()
-    assert float(mean) == pytest.approx(np.mean(scores))
-    assert float(deviation) == pytest.approx(np.std(scores))
+def test_kernel_distance_of_equal_distributions_scatters_around_zero() -> None:
+    mean, deviation = kernel_distance(draw(4, 400), draw(4, 800)[400:], subset_size=50)
+    assert abs(mean) < deviation
 
 
 def test_sure_and_evenly_spread_classes_score_their_number() -> None:
-    metric = ClassScore(4, splits=1)
-    metric.update(200 * torch.eye(4).repeat(5, 1))
-    assert float(metric.compute()[0]) == pytest.approx(4)
+    assert inception_score(200 * torch.eye(4).repeat(5, 1), splits=1)[0] == pytest.approx(4)
+
+
+def test_subsets_follow_from_the_seed_and_leave_the_global_random_numbers() -> None:
+    before = torch.get_rng_state()
+    for figure in (
+        lambda seed: kernel_distance(draw(0), draw(1), subset_size=9, subsets=5, seed=seed),
+        lambda seed: inception_score(draw(0), splits=3, seed=seed),
+    ):
+        assert figure(1) == figure(1) != figure(2)
+    assert torch.get_rng_state().equal(before)
+
+
+def test_one_image_has_no_answer() -> None:
+    assert math.isnan(frechet_distance(draw(5), draw(6, 1)))
+    assert all(map(math.isnan, kernel_distance(draw(8, 1), draw(9, 5))))
+    distance, count = mean_pairwise_distance(draw(2, 3), torch.zeros(3, dtype=torch.int64))
+    assert math.isnan(distance) and count == 0
+
+
+def test_mean_distance_equals_all_pairs_of_different_images() -> None:
+    features = draw(0, 9)
+    pairs = cosine_distances(features, features)[np.triu_indices(9, 1)]
+    distance, count = mean_pairwise_distance(features, torch.arange(9))
+    assert (distance, count) == (pytest.approx(float(pairs.mean()), abs=1e-6), 36)
+    across = cosine_distances(features[[0, 2]], features[[1, 3]])
+    distance, count = mean_pairwise_distance(features[:4], torch.tensor([7, 3, 7, 3]))
+    assert (distance, count) == (pytest.approx(float(across.mean()), abs=1e-6), 4)
+
+
+@pytest.mark.parametrize("block", [4, 1000])
+def test_neighbours_equal_a_full_sort_whatever_the_block(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "QUERY_BLOCK", block)
+    monkeypatch.setattr(generation, "REFERENCE_BLOCK", block)
+    queries, references = draw(3, 10), draw(4, 30)
+    distance, index = nearest_neighbours(queries, references, kept=5)
+    expected = cosine_distances(queries, references).sort(dim=1)
+    torch.testing.assert_close(distance, expected.values[:, :5])
+    assert torch.equal(index, expected.indices[:, :5])

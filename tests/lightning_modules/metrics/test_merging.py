@@ -10,7 +10,7 @@ from tests.lightning_modules.metrics.random_scenes import NAMES, part_of, random
 
 def counters() -> list[Metric]:
     """A fresh set of what a test run counts."""
-    return list(Evaluation(NAMES).counters["test"])  # type: ignore[arg-type]
+    return list(Evaluation(NAMES).counters["test"].values())  # type: ignore[arg-type]
 
 
 def state_bytes(metrics: list[Metric]) -> list[int]:

@@ -14,7 +14,12 @@ from torchmetrics.classification import (
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
 
 from datamodules.sample import Batch, Prediction
-from lightning_modules.metrics.segmentation import SegmentationMetrics, split_by_frequency
+from lightning_modules.metrics.segmentation import (
+    SegmentationMetrics,
+    from_units,
+    split_by_frequency,
+    to_units,
+)
 
 NAMES = ("good", "crack", "stain")
 
@@ -55,36 +60,19 @@ def run(cases: list[tuple[list[Prediction], Batch]]) -> dict[str, Tensor]:
     return metric.compute()
 
 
-def test_iou_of_each_type_equals_torchmetrics() -> None:
+def test_figures_of_types_and_of_any_defect_equal_torchmetrics() -> None:
     predictions, batch = random_case(0)
-    labels = torch.stack([prediction.label_map for prediction in predictions])
-    expected = MulticlassJaccardIndex(3, average="none")(labels, batch.mask)
-    figures = run([(predictions, batch)])
-    torch.testing.assert_close(figures["iou_type/crack"], expected[1])
-    torch.testing.assert_close(figures["iou_type/stain"], expected[2])
-
-
-def test_f1_of_each_type_equals_torchmetrics() -> None:
-    predictions, batch = random_case(0)
-    labels = torch.stack([prediction.label_map for prediction in predictions])
-    expected = MulticlassF1Score(3, average="none")(labels, batch.mask)
-    figures = run([(predictions, batch)])
-    torch.testing.assert_close(figures["f1_type/crack"], expected[1])
-    torch.testing.assert_close(figures["f1_type/stain"], expected[2])
-
-
-def test_pooled_foreground_f1_equals_torchmetrics() -> None:
-    predictions, batch = random_case(1)
-    labels = torch.stack([prediction.label_map for prediction in predictions])
-    expected = BinaryF1Score()((labels > 0).long(), (batch.mask > 0).long())
-    torch.testing.assert_close(run([(predictions, batch)])["f1_dataset"], expected)
-
-
-def test_pooled_foreground_iou_equals_torchmetrics() -> None:
-    predictions, batch = random_case(1)
-    labels = torch.stack([prediction.label_map for prediction in predictions])
-    expected = BinaryJaccardIndex()((labels > 0).long(), (batch.mask > 0).long())
-    torch.testing.assert_close(run([(predictions, batch)])["iou_dataset"], expected)
+    labels, figures = (
+        torch.stack([one.label_map for one in predictions]),
+        run([(predictions, batch)]),
+    )
+    for name, kind in (("iou", MulticlassJaccardIndex), ("f1", MulticlassF1Score)):
+        expected = kind(3, average="none")(labels, batch.mask)
+        for place, one in enumerate(NAMES[1:], start=1):
+            torch.testing.assert_close(figures[f"{name}_type/{one}"], expected[place])
+    for name, pooled in (("iou", BinaryJaccardIndex()), ("f1", BinaryF1Score())):
+        expected = pooled((labels > 0).long(), (batch.mask > 0).long())
+        torch.testing.assert_close(figures[f"{name}_dataset"], expected)
 
 
 def test_image_figures_are_means_over_defective_images_only() -> None:
@@ -117,15 +105,6 @@ def test_accuracy_of_defective_images_leaves_good_aside_and_ties_out() -> None:
     figures = run([(predictions, batch)])
     assert figures["type_accuracy_defective"] == pytest.approx(1 / 3)
     assert figures["type_accuracy"] == pytest.approx(1 / 4)
-
-
-def test_states_of_two_processes_add_up_to_one_pass() -> None:
-    first, second, whole = (SegmentationMetrics(NAMES) for _ in range(3))
-    for metric, seed in ((first, 3), (second, 4), (whole, 3), (whole, 4)):
-        metric.update(*random_case(seed))
-    first.merge_state(second)
-    for name, figure in whole.compute().items():
-        torch.testing.assert_close(first.compute()[name], figure)
 
 
 def test_images_without_a_mask_count_in_type_accuracy_only() -> None:
@@ -189,3 +168,17 @@ def test_figures_of_a_third_are_means_over_its_types() -> None:
     assert figures["type_accuracy_head"] == pytest.approx((3 / 4 + 2 / 3) / 2)
     assert (figures["iou_type_middle"], figures["type_accuracy_tail"]) == (0.5, 1.0)
     assert figures["iou_type_mean"] == pytest.approx((3 / 4 + 2 / 3 + 1 / 2 + 1) / 4)
+
+
+def test_shares_as_whole_numbers_add_up_alike_in_any_order() -> None:
+    shares = torch.rand(10_000, generator=torch.Generator().manual_seed(0))
+    assert sum(to_units(shares)) == sum(to_units(shares.flip(0)))
+    assert sum(shares) != sum(shares.flip(0))
+    mean = from_units(to_units(shares).sum()) / len(shares)
+    assert float(mean) == pytest.approx(float(shares.double().mean()), abs=1e-9)
+
+
+def test_a_million_images_fill_a_thousandth_of_the_range() -> None:
+    million = to_units(torch.ones(1)) * 1_000_000
+    assert float(from_units(million)) == 1_000_000
+    assert torch.iinfo(torch.int64).max > 1000 * int(million)

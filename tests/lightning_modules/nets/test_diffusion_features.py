@@ -1,28 +1,33 @@
-"""Holds the frozen features: their shapes, their stillness, and both kinds of taps."""
+"""Holds the frozen features: shapes, stillness, both kinds of taps and modes, and their store."""
 
 from pathlib import Path
 from typing import cast
 
 import pytest
 import torch
+from diffusers import DDIMInverseScheduler
 from torch import Tensor
 
+from lightning_modules.equations.diffusion import add_noise
 from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.diffusion_features import (
-    FEATURE_MODES,
     DiffusionFeatures,
+    FeatureStore,
     invert_step_by_step,
+    noise_at_once,
+    shared_noise,
 )
 from lightning_modules.nets.diffusion_model import DiffusionModel, implicit_condition
-from lightning_modules.nets.text_encoder import HashedTextEncoder
+from lightning_modules.nets.text_encoder import HashedTextEncoder, TextEmbedding
 from tests.lightning_modules.nets.test_taesd_autoencoder import write_random_weights
 from tests.lightning_modules.small_parts import small_denoiser, small_diffusion, small_tower
 
+ROOMY = 10**9
+
 
 def image(count: int = 2, side_px: int = 64) -> Tensor:
-    return (
-        torch.rand(count, 3, side_px, side_px, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    )
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(count, 3, side_px, side_px, generator=generator) * 2 - 1
 
 
 def small_vae(folder: Path | str = "") -> KlAutoencoder:
@@ -37,68 +42,53 @@ def full_features(folder: Path | str = "") -> DiffusionFeatures:
     return DiffusionFeatures(diffusion, 50, "full")
 
 
-def shapes_said(features: DiffusionFeatures, side_px: int) -> list[tuple[int, int, int]]:
+def tiny_features(folder: Path) -> DiffusionFeatures:
+    """The full taps over a tiny autoencoder."""
+    autoencoder = write_random_weights(folder, 4)
+    autoencoder.load()
+    parts = autoencoder, HashedTextEncoder(16), small_tower()
+    return DiffusionFeatures(DiffusionModel(*parts, denoiser=small_denoiser), 50, "full")
+
+
+@pytest.fixture
+def features(seed: int) -> DiffusionFeatures:
+    return DiffusionFeatures(small_diffusion(), 50, "unet")
+
+
+@pytest.mark.parametrize("kind", ["unet", "vae", "tiny"])
+def test_maps_have_the_strides_and_channels_said(kind: str, tmp_path: Path, seed: int) -> None:
+    if kind == "vae":
+        small_vae().vae.save_pretrained(tmp_path / "vae")
+        features = full_features(tmp_path)
+        features.diffusion.load()
+    else:
+        features = (
+            tiny_features(tmp_path)
+            if kind == "tiny"
+            else DiffusionFeatures(small_diffusion(), 50, "unet")
+        )
+    extra = {"unet": [], "vae": [4, 8, 8, 4], "tiny": [2, 4, 8, 8, 4]}
+    assert features.strides == [32, 16, 8, *extra[kind]]
     pairs = zip(features.channels, features.strides, strict=True)
-    return [(channels, side_px // stride, side_px // stride) for channels, stride in pairs]
+    expected = [(channels, 64 // stride, 64 // stride) for channels, stride in pairs]
+    assert [tuple(each.shape[1:]) for each in features(image())] == expected
 
 
-def test_unet_maps_have_the_strides_and_channels_said(seed: int) -> None:
-    features = DiffusionFeatures(small_diffusion(), 50, "unet")
-    maps = features(image())
-    assert features.strides == [32, 16, 8]
-    assert [tuple(each.shape[1:]) for each in maps] == shapes_said(features, 64)
-
-
-def test_full_maps_have_the_strides_and_channels_said(seed: int) -> None:
-    features = full_features()
-    maps = features(image())
-    assert features.strides == [32, 16, 8, 4, 8, 8, 4]
-    assert [tuple(each.shape[1:]) for each in maps] == shapes_said(features, 64)
-
-
-def test_full_maps_are_still_there_after_weights_were_read(tmp_path: Path, seed: int) -> None:
-    small_vae().vae.save_pretrained(tmp_path / "vae")
-    features = full_features(tmp_path)
-    features.diffusion.load()
-    map_count = len(features(image()))
-    assert map_count == len(features.channels)
-
-
-def test_same_image_has_the_same_features_twice(seed: int) -> None:
-    features = DiffusionFeatures(small_diffusion(), 50, "unet")
-    for one, other in zip(features(image()), features(image()), strict=True):
-        assert one.equal(other)
-
-
-def test_features_of_an_image_do_not_depend_on_its_batch(seed: int) -> None:
-    features = DiffusionFeatures(small_diffusion(), 50, "unet")
-    for batched, alone in zip(features(image(4)), features(image(4)[2:3]), strict=True):
-        torch.testing.assert_close(batched[2:3], alone, rtol=1e-4, atol=1e-4)
-
-
-def test_features_draw_nothing_from_the_global_random_numbers(seed: int) -> None:
-    features = DiffusionFeatures(small_diffusion(), 50, "unet")
+def test_features_hang_on_the_image_alone_and_on_no_random_number(
+    features: DiffusionFeatures,
+) -> None:
     before = torch.get_rng_state()
-    features(image())
+    for batched, again, alone in zip(
+        features(image(4)), features(image(4)), features(image(4)[2:3]), strict=True
+    ):
+        assert batched.equal(again)
+        torch.testing.assert_close(batched[2:3], alone, rtol=1e-4, atol=1e-4)
     assert torch.get_rng_state().equal(before)
 
 
-def test_features_carry_no_gradient_and_freeze_the_model(seed: int) -> None:
-    features = DiffusionFeatures(small_diffusion(), 50, "unet")
-    picture = image().requires_grad_()
-    assert not any(each.requires_grad for each in features(picture))
+def test_model_is_frozen_and_stays_in_evaluation_mode(features: DiffusionFeatures) -> None:
     assert not any(weight.requires_grad for weight in features.parameters())
-
-
-def test_frozen_model_stays_in_evaluation_mode() -> None:
-    features = DiffusionFeatures(small_diffusion(), 50, "unet").train()
-    assert not any(module.training for module in features.modules())
-
-
-def test_time_of_noising_changes_the_features(seed: int) -> None:
-    diffusion = small_diffusion()
-    early, late = (DiffusionFeatures(diffusion, t, "unet")(image())[0] for t in (1, 900))
-    assert not torch.allclose(early, late)
+    assert not any(module.training for module in features.train().modules())
 
 
 def test_frozen_pass_keeps_nothing_for_a_gradient(seed: int) -> None:
@@ -108,8 +98,7 @@ def test_frozen_pass_keeps_nothing_for_a_gradient(seed: int) -> None:
     assert not kept and not any(each.requires_grad for each in maps)
 
 
-def test_layers_that_learn_may_keep_the_maps(seed: int) -> None:
-    features = DiffusionFeatures(small_diffusion(), 50, "unet")
+def test_layers_that_learn_may_keep_the_maps(features: DiffusionFeatures) -> None:
     finest = features(image())[-1]
     layer = torch.nn.Conv2d(finest.shape[1], 4, 1)
     layer(finest).sum().backward()
@@ -125,56 +114,139 @@ def test_no_image_is_decoded_and_no_noise_predicted(seed: int) -> None:
     assert not calls
 
 
-def test_sequential_features_are_of_the_inverted_latents(seed: int) -> None:
-    diffusion = small_diffusion()
-    once, inverted = (DiffusionFeatures(diffusion, 3, "unet", mode) for mode in FEATURE_MODES)
-    assert not once(image())[0].equal(inverted(image())[0])
-    z_0, text = diffusion.encode(image()), implicit_condition(diffusion.caption(image()))
-    z_t, t = invert_step_by_step(diffusion, z_0, 3, text), torch.tensor([3, 3])
-    expected = diffusion.denoiser.maps(z_t, t, text.tokens, text.mask)
-    assert all(a.equal(b) for a, b in zip(inverted(image()), expected, strict=True))
+@pytest.fixture
+def awake(seed: int) -> DiffusionModel:
+    """A small model whose denoiser predicts something and hears its text."""
+    diffusion = small_diffusion().eval().requires_grad_(False)
+    diffusion.denoiser = small_denoiser(32, 16, zero_init=False).eval().requires_grad_(False)
+    return diffusion
 
 
-def test_unknown_context_is_refused() -> None:
-    with pytest.raises(ValueError, match="context is 'caption': expected implicit or none"):
-        DiffusionFeatures(small_diffusion(), 50, "unet", context="caption")
+def latents() -> Tensor:
+    return torch.randn(2, 32, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def test_full_taps_of_a_tiny_autoencoder_reach_stride_2(tmp_path: Path, seed: int) -> None:
-    autoencoder = write_random_weights(tmp_path, 4)
-    autoencoder.load()
-    text, tower = HashedTextEncoder(16), small_tower()
-    diffusion = DiffusionModel(autoencoder, text, tower, denoiser=small_denoiser)
-    features = DiffusionFeatures(diffusion, 50, "full")
-    assert features.strides == [32, 16, 8, 2, 4, 8, 8, 4]
-    assert [tuple(each.shape[1:]) for each in features(image())] == shapes_said(features, 64)
+def condition() -> TextEmbedding:
+    return implicit_condition(torch.randn(2, 16, generator=torch.Generator().manual_seed(1)))
 
 
-def test_full_taps_of_a_dct_are_refused_in_one_line() -> None:
-    with pytest.raises(
-        ValueError, match=r"DctAutoencoder has no layers.* set taps: unet"
-    ) as caught:
-        DiffusionFeatures(small_diffusion(), 50, "full")
+@pytest.mark.parametrize("mode", ["single", "sequential"])
+@pytest.mark.parametrize("context", ["implicit", "none"])
+def test_features_are_of_the_mode_s_latents_under_the_context(
+    awake: DiffusionModel, mode: str, context: str
+) -> None:
+    z_0, t = awake.encode(image()), torch.tensor([3, 3])
+    implicit, null = implicit_condition(awake.caption(image())), awake.text_encoder(["", ""])
+    text = implicit if context == "implicit" else null
+    z_t = noise_at_once(awake, z_0, 3) if mode == "single" else None
+    z_t = invert_step_by_step(awake, z_0, 3, text) if z_t is None else z_t
+    expected = awake.denoiser.maps(z_t, t, text.tokens, text.mask)
+    found = DiffusionFeatures(awake, 3, "unet", mode, context)(image())
+    assert all(a.equal(b) for a, b in zip(found, expected, strict=True))
+    other = DiffusionFeatures(awake, 900 if mode == "single" else 2, "unet", mode, context)
+    assert not other(image())[0].equal(found[0])
+
+
+def test_noise_at_once_is_equation_2_with_one_draw_for_all(awake: DiffusionModel) -> None:
+    z_0, t = latents(), torch.tensor([300, 300])
+    noise = shared_noise(z_0)
+    expected = add_noise(z_0, torch.cat([noise, noise]), t, awake.schedule.alpha_bar)
+    assert noise_at_once(awake, z_0, 300).equal(expected)
+
+
+@pytest.mark.parametrize("timestep", [1, 2, 7])
+def test_inversion_takes_a_pass_for_each_step_before_the_tapped_one(
+    awake: DiffusionModel, timestep: int
+) -> None:
+    passes: list[int] = []
+    awake.denoiser.register_forward_pre_hook(lambda *_: passes.append(1))
+    noise_at_once(awake, latents(), timestep)
+    assert not passes
+    invert_step_by_step(awake, latents(), timestep, condition())
+    assert len(passes) == timestep - 1
+
+
+def test_inversion_follows_the_library_s(awake: DiffusionModel) -> None:
+    scheduler = DDIMInverseScheduler(1000, 1e-4, 2e-2, "linear", clip_sample=False)
+    scheduler.set_timesteps(1000)
+    text, expected = condition(), latents()
+    for step in scheduler.timesteps[:5]:
+        read = {"encoder_hidden_states": text.tokens, "encoder_attention_mask": text.mask}
+        noise = awake.denoiser.unet(expected, step, **read).sample
+        expected = scheduler.step(noise, int(step), expected).prev_sample
+    ours = invert_step_by_step(awake, latents(), 6, text)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"taps": "some"}, "'some': expected full or unet"),
+        ({"taps": "full"}, r"DctAutoencoder has no layers.* set taps: unet"),
+        ({"mode": "several"}, "'several': expected single or sequential"),
+        ({"context": "caption"}, "context is 'caption': expected implicit or none"),
+        ({"feature_timestep": 0}, "is 0: expected 1 to 1000"),
+        ({"feature_timestep": 1001}, "is 1001: expected 1 to 1000"),
+    ],
+)
+def test_other_settings_are_refused_in_one_line(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        DiffusionFeatures(small_diffusion(), **{"feature_timestep": 50, "taps": "unet", **settings})  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_taps_are_refused() -> None:
-    with pytest.raises(ValueError, match="'some': expected full or unet"):
-        DiffusionFeatures(small_diffusion(), 50, "some")
-
-
-def test_side_that_the_unet_cannot_halve_is_refused() -> None:
-    features = DiffusionFeatures(small_diffusion(), 50, "unet")
+def test_side_that_the_unet_cannot_halve_is_refused(features: DiffusionFeatures) -> None:
     with pytest.raises(ValueError, match=r"48 x 48 px: expected multiples of 32"):
         features(image(side_px=48))
 
 
-def test_unknown_mode_is_refused() -> None:
-    with pytest.raises(ValueError, match="'several': expected single or sequential"):
-        DiffusionFeatures(small_diffusion(), 50, "unet", "several")
+class Taken:
+    """Two maps of each image, and how many images they were taken of."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, image: Tensor) -> list[Tensor]:
+        """The image, and every second pixel of it."""
+        self.count += len(image)
+        return [image, image[..., ::2, ::2]]
 
 
-@pytest.mark.parametrize("timestep", [0, 1001])
-def test_time_outside_the_schedule_is_refused(timestep: int) -> None:
-    with pytest.raises(ValueError, match=f"is {timestep}: expected 1 to 1000"):
-        DiffusionFeatures(small_diffusion(), timestep, "unet")
+MAP_BYTES = 2 * (3 * 8 * 8 + 3 * 4 * 4)
+
+
+def test_store_takes_each_variant_once_and_recalls_in_the_order_of_the_batch() -> None:
+    taken, pixels = Taken(), image(3, 8)
+    store = FeatureStore(taken, ROOMY)
+    store(pixels[1:2], [8])
+    first, order = store(pixels, [7, 8, 9]), [2, 0, 1]
+    again = store(pixels[order], [9, 7, 8])
+    assert taken.count == 3 and store.held_bytes == 3 * MAP_BYTES
+    torch.testing.assert_close(first[0], pixels, rtol=1e-3, atol=1e-3)
+    assert all(one[order].equal(other) for one, other in zip(first, again, strict=True))
+
+
+def test_maps_are_the_same_whether_they_fit_or_not() -> None:
+    taken, pixels = Taken(), image(3, 8)
+    roomy, tight = FeatureStore(Taken(), ROOMY), FeatureStore(taken, 2 * MAP_BYTES)
+    for _ in range(2):
+        pairs = zip(roomy(pixels, [7, 8, 9]), tight(pixels, [7, 8, 9]), strict=True)
+        assert all(one.equal(other) for one, other in pairs)
+    assert taken.count == 4 and tight.held_bytes == 2 * MAP_BYTES
+
+
+def test_store_without_room_hands_the_maps_on_as_they_are() -> None:
+    pixels = image(3, 8)
+    assert FeatureStore(Taken(), 0)(pixels, [1, 2, 3])[0] is pixels
+
+
+def test_kept_maps_do_not_hold_on_to_their_batch() -> None:
+    store = FeatureStore(Taken(), ROOMY)
+    store(image(3, 8), [7, 8, 9])
+    kept = [each for row in store._kept.values() for each in row]
+    assert all(each.untyped_storage().nbytes() == each.nbytes for each in kept)
+
+
+def test_features_beyond_half_precision_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"float16's range .* set feature_cache_gb: 0"):
+        FeatureStore(Taken(), ROOMY)(1e6 * torch.ones(1, 3, 8, 8), [1])

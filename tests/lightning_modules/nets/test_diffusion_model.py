@@ -1,40 +1,86 @@
-"""Holds how the boxes of stage 1 fit together."""
+"""Holds how the boxes of stage 1 fit together: schedule, captioner, conditions and the rest."""
 
+import pytest
 import torch
 
 from lightning_modules.nets.autoencoder import KlAutoencoder
-from lightning_modules.nets.diffusion_model import DiffusionModel
+from lightning_modules.nets.diffusion_model import (
+    IMPLICIT,
+    NULL,
+    TEXT,
+    DiffusionModel,
+    ImplicitCaptioner,
+    NoiseSchedule,
+    choose_conditions,
+    implicit_condition,
+)
 from lightning_modules.nets.text_encoder import HashedTextEncoder
 from tests.lightning_modules.small_parts import small_denoiser, small_diffusion, small_tower
 
+ENCODER = HashedTextEncoder(8)
+CAPTIONS = ["steel with a deep crack", "tile", "glass"]
+PSEUDO_CAPTION = torch.arange(24.0).view(3, 8) + 1
 
-def trainable_parts(model: DiffusionModel) -> set[str]:
-    return {name.split(".")[0] for name, w in model.named_parameters() if w.requires_grad}
 
-
-def test_widths_come_from_the_parts() -> None:
+def test_widths_come_from_the_parts_and_what_is_frozen_from_their_kind() -> None:
     vae = KlAutoencoder(block_channels=(8, 8), norm_groups=4, latent_channels=6)
     model = DiffusionModel(vae, HashedTextEncoder(24), small_tower(), denoiser=small_denoiser)
     assert model.denoiser.unet.config.in_channels == 6
     assert model.denoiser.unet.config.cross_attention_dim == 24
     assert model.captioner(torch.zeros(1, model.image_encoder.width)).shape == (1, 24)
+    learns = {name.split(".")[0] for name, w in model.named_parameters() if w.requires_grad}
+    assert learns == {"image_encoder", "captioner", "denoiser"}
 
 
 def test_stride_is_the_autoencoders_times_the_unets() -> None:
     assert small_diffusion().stride == 8 * 4
 
 
-def test_autoencoder_and_text_are_frozen_the_rest_learns() -> None:
-    vae = KlAutoencoder(block_channels=(8, 8), norm_groups=4)
-    model = DiffusionModel(vae, HashedTextEncoder(24), small_tower(), denoiser=small_denoiser)
-    assert trainable_parts(model) == {"image_encoder", "captioner", "denoiser"}
+def test_latents_carry_no_gradient_and_captions_are_as_wide_as_the_text() -> None:
+    model, image = small_diffusion(), torch.zeros(2, 3, 64, 64, requires_grad=True)
+    assert not model.encode(image).requires_grad
+    assert model.caption(image).shape == (2, model.text_encoder.width)
 
 
-def test_latents_carry_no_gradient() -> None:
-    image = torch.zeros(1, 3, 64, 64, requires_grad=True)
-    assert not small_diffusion().encode(image).requires_grad
+def test_captioner_has_0_3_million_weights_at_the_papers_widths_and_all_learn() -> None:
+    captioner = ImplicitCaptioner(512, 768)
+    assert sum(weight.numel() for weight in captioner.parameters()) == 328_704
+    captioner(torch.randn(3, 512)).sum().backward()
+    assert all(weight.grad.abs().sum() > 0 for weight in captioner.parameters())
 
 
-def test_pseudo_caption_is_as_wide_as_the_text() -> None:
-    model = small_diffusion()
-    assert model.caption(torch.zeros(2, 3, 64, 64)).shape == (2, model.text_encoder.width)
+def test_each_sample_sees_its_text_its_pseudo_caption_or_the_empty_text() -> None:
+    text, null = ENCODER(CAPTIONS), ENCODER([""])
+    pseudo = PSEUDO_CAPTION.clone().requires_grad_()
+    choice = torch.tensor([IMPLICIT, TEXT, NULL])
+    result = choose_conditions(text, pseudo, null, choice)
+    assert result.tokens[0, 0].equal(PSEUDO_CAPTION[0]) and result.tokens[1].equal(text.tokens[1])
+    assert result.tokens[2, :1].equal(null.tokens[0]) and result.mask[1].equal(text.mask[1])
+    assert result.mask[0].tolist() == result.mask[2].tolist() == [True] + 4 * [False]
+    assert result.pooled.equal(text.pooled)
+    result.tokens.sum().backward()
+    assert pseudo.grad is not None and pseudo.grad.sum(1).tolist() == [8, 0, 0]
+
+
+def test_pseudo_caption_alone_is_a_text_of_one_token() -> None:
+    condition = implicit_condition(PSEUDO_CAPTION)
+    assert condition.tokens.shape == (3, 1, 8) and condition.mask.tolist() == 3 * [[True]]
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+def test_alpha_bar_falls_from_one_towards_zero_and_is_never_saved(kind: str) -> None:
+    schedule = NoiseSchedule(kind=kind)
+    alpha_bar = schedule.alpha_bar
+    assert alpha_bar.shape == (1001,) and alpha_bar[0] == 1 and not schedule.state_dict()
+    assert (alpha_bar.diff() < 0).all() and 0 < alpha_bar[-1] < 1e-4
+
+
+def test_default_schedule_is_table_2s_exact_to_float32() -> None:
+    betas = torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)
+    expected = torch.cumprod(1 - betas, 0).float()
+    torch.testing.assert_close(NoiseSchedule().alpha_bar[1:], expected, rtol=1e-6, atol=0)
+
+
+def test_unknown_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="'square': expected linear or cosine"):
+        NoiseSchedule(kind="square")

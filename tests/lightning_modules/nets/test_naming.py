@@ -1,10 +1,18 @@
-"""Holds what both namings promise: who moves whose score, and what sums to one."""
+"""Holds what both namings promise, and that a name is the mean direction of its texts."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from lightning_modules.nets.naming import CompetingNames, IndependentNames, Naming, naming_of
+from lightning_modules.nets import naming
+from lightning_modules.nets.naming import (
+    CompetingNames,
+    IndependentNames,
+    Naming,
+    draw_synonyms,
+    embed_prompts,
+    naming_of,
+)
 
 
 def logits(names: int) -> Tensor:
@@ -63,3 +71,45 @@ def test_unknown_naming_is_one_line() -> None:
     with pytest.raises(ValueError, match=r"'sigmoid': expected softmax or independent") as caught:
         naming_of("sigmoid")
     assert "\n" not in str(caught.value)
+
+
+VECTORS = {"up": [0.0, 2.0], "right": [5.0, 0.0], "down": [0.0, -1.0]}
+
+
+class Words:
+    """Embeddings of three words of different lengths, and a note of which were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        self.asked.append(texts)
+        return torch.tensor([VECTORS[text] for text in texts])
+
+
+def test_each_text_of_a_name_counts_alike_however_long_its_vector() -> None:
+    diagonal, down = embed_prompts(Words(), [["up", "right"], ["down"]])
+    torch.testing.assert_close(diagonal, torch.tensor([0.5, 0.5]).sqrt())
+    torch.testing.assert_close(down, torch.tensor([0.0, -1.0]))
+
+
+def test_text_that_two_names_share_is_computed_once() -> None:
+    words = Words()
+    embed_prompts(words, [["up", "right"], ["up", "down"]])
+    assert words.asked == [["up", "right", "down"]]
+
+
+def test_long_lists_are_embedded_in_parts(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    whole = embed_prompts(Words(), [["up"], ["right"], ["down"]])
+    monkeypatch.setattr(naming, "TEXTS_AT_ONCE", 2)
+    words = Words()
+    assert embed_prompts(words, [["up"], ["right"], ["down"]]).equal(whole)
+    assert [len(texts) for texts in words.asked] == [2, 1]
+
+
+def test_one_synonym_of_each_class_names_an_image_by_its_seed_alone() -> None:
+    owners = torch.tensor([0, 0, 0, 1, 2, 2, -1])
+    mask = draw_synonyms(range(50), owners)
+    counts = torch.zeros(50, 3).index_add_(1, owners.clamp(min=0), mask.float())
+    assert counts.eq(1).all() and mask.any(0).all()
+    assert draw_synonyms([15, 3], owners).equal(mask[[15, 3]])

@@ -10,6 +10,7 @@ from lightning_modules.nets.post_processing import (
     OperatingPoints,
     PostProcessing,
     TypeThresholds,
+    parse_operating_points,
 )
 
 
@@ -76,18 +77,12 @@ def test_image_under_the_image_threshold_is_good() -> None:
     assert not prediction.label_map.any()
 
 
-def test_thresholds_travel_in_the_state() -> None:
-    source, target = PostProcessing(), PostProcessing()
-    source.calibrate(OperatingPoints(TypeThresholds(0.85), 0.99))
-    target.load_state_dict(source.state_dict())
-    prediction = target(two_squares())
-    assert {instance.class_id for instance in prediction.instances} == {2}
-    assert prediction.type_id == 0
-
-
-def test_threshold_outside_zero_to_one_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"pixel threshold is 1\.5"):
-        PostProcessing(pixel_threshold=1.5)
+def test_thresholds_of_older_checkpoints_are_left_aside() -> None:
+    module = torch.nn.Sequential(PostProcessing())
+    module.load_state_dict(
+        {"0.pixel_threshold": torch.tensor(0.3), "0.image_threshold": torch.ones(1)}
+    )
+    assert module[0].points == OperatingPoints() and not module.state_dict()
 
 
 def test_an_image_of_one_type_keeps_the_anomaly_map_as_it_is() -> None:
@@ -98,9 +93,8 @@ def test_an_image_of_one_type_keeps_the_anomaly_map_as_it_is() -> None:
 
 def calibrated(points: OperatingPoints) -> PostProcessing:
     """Post-processing of cracks (type 1) and stains (type 2), which are also called blots."""
-    post_processing = PostProcessing()
-    post_processing.calibrate(points)
-    post_processing.name_types((("good",), ("crack",), ("stain", "blot")))
+    post_processing = PostProcessing(points=points)
+    post_processing.entries = (("good",), ("crack",), ("stain", "blot"))
     return post_processing
 
 
@@ -123,7 +117,7 @@ def test_name_that_was_never_calibrated_uses_the_default() -> None:
 
 def test_thresholds_follow_the_names_to_a_new_list() -> None:
     post_processing = calibrated(OperatingPoints(by_name={"crack": TypeThresholds(0.95)}))
-    post_processing.name_types((("good",), ("stain",), ("crack",)))
+    post_processing.entries = (("good",), ("stain",), ("crack",))
     labels = post_processing(two_squares()).label_map
     assert (labels[2:6, 3:7] == 1).all() and not (labels == 2).any()
 
@@ -150,17 +144,49 @@ def test_without_a_band_nobody_is_asked() -> None:
     assert PostProcessing()(scores).needs_review is False
 
 
-def test_panoptic_map_numbers_the_instances_as_they_are_listed() -> None:
-    prediction = PostProcessing()(two_squares())
-    panoptic = prediction.panoptic_map()
-    assert (panoptic > 0).equal(prediction.label_map > 0)
-    for number, instance in enumerate(prediction.instances, start=1):
-        assert (panoptic == number).equal(instance.mask)
-
-
 def test_only_listed_instances_cost_a_mask_of_the_images_size() -> None:
     maps = torch.zeros(1, 120, 120)
     maps[0, ::2, ::2] = 0.9
     prediction = PostProcessing(min_area_px=1, max_instances=5)(scores_of(maps, 0.1, 0.9))
     assert int((prediction.label_map > 0).sum()) == 3600
     assert len(prediction.instances) == 5
+
+
+TYPE = {"pixel_threshold": 0.4, "alarm_threshold": 0.7}
+IMAGE = {"threshold": 0.5, "review_low": 0.3, "review_high": 0.6}
+CONTENT = {"version": 2, "image": IMAGE, "default": TYPE, "types": {"crack": TYPE}}
+
+
+def test_thresholds_are_read_and_figures_left_aside() -> None:
+    content = {**CONTENT, "split": "val", "image": {**IMAGE, "ece": 0.1}}
+    one = TypeThresholds(0.4, 0.7)
+    assert parse_operating_points(content) == OperatingPoints(one, 0.5, 0.3, 0.6, {"crack": one})
+
+
+def test_two_numbers_of_the_first_version_hold_for_all_types() -> None:
+    points = parse_operating_points({"pixel_threshold": 0.25, "image_threshold": 0.75})
+    assert points == OperatingPoints(TypeThresholds(0.25), 0.75)
+    assert not points.needs_review(0.75)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([], "the file is list"),
+        ({}, "got version None, expected 2"),
+        ({**CONTENT, "version": 3}, "got version 3, expected 2"),
+        ({**CONTENT, "types": None}, "types is NoneType"),
+        ({**CONTENT, "default": {"pixel_threshold": 0.4}}, "alarm_threshold is None"),
+        ({**CONTENT, "types": {"crack": {**TYPE, "pixel_threshold": True}}}, "is True"),
+        ({**CONTENT, "types": {"crack": {**TYPE, "alarm_threshold": 7}}}, r"alarm threshold is 7"),
+        ({**CONTENT, "image": {**IMAGE, "threshold": 0.9}}, "review band is 0.3 to 0.6"),
+        (
+            {**CONTENT, "image": {**IMAGE, "review_low": float("nan")}},
+            "review_low threshold is nan",
+        ),
+        ({"pixel_threshold": 1.5, "image_threshold": 0.5}, r"pixel threshold is 1\.5"),
+    ],
+)
+def test_anything_else_is_refused_with_what_was_found(content: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse_operating_points(content)

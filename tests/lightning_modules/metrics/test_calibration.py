@@ -1,18 +1,26 @@
 """Holds that thresholds are chosen by type, with honest figures, or say why they were not."""
 
+import itertools
+import math
+
 import pytest
 import torch
+from sklearn.metrics import f1_score
+from torch import Tensor
 
 from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.anomaly import AnomalyMetrics
 from lightning_modules.metrics.calibration import (
     Calibration,
     CalibrationRule,
+    Objective,
+    Proportion,
     choose_thresholds,
+    middle_of_run,
     parse_objective,
 )
 from lightning_modules.metrics.calibration_counts import CalibrationCounts
-from lightning_modules.metrics.score_histogram import count_scores
+from lightning_modules.metrics.score_histogram import count_scores, sum_from_top
 
 SIDE_PX = 12
 PEAKS = (0.95, 0.7)
@@ -122,7 +130,7 @@ def test_empty_split_leaves_everything() -> None:
     assert calibration.image.reason and calibration.default.reason
 
 
-def image_counts(good: torch.Tensor, defect: torch.Tensor, rate: float) -> Calibration:
+def image_counts(good: Tensor, defect: Tensor, rate: float) -> Calibration:
     """What is chosen where these are the image scores."""
     counts = CalibrationCounts(("good", "crack"))
     truth = torch.cat([torch.zeros(len(good)), torch.ones(len(defect))]).bool()
@@ -154,3 +162,76 @@ def test_content_is_plain_and_complete_where_nothing_was_counted() -> None:
     content = choose_thresholds(counts, CalibrationRule(), pixel=0.5, image=0.5).content()
     assert content["image"]["ece"] is None  # type: ignore[index]
     assert content["types"]["crack"]["recall"]["value"] is None  # type: ignore[index]
+
+
+BINS = 40
+
+
+def random_histograms(seed: int) -> Tensor:
+    """30 good and 20 defective scores, the latter 5 bins higher."""
+    generator = torch.Generator().manual_seed(seed)
+    good = (torch.randn(30, generator=generator) * 5 + 15).long().clamp(0, BINS - 1)
+    defect = (torch.randn(20, generator=generator) * 5 + 20).long().clamp(0, BINS - 1)
+    return torch.stack([torch.bincount(one, minlength=BINS) for one in (good, defect)])
+
+
+def rates(histograms: Tensor, place: int) -> tuple[float, float]:
+    """False-alarm rate and recall from a bin upwards."""
+    false_rate, recall = histograms[:, place:].sum(1).double() / histograms.sum(1)
+    return float(false_rate), float(recall)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_objective_chooses_the_bin_that_a_search_over_all_would(seed: int) -> None:
+    histograms = random_histograms(seed)
+    bins = torch.arange(BINS)
+    scores = torch.cat([bins.repeat_interleave(one) for one in histograms])
+    f1 = [f1_score([0] * 30 + [1] * 20, scores >= place) for place in range(BINS)]
+    means = [1 - false + hit for false, hit in (rates(histograms, p) for p in range(BINS))]
+    assert f1[Objective("best_f1").choose(histograms) or 0] == pytest.approx(max(f1))
+    assert means[Objective("balanced").choose(histograms) or 0] == pytest.approx(max(means))
+    place = Objective("recall", 0.9).choose(histograms) or 0
+    assert rates(histograms, place)[1] >= 0.9 > rates(histograms, place + 1)[1]
+    place = Objective("false_alarm_rate", 0.1).choose(histograms) or 0
+    assert rates(histograms, place)[0] <= 0.1 < rates(histograms, place - 1)[0]
+
+
+def test_false_alarm_rate_that_the_highest_score_breaks_has_no_threshold() -> None:
+    histograms = torch.tensor([[1, 0, 1], [1, 1, 0]])
+    assert Objective("false_alarm_rate", 0.1).choose(histograms) is None
+
+
+def test_middle_of_a_run_parts_the_same_scores() -> None:
+    levels = sum_from_top(torch.tensor([3, 0, 0, 0, 2, 0, 1]))
+    places = [middle_of_run(levels, place) for place in range(7)]
+    assert places == [0, 3, 3, 3, 3, 6, 6]
+    assert all(levels[a] == levels[b] for a, b in itertools.zip_longest(places, range(7)))
+
+
+@pytest.mark.parametrize("text", ["balanced", "best_f1", "recall=0.95", "false_alarm_rate=0.01"])
+def test_objective_reads_back_as_it_was_typed(text: str) -> None:
+    assert str(parse_objective(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "recall", "recall=", "recall=95", "recall=x", "best_f1=1", "f1", "recall=nan"]
+)
+def test_other_words_are_refused_with_the_objectives(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected balanced, best_f1, recall=0\.95 or"):
+        parse_objective(text)
+
+
+@pytest.mark.parametrize(("hits", "of"), [(0, 10), (7, 10), (10, 10), (950, 1000)])
+def test_ends_of_a_shares_interval_are_where_the_score_test_just_rejects(
+    hits: int, of: int
+) -> None:
+    share = Proportion(hits, of)
+    for end in share.interval:
+        if 1e-9 < end < 1 - 1e-9:
+            deviation = abs(share.value - end) / math.sqrt(end * (1 - end) / of)
+            assert deviation == pytest.approx(1.959964, abs=1e-5)
+
+
+def test_nothing_counted_has_no_share() -> None:
+    content = Proportion(0, 0).content()
+    assert content == {"value": None, "low": None, "high": None, "hits": 0, "of": 0}

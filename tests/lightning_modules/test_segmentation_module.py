@@ -64,7 +64,7 @@ def test_validation_within_the_fit_leaves_the_thresholds(tmp_path: Path) -> None
     model = Contrast()
     trainer(tmp_path).fit(model, pictures(), pictures())
     assert model.calibration is None
-    assert float(model.post_processing.image_threshold) == 0.5
+    assert model.post_processing.points.image == 0.5
 
 
 def test_calibrated_model_answers_its_own_split_right(tmp_path: Path) -> None:
