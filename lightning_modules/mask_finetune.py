@@ -95,20 +95,26 @@ class MaskFinetune(SegmentationModule):
         self.features = DiffusionFeatures(diffusion, feature_timestep, taps, feature_mode, context)
         self.feature_store = FeatureStore(self.features, int(feature_cache_gb * 1e9))
         self.mask_generator = mask_generator
-        self.pyramid = FeaturePyramid(
-            tap_channels=self.features.channels,
-            tap_strides=self.features.strides,
-            width=mask_generator.width,
-            strides=mask_generator.strides,
-            stem=stem,
-            encoder=choose_encoder(pyramid, encoder),
-            encoder_weights=encoder_weights,
-            encoder_padding=encoder_padding,
-        )
+        self.pyramid = self.build_pyramid(pyramid, stem, encoder, encoder_weights, encoder_padding)
         self.class_head = ClassHead(mask_generator.width, diffusion.text_encoder.width)
         self.naming, self.prompt_templates, self.clip = naming, prompt_templates, clip
         self.register_buffer("texts", torch.zeros(0), persistent=False)
         self.register_buffer("text_class", torch.zeros(0), persistent=False)
+
+    def build_pyramid(
+        self, kind: str, stem: bool, encoder: str, weights: str, padding: str
+    ) -> FeaturePyramid:
+        """The pyramid from the features that there are to the strides that masks are made at."""
+        return FeaturePyramid(
+            tap_channels=self.features.channels,
+            tap_strides=self.features.strides,
+            width=self.mask_generator.width,
+            strides=self.mask_generator.strides,
+            stem=stem,
+            encoder=choose_encoder(kind, encoder),
+            encoder_weights=weights,
+            encoder_padding=padding,
+        )
 
     @property
     def naming(self) -> str:
