@@ -1,274 +1,35 @@
-"""Saves training every so many steps, each epoch, at the end and when a signal stops it."""
+"""Saves training so that it can go on: every so many steps, each epoch, at the end, on a signal.
+
+Finding the checkpoint to go on with is `experiments/resume.py`'s.
+"""
 
 import logging
+import os
+import re
+import shutil
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from torch import Tensor
-from torch.optim import Optimizer
 
-from callbacks.checkpoint_file import (
-    publish_last,
-    remove_older,
-    remove_unfinished,
-    step_path,
-    write_checkpoint,
-)
-from callbacks.loop_progress import count_in_batches_of, mark_validation_pending
+from datamodules.whole_files import UNFINISHED_SUFFIX, whole
 
 logger = logging.getLogger(__name__)
 
-FOLDER_NAME = "checkpoints"
-METRIC = "perf/failed_checkpoints"
+FOLDER_NAME, LAST_NAME = "checkpoints", "last.ckpt"
+STEP_NAME = re.compile(r"step_(\d{8,})\.ckpt")
 KEY = "progress"
-
-
-class Batches(Protocol):
-    """How a step's samples are shared out."""
-
-    @property
-    def device_batch_size(self) -> int:
-        """Samples that one process takes at a time."""
-
-
-@runtime_checkable
-class Planned(Protocol):
-    """A datamodule that says so."""
-
-    def plan(self, process_count: int) -> Batches:
-        """The plan for so many processes."""
-
-
-class SafeCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all; a disk that refuses is noted in `failure`.
-
-    It is not raised: the other ranks wait for this one at the end of Lightning's save.
-    """
-
-    def __init__(self) -> None:
-        self.failure: OSError | None = None
-        self.digest = ""
-
-    def save_checkpoint(
-        self, checkpoint: Mapping[str, object], path: str | Path, storage_options: object = None
-    ) -> None:
-        """Write the file and its hash."""
-        self.failure = None
-        try:
-            self.digest = write_checkpoint(checkpoint, Path(path))
-        except OSError as error:
-            self.failure = error
-
-
-class SafeCheckpoint(Checkpoint):
-    """Keeps the newest `keep` checkpoints in `checkpoints/` of the run, and `last.ckpt`.
-
-    every_steps: optimizer steps between two; one more is saved at the end of each epoch. Where
-    the disk is full or read-only, training goes on with the last good one kept; how often that
-    happened is logged as `perf/failed_checkpoints`. Raises RunStopped once a stop that all ranks
-    agreed on is saved.
-    """
-
-    def __init__(self, every_steps: int = 1000, keep: int = 2) -> None:
-        if every_steps < 1 or keep < 2:
-            raise ValueError(
-                f"checkpoints: got every_steps {every_steps} and keep {keep}, expected at least 1 "
-                "and 2: one may break while the other is written"
-            )
-        super().__init__()
-        self.every_steps, self.keep = every_steps, keep
-        self.failed = 0
-        self._folder = Path(FOLDER_NAME)
-        self._io = SafeCheckpointIO()
-        self._saved_step = 0
-        self._validation_pending = False
-        self._unlogged: dict[str, float] = {}
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take over how the trainer writes files."""
-        if stage != "fit":
-            return
-        if getattr(trainer.strategy, "_state_dict_type", "full") != "full":
-            raise ValueError(
-                "trainer.strategy: got state_dict_type sharded, expected full: a checkpoint is one "
-                "file that any number of processes can go on with"
-            )
-        self._folder = Path(trainer.default_root_dir) / FOLDER_NAME
-        self._saved_step = 0
-        trainer.strategy.checkpoint_io = self._io
-        if trainer.is_global_zero:
-            remove_unfinished(self._folder)
-
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-    ) -> None:
-        """Save after the step if it is due, or the last one before a stop."""
-        loop = trainer.fit_loop.epoch_loop
-        if loop._should_accumulate():
-            return
-        fetcher = trainer.fit_loop._data_fetcher
-        assert fetcher is not None
-        validates = loop._should_check_val_fx(fetcher)
-        if trainer.is_last_batch and not validates:
-            return  # the epoch ends here, which is saved next
-        stopping = self._stopping(trainer)
-        due = trainer.global_step % self.every_steps == 0 and not trainer.is_last_batch
-        if due or stopping:
-            self._unlogged = step_metrics(trainer)
-            self.save(trainer, validation_pending=validates)
-            self._unlogged = {}
-        if stopping:
-            self._stop(trainer)
-
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Stop inside a validation, which a resume begins anew."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and self._stopping(trainer):
-            self.save(trainer, validation_pending=True)
-            self._stop(trainer)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the epoch."""
-        self.save(trainer)
-        if self._stopping(trainer):
-            self._stop(trainer)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Try once more where the last save failed."""
-        if self._saved_step != trainer.global_step:
-            self.save(trainer)
-
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Note what a resume needs beside Lightning's own state."""
-        checkpoint[KEY] = {
-            "samples_per_batch": samples_per_batch(trainer),
-            "samples_per_step": samples_per_batch(trainer) * trainer.accumulate_grad_batches,
-            "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
-            # Lightning logs a step after the hook in which it is saved here.
-            "unlogged": self._unlogged,
-            "unlogged_step": trainer.fit_loop.epoch_loop._batches_that_stepped,
-        }
-        if self._validation_pending:
-            mark_validation_pending(checkpoint)
-
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Find the place in an epoch that other batches than ours have come through."""
-        if trainer.state.fn != "fit" or KEY not in checkpoint:
-            return
-        self._saved_step = checkpoint["global_step"]
-        samples = samples_per_batch(trainer)
-        saved_step, step = (
-            checkpoint[KEY]["samples_per_step"],
-            samples * trainer.accumulate_grad_batches,
-        )
-        if saved_step != step:
-            raise ValueError(
-                f"the checkpoint was made with {saved_step} samples a step, got {step}: set "
-                f"data.init_args.global_batch_size to {saved_step}, which any number of processes "
-                "that divides it can share"
-            )
-        saved = checkpoint[KEY]["samples_per_batch"]
-        count_in_batches_of(checkpoint, saved=saved, samples=samples)
-
-    def state_dict(self) -> dict[str, int]:
-        """How often the disk has refused."""
-        return {"failed": self.failed}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on counting."""
-        self.failed = state_dict["failed"]
-
-    def save(self, trainer: Trainer, *, validation_pending: bool = False) -> None:
-        """Save this step; all ranks must call it.
-
-        validation_pending: the validation that follows this step was not finished.
-        """
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
-        step = trainer.global_step
-        self._validation_pending = validation_pending
-        path = step_path(self._folder, step)
-        trainer.save_checkpoint(path)
-        self._validation_pending = False
-        failure = self._io.failure
-        if failure is None and trainer.is_global_zero:
-            try:
-                publish_last(path, self._io.digest)
-                remove_older(self._folder, step, self.keep)
-            except OSError as error:
-                failure = error
-        # Only the first process knows; all must agree whether to try again at the end.
-        if not any_rank(trainer, [failure is not None])[0]:
-            self._saved_step = step
-        if failure is not None:
-            self._report(trainer, failure)
-
-    def _report(self, trainer: Trainer, failure: OSError) -> None:
-        self.failed += 1
-        logger.warning(
-            "checkpoint of step %d could not be saved in %s (%s): training goes on and the last "
-            "good one is kept; free space there or make it writable",
-            trainer.global_step,
-            self._folder,
-            failure.strerror or failure,
-        )
-        for tracker in trainer.loggers:
-            tracker.log_metrics({METRIC: float(self.failed)}, step=trainer.global_step)
-
-    def _stopping(self, trainer: Trainer) -> bool:
-        stop = stop_signal_of(trainer)
-        return stop is not None and stop.agreed
-
-    def _stop(self, trainer: Trainer) -> None:
-        stop = stop_signal_of(trainer)
-        reason = (stop and stop.requested) or "a signal to another process"
-        kept = f"step {self._saved_step} is saved" if self._saved_step else "nothing is saved"
-        raise RunStopped(f"stopped by {reason} at step {trainer.global_step}, {kept}")
-
-
-def step_metrics(trainer: Trainer) -> dict[str, float]:
-    """What Lightning is about to log of this batch."""
-    connector = trainer._logger_connector
-    if not connector.should_update_logs:
-        return {}
-    return {name: float(value) for name, value in connector.metrics["log"].items()}
-
-
-def samples_per_batch(trainer: Trainer) -> int:
-    """Samples of one batch over all processes; 0 where the data does not say."""
-    # Lightning types the datamodule as hidden.
-    data = getattr(trainer, "datamodule", None)
-    if not isinstance(data, Planned):
-        return 0
-    return data.plan(trainer.world_size).device_batch_size * trainer.world_size
-
-
+METRIC = "perf/failed_checkpoints"
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+TRAINED, VALIDATED = "epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress"
 
 
 class RunStopped(BaseException):
@@ -279,66 +40,40 @@ class RunStopped(BaseException):
 
 
 class StopSignal(Callback):
-    """Notes the signal, and lets all ranks agree on the step after which they stop.
+    """Listens for SIGTERM and SIGUSR1: training stops once the step under way is saved, by
+    SafeCheckpoint; everything else stops at once, with RunStopped.
 
-    requested: the signal that came, empty while there was none; agreed: whether this step is
-    everybody's last. Lightning's own handlers, which stop without saving, are replaced.
+    requested: the signal that came, empty while there was none.
     """
 
     def __init__(self) -> None:
         self.requested = ""
-        self.agreed = False
         self._training = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Hear the signals inside this context."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+        """Listen inside this context."""
         before = {number: signal.getsignal(number) for number in SIGNALS}
         self._listen()
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on a signal waits for the step's end."""
-        self._training, self.agreed = True, False
+        self._training = True
         self._listen()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hear the signals instead of Lightning."""
+        """Listen in place of Lightning, which stops without saving."""
         self._listen()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hear the signals instead of Lightning."""
+        """Listen in place of Lightning."""
         self._listen()
-
-    def on_before_optimizer_step(
-        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
-    ) -> None:
-        """Ask all ranks whether one was told to stop."""
-        self._ask(trainer)
-
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Stop inside a validation too, where no other rank waits for this one."""
-        if self._training and trainer.world_size == 1:
-            self.agreed = bool(self.requested)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Ask once more: the signal may have come while validating."""
-        self._ask(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop here if a signal came with the last step."""
@@ -352,11 +87,6 @@ class StopSignal(Callback):
         """Training is over."""
         self._training = False
 
-    def _ask(self, trainer: Trainer) -> None:
-        requested = bool(self.requested)
-        alone = trainer.world_size == 1
-        self.agreed = requested if alone else any_rank(trainer, [requested])[0]
-
     def _listen(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
@@ -368,15 +98,278 @@ class StopSignal(Callback):
             raise RunStopped(f"stopped by {self.requested}")
 
 
-def stop_signal_of(trainer: Trainer) -> StopSignal | None:
-    """The trainer's StopSignal, if it has one."""
-    return next((one for one in trainer.callbacks if isinstance(one, StopSignal)), None)  # type: ignore[attr-defined]
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints whole or not at all; a disk that refuses is noted in `failure`.
+
+    It is not raised: the other ranks wait for this one at the end of Lightning's save.
+    """
+
+    def __init__(self) -> None:
+        self.failure: OSError | None = None
+
+    def save_checkpoint(
+        self, checkpoint: Mapping[str, object], path: str | Path, storage_options: object = None
+    ) -> None:
+        """Write the file."""
+        self.failure = None
+        try:
+            write_checkpoint(checkpoint, Path(path))
+        except OSError as error:
+            self.failure = error
 
 
-def any_rank(trainer: Trainer, flags: Sequence[Tensor | bool]) -> list[bool]:
-    """For each flag whether it is set on any rank; all ranks must ask at the same place."""
-    device = trainer.strategy.root_device
-    votes = torch.stack([torch.as_tensor(flag, device=device).float().amax() for flag in flags])
-    if trainer.world_size > 1:
-        torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
-    return [vote > 0 for vote in votes.tolist()]
+class SafeCheckpoint(Checkpoint):
+    """Keeps the newest `keep` checkpoints in `checkpoints/` of the run, and `last.ckpt`.
+
+    every_steps: optimizer steps between two; one more is saved at the end of each epoch. Where
+    the disk is full or read-only, training goes on with the last good one kept; how often that
+    happened is logged as `perf/failed_checkpoints`. Raises RunStopped once all ranks have saved
+    the step after which the trainer's StopSignal asked one of them to stop.
+    """
+
+    def __init__(self, every_steps: int = 1000, keep: int = 2) -> None:
+        if every_steps < 1 or keep < 2:
+            raise ValueError(
+                f"checkpoints: got every_steps {every_steps} and keep {keep}, expected at least 1 "
+                "and 2: one may break while the other is written"
+            )
+        super().__init__()
+        self.every_steps, self.keep = every_steps, keep
+        self.failed = 0
+        self._io = SafeCheckpointIO()
+        self._folder = Path(FOLDER_NAME)
+        self._stop = StopSignal()
+        self._seen_step = 0
+        self._saved_step = 0
+        self._validation_pending = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take over how the trainer writes files."""
+        if stage != "fit":
+            return
+        if getattr(trainer.strategy, "_state_dict_type", "full") != "full":
+            raise ValueError(
+                "trainer.strategy: got state_dict_type sharded, expected full: a checkpoint is one "
+                "file that any number of processes can go on with"
+            )
+        trainer.strategy.checkpoint_io = self._io
+        stops = [one for one in trainer.callbacks if isinstance(one, StopSignal)]  # type: ignore[attr-defined]
+        self._stop = (*stops, StopSignal())[0]
+        self._folder = Path(trainer.default_root_dir) / FOLDER_NAME
+        self._saved_step = 0
+        if trainer.is_global_zero:
+            # What a killed process was writing.
+            for path in self._folder.glob(f".*{UNFINISHED_SUFFIX}"):
+                path.unlink(missing_ok=True)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count optimizer steps."""
+        self._seen_step = trainer.global_step
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Save after the step if it is due, or the last one before a stop."""
+        step = trainer.global_step
+        if step == self._seen_step:
+            return  # within a step of several batches
+        self._seen_step = step
+        fetcher = trainer.fit_loop._data_fetcher
+        assert fetcher is not None
+        validates = trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+        if trainer.is_last_batch and not validates:
+            return  # the epoch ends here, which is saved next
+        stopping = self._asked_to_stop(trainer)
+        if stopping or (step % self.every_steps == 0 and not trainer.is_last_batch):
+            self.save(trainer, validation_pending=validates)
+        if stopping:
+            # Lightning would log the step after this hook.
+            trainer._logger_connector.update_train_step_metrics()
+            self._raise_stopped(trainer)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop inside a validation, which a resume begins anew, where no other rank waits."""
+        fits = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if fits and trainer.world_size == 1 and self._stop.requested:
+            self.save(trainer, validation_pending=True)
+            self._raise_stopped(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the epoch."""
+        self.save(trainer)
+        if self._asked_to_stop(trainer):
+            self._raise_stopped(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Try once more where the last save failed, which only the first process knows."""
+        if trainer.strategy.broadcast(self._saved_step) != trainer.global_step:
+            self.save(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note what a resume needs beside Lightning's own state."""
+        samples = samples_per_batch(trainer)
+        checkpoint[KEY] = {
+            "samples_per_batch": samples,
+            "samples_per_step": samples * trainer.accumulate_grad_batches,
+            "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
+            "unlogged": {},
+            "unlogged_step": 0,
+        }
+        if self._validation_pending:
+            mark_validation_pending(checkpoint)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Find the place in an epoch that other batches than ours have come through."""
+        if trainer.state.fn != "fit" or KEY not in checkpoint:
+            return
+        self._saved_step = checkpoint["global_step"]
+        samples = samples_per_batch(trainer)
+        step, saved_step = (
+            samples * trainer.accumulate_grad_batches,
+            checkpoint[KEY]["samples_per_step"],
+        )
+        if saved_step != step:
+            raise ValueError(
+                f"the checkpoint was made with {saved_step} samples a step, got {step}: set "
+                f"data.init_args.global_batch_size to {saved_step}, which any number of processes "
+                "that divides it can share"
+            )
+        saved = checkpoint[KEY]["samples_per_batch"]
+        count_in_batches_of(checkpoint, saved=saved, samples=samples)
+
+    def save(self, trainer: Trainer, *, validation_pending: bool = False) -> None:
+        """Save this step; all ranks must call it.
+
+        validation_pending: the validation that follows this step was not finished.
+        """
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        path = step_path(self._folder, trainer.global_step)
+        self._validation_pending = validation_pending
+        trainer.save_checkpoint(path)
+        self._validation_pending = False
+        failure = self._io.failure
+        if trainer.is_global_zero and failure is None:
+            try:
+                publish(path, self.keep)
+            except OSError as error:
+                failure = error
+        if failure is None:
+            self._saved_step = trainer.global_step
+            return
+        self.failed += 1
+        logger.warning(
+            "checkpoint of step %d could not be saved in %s (%s): training goes on and the last "
+            "good one is kept; free space there or make it writable",
+            trainer.global_step,
+            self._folder,
+            failure.strerror or failure,
+        )
+        for tracker in trainer.loggers:
+            tracker.log_metrics({METRIC: float(self.failed)}, step=trainer.global_step)
+
+    def _asked_to_stop(self, trainer: Trainer) -> bool:
+        """Whether a signal came to any rank; all must ask at the same place."""
+        return trainer.strategy.reduce_boolean_decision(bool(self._stop.requested), all=False)
+
+    def _raise_stopped(self, trainer: Trainer) -> None:
+        reason = self._stop.requested or "a signal to another process"
+        kept = f"step {self._saved_step} is saved" if self._saved_step else "nothing is saved"
+        raise RunStopped(f"stopped by {reason} at step {trainer.global_step}, {kept}")
+
+
+def step_path(folder: Path, step: int) -> Path:
+    """The checkpoint file of a step."""
+    return folder / f"step_{step:08d}.ckpt"
+
+
+def step_of(path: Path) -> int:
+    """The step in a checkpoint's name; -1 where it names none."""
+    match = STEP_NAME.fullmatch(path.name)
+    return int(match[1]) if match else -1
+
+
+def write_checkpoint(content: Mapping[str, object], path: Path) -> None:
+    """Write the file whole or not at all; OSError where the disk refuses."""
+    with whole(path) as unfinished:
+        try:
+            torch.save(dict(content), unfinished)
+        except RuntimeError as error:
+            if "inline_container" not in str(error):
+                raise
+            # All that torch's writer says of a full disk.
+            raise OSError("the disk took only a part of it") from error
+
+
+def publish(path: Path, keep: int) -> None:
+    """Make `last.ckpt` one more name of the checkpoint, and keep the newest `keep` up to it.
+
+    One of a later step is of an earlier life of the run and could not be read: it does not count.
+    """
+    with whole(path.with_name(LAST_NAME)) as unfinished:
+        try:
+            os.link(path, unfinished)
+        except OSError:  # a disk without links
+            shutil.copyfile(path, unfinished)
+    steps = {step_of(one): one for one in path.parent.glob("step_*.ckpt")}
+    for step in sorted(step for step in steps if 0 <= step <= step_of(path))[:-keep]:
+        steps[step].unlink(missing_ok=True)
+
+
+def samples_per_batch(trainer: Trainer) -> int:
+    """Samples of one batch over all processes; 0 where the data does not say."""
+    # Lightning types the datamodule as hidden.
+    plan = getattr(getattr(trainer, "datamodule", None), "plan", None)
+    ranks = trainer.world_size
+    return 0 if plan is None else int(plan(ranks).device_batch_size) * ranks
+
+
+def mark_validation_pending(checkpoint: Mapping[str, Any]) -> None:
+    """Let a resume begin with the validation that follows the last batch, which Lightning leaves
+    out: the batch is told as completed, the validation as one that stood in its first batch.
+    """
+    loop = checkpoint["loops"]["fit_loop"]
+    for counts in (loop[TRAINED]["total"], loop[TRAINED]["current"]):
+        counts["completed"] = counts["processed"]
+    done = loop[VALIDATED]["total"]["completed"]
+    total, current = (
+        {"ready": n + 1, "started": n + 1, "processed": n, "completed": n} for n in (done, 0)
+    )
+    loop[VALIDATED] = {"total": total, "current": current, "is_last_batch": False}
+
+
+def count_in_batches_of(checkpoint: Mapping[str, Any], *, saved: int, samples: int) -> None:
+    """Recount the batches of the epoch where one has `samples` samples now and had `saved`.
+
+    Both are over all processes. Raises ValueError where the place is inside one of the new batches.
+    """
+    progress = checkpoint["loops"]["fit_loop"][TRAINED]
+    done = progress["current"]["processed"] * saved
+    if progress["is_last_batch"] or saved == samples:
+        return
+    if done % samples:
+        raise ValueError(
+            f"the checkpoint stands {done} samples into its epoch, which {samples} samples a step "
+            "do not divide: resume with a batch size and number of processes whose product divides "
+            f"{saved}"
+        )
+    shift = done // samples - progress["current"]["processed"]
+    for counts in (progress["total"], progress["current"]):
+        counts.update({name: count + shift for name, count in counts.items()})

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
-from callbacks.checkpoint import any_rank
 from datamodules.sample import Batch
 
 logger = logging.getLogger(__name__)
@@ -62,7 +61,11 @@ class FiniteGuard(Callback):
     ) -> None:
         """Leave the step out where loss or gradients are not finite on any rank."""
         faults = [self._loss_faulty, ~torch.isfinite(gradient_norms(optimizer)).all()]
-        loss_faulty, gradient_faulty = any_rank(trainer, faults)
+        votes = torch.stack([fault.to(pl_module.device).float() for fault in faults])
+        # One small reduction, so that all ranks leave out the same steps.
+        loss_faulty, gradient_faulty = (
+            trainer.strategy.reduce(votes, reduce_op="max") > 0
+        ).tolist()
         if loss_faulty or gradient_faulty:
             self._leave_out(trainer, pl_module, optimizer, overflow=not loss_faulty)
         else:

@@ -17,8 +17,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from callbacks.checkpoint import FOLDER_NAME, RunStopped, StopSignal
-from callbacks.checkpoint_file import LAST_NAME
+from callbacks.checkpoint import FOLDER_NAME, LAST_NAME, RunStopped, StopSignal
 from experiments.checkpoints import CONFIG_NAME
 from experiments.command import run_command
 from experiments.configuration import (

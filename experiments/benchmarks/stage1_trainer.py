@@ -30,7 +30,6 @@ from torch.utils.data import DataLoader
 from callbacks.ema import WeightEma
 from callbacks.finite_guard import FiniteGuard
 from callbacks.progress import PlainProgress
-from callbacks.random_states import TrainingRandomness
 from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
 from experiments.configuration import build_stage, load_layers, parse_stage
@@ -153,7 +152,7 @@ def measure_shape(
 
 def callbacks_of_a_run() -> tuple[Callback, ...]:
     """What every run adds to its config's callbacks and acts on each step."""
-    return TrainingRandomness(), FiniteGuard(), PlainProgress(), LearningRateMonitor("step")
+    return FiniteGuard(), PlainProgress(), LearningRateMonitor("step")
 
 
 def fit(

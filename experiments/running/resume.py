@@ -13,8 +13,7 @@ import torch
 from filelock import FileLock, Timeout
 from jsonargparse import Namespace
 
-from callbacks.checkpoint import FOLDER_NAME, KEY
-from callbacks.checkpoint_file import LAST_NAME, step_of
+from callbacks.checkpoint import FOLDER_NAME, KEY, LAST_NAME, step_of
 from experiments.checkpoints import CONFIG_NAME
 from experiments.configuration import parse_stage, read_layer, stage_parser
 from experiments.running.spooled_logger import SPOOL_NAME
@@ -171,7 +170,7 @@ def newest_valid(directory: Path) -> Path | None:
     if known:
         raise ValueError(
             f"{folder}: none of its {len(known)} checkpoints can be gone on with; move the "
-            "directory away to start anew, or put back a copy of one with its .sha256"
+            "directory away to start anew, or put back a copy of one"
         )
     return None
 

@@ -17,7 +17,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from callbacks.checkpoint import KEY, RunStopped, SafeCheckpoint, StopSignal
 from callbacks.finite_guard import FiniteGuard
 from callbacks.progress import PlainProgress
-from callbacks.random_states import TrainingRandomness
 from callbacks.run_record import RunRecord
 from datamodules.imdd import ONLINE, IMDDDataModule
 from datamodules.latent_store import LatentStore, StoreIndex
@@ -174,12 +173,7 @@ class StageRun:
         given = {type(callback) for callback in configured}
         trainer = Trainer(
             **arguments,
-            # What draws at random comes after the one that notes where training stood.
-            callbacks=[
-                TrainingRandomness(),
-                *configured,
-                *(callback for callback in own if type(callback) not in given),
-            ],
+            callbacks=[*configured, *(one for one in own if type(one) not in given)],
             logger=self.logger,
             default_root_dir=self.directory,
         )

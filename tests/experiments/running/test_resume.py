@@ -11,13 +11,7 @@ import pytest
 import torch
 from jsonargparse import Namespace
 
-from callbacks.checkpoint import KEY
-from callbacks.checkpoint_file import (
-    publish_last,
-    remove_older,
-    step_path,
-    write_checkpoint,
-)
+from callbacks.checkpoint import KEY, publish, step_path, write_checkpoint
 from experiments.checkpoints import write_configuration
 from experiments.configuration import load_layers, parse_stage
 from experiments.running.resume import (
@@ -26,7 +20,6 @@ from experiments.running.resume import (
     Stages,
     check_same,
     choose_directory,
-    fault_of,
     newest_valid,
     plan_stage,
 )
@@ -193,7 +186,6 @@ def trap(path: Path) -> None:
             return os.mkdir, (str(path.parent / "sprung"),)
 
     torch.save({"a": Trap()}, path, pickle_module=pickle)
-    path.with_name(path.name + ".sha256").unlink()
 
 
 @pytest.mark.parametrize("break_it", [truncate, flip, empty, replace_with_weights_alone, trap])
@@ -207,12 +199,6 @@ def test_broken_newest_checkpoint_is_passed_over_and_named(
     assert not (folder / "sprung").exists()
 
 
-def test_hash_that_a_kill_left_out_does_not_make_a_file_bad(tmp_path: Path) -> None:
-    folder = saved(tmp_path, 3)
-    (folder / "step_00000003.ckpt.sha256").unlink()
-    assert fault_of(step_path(folder, 3)) is None
-
-
 def test_no_good_checkpoint_among_some_is_refused(tmp_path: Path) -> None:
     truncate(step_path(saved(tmp_path, 3), 3))
     with pytest.raises(ValueError, match="none of its 1 checkpoints can be gone on with"):
@@ -222,7 +208,6 @@ def test_no_good_checkpoint_among_some_is_refused(tmp_path: Path) -> None:
 def test_last_alone_is_enough(tmp_path: Path) -> None:
     folder = saved(tmp_path, 3)
     step_path(folder, 3).rename(folder / "last.ckpt")
-    (folder / "step_00000003.ckpt.sha256").unlink()
     assert newest_valid(tmp_path) == folder / "last.ckpt"
 
 
@@ -253,8 +238,8 @@ def save_and_die(folder: Path, call: str, moment: int) -> None:
     setattr(os, call, die_in_time)
     for step in (3, 4):
         path = step_path(folder, step)
-        publish_last(path, write_checkpoint(CONTENT, path))
-        remove_older(folder, step, keep=1)
+        write_checkpoint(CONTENT, path)
+        publish(path, keep=1)
     os._exit(0)
 
 
