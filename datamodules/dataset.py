@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
+from datamodules.annotation import is_known_good, open_pair
 from datamodules.language.wording import Wording
 from datamodules.manifest import Manifest
-from datamodules.pictures.annotation import is_known_good, open_pair
 from datamodules.sample import GOOD_ID, Record, Sample
 from datamodules.sampler import Draw
 from datamodules.transforms import Transform, Unchanged, to_tensor

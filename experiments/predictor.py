@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from callbacks.drawing import RegionTag, draw_overlay
-from datamodules.pictures.image_files import GREY_MODES, WIDE_MODES, open_image
+from datamodules.decode import GREY_MODES, WIDE_MODES, open_image
 from datamodules.transforms import to_tensor
 from datamodules.vocabulary import Vocabulary
 from experiments.checkpoints import load_stage

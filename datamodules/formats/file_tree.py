@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datamodules.pictures.image_files import IMAGE_SUFFIXES
+from datamodules.decode import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

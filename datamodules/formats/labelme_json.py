@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from datamodules.annotation import runs_of
+from datamodules.decode import DECODE_ERRORS, MAX_PIXELS
 from datamodules.formats.text_files import numbers_of, objects_of, read_json, whole_number
-from datamodules.pictures.image_files import DECODE_ERRORS, MAX_PIXELS
-from datamodules.pictures.regions import runs_of
 from datamodules.sample import Region
 
 CIRCLE_CORNERS = 64

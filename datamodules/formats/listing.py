@@ -3,7 +3,7 @@
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from datamodules.pictures.image_files import IMAGE_SUFFIXES
+from datamodules.decode import IMAGE_SUFFIXES
 
 
 def list_pictures(folder: Path) -> list[str]:

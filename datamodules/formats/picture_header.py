@@ -1,6 +1,6 @@
 """Size and EXIF orientation of a picture from its header: what relative annotations need.
 
-No pixel is decoded. Whole pictures are opened by `image_files.py`.
+No pixel is decoded. Whole pictures are opened by `decode.py`.
 """
 
 import warnings
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from datamodules.pictures.image_files import DECODE_ERRORS
+from datamodules.decode import DECODE_ERRORS
 
 ORIENTATION_TAG = 0x0112
 
@@ -46,6 +46,6 @@ def read_header(path: Path) -> PictureHeader:
                 return PictureHeader(width_px, height_px, known)
     except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
         raise ValueError(
-            f"{path} is not a readable picture: it is truncated, too large or not an image; "
+            f"{path} is not a readable image: it is truncated, too large or not an image; "
             "replace or remove it"
         ) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from datamodules.pictures.image_files import DECODE_ERRORS
+from datamodules.decode import DECODE_ERRORS
 
 SOFTWARE = "DiffuseDefect"
 SYNTHETIC_KEY, CHECKPOINT_KEY = "synthetic", "checkpoint_sha256"
@@ -68,7 +68,7 @@ def read_text(path: Path) -> dict[str, str]:
             return {str(name): str(word) for name, word in known if isinstance(word, str)}
     except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
         raise ValueError(
-            f"{path} is not a readable picture: it is truncated, too large or not an image; "
+            f"{path} is not a readable image: it is truncated, too large or not an image; "
             "replace or remove it"
         ) from error
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from datamodules.annotation import open_pair
 from datamodules.formats.picture_header import read_header
 from datamodules.formats.synthetic_mark import SYNTHETIC_KEY, YES, read_text
 from datamodules.language.descriptors import location_of, morphology_of
-from datamodules.pictures.annotation import open_pair
 from datamodules.preparing.fingerprints import Fingerprint, fingerprint
 from datamodules.sample import GOOD, GOOD_ID, Record
 from datamodules.vocabulary import Vocabulary

@@ -18,12 +18,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from datamodules.annotation import draw_region, open_annotation, runs_of
+from datamodules.decode import open_pixels, upright
 from datamodules.formats.picture_header import read_header
 from datamodules.formats.synthetic_mark import read_text, with_mark
 from datamodules.manifest_file import replacing
-from datamodules.pictures.annotation import open_annotation
-from datamodules.pictures.image_files import exif_orientation, open_pixels, upright
-from datamodules.pictures.regions import draw_region, runs_of
 from datamodules.preparing.inspection import (
     REFUSALS,
     local_vocabulary,
@@ -149,7 +148,7 @@ def _repainted(record: Record, root: Path, folder: Path, *, changes: Changes) ->
     refuse_other_size(record, stored)
     picture = _redacted(stored.copy(), record.image, changes)
     size_px = picture.shape[0], picture.shape[1]
-    orientation = exif_orientation(source) if changes.make_upright else 1
+    orientation = read_header(source).orientation if changes.make_upright else 1
 
     def moved(pixels: np.ndarray, interpolation: int = cv2.INTER_NEAREST) -> np.ndarray:
         return _shrunk(upright(pixels, orientation), changes.longest_side_px, interpolation)
@@ -162,7 +161,7 @@ def _repainted(record: Record, root: Path, folder: Path, *, changes: Changes) ->
     if not record.mask:
         return changed
     vocabulary = local_vocabulary(record)
-    ids = open_annotation(record, root, vocabulary=vocabulary, picture_size_px=size_px)
+    ids = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
     assert ids is not None  # a record with a mask file has an annotation
     mask = f"{record.mask}.ids.png"
     _write_png(folder / mask, moved(ids), root / record.mask)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from datamodules.pictures.image_files import DECODE_ERRORS
+from datamodules.decode import DECODE_ERRORS
 
 JPEG_START = b"\xff\xd8"
 PNG_START = b"\x89PNG\r\n\x1a\n"

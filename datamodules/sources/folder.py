@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from datamodules.about import About
+from datamodules.annotation import open_mask
 from datamodules.captions import Caption
+from datamodules.decode import IMAGE_SUFFIXES, open_image
 from datamodules.formats.label_table import Label, defect_name, read_labels
 from datamodules.manifest import Source
-from datamodules.pictures.image_files import IMAGE_SUFFIXES, open_image, open_mask
 from datamodules.sample import GOOD, MaskValues, Record
 from datamodules.vocabulary import Vocabulary
 

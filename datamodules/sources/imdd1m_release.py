@@ -14,9 +14,9 @@ from typing import ClassVar
 
 from datamodules.about import About
 from datamodules.captions import Caption
+from datamodules.decode import IMAGE_SUFFIXES
 from datamodules.language.released_captions import ReleasedCaption, domain_of, read_release
 from datamodules.manifest import Source
-from datamodules.pictures.image_files import IMAGE_SUFFIXES
 from datamodules.sample import UNLABELLED, Record
 from datamodules.vocabulary import normalise_name
 

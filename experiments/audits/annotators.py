@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from datamodules.annotation import open_annotation
 from datamodules.auditing.agreement import cohens_kappa, mask_agreement
 from datamodules.manifest import Manifest
-from datamodules.pictures.annotation import open_annotation
 from datamodules.sample import GOOD, Record
 from datamodules.vocabulary import Vocabulary
 from experiments.audits.findings import Finding, Section
@@ -77,7 +77,7 @@ def mask_figures(
 def mask_of(record: Record, root: Path, vocabulary: Vocabulary) -> np.ndarray:
     """The class ids of a record's annotation, which it must have."""
     size_px = (record.height_px, record.width_px)
-    ids = open_annotation(record, root, vocabulary=vocabulary, picture_size_px=size_px)
+    ids = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
     assert ids is not None  # only records with an annotation are compared
     return ids
 

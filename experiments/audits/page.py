@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 from matplotlib.figure import Figure
 
-from datamodules.pictures.image_files import open_image
+from datamodules.decode import open_image
 from experiments.audits.findings import Finding, Section
 from experiments.audits.report import figures_table, kind_lines, shortened
 from experiments.tables import Table, format_cell

@@ -18,7 +18,7 @@ from PIL import Image
 from torchvision import transforms as tv
 
 from datamodules.captions import Caption
-from datamodules.pictures.image_files import IMAGE_SUFFIXES, open_image, open_pixels
+from datamodules.decode import IMAGE_SUFFIXES, open_image, open_pixels
 from datamodules.sources.synthetic import Synthetic
 from datamodules.transforms import ResizedCrop, to_tensor
 from experiments.measuring.measurements import BenchSettings, Measurement, throughput

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from datamodules.decode import IMAGE_SUFFIXES
 from datamodules.formats.text_files import objects_of, read_json
-from datamodules.pictures.image_files import IMAGE_SUFFIXES
 
 TABLE_COLUMNS = ("image", "path")
 

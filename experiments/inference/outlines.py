@@ -7,7 +7,7 @@ covers x to x + 1 and y to y + 1, as in COCO's polygons.
 import cv2
 import numpy as np
 
-from datamodules.pictures.regions import draw_region
+from datamodules.annotation import draw_region
 from datamodules.sample import Region
 
 # The steps of any slanted border lie less than a pixel off the straight line, at 45 degrees 0.71.

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.annotation import open_pair
 from datamodules.dataset import DefectDataset
 from datamodules.manifest import Manifest
-from datamodules.pictures.annotation import open_pair
 from datamodules.preparing.fingerprints import fingerprint
 from datamodules.sample import GOOD
 from datamodules.sampler import Draw

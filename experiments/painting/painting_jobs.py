@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.pictures.image_files import IMAGE_SUFFIXES, open_mask, open_pixels
+from datamodules.annotation import open_mask
+from datamodules.decode import IMAGE_SUFFIXES, open_pixels
 from datamodules.sources.generated import mask_values
 from datamodules.vocabulary import Vocabulary
 from experiments.painting.defect_painting import draw_mask, window_around

@@ -157,7 +157,7 @@ def test_memory_is_limited(make_manifest: MakeManifest, monkeypatch: pytest.Monk
 def test_picture_that_went_bad_is_one_line(make_manifest: MakeManifest) -> None:
     manifest = make_manifest(2)
     (manifest.root / "001.png").write_bytes(b"\x89PNG")
-    with pytest.raises(ValueError, match=r"001\.png is not a readable picture"):
+    with pytest.raises(ValueError, match=r"001\.png is not a readable image"):
         opened(manifest, Unchanged())[1]
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from datamodules.decode import open_image
 from datamodules.manifest import Manifest
-from datamodules.pictures.image_files import open_image
 from datamodules.transforms import to_tensor
 from experiments.fidelity import main
 from experiments.judging.fidelity_measures import Settings, measure_distance

@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from torch import Tensor
 
-from datamodules.pictures.annotation import open_annotation
+from datamodules.annotation import open_annotation
 from datamodules.sample import Instance, Prediction
 from datamodules.sources.coco import Coco
 from datamodules.vocabulary import Vocabulary
@@ -145,7 +145,7 @@ def test_results_train_the_next_model_by_the_coco_source(images: Path, tmp_path:
         name = Path(record.image).relative_to("images").with_suffix(".png")
         written = np.asarray(Image.open(tmp_path / "out" / "labels" / name))
         size_px = written.shape
-        mask = open_annotation(record, root, vocabulary=vocabulary, picture_size_px=size_px)
+        mask = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
         assert np.array_equal(mask, written)
 
 

@@ -191,7 +191,7 @@ def test_bad_picture_is_quarantined_with_its_reason(tiles: Path, tmp_path: Path)
     assert len(Manifest.open(tmp_path / "out" / "manifest.parquet")) == 31
     ((name, source, kind, reason),) = quarantined(tmp_path / "out")
     assert (name, source, kind) == (f"MT_Crack/Imgs/{image.name}", "mtd", "refused")
-    assert "not a readable picture" in reason
+    assert "not a readable image" in reason
 
 
 def test_bad_picture_is_an_error_where_that_is_asked(tiles: Path, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datamodules.decode import open_image
 from datamodules.manifest import Manifest
-from datamodules.pictures.image_files import open_image
 from experiments.prepare import main
 from tests.datamodules.sources.painting import save
 

@@ -32,7 +32,7 @@ def test_pixels_of_a_png_are_not_decoded(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"text"])
 def test_broken_header_is_one_clear_line(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(ValueError, match="is not a readable picture") as error:
+    with pytest.raises(ValueError, match="is not a readable image") as error:
         read_header(tmp_path / "a.png")
     assert "\n" not in str(error.value)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from datamodules.annotation import draw_region
 from datamodules.formats.run_lengths import decode_counts, runs_of_counts
-from datamodules.pictures.regions import draw_region
 from datamodules.sample import Region
 
 

@@ -67,5 +67,5 @@ def test_picture_of_another_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_file_that_is_no_picture_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(ValueError, match="is not a readable picture"):
+    with pytest.raises(ValueError, match="is not a readable image"):
         read_text(tmp_path / "a.png")

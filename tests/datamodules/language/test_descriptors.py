@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from datamodules.decode import open_image
 from datamodules.language.descriptors import location_of, morphology_of, size_of
-from datamodules.pictures.image_files import open_image
 
 SIDE = 256
 Line = tuple[float, float, float, float]

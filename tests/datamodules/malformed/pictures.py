@@ -32,7 +32,7 @@ STRANGERS = {
     "noise": bytes(PIXELS[:10].tobytes()),
 }
 BAD = "images/crack/bad."
-WARNS = {"TIFF cut at 2%": "image_files.py: Pillow's warning on broken EXIF reaches the user"}
+WARNS = {"TIFF cut at 2%": "decode.py: Pillow's warning on broken EXIF reaches the user"}
 MASK = "annotations/training/000001.png"
 
 
@@ -92,7 +92,7 @@ def hostile_pictures() -> Iterator[Case]:
         "TIFF whose strips begin at a fraction",
         "folder",
         put(BAD + "tif", bytes(strips)),
-        fault="image_files.py: Pillow's TypeError is not among DECODE_ERRORS and ends the set",
+        fault="decode.py: Pillow's TypeError is not among DECODE_ERRORS and ends the set",
     )
     good = "images/good/a.png"
     yield Case("link to a picture outside", "folder", link(BAD + "png", "../../../outside.png"))

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datamodules.pictures.image_files import open_image
+from datamodules.decode import open_image
 from datamodules.preparing.duplicates import Duplicates, Pair, duplicate_groups, find_duplicates
 from datamodules.preparing.fingerprints import TURNS, fingerprint, turned
 

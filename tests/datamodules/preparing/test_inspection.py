@@ -68,7 +68,7 @@ def test_box_marks_its_record_as_boxed(part, tmp_path):
 def test_unreadable_picture_is_a_problem_and_no_error(part, tmp_path, content):
     (tmp_path / part.image).write_bytes(content)
     seen = inspect(part, tmp_path)
-    assert "not a readable picture" in seen.problem
+    assert "not a readable image" in seen.problem
     assert seen.fingerprint is None
 
 

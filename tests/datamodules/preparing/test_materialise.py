@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.pictures.annotation import open_annotation
-from datamodules.pictures.image_files import open_image
+from datamodules.annotation import open_annotation
+from datamodules.decode import open_image
 from datamodules.preparing.inspection import inspect
 from datamodules.preparing.materialise import Changes, copy_all, materialise, read_redactions
 from datamodules.sample import Record, Region
@@ -35,7 +35,7 @@ def copied(record: Record, raw: Path, changes: Changes) -> tuple[Record, Path]:
 
 def ids_of(record: Record, folder: Path) -> np.ndarray:
     size_px = open_image(folder / record.image).shape[:2]
-    ids = open_annotation(record, folder, vocabulary=NAMES, picture_size_px=size_px)
+    ids = open_annotation(record, folder, vocabulary=NAMES, image_size_px=size_px)
     assert ids is not None
     return ids
 

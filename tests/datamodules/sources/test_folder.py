@@ -170,7 +170,7 @@ def test_damaged_mask_is_refused_alone(tmp_path):
         add_mask(tmp_path, name, grey=255)
     (tmp_path / "masks/crack/a.png").write_bytes(b"no picture")
     seen = inspect_all(tmp_path)
-    assert "is not a readable picture" in seen["images/crack/a.png"].problem
+    assert "is not a readable image" in seen["images/crack/a.png"].problem
     assert seen["images/crack/b.png"].problem == ""
 
 

@@ -98,7 +98,7 @@ def test_picture_of_another_checkpoint_is_told_in_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"image": "images/none.png"}, "not a readable picture"),
+        ({"image": "images/none.png"}, "not a readable image"),
         ({"image": "../outside.png"}, "expected a path below the data root"),
         ({"mask": "/etc/passwd"}, "expected a path below the data root"),
         ({"defect": 7}, "defect is 7, expected a text"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datamodules.pictures.regions import draw_region
+from datamodules.annotation import draw_region
 from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED
 from datamodules.sources.severstal import Severstal

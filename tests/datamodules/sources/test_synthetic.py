@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from datamodules.captions import Caption
+from datamodules.decode import open_image
 from datamodules.language.descriptors import morphology_of
-from datamodules.pictures.image_files import open_image
 from datamodules.preparing.inspection import inspect
 from datamodules.rendering.defects import DEFECTS, MIN_AREA_PX
 from datamodules.rendering.materials import MATERIALS

@@ -131,7 +131,7 @@ def test_broken_picture_is_a_flaw(tmp_path):
     write_yolo(tmp_path, NAMES + "train: images/train")
     add(tmp_path, "train/a.png", BOX)
     (tmp_path / "images/train/a.png").write_bytes(b"\x89PNG")
-    assert "is not a readable picture" in Yolo().records(tmp_path)[0].flaw
+    assert "is not a readable image" in Yolo().records(tmp_path)[0].flaw
 
 
 @pytest.mark.parametrize(("label", "is_refused"), [(BOX, True), ("", False)])

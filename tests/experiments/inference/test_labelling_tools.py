@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.pictures.annotation import open_annotation
+from datamodules.annotation import open_annotation
 from datamodules.sources.coco import Coco
 from datamodules.vocabulary import Vocabulary
 from experiments.inference.labelling_tools import (
@@ -91,7 +91,7 @@ def test_corrected_tasks_come_back_by_the_coco_source(
     ring, good = Coco().records(tmp_path)
     assert (ring.image, good.image) == ("images/a.png", "images/deep dir/b & c.png")
     assert (ring.defects, good.defects, good.split) == (("pit", "burr"), (), "")
-    ids = open_annotation(ring, tmp_path, vocabulary=VOCABULARY, picture_size_px=SIZE_PX)
+    ids = open_annotation(ring, tmp_path, vocabulary=VOCABULARY, image_size_px=SIZE_PX)
     assert ids is not None
     for class_id in (1, 2):
         found, true = ids == class_id, RING.label_map == class_id

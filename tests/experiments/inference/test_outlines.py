@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from datamodules.pictures.regions import draw_region
+from datamodules.annotation import draw_region
 from datamodules.sample import Region
 from experiments.inference.outlines import LEAST_IOU, join_rings, trace_polygon, trace_rings
 from tests.experiments.inference.small_results import blot_mask, ring_mask

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.pictures.annotation import open_annotation
+from datamodules.annotation import open_annotation
 from datamodules.sources.coco import Coco
 from experiments.inference.inputs import find_images
 from experiments.inference.result_files import (
@@ -56,7 +56,7 @@ def test_coco_file_comes_back_by_the_coco_source(tmp_path: Path, is_compressed: 
     assert [record.image for record in records] == [f"images/{name}" for name in results]
     assert [record.defects for record in records] == [("pit", "burr"), ("pit", "burr"), ()]
     for record, result in zip(records, results.values(), strict=True):
-        ids = open_annotation(record, tmp_path, vocabulary=VOCABULARY, picture_size_px=SIZE_PX)
+        ids = open_annotation(record, tmp_path, vocabulary=VOCABULARY, image_size_px=SIZE_PX)
         assert np.array_equal(ids, result.label_map)
 
 

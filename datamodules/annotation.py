@@ -1,0 +1,239 @@
+"""Record -> the image and the mask of class ids that belong to it, cut to the record's window.
+
+The one place where a mask file, boxes, polygons and runs become the same thing.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from datamodules.decode import HIGHEST_GREY, open_grey_values, open_pixels
+from datamodules.sample import GOOD_ID, UNLABELLED, MaskValues, Record, Region
+from datamodules.vocabulary import Vocabulary
+
+KINDS = ("box", "polygon", "runs")
+# Annotation tools round outward: a region may stick out of its image by so much and is cut.
+OVERHANG_PX = 2.0
+UNKNOWN = -1
+
+
+def open_pair(
+    record: Record, root: Path, *, vocabulary: Vocabulary
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The record's image, (H, W, 3) or grey (H, W) uint8, and its class ids (H, W) if it has any.
+
+    Raises FileNotFoundError or ValueError for a bad image or annotation.
+    """
+    image = open_pixels(root / record.image)
+    size_px = (image.shape[0], image.shape[1])
+    ids = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
+    return cut_window(image, record), ids
+
+
+def open_annotation(
+    record: Record, root: Path, *, vocabulary: Vocabulary, image_size_px: tuple[int, int]
+) -> np.ndarray | None:
+    """The (H, W) class ids of the record's window, or None where nobody drew any.
+
+    image_size_px: (height, width) of the whole image. A good part needs no mask file: all
+    its pixels are known to be good. Raises FileNotFoundError or ValueError for a bad annotation.
+    """
+    if record.mask:
+        ids = open_mask(
+            root / record.mask,
+            record.mask_values,
+            vocabulary=vocabulary,
+            size_px=image_size_px,
+        )
+    elif record.regions:
+        try:
+            ids = draw_regions(record.regions, vocabulary=vocabulary, size_px=image_size_px)
+        except ValueError as error:
+            raise ValueError(f"annotation of {root / record.image}: {error}") from error
+    elif is_known_good(record):
+        ids = np.zeros(image_size_px, dtype=np.uint8)
+    else:
+        return None
+    return cut_window(ids, record)
+
+
+def is_known_good(record: Record) -> bool:
+    """Whether somebody has said that the image shows no defect."""
+    return not record.defects and record.split != UNLABELLED
+
+
+def cut_window(pixels: np.ndarray, record: Record) -> np.ndarray:
+    """The record's window of pixels (H, W, ...), all of them where it has none.
+
+    Raises ValueError for a window that sticks out of the image.
+    """
+    if not record.window_xywh_px:
+        return pixels
+    window = record.window_xywh_px
+    left, top, width, height = window if len(window) == 4 else (0, 0, 0, 0)
+    is_empty = width < 1 or height < 1
+    sticks_out = left + width > pixels.shape[1] or top + height > pixels.shape[0]
+    if min(left, top) < 0 or is_empty or sticks_out:
+        raise ValueError(
+            f"the window {window} of {record.image} is empty or sticks out of its "
+            f"{pixels.shape[1]} x {pixels.shape[0]} px: prepare the data again"
+        )
+    return pixels[top : top + height, left : left + width]
+
+
+def open_mask(
+    path: Path,
+    values: Sequence[MaskValues],
+    *,
+    vocabulary: Vocabulary,
+    size_px: tuple[int, int],
+) -> np.ndarray:
+    """The mask as (H, W) class ids, uint8 (uint16 above 256 classes).
+
+    values: which grey values mean which class; 0 means good unless it is in a range.
+    size_px: (height, width) of the image it belongs to. Raises FileNotFoundError, or ValueError
+    for an unreadable file, another size than the image's, and a grey value in no range.
+    """
+    grey = open_grey_values(path)
+    if grey.shape != size_px:
+        raise ValueError(
+            f"mask {path} is {grey.shape[1]}x{grey.shape[0]} px, expected its image's "
+            f"{size_px[1]}x{size_px[0]} px: export the mask at the image's size"
+        )
+    table = _class_of_grey(values, vocabulary)
+    if grey.dtype == np.uint8:
+        present = np.flatnonzero(cv2.calcHist([grey], [0], None, [256], [0, 256]))
+    else:
+        present = np.unique(grey)
+    inside = (present >= 0) & (present <= HIGHEST_GREY)
+    unknown = present[~inside | (table[np.where(inside, present, 0)] == UNKNOWN)]
+    if unknown.size:
+        expected = ", ".join(f"{v.low}-{v.high}={v.name}" for v in values) or "only 0=good"
+        raise ValueError(
+            f"mask {path} holds the unknown id {unknown[0]} ({len(unknown)} unknown values), "
+            f"expected {expected}: repaint the mask or name the value"
+        )
+    if len(vocabulary) > 256:
+        return table.astype(np.uint16)[grey]
+    narrow = table.astype(np.uint8)
+    return cv2.LUT(grey, narrow[:256]) if grey.dtype == np.uint8 else narrow[grey]
+
+
+def check_region(region: Region, *, size_px: tuple[int, int]) -> str:
+    """What is wrong with a region in a image of (height, width), "" for nothing.
+
+    A box without area, one outside the image, numbers that are not finite or not paired.
+    """
+    numbers = region.numbers
+    place = f"{region.kind} of {region.name!r}"
+    if region.kind not in KINDS:
+        return f"region kind {region.kind!r} is unknown, expected one of {', '.join(KINDS)}"
+    if not region.name:
+        return f"a {region.kind} has no name, expected the type of its defect"
+    if not all(math.isfinite(number) for number in numbers):
+        return f"{place} holds a number that is not finite: {_short(numbers)}"
+    if region.kind == "runs":
+        return _check_runs(region, size_px)
+    if region.kind == "box" and len(numbers) != 4:
+        return f"{place} has {len(numbers)} numbers, expected left, top, width, height"
+    if region.kind == "polygon" and (len(numbers) < 6 or len(numbers) % 2):
+        return f"{place} has {len(numbers)} numbers, expected x and y of three or more corners"
+    if region.kind == "box" and min(numbers[2:]) <= 0:
+        return f"{place} is {numbers[2]:g} x {numbers[3]:g} px, expected a positive size"
+    left, top, right, bottom = bounds_of(region)
+    height, width = size_px
+    overhang = max(-left, -top, right - width, bottom - height)
+    if overhang > OVERHANG_PX:
+        return f"{place} {_short(numbers)} lies outside its image of {width} x {height} px"
+    return ""
+
+
+def draw_regions(
+    regions: Iterable[Region], *, vocabulary: Vocabulary, size_px: tuple[int, int]
+) -> np.ndarray:
+    """The regions as (H, W) class ids, uint8 (uint16 above 256 classes).
+
+    Drawn from the largest to the smallest, so that none hides another. Raises ValueError for a
+    region that does not fit a image of size_px (height, width).
+    """
+    ids = np.zeros(size_px, dtype=np.uint8 if len(vocabulary) <= 256 else np.uint16)
+    drawn = [(draw_region(region, size_px=size_px), region.name) for region in regions]
+    for inside, name in sorted(drawn, key=lambda pair: -int(pair[0].sum())):
+        ids[inside] = vocabulary.id_of(name)
+    return ids
+
+
+def draw_region(region: Region, *, size_px: tuple[int, int]) -> np.ndarray:
+    """The pixels of one region, (H, W) bool; ValueError where it does not fit the image."""
+    problem = check_region(region, size_px=size_px)
+    if problem:
+        raise ValueError(f"{problem}: correct or remove it")
+    height, width = size_px
+    if region.kind == "runs":
+        inside = np.zeros(height * width, dtype=bool)
+        for start, length in _pairs(region.numbers):
+            inside[int(start) : int(start + length)] = True
+        return inside.reshape(width, height).T
+    if region.kind == "box":
+        left, top, right, bottom = (round(bound) for bound in bounds_of(region))
+        inside = np.zeros(size_px, dtype=bool)
+        # A box thinner than a pixel still marks one.
+        inside[max(top, 0) : max(bottom, top + 1), max(left, 0) : max(right, left + 1)] = True
+        return inside
+    # COCO's own rule for which pixels a polygon covers; OpenCV's would add its whole border.
+    runs = coco_mask.frPyObjects([list(region.numbers)], height, width)
+    return coco_mask.decode(runs)[..., 0].astype(bool)
+
+
+def bounds_of(region: Region) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a box or polygon in pixels."""
+    if region.kind == "box":
+        left, top, width, height = region.numbers
+        return left, top, left + width, top + height
+    across, down = region.numbers[0::2], region.numbers[1::2]
+    return min(across), min(down), max(across), max(down)
+
+
+def runs_of(mask: np.ndarray) -> tuple[int, ...]:
+    """The runs (start, length, ...) of the non-zero pixels of mask (H, W), down its columns."""
+    flat = np.concatenate([[0], (mask != 0).T.ravel().astype(np.int8), [0]])
+    edges = np.flatnonzero(np.diff(flat))
+    starts, ends = edges[0::2], edges[1::2]
+    return tuple(np.stack([starts, ends - starts], axis=1).ravel().tolist())
+
+
+def _check_runs(region: Region, size_px: tuple[int, int]) -> str:
+    numbers, pixel_count = region.numbers, size_px[0] * size_px[1]
+    place = f"runs of {region.name!r}"
+    if not numbers or len(numbers) % 2:
+        return f"{place} have {len(numbers)} numbers, expected pairs of start and length"
+    end = 0.0
+    for start, length in _pairs(numbers):
+        if start < end or length <= 0 or start != int(start) or length != int(length):
+            return f"{place} hold ({start:g}, {length:g}), expected ascending whole runs"
+        end = start + length
+    if end > pixel_count:
+        return f"{place} end at pixel {end:g} of a image with {pixel_count} pixels"
+    return ""
+
+
+def _pairs(numbers: Sequence[float]) -> list[tuple[float, float]]:
+    return list(zip(numbers[0::2], numbers[1::2], strict=True))
+
+
+def _short(numbers: Sequence[float]) -> str:
+    shown = ", ".join(f"{number:g}" for number in numbers[:4])
+    return f"({shown}{', ...' if len(numbers) > 4 else ''})"
+
+
+def _class_of_grey(values: Sequence[MaskValues], vocabulary: Vocabulary) -> np.ndarray:
+    """A look-up table from grey value to class id, UNKNOWN where no range names the value."""
+    table = np.full(HIGHEST_GREY + 1, UNKNOWN, dtype=np.int32)
+    table[0] = GOOD_ID
+    for value in values:
+        table[value.low : value.high + 1] = vocabulary.id_of(value.name)
+    return table

@@ -1,0 +1,252 @@
+"""Image files -> arrays: any format and mode to 8-bit grey or colour; what files lie in a folder.
+
+OpenCV decodes what it decodes exactly as Pillow does, only sooner; Pillow everything else. EXIF
+orientation is never applied on reading: a mask is drawn on the stored pixels, and turning only the
+image would part the two; `upright` is for who turns both. Masks become ids in `annotation.py`.
+"""
+
+import hashlib
+import io
+import os
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+MAX_PIXELS = 100_000_000
+HIGHEST_GREY = 65535
+WINDOW_SHARES = (0.001, 0.999)
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+GREY_MODES = ("1", "L", "LA")
+DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    zlib.error,
+    struct.error,
+    cv2.error,
+)
+BITS_TAG, ORIENTATION_TAG = 258, 274  # of TIFF and EXIF
+# The end of a file that was not cut: some OpenCV versions fill what is missing with grey.
+LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+# Pillow's names for what OpenCV reads alike, alpha left out.
+RAW_GREY = ("L", "LA", "I;16B", "LA;16B")
+RAW_COLOUR = ("RGB", "RGBA", "RGB;16B", "RGBA;16B")
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """The images in and below a folder, sorted; none where it is missing.
+
+    Endings count in any case. Dot files and dot folders are what desktops leave behind, and
+    folders that are links are not entered: whatever is found lies below the folder.
+    """
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        visible = [name for name in names if not name.startswith(".")]
+        found += [Path(place, name) for name in visible if name.lower().endswith(IMAGE_SUFFIXES)]
+    return sorted(found)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_image(path: Path) -> np.ndarray:
+    """The image as (H, W, 3) uint8, whatever its mode; the first frame of an animated file.
+
+    Grey is repeated, alpha is dropped. Images with values above 255 are windowed: the values
+    at WINDOW_SHARES of their pixels become 0 and 255, a flat one becomes black.
+    Raises FileNotFoundError, or ValueError for an unreadable, truncated or too large file.
+    """
+    image = _eight_bits(path)
+    return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+
+
+def open_pixels(path: Path) -> np.ndarray:
+    """The image of `open_image` as (H, W) uint8 where it has no colour, also if stored as RGB.
+
+    Raises FileNotFoundError, or ValueError for an unreadable, truncated or too large file.
+    """
+    image = _eight_bits(path)
+    if image.ndim == 2:
+        return image
+    few = image[::16, ::16]
+    return image if (few != few[:, :, :1]).any() else grey_where_equal(image)
+
+
+def open_grey_values(path: Path) -> np.ndarray:
+    """The stored numbers of a mask, (H, W) integers: palette indices, not palette colours.
+
+    Raises FileNotFoundError, or ValueError for an unreadable or a coloured file.
+    """
+    with _opened(path) as (image, data):
+        pixels = _decode_by_opencv(image, data)
+        if pixels is None:
+            turn_back = _load(image)
+    if pixels is None:
+        if image.mode not in ("P", "PA", "RGB", "RGBA", *GREY_MODES, *WIDE_MODES):
+            raise ValueError(
+                f"mask {path} has mode {image.mode}, expected a grey one: "
+                "save it as an 8-bit grey PNG"
+            )
+        if image.mode in ("1", "LA", "PA"):
+            image = image.convert("L")
+        pixels = upright(np.asarray(image), turn_back)
+    if pixels.ndim == 2:
+        return pixels
+    if (pixels[:, :, :3] != pixels[:, :, :1]).any():
+        raise ValueError(
+            f"mask {path} is coloured, expected grey values or palette indices: "
+            "save it as an 8-bit grey PNG with one value per class"
+        )
+    return np.ascontiguousarray(pixels[:, :, 0])
+
+
+def grey_where_equal(image: np.ndarray) -> np.ndarray:
+    """The image (H, W, 3) as (H, W) where its three channels are equal, else as it is."""
+    red, green, blue = cv2.split(image)
+    is_grey = not cv2.norm(red, green, cv2.NORM_INF) and not cv2.norm(red, blue, cv2.NORM_INF)
+    return red if is_grey else image
+
+
+def upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """The image or mask, (H, W) or (H, W, 3), turned as EXIF's orientation 1..8 asks."""
+    if orientation not in range(1, 9):
+        raise ValueError(f"orientation is {orientation}: expected one of EXIF's 1 to 8")
+    if orientation >= 5:
+        image = image.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Image.Image, bytes]]:
+    """The image with its header read and its size checked, and the file's bytes.
+
+    What goes wrong with either is one ValueError.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"image {path} is missing: check the data folder and the path")
+    try:
+        data = path.read_bytes()
+        with warnings.catch_warnings():
+            # Our own limit speaks in one line where Pillow would warn first.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # From memory: of a mapped file, Pillow mixes up the sides of turned TIFFs.
+            opened = Image.open(io.BytesIO(data))
+        with opened as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            yield image, data
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{path} would unpack to more than {MAX_PIXELS // 1_000_000} megapixels: "
+            "cut it into smaller images"
+        ) from error
+    except DECODE_ERRORS as error:
+        reason = str(error).split("\n", maxsplit=1)[0].replace(str(path), "").replace("''", "it")
+        reason = re.sub(r"<_io.BytesIO[^>]*>", "it", reason)
+        raise ValueError(
+            f"{path} is not a readable image ({reason}): it is truncated or not an image; "
+            "replace or remove it"
+        ) from error
+
+
+def _decode_by_opencv(image: Image.Image, data: bytes) -> np.ndarray | None:
+    """The stored pixels, (H, W) or (H, W, 3), uint8 or uint16, without alpha; None when in doubt.
+
+    In doubt are palettes, CMYK, animations, few bits, and files that may be damaged.
+    """
+    if not data.endswith(LAST_BYTES.get(image.format or "", b"?")) or not image.tile:
+        return None
+    # OpenCV 5 shows an animated PNG's first frame, not the still one.
+    raw = image.tile[0].args if image.format == "PNG" else image.mode
+    if raw not in RAW_GREY + RAW_COLOUR or getattr(image, "is_animated", False):
+        return None
+    flags = cv2.IMREAD_GRAYSCALE if raw in RAW_GREY else cv2.IMREAD_COLOR_RGB
+    flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    flags |= cv2.IMREAD_ANYDEPTH if raw.endswith(";16B") else 0
+    try:
+        return cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error:
+        return None
+
+
+def _eight_bits(path: Path) -> np.ndarray:
+    """The image as (H, W) or (H, W, 3) uint8; grey files as (H, W)."""
+    with _opened(path) as (image, data):
+        pixels = _decode_by_opencv(image, data)
+        if pixels is None and image.mode != "F":
+            pixels = _decode_by_pillow(image, data)
+    if pixels is None:
+        raise ValueError(
+            f"{path} holds floating-point pixels, expected 8- or 16-bit ones: "
+            "save it as an 8- or 16-bit PNG"
+        )
+    return pixels if pixels.dtype == np.uint8 else _window(pixels, path)
+
+
+def _decode_by_pillow(image: Image.Image, data: bytes) -> np.ndarray:
+    """The pixels of any format and mode, strictly; values above 255 are not yet windowed."""
+    turn_back = _load(image)
+    if image.mode in WIDE_MODES:
+        pixels = np.asarray(image)
+    elif isinstance(image, TiffImageFile) and max(image.tag_v2.get(BITS_TAG, (8,))) > 8:
+        # Pillow keeps only the upper bytes of wide colours; OpenCV's TIFF is always BGR.
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+        blue_first = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+        if blue_first is None:
+            raise ValueError("its wide colours cannot be decoded")
+        pixels = blue_first[:, :, ::-1]
+    else:
+        image.info.pop("transparency", None)  # dropped anyway, and Pillow would warn
+        pixels = np.array(image.convert("L" if image.mode in GREY_MODES else "RGB"))
+    return upright(pixels, turn_back)
+
+
+def _load(image: Image.Image) -> int:
+    """The orientation that undoes the turn which loading, done here, gives to a TIFF unasked."""
+    orientation = 1
+    if isinstance(image, TiffImageFile):
+        orientation = image.tag_v2.get(ORIENTATION_TAG, 1)
+    image.load()
+    return {6: 8, 8: 6}.get(orientation, orientation if orientation in range(1, 9) else 1)
+
+
+def _window(wide: np.ndarray, path: Path) -> np.ndarray:
+    """Integers as uint8: up to 255 as they are, else stretched between WINDOW_SHARES of them."""
+    lowest, highest = int(wide.min()), int(wide.max())
+    if lowest >= 0 and highest <= 255:
+        return wide.astype(np.uint8)
+    if highest - lowest > HIGHEST_GREY:
+        raise ValueError(
+            f"{path} holds values from {lowest} to {highest}, expected a range of 16 bits: "
+            "save it as an 8- or 16-bit PNG"
+        )
+    values = (wide - lowest).astype(np.uint16)
+    edges = [0, HIGHEST_GREY + 1]
+    counts = cv2.calcHist([values.reshape(len(values), -1)], [0], None, edges[1:], edges)
+    at_most = np.cumsum(counts, dtype=np.float64)
+    low, high = np.searchsorted(at_most, np.array(WINDOW_SHARES) * values.size)
+    if low == high:
+        # All but a few pixels are equal, and those few may be the defect.
+        low, high = 0, max(highest - lowest, 1)
+    levels = (np.arange(HIGHEST_GREY + 1) - low) * (255 / (high - low))
+    return np.clip(levels, 0, 255).round().astype(np.uint8)[values]
