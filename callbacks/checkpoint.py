@@ -62,28 +62,26 @@ class StopSignal(Callback):
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, *_: object) -> None:
         """From here on a signal waits for the step's end."""
         self._training = True
         self._listen()
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_start(self, *_: object) -> None:
         """Listen in place of Lightning, which stops without saving."""
         self._listen()
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_start(self, *_: object) -> None:
         """Listen in place of Lightning."""
         self._listen()
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, *_: object) -> None:
         """Stop here if a signal came with the last step."""
         self._training = False
         if self.requested:
             raise RunStopped(f"stopped by {self.requested} after training")
 
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, *_: object) -> None:
         """Training is over."""
         self._training = False
 
@@ -166,14 +164,7 @@ class SafeCheckpoint(Checkpoint):
         """Begin to count optimizer steps."""
         self._seen_step = trainer.global_step
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Save after the step if it is due, or the last one before a stop."""
         step = trainer.global_step
         if step == self._seen_step:
@@ -193,13 +184,7 @@ class SafeCheckpoint(Checkpoint):
             self._raise_stopped(trainer)
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, *_: object
     ) -> None:
         """Stop inside a validation, which a resume begins anew, where no other rank waits."""
         fits = trainer.state.fn == "fit" and not trainer.sanity_checking

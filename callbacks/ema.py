@@ -122,29 +122,22 @@ class WeightEma(Callback):
             ]
             self._loaded = {}
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Average after each optimizer step."""
         if trainer.global_step > self._latest_update_step:
             self._latest_update_step = trainer.global_step
             self._average()
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_start(self, *_: object) -> None:
         """Let the averages validate, up to the end of every `on_validation_epoch_end`."""
         self._exchange()
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, *_: object) -> None:
         """Put the training weights back."""
         if self._swapped:
             self._exchange()
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, *_: object) -> None:
         """Leave the averages in the module; the training weights are kept for a checkpoint."""
         if not self._swapped:
             self._exchange()
@@ -168,7 +161,9 @@ class WeightEma(Callback):
         if self._swapped:
             live, averages = averages, live
         # Where weights are sharded, the processes that save nothing have an empty `state_dict`.
-        state = dict(_state_dict(checkpoint))
+        state = checkpoint["state_dict"]
+        assert isinstance(state, dict)
+        state = dict(state)
         checkpoint[LIVE_KEY] = {n: v for n, v in self._live.named(live) if n in state}
         state.update((n, v) for n, v in self._live.named(averages) if n in state)
         checkpoint["state_dict"] = state
@@ -217,10 +212,3 @@ class WeightEma(Callback):
             live.copy_(average)
             average.copy_(kept)
         self._swapped = not self._swapped
-
-
-def _state_dict(checkpoint: dict[str, object]) -> dict[str, Tensor]:
-    """The checkpoint's state_dict."""
-    state = checkpoint["state_dict"]
-    assert isinstance(state, dict)
-    return state

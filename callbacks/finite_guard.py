@@ -5,11 +5,11 @@ every iteration takes, takes the same weights once more.
 """
 
 import logging
-from collections.abc import Iterator
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
@@ -37,17 +37,19 @@ class FiniteGuard(Callback):
         self.consecutive = 0
         self._loss_faulty = torch.tensor(False)
         self._rows: list[int | Tensor] = []
-        self._statistics: RunningStatistics | None = None
+        self._statistics: list[Tensor] = []
+        self._kept: list[Tensor] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin the first step."""
-        self._statistics = RunningStatistics(pl_module)
+        """Begin the first step, with the statistics that a forward pass alone changes."""
+        norms = [one for one in pl_module.modules() if isinstance(one, _NormBase) and one.training]
+        self._statistics = [buffer for norm in norms for buffer in norm.buffers()]
         self._begin_step(pl_module)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Note whose pictures are in the step."""
+        """Note whose images are in the step."""
         self._rows.append(batch.row)
 
     def on_before_backward(
@@ -59,15 +61,25 @@ class FiniteGuard(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        """Leave the step out where loss or gradients are not finite on any rank."""
-        faults = [self._loss_faulty, ~torch.isfinite(gradient_norms(optimizer)).all()]
-        votes = torch.stack([fault.to(pl_module.device).float() for fault in faults])
+        """Leave the step out where loss or gradients are not finite on any rank.
+
+        Without gradients the optimizer does nothing. ValueError where it is one too many.
+        """
+        gradients = list(gradients_of(optimizer).values())
+        norms = torch._foreach_norm(gradients) if gradients else [torch.zeros(())]
+        gradient_faulty = ~torch.isfinite(torch.stack([norm.float() for norm in norms])).all()
+        faults = [one.to(pl_module.device).float() for one in (self._loss_faulty, gradient_faulty)]
         # One small reduction, so that all ranks leave out the same steps.
-        loss_faulty, gradient_faulty = (
-            trainer.strategy.reduce(votes, reduce_op="max") > 0
-        ).tolist()
-        if loss_faulty or gradient_faulty:
-            self._leave_out(trainer, pl_module, optimizer, overflow=not loss_faulty)
+        votes = trainer.strategy.reduce(torch.stack(faults), reduce_op="max")
+        is_loss_faulty, is_gradient_faulty = (votes > 0).tolist()
+        if is_loss_faulty or is_gradient_faulty:
+            self.consecutive += 1
+            words = diagnosis(trainer, pl_module, optimizer, self._rows)
+            optimizer.zero_grad(set_to_none=True)
+            for live, kept in zip(self._statistics, self._kept, strict=True):
+                live.copy_(kept)
+            # A gradient alone may overflow by design, where a loss scale is looked for.
+            self._report(trainer, words, is_fault=is_loss_faulty or loss_scale(trainer) is None)
         else:
             self.consecutive = 0
         self._begin_step(pl_module)
@@ -83,95 +95,52 @@ class FiniteGuard(Callback):
     def _begin_step(self, module: LightningModule) -> None:
         self._loss_faulty = torch.zeros((), dtype=torch.bool, device=module.device)
         self._rows = []
-        if self._statistics is not None:
-            self._statistics.keep()
+        self._kept = [buffer.clone() for buffer in self._statistics]
 
-    def _leave_out(
-        self, trainer: Trainer, module: LightningModule, optimizer: Optimizer, *, overflow: bool
-    ) -> None:
-        """Take the gradients away, so that the optimizer does nothing; ValueError for one too many.
-
-        overflow: only gradients are not finite, which a loss scale may have caused by design.
-        """
-        self.consecutive += 1
-        words = diagnosis(trainer, module, optimizer, self._rows)
-        optimizer.zero_grad(set_to_none=True)
-        if self._statistics is not None:
-            self._statistics.restore()
+    def _report(self, trainer: Trainer, words: str, *, is_fault: bool) -> None:
         if self.consecutive >= self.max_consecutive:
             raise ValueError(
                 f"{self.consecutive} steps in a row had a loss or gradient that is not finite; "
                 f"the last: {words}; expected finite ones: lower the learning rate, set "
                 "trainer.precision to bf16-mixed or 32-true, or look at these rows of the manifest"
             )
-        if overflow and loss_scale(trainer) is not None:
-            return
-        self.skipped += 1
-        logger.warning("step left out, its loss or gradient is not finite: %s", words)
-        for tracker in trainer.loggers:
-            tracker.log_metrics({METRIC: float(self.skipped)}, step=trainer.global_step)
+        if is_fault:
+            self.skipped += 1
+            logger.warning("step left out, its loss or gradient is not finite: %s", words)
+            for tracker in trainer.loggers:
+                tracker.log_metrics({METRIC: float(self.skipped)}, step=trainer.global_step)
 
 
-class RunningStatistics:
-    """The buffers of a module's batch normalisation, which a forward pass alone changes."""
-
-    def __init__(self, module: nn.Module) -> None:
-        layers = [layer for layer in module.modules() if isinstance(layer, _NormBase)]
-        self._live = [buffer for layer in layers if layer.training for buffer in layer.buffers()]
-        self._kept: list[Tensor] = []
-
-    def keep(self) -> None:
-        """Note them as they are."""
-        self._kept = [buffer.clone() for buffer in self._live]
-
-    def restore(self) -> None:
-        """Put back what was noted."""
-        for live, kept in zip(self._live, self._kept, strict=True):
-            live.copy_(kept)
-
-
-def gradient_norms(optimizer: Optimizer) -> Tensor:
-    """The norm of each gradient that this rank holds (N,); one zero where it holds none."""
-    gradients = [own_part(gradient) for _, gradient in gradients_of(optimizer)]
-    if not gradients:
-        return torch.zeros(1)
-    return torch.stack([norm.float() for norm in torch._foreach_norm(gradients)])
-
-
-def gradients_of(optimizer: Optimizer) -> Iterator[tuple[nn.Parameter, Tensor]]:
-    """The optimizer's parameters that have a gradient, with it."""
-    for group in optimizer.param_groups:
-        for weight in group["params"]:
-            if weight.grad is not None:
-                yield weight, weight.grad
-
-
-def own_part(gradient: Tensor) -> Tensor:
-    """This rank's part of a gradient that may be sharded."""
-    to_local = getattr(gradient, "to_local", None)
-    return gradient.detach() if to_local is None else to_local().detach()
+def gradients_of(optimizer: Optimizer) -> dict[nn.Parameter, Tensor]:
+    """What this rank holds of the gradient of each of the optimizer's parameters that has one."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    gradients = {weight: weight.grad.detach() for weight in weights if weight.grad is not None}
+    return {
+        weight: gradient.to_local() if isinstance(gradient, DTensor) else gradient
+        for weight, gradient in gradients.items()
+    }
 
 
 def diagnosis(
     trainer: Trainer, module: LightningModule, optimizer: Optimizer, rows: list[int | Tensor]
 ) -> str:
     """Step, rows, losses, parameters and rates of a faulty step, in words."""
-    faulty = {
-        id(weight)
-        for weight, gradient in gradients_of(optimizer)
-        if not torch.isfinite(own_part(gradient)).all()
-    }
-    names = [name for name, weight in module.named_parameters() if id(weight) in faulty]
-    losses = {
-        name: float(value)
+    gradients = gradients_of(optimizer)
+    names = [
+        name
+        for name, weight in module.named_parameters()
+        if weight in gradients and not torch.isfinite(gradients[weight]).all()
+    ]
+    losses = [
+        f"{name} {float(value):.4g}"
         for name, value in sorted(trainer.callback_metrics.items())
         if "/train/" in name and not name.endswith("_epoch")
-    }
-    numbers = [row for part in rows for row in torch.as_tensor(part).flatten().tolist()]
+    ]
+    numbers = [str(row) for part in rows for row in torch.as_tensor(part).flatten().tolist()]
     words = [
         f"step {trainer.global_step}",
-        f"manifest rows {', '.join(map(str, numbers))}",
-        *(f"{name} {value:.4g}" for name, value in losses.items()),
+        f"manifest rows {', '.join(numbers)}",
+        *losses,
         f"{len(names)} gradients not finite"
         + (f", first {', '.join(names[:NAMED])}" if names else ""),
         f"learning rate {optimizer.param_groups[0]['lr']:.3g}",

@@ -2,8 +2,6 @@
 
 import logging
 import zlib
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -14,17 +12,8 @@ logger = logging.getLogger(__name__)
 NAMED_TENSORS = 3
 
 
-@runtime_checkable
-class HasParts(Protocol):
-    """A module that says which of its parts a reader knows by name."""
-
-    def parts(self) -> Mapping[str, nn.Module]:
-        """The parts by name."""
-        ...
-
-
 class FrozenAudit(Callback):
-    """Stops a run whose frozen parts moved, and says how many parameters each part has.
+    """Stops a run whose frozen parts moved.
 
     Raises RuntimeError at the end of training when a parameter that was frozen at its start, or a
     buffer of a part without any other, differs in any bit.
@@ -36,9 +25,6 @@ class FrozenAudit(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record what is frozen, after every part has loaded its weights."""
         self.checksums = {name: checksum(value) for name, value in frozen_state(pl_module).items()}
-        if trainer.is_global_zero:
-            for line in describe_parts(pl_module):
-                logger.info("%s", line)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare with the record."""
@@ -71,23 +57,6 @@ def frozen_state(module: nn.Module) -> dict[str, Tensor]:
         if weights and not any(weight.requires_grad for weight in weights):
             state |= {f"{prefix}.{name}".strip("."): value for name, value in child.named_buffers()}
     return state
-
-
-def describe_parts(module: nn.Module) -> list[str]:
-    """A line each on the trainable and on the frozen parameters: all of them, and by part."""
-    parts = module.parts() if isinstance(module, HasParts) else dict(module.named_children())
-    lines = []
-    for kind, is_wanted in (("trainable", True), ("frozen", False)):
-        total = count(module, is_wanted)
-        by_part = {name: count(part, is_wanted) for name, part in parts.items()}
-        listed = ", ".join(f"{name} {number:,}" for name, number in by_part.items() if number)
-        lines.append(f"{kind} parameters: {total:,}" + (f" ({listed})" if listed else ""))
-    return lines
-
-
-def count(module: nn.Module, is_trainable: bool) -> int:
-    """The number of the module's parameters that train, or of those that do not."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad == is_trainable)
 
 
 def checksum(tensor: Tensor) -> int:

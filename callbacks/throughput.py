@@ -34,16 +34,16 @@ class Throughput(Callback):
         """Images per second of this process so far; 0.0 while nothing is counted."""
         return self.image_count / self.seconds if self.seconds > 0 else 0.0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, *_: object) -> None:
         """Start counting anew."""
         self.image_count, self.seconds, self._seen_steps = 0, 0.0, 0
         self._last = time.perf_counter()
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_start(self, *_: object) -> None:
         """Leave out what lies between epochs."""
         self._last = time.perf_counter()
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, *_: object) -> None:
         """Leave out the validation."""
         self._last = time.perf_counter()
 
@@ -65,19 +65,12 @@ class Throughput(Callback):
             pl_module.log(METRIC, speed, on_step=True, on_epoch=False, batch_size=1)
         self._last = now
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_start(self, *_: object) -> None:
         """Start counting anew."""
         self._test_ms = []
 
-    def on_test_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """The data is there."""
+    def on_test_batch_start(self, *_: object) -> None:
+        """Begin the batch once its data is there."""
         self._last = time.perf_counter()
 
     def on_test_batch_end(
@@ -86,8 +79,7 @@ class Throughput(Callback):
         pl_module: LightningModule,
         outputs: object,
         batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        *_: object,
     ) -> None:
         """Note what each of the batch's images took."""
         seconds = time.perf_counter() - self._last

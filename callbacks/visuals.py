@@ -108,7 +108,7 @@ class SampleGrid(Callback):
         self._is_from_training = False
         self._last_step = -1
 
-    def on_train_batch_end(  # noqa: D102 - Lightning's hook
+    def on_train_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -116,12 +116,13 @@ class SampleGrid(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
+        """Keep the first batch, for a fit without validation."""
         # Cached latents come without pixels: nothing to set beside a generated image.
         if trainer.is_global_zero and not self._examples and batch.image.numel():
             self._is_from_training = True
             self._collect(batch, self.image_count)
 
-    def on_validation_batch_end(  # noqa: D102 - Lightning's hook
+    def on_validation_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -130,6 +131,7 @@ class SampleGrid(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        """Keep some of the batch; draw after the last one, where it is the epoch's turn."""
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
         if self._is_from_training:
@@ -210,28 +212,18 @@ class MaskOverlay(Callback):
         self.side_px = side_px
         self._examples: dict[int, list[Example]] = {}
 
-    def on_validation_batch_end(  # noqa: D102 - Lightning's hook
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+    def on_validation_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: object, batch: Batch, *_: object
     ) -> None:
+        """Keep some of the batch, where it is the epoch's turn."""
         is_turn = (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if trainer.is_global_zero and not trainer.sanity_checking and is_turn:
             self._collect(outputs, batch)
 
-    def on_test_batch_end(  # noqa: D102 - Lightning's hook
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+    def on_test_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: object, batch: Batch, *_: object
     ) -> None:
+        """Keep some of the batch."""
         if trainer.is_global_zero:
             self._collect(outputs, batch)
 

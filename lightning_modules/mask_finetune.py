@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from datamodules.sample import Batch
 from datamodules.vocabulary import DEFECT_TEMPLATES, Vocabulary, fill
@@ -134,20 +134,6 @@ class MaskFinetune(SegmentationModule):
             "context": self.features.context,
             "naming": self.naming,
             "clip": self.clip.pretrained if self.clip else "none",
-        }
-
-    def parts(self) -> dict[str, nn.Module]:
-        """The components of Table 3 by name."""
-        diffusion = self.features.diffusion
-        return {
-            "diffusion U-Net": diffusion.denoiser,
-            "autoencoder": diffusion.autoencoder,
-            "text encoder": diffusion.text_encoder,
-            "image encoder": diffusion.image_encoder,
-            "implicit captioner": diffusion.captioner,
-            "pyramid": self.pyramid,
-            "mask generator": self.mask_generator,
-            "class head": self.class_head,
         }
 
     def load(self) -> None:
