@@ -17,10 +17,10 @@ from rich.text import Text
 from datamodules.formats.label_studio_names import LOCAL_FILES
 from datamodules.vocabulary import Vocabulary
 from experiments.cli import run_command
+from experiments.inference.inputs import InputImage, check_images_stay, find_images
 from experiments.output_folder import check_is_free, whole_folder
 
 if TYPE_CHECKING:
-    from experiments.inference.inputs import InputImage
     from experiments.inference.result_files import AddResult
     from experiments.predictor import Predictor, Result
 
@@ -64,12 +64,11 @@ def predict(
     """
     if labels is not None:
         Vocabulary.parse(labels)
-    from experiments.inference.inputs import check_images_stay, find_images
-    from experiments.predictor import load_predictor
-
     inputs = find_images(images, root)
     check_is_free(out, entries=ENTRIES, overwrite=overwrite)
     check_images_stay(inputs, out.resolve())
+    from experiments.predictor import load_predictor
+
     predictor = load_predictor(
         checkpoint, device=device, naming=naming, thresholds=thresholds, precision=precision
     )
@@ -82,7 +81,7 @@ def predict(
 
 def write_results(
     predictor: "Predictor",
-    inputs: "Sequence[InputImage]",
+    inputs: Sequence[InputImage],
     labels: str | None,
     files: "Sequence[AbstractContextManager[AddResult]]",
 ) -> dict[str, tuple[str, str, str]]:

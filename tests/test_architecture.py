@@ -122,10 +122,14 @@ def test_functions_are_short(path: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
+    # A command's signature and docstring are its command line: only its body counts.
+    first = {
+        node: node.body[1].lineno if node.name == path.stem else node.lineno for node in functions
+    }
     long = {
         node.name: lines
         for node in functions
-        if node.end_lineno and (lines := node.end_lineno - node.lineno + 1) > FUNCTION_LINES
+        if node.end_lineno and (lines := node.end_lineno - first[node] + 1) > FUNCTION_LINES
     }
     assert not long
 

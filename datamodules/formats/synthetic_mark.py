@@ -1,6 +1,6 @@
 """What a generated PNG says of itself in its text: that it is synthetic, and how it came to be.
 
-Written by `experiments/painting/generated_files.py`, read by `sources/generated.py`.
+Written by `experiments/generation/generator.py`, read by `sources/generated.py`.
 """
 
 import struct

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from datamodules.decode import IMAGE_SUFFIXES
+from datamodules.decode import IMAGE_SUFFIXES, image_paths
 from datamodules.formats.text_files import objects_of, read_json
 
 TABLE_COLUMNS = ("image", "path")
@@ -46,14 +46,10 @@ def find_images(pattern: str, root: str = "") -> list[InputImage]:
     if path.is_file():
         return [InputImage(path.stem, path)]
     is_folder = path.is_dir()
-    found = path.rglob("*") if is_folder else map(Path, glob.glob(str(path), recursive=True))
-    images = sorted(
-        image
-        for image in found
-        if image.suffix.lower() in IMAGE_SUFFIXES
-        and not image.name.startswith(".")
-        and image.is_file()
-    )
+    images = image_paths(path)
+    if not is_folder:
+        found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+        images = [one for one in found if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file()]
     if not images:
         kind = "holds no image" if is_folder else "matches no image"
         raise FileNotFoundError(

@@ -1,7 +1,7 @@
 """A defect painted into a given image: sampling that keeps all latents but those of a mask.
 
-How a picture of any size is cut to what goes in here, and put together again, is no net's matter:
-`experiments/painting/defect_painting.py`.
+How an image of any size is cut to what goes in here, and put together again, is no net's matter:
+`experiments/generation/windows.py`.
 """
 
 from collections.abc import Sequence

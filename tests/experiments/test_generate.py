@@ -1,4 +1,4 @@
-"""Holds what generate writes, that any picture can be made again alone, and what it refuses."""
+"""Holds what generate writes, that any image can be made again alone, and what it refuses."""
 
 import hashlib
 import json
@@ -11,9 +11,16 @@ import pytest
 from PIL import Image
 
 from datamodules.manifest import Manifest
-from experiments import generate, prepare
-from experiments.command import run_command
-from tests.experiments.small_painter import SIDE_PX, write_goods, write_masks, write_run
+from experiments import checkpoints, prepare
+from experiments.cli import call_command
+from experiments.generate import generate
+from tests.experiments.generation.small_generator import (
+    SIDE_PX,
+    write_goods,
+    write_masks,
+    write_run,
+)
+from tests.experiments.refused import refused
 
 PROMPT = "Plate of steel with crack."
 
@@ -26,9 +33,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def opened_once() -> Iterator[None]:
-    """Each checkpoint is read once: building the nets takes longer than all the painting."""
+    """Each checkpoint is read once: building the nets takes longer than all the sampling."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generate, "load_pretrain", cache(generate.load_pretrain))
+        patch.setattr(checkpoints, "load_pretrain", cache(checkpoints.load_pretrain))
         yield
 
 
@@ -43,21 +50,11 @@ def masks(goods: Path, tmp_path: Path) -> Path:
 
 
 def run(trained: Path, out: Path, *words: str) -> list[dict]:
-    """The lines of what generate wrote into `out`, with three steps a picture."""
+    """The lines of what generate wrote into `out`, with three steps a image."""
     common = ["--checkpoint", str(trained), "--out", str(out), "--steps", "3", "--device", "cpu"]
-    assert generate.main([*common, *words]) == 0
+    assert call_command(generate, [*common, *words]) == 0
     table = (out / "generated.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in table.splitlines()]
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The one line that the command ends with; its exit code is 2."""
-    with pytest.raises(SystemExit) as ending:
-        run_command(lambda _: generate.main(list(words)))
-    text = capsys.readouterr().err
-    assert ending.value.code == 2
-    assert text.startswith("error: ") and text.count("\n") == 1
-    return text
 
 
 def pixels_of(folder: Path, line: dict, key: str = "image") -> np.ndarray:
@@ -109,7 +106,7 @@ def test_prompts_come_from_a_file_one_a_line(trained: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpmpp"])
-def test_any_picture_can_be_made_again_alone(trained: Path, tmp_path: Path, sampler: str) -> None:
+def test_any_image_can_be_made_again_alone(trained: Path, tmp_path: Path, sampler: str) -> None:
     words = ("--prompt", PROMPT, "--sampler", sampler)
     many = run(trained, tmp_path / "a", *words, "--count", "3", "--batch_size", "2", "--seed", "1")
     (one,) = run(trained, tmp_path / "b", *words, "--seed", "3")
@@ -119,7 +116,7 @@ def test_any_picture_can_be_made_again_alone(trained: Path, tmp_path: Path, samp
 
 
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpmpp"])
-def test_pixels_outside_the_mask_are_those_of_the_picture(
+def test_only_the_pixels_inside_the_given_mask_are_painted(
     trained: Path, goods: Path, masks: Path, tmp_path: Path, sampler: str
 ) -> None:
     words = ("--images", str(goods), "--masks", str(masks), "--defect", "crack")
@@ -132,18 +129,13 @@ def test_pixels_outside_the_mask_are_those_of_the_picture(
             line["mean_change"], abs=0.01
         )
         assert line["mean_change"] > 5
-
-
-def test_given_masks_are_the_truth(trained: Path, goods: Path, masks: Path, tmp_path: Path) -> None:
-    words = ("--images", str(goods), "--masks", str(masks), "--defect", "crack")
-    for line in run(trained, tmp_path / "out", *words):
         given = np.asarray(Image.open(masks / f"{line['source_image']}.png"))
-        assert np.array_equal(pixels_of(tmp_path / "out", line, "mask"), given)
+        assert np.array_equal(mask, given)
         content = (goods / f"{line['source_image']}.png").read_bytes()
         assert line["source_sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_caption_tells_the_place_in_the_picture_and_the_prompt_that_in_the_window(
+def test_caption_tells_the_place_in_the_image_and_the_prompt_that_in_the_window(
     trained: Path, goods: Path, masks: Path, tmp_path: Path
 ) -> None:
     words = ("--images", f"{goods}/oblong.png", "--masks", str(masks), "--prompt", PROMPT)
@@ -156,7 +148,7 @@ def test_caption_tells_the_place_in_the_picture_and_the_prompt_that_in_the_windo
     assert "located at the center" in line["prompt"]
 
 
-def test_drawn_masks_differ_by_picture_and_seed_and_repeat(
+def test_drawn_masks_differ_by_image_and_seed_and_repeat(
     trained: Path, goods: Path, tmp_path: Path
 ) -> None:
     words = ("--images", str(goods), "--draw_masks", "--defect", "scratch", "--count", "2")
@@ -179,22 +171,24 @@ def test_what_was_painted_is_prepared_for_training(
     assert prepare.main(given) == 0
     manifest = Manifest.open(data / "manifest.parquet")
     assert (len(manifest), manifest.generated_count) == (4, 4)
-    assert "- Generated: 4 pictures" in (data / "dataset_card.md").read_text(encoding="utf-8")
+    assert "- Generated: 4 " in (data / "dataset_card.md").read_text(encoding="utf-8")
     record = manifest[0]
     assert record.defects == ("crack",) and record.mask_kind == "pixel"
     assert record.caption.render().startswith("Plate of steel with crack located at the")
 
 
-def test_broken_picture_leaves_nothing_behind(
-    trained: Path, goods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_broken_image_leaves_nothing_behind(trained: Path, goods: Path, tmp_path: Path) -> None:
     whole = (goods / "grey.png").read_bytes()
     (goods / "zz.png").write_bytes(whole[: len(whole) // 2])
     before = sorted(tmp_path.iterdir())
-    out = ("--checkpoint", str(trained), "--out", str(tmp_path / "out"), "--steps", "1")
-    words = ("--images", str(goods), "--draw_masks", "--defect", "crack")
-    assert "zz.png" in refusal(capsys, *out, *words)
+    given = ("--checkpoint", trained, "--out", tmp_path / "out", "--steps", "1")
+    words = ("--images", goods, "--draw_masks", "--defect", "crack")
+    assert "zz.png" in refused(generate, *given, *words)
     assert sorted(tmp_path.iterdir()) == before
+
+
+PAINTED = ("--images", "{goods}", "--defect", "crack")
+MASKED = ("--images", "{goods}/grey.png", "--defect", "crack", "--masks")
 
 
 @pytest.mark.parametrize(
@@ -205,7 +199,7 @@ def test_broken_picture_leaves_nothing_behind(
         (("--prompt", PROMPT, "--count", "0"), "--count is 0: expected 1 or more"),
         (("--prompt", PROMPT, "--steps", "1001"), "steps are 1001: expected 1 to 1000"),
         (("--prompt", PROMPT, "--seed", "-1"), "--seed is -1: expected 0 or more"),
-        (("--prompt", PROMPT, "--sampler", "plms"), "'plms': expected one of ancestral"),
+        (("--prompt", PROMPT, "--sampler", "plms"), "invalid choice: 'plms'"),
         (("--prompt", PROMPT, "--size_px", "100"), "side is 100 px: expected a multiple of 32"),
         (("--prompt", PROMPT, "--device", "toaster"), "try --device cpu"),
         (("--prompt", PROMPT, "--defect", "stain"), "names 'crack', --defect is 'stain'"),
@@ -214,80 +208,37 @@ def test_broken_picture_leaves_nothing_behind(
         (("--prompt", PROMPT, "--max_images", "3"), "need --images"),
         (("--prompt", PROMPT, "--max_images", "0"), "--max_images is 0: expected 1 or more"),
         (("--prompts", "nowhere.txt"), "nowhere.txt"),
-        (("--prompt", PROMPT, "--promt", "x"), "promt"),
+        (("--prompt", PROMPT, "--promt", "x"), "did you mean --prompt"),
+        (PAINTED, "comes with 0 of --masks and --draw_masks: expected exactly one"),
+        ((*PAINTED, "--masks", "M", "--draw_masks"), "comes with 2 of --masks and --draw_masks"),
+        ((*PAINTED, "--masks", "nowhere"), "--masks nowhere is no folder"),
+        ((*PAINTED[:2], "--draw_masks", "--prompt", "rusty"), "asks for 'no known type'"),
+        ((*PAINTED[:3], "good", "--draw_masks"), "asks for 'good': a mask shows one type"),
+        ((*PAINTED, "--draw_masks", "--max_images", "3"), "with a manifest.parquet alone"),
+        ((*PAINTED, "--masks", "{empty}"), "has no mask in"),
+        ((*MASKED, "{empty}/dark.png"), "is empty: expected 255 where the defect goes"),
+        ((*MASKED, "{empty}/small.png"), "expected its image's 120x90 px"),
+        ((*PAINTED, "--draw_masks", "--out", "{goods}", "--overwrite"), "not overwritten"),
     ],
 )
 def test_impossible_wishes_are_one_line(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple, line: str
+    trained: Path, goods: Path, tmp_path: Path, words: tuple[str, ...], line: str
 ) -> None:
-    given = ("--checkpoint", str(trained), "--out", str(tmp_path / "out"))
-    assert line in refusal(capsys, *given, *words)
-    assert not (tmp_path / "out").exists()
+    (tmp_path / "empty").mkdir()
+    Image.fromarray(np.zeros((90, 120), np.uint8)).save(tmp_path / "empty" / "dark.png")
+    Image.fromarray(np.full((9, 12), 255, np.uint8)).save(tmp_path / "empty" / "small.png")
+    before = sorted(tmp_path.rglob("*"))
+    places = {"goods": goods, "empty": tmp_path / "empty"}
+    given = ("--checkpoint", trained, "--out", tmp_path / "out")
+    assert line in refused(generate, *given, *(word.format(**places) for word in words))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        ((), "comes with 0 of --masks and --draw_masks: expected exactly one"),
-        (("--masks", "M", "--draw_masks"), "comes with 2 of --masks and --draw_masks"),
-        (("--masks", "nowhere"), "--masks nowhere is no folder"),
-        (("--draw_masks", "--prompt", "rusty"), "asks for 'no known type': a mask shows one type"),
-        (("--draw_masks", "--defect", "good"), "asks for 'good': a mask shows one type"),
-        (("--draw_masks", "--max_images", "3"), "expected it with a manifest.parquet alone"),
-    ],
-)
-def test_impossible_paintings_are_one_line(
-    trained: Path,
-    goods: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    words: tuple,
-    line: str,
-) -> None:
-    named = () if "--prompt" in words or "--defect" in words else ("--defect", "crack")
-    given = ("--checkpoint", str(trained), "--out", str(tmp_path / "out"), "--images", str(goods))
-    assert line in refusal(capsys, *given, *named, *words)
-
-
-@pytest.mark.parametrize(
-    ("pixels", "line"),
-    [
-        (np.zeros((90, 120), np.uint8), "grey.png is empty: expected 255 where the defect goes"),
-        (np.full((9, 12), 255, np.uint8), "expected its image's 120x90 px"),
-        (None, "grey.png has no mask in"),
-    ],
-)
-def test_bad_masks_are_one_line(
-    trained: Path,
-    goods: Path,
-    masks: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    pixels: np.ndarray | None,
-    line: str,
-) -> None:
-    (masks / "grey.png").unlink()
-    if pixels is not None:
-        Image.fromarray(pixels).save(masks / "grey.png")
-    given = ("--checkpoint", str(trained), "--out", str(tmp_path / "out"), "--defect", "crack")
-    words = ("--images", f"{goods}/grey.png", "--masks", str(masks))
-    assert line in refusal(capsys, *given, *words)
-
-
-def test_pictures_inside_the_output_are_refused(
-    trained: Path, goods: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = ("--checkpoint", str(trained), "--out", str(goods), "--defect", "crack", "--overwrite")
-    line = refusal(capsys, *given, "--images", str(goods), "--draw_masks")
-    assert "not overwritten" in line or "lies inside --out" in line
-    assert (goods / "grey.png").is_file()
-
-
-def test_earlier_pictures_are_replaced_only_when_asked(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_earlier_images_are_replaced_only_when_asked(trained: Path, tmp_path: Path) -> None:
     run(trained, tmp_path / "out", "--prompt", PROMPT, "--count", "2")
-    given = ("--checkpoint", str(trained), "--out", str(tmp_path / "out"), "--prompt", PROMPT)
-    assert "--overwrite" in refusal(capsys, *given)
+    given = ("--checkpoint", trained, "--out", tmp_path / "out", "--prompt", PROMPT)
+    assert "--overwrite" in refused(generate, *given)
     assert len(run(trained, tmp_path / "out", "--prompt", PROMPT, "--overwrite")) == 1
-    assert len(list((tmp_path / "out" / "images").iterdir())) == 1
+    (image,) = (tmp_path / "out" / "images").iterdir()
+    words = ("--images", image, "--draw_masks", "--overwrite")
+    assert "lies inside --out" in refused(generate, *given, *words)

@@ -1,4 +1,4 @@
-"""A stage 1 that can draw, as a run leaves it, and good pictures to paint into."""
+"""A stage 1 that can draw, as a run leaves it, and good images to paint into."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def write_run(directory: Path) -> Path:
 
 
 def write_goods(folder: Path) -> Path:
-    """Four good pictures: grey, colour, smaller than the U-Net's side, and oblong."""
+    """Four good images: grey, colour, smaller than the U-Net's side, and oblong."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for name, shape in {
@@ -53,7 +53,7 @@ def write_goods(folder: Path) -> Path:
 
 
 def write_masks(goods: Path, folder: Path) -> Path:
-    """A mask for each good picture: an upright block near its left border."""
+    """A mask for each good image: an upright block near its left border."""
     folder.mkdir()
     for path in goods.iterdir():
         width, height = Image.open(path).size

@@ -1,4 +1,4 @@
-"""Holds which pictures of a prepared set are painted into: good, real, and of training alone."""
+"""Which images of a prepared set are painted into: good, real, and of training alone."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from datamodules.few_shots import k_shot
 from datamodules.manifest import write_manifest
 from datamodules.sample import Record
 from datamodules.vocabulary import Vocabulary
-from experiments.painting.good_pictures import good_training_pictures
+from experiments.generation.jobs import good_training_images
 
 
 def record(number: int, split: str, defect: str = "") -> Record:
@@ -34,7 +34,7 @@ def written(folder: Path, records: Sequence[Record]) -> Path:
     ).path
 
 
-def test_only_real_good_pictures_of_training_are_painted_into(tmp_path: Path) -> None:
+def test_only_real_good_images_of_training_are_painted_into(tmp_path: Path) -> None:
     records = [
         record(0, "train"),
         record(1, "train", "crack"),
@@ -43,21 +43,22 @@ def test_only_real_good_pictures_of_training_are_painted_into(tmp_path: Path) ->
         replace(record(4, "train"), is_generated=True),
         record(5, "train"),
     ]
-    found = good_training_pictures(written(tmp_path, records), None, seed=0)
-    assert found == {f"parts/{n}": tmp_path / f"parts/{n}.png" for n in (0, 5)}
+    found = good_training_images(written(tmp_path, records), None, seed=0)
+    assert [image.name for image in found] == ["parts/0", "parts/5"]
+    assert found[1].path == tmp_path / "parts/5.png"
 
 
 def test_few_of_them_are_the_good_ones_of_the_few_shots(tmp_path: Path) -> None:
     records = [record(n, "train", "crack" if n % 2 else "") for n in range(40)]
     file = written(tmp_path, records)
     for seed in (0, 1):
-        found = good_training_pictures(file, 5, seed=seed)
+        found = good_training_images(file, 5, seed=seed)
         types = [one.defects[0] if one.defects else "good" for one in records]
         shots = k_shot([one.image for one in records], types, 5, seed=seed)
-        assert list(found) == [f"parts/{n}" for n in shots if n % 2 == 0]
+        assert [image.name for image in found] == [f"parts/{n}" for n in shots if n % 2 == 0]
 
 
-def test_set_without_good_pictures_is_one_line(tmp_path: Path) -> None:
+def test_set_without_good_images_is_one_line(tmp_path: Path) -> None:
     file = written(tmp_path, [record(0, "train", "crack"), record(1, "test")])
-    with pytest.raises(ValueError, match="has no good picture among its 1 of training"):
-        good_training_pictures(file, None, seed=0)
+    with pytest.raises(ValueError, match="has no good image among its 1 of training"):
+        good_training_images(file, None, seed=0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.painting.prompts import Prompt, gather_prompts, parse_prompt, refuse_without_defect
+from experiments.generation.prompts import gather_prompts, parse_prompt
 from lightning_modules.nets.text_encoder import count_words
 
 TEMPLATE = "Plate of steel with crack located at the right, potentially caused by a blow."
@@ -33,9 +33,10 @@ def test_types_are_those_named(text: str, defect: str | None, types: str | None)
     assert parse_prompt(text, defect).types == types
 
 
-def test_prompt_that_contradicts_the_defect_is_refused() -> None:
-    with pytest.raises(ValueError, match="names 'crack', --defect is 'stain'"):
-        parse_prompt(TEMPLATE, "stain")
+@pytest.mark.parametrize(("named", "defect"), [("crack", "stain"), ("pitting", "pit")])
+def test_prompt_that_contradicts_the_defect_is_refused(named: str, defect: str) -> None:
+    with pytest.raises(ValueError, match=f"names '{named}', --defect is '{defect}'"):
+        parse_prompt(f"Plate of steel with {named}.", defect)
 
 
 def test_place_and_shape_are_told_as_the_mask_has_them() -> None:
@@ -58,15 +59,12 @@ def test_long_caption_loses_fields_and_long_free_text_is_refused() -> None:
         parse_prompt("very rusty bolt", None).fitted(count_words, 2)
 
 
-def test_defect_alone_is_a_prompt() -> None:
-    (prompt,) = gather_prompts([], None, "Pin_hole")
-    assert (prompt.text, prompt.types) == ("Part with pin hole.", "pin hole")
-
-
-def test_prompts_given_and_of_a_file_are_all_taken(tmp_path: Path) -> None:
+def test_prompts_given_and_of_a_file_are_all_taken_or_that_of_the_defect(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("two \n\n three\n")
     gathered = gather_prompts(["one"], str(tmp_path / "p.txt"), None)
     assert [prompt.text for prompt in gathered] == ["one", "two", "three"]
+    (prompt,) = gather_prompts([], "", "Pin_hole")
+    assert (prompt.text, prompt.types) == ("Part with pin hole.", "pin hole")
 
 
 def test_file_without_words_is_refused(tmp_path: Path) -> None:
@@ -75,12 +73,8 @@ def test_file_without_words_is_refused(tmp_path: Path) -> None:
         gather_prompts([], str(tmp_path / "p.txt"), None)
 
 
-@pytest.mark.parametrize("types", [None, "good", "crack;stain"])
-def test_a_mask_needs_exactly_one_type(types: str | None) -> None:
+@pytest.mark.parametrize("text", ["rusty", "Plate with no defect.", "Plate with crack and stain."])
+def test_a_mask_needs_exactly_one_type(text: str) -> None:
+    gather_prompts([text], "", None)
     with pytest.raises(ValueError, match="a mask shows one type of defect"):
-        refuse_without_defect([Prompt("words", None, types)])
-
-
-def test_defect_that_is_part_of_another_word_is_refused() -> None:
-    with pytest.raises(ValueError, match="names 'pitting', --defect is 'pit'"):
-        parse_prompt("Plate of steel with pitting.", "pit")
+        gather_prompts([text], "", None, has_mask=True)

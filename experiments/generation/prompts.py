@@ -1,4 +1,4 @@
-"""What is to be painted: prompts as captions, so that words of place follow the mask.
+"""What is to be generated: prompts as captions, so that words of place follow the mask.
 
 A prompt in the template of section 5.1 ("Plate of steel with crack.") is parsed into its fields;
 any other stays free text.
@@ -17,7 +17,6 @@ from datamodules.language.descriptors import morphology_of
 from datamodules.sample import GOOD
 from datamodules.vocabulary import normalise_name
 
-JOINT = " and "
 UNNAMED_PRODUCT = "part"
 
 
@@ -33,7 +32,7 @@ class Prompt:
     types: str | None
 
     def placed(self, mask: np.ndarray) -> "Prompt":
-        """The prompt for a defect inside mask (H, W): place and shape told as they are there.
+        """The prompt for a defect inside mask (H, W), with its place and shape.
 
         Free text stays as it is.
         """
@@ -47,8 +46,7 @@ class Prompt:
         """The words in at most `limit` tokens, by leaving out fields; ValueError for free text."""
         if self.caption is not None:
             return self.caption.fit(count_tokens, limit)[0]
-        tokens = count_tokens(self.text)
-        if tokens > limit:
+        if (tokens := count_tokens(self.text)) > limit:
             raise ValueError(
                 f"prompt {self.text[:60]!r} takes {tokens} tokens, expected at most the text "
                 f"encoder's {limit}: shorten it"
@@ -56,26 +54,36 @@ class Prompt:
         return self.text
 
 
-def gather_prompts(texts: Sequence[str], file: str | None, defect: str | None) -> list[Prompt]:
+def gather_prompts(
+    texts: Sequence[str], file: str, defect: str | None, *, has_mask: bool = False
+) -> list[Prompt]:
     """The prompts given one by one and in a file, one a line, each with its types.
 
-    Without any, the plain caption of `defect`. ValueError for an empty prompt or file, and where
-    nothing says what to paint.
+    Without any, the plain caption of `defect`. ValueError for an empty prompt or file, where
+    nothing says what to generate, and where a mask needs one type and a prompt asks for another
+    number.
     """
     lines = [line.strip() for line in read_text(Path(file)).splitlines()] if file else []
-    wanted = [text.strip() for text in texts] + [line for line in lines if line]
     if file and not any(lines):
         raise ValueError(f"--prompts {file} holds no line with words: write one prompt a line")
-    if any(not text or not text.isprintable() for text in wanted):
+    wanted = [text.strip() for text in texts] + [line for line in lines if line]
+    if not all(text.isprintable() and text for text in wanted):
         raise ValueError("a prompt is empty or has unprintable characters: expected words")
-    if wanted:
-        return [parse_prompt(text, defect) for text in wanted]
-    if not defect:
+    if not wanted and not defect:
         raise ValueError(
             "nothing says what to paint: expected --prompt WORDS, --prompts FILE or --defect NAME"
         )
-    caption = Caption(UNNAMED_PRODUCT, defect=defect_name(defect))
-    return [Prompt(caption.render(), caption, caption.defect or GOOD)]
+    prompts = [parse_prompt(text, defect) for text in wanted]
+    if not prompts:
+        caption = Caption(UNNAMED_PRODUCT, defect=defect_name(defect or ""))
+        prompts = [Prompt(caption.render(), caption, caption.defect or GOOD)]
+    for prompt in prompts if has_mask else ():
+        if prompt.types in (None, GOOD) or ";" in str(prompt.types):
+            raise ValueError(
+                f"prompt {prompt.text[:60]!r} asks for {prompt.types or 'no known type'!r}: a mask "
+                "shows one type of defect, name it with --defect"
+            )
+    return prompts
 
 
 def parse_prompt(text: str, defect: str | None) -> Prompt:
@@ -93,14 +101,4 @@ def parse_prompt(text: str, defect: str | None) -> Prompt:
         raise ValueError(
             f"prompt {text[:60]!r} names {named!r}, --defect is {given!r}: expected the same"
         )
-    return Prompt(text, caption, given or ";".join(named.split(JOINT)))
-
-
-def refuse_without_defect(prompts: Sequence[Prompt]) -> None:
-    """Nothing where each prompt asks for one type, as a mask needs; ValueError else."""
-    for prompt in prompts:
-        if prompt.types in (None, GOOD) or ";" in str(prompt.types):
-            raise ValueError(
-                f"prompt {prompt.text[:60]!r} asks for {prompt.types or 'no known type'!r}: a mask "
-                "shows one type of defect, name it with --defect"
-            )
+    return Prompt(text, caption, given or ";".join(named.split(" and ")))
