@@ -1,18 +1,22 @@
 """The data sets by name: the class that reads one, its licence, citation and addresses.
 
-Each source in `sources/` holds one About; loading and unpacking is `fetching/`.
+The facts stand in `sources/about.yaml`; loading and unpacking is `download.py`.
 """
 
 import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
 import datamodules.sources
 
+FOLDER = Path(datamodules.sources.__path__[0])
 SCHEMES = ("http", "https")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,10 @@ class Download:
         parts = urlsplit(self.url)
         if parts.scheme not in SCHEMES or not parts.hostname:
             raise ValueError(f"download url is {self.url!r}: expected an http or https address")
-        if not SHA256.fullmatch(self.sha256):
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise ValueError(
                 f"sha256 of {self.url} is {self.sha256!r}: expected 64 lower-case hex digits"
             )
-        if self.size_bytes < 0:
-            raise ValueError(f"size_bytes of {self.url} is {self.size_bytes}: expected 0 or more")
         folder = PurePosixPath(self.extract_to)
         if folder.is_absolute() or ".." in folder.parts or "\\" in self.extract_to:
             raise ValueError(
@@ -56,22 +58,22 @@ class Download:
 class About:
     """The facts of one data set; `licence` is a short SPDX-like string or says that none is stated.
 
-    instructions: where to get what and where to place it, for sets that may not be fetched.
-    Raises ValueError without title, without licence, or with neither downloads nor instructions.
+    instructions: where to get what and where to place it, for sets that may not be fetched; sets
+    with downloads are open to `experiments.fetch`. Raises ValueError without title, without
+    licence, or with neither downloads nor instructions.
     """
 
     title: str
     licence: str
-    licence_url: str
-    citation: str
-    homepage: str
-    downloads: tuple[Download, ...] = ()
+    licence_url: str = ""
+    citation: str = ""
+    homepage: str = ""
+    downloads: Sequence[Download] = ()
     instructions: str = ""
 
     def __post_init__(self) -> None:
-        for name, text in (("title", self.title), ("licence", self.licence)):
-            if not text.strip():
-                raise ValueError(f"About has no {name}: expected text in it")
+        if not self.title.strip() or not self.licence.strip():
+            raise ValueError(f"About of {self.title!r} has no title or no licence: expected both")
         if not self.downloads and not self.instructions.strip():
             raise ValueError(
                 f"About of {self.title!r} has neither downloads nor instructions: expected one"
@@ -80,16 +82,30 @@ class About:
         if len(set(names)) < len(names):
             raise ValueError(f"About of {self.title!r} has two downloads of one file name")
 
-    @property
-    def is_open(self) -> bool:
-        """Whether `experiments.fetch` may load it: there is an address with a hash."""
-        return bool(self.downloads)
+
+def about_of(name: str) -> About:
+    """The facts of the source of that name; ValueError for a source that about.yaml lacks."""
+    facts = _read_facts().get(name)
+    if facts is None:
+        raise ValueError(
+            f"source {name} does not say where its data is to be had: expected an entry in "
+            "datamodules/sources/about.yaml, or an About as its class attribute `about`"
+        )
+    return facts
+
+
+@cache
+def _read_facts() -> dict[str, About]:
+    entries = yaml.safe_load((FOLDER / "about.yaml").read_text(encoding="utf-8"))
+    return {
+        name: About(**{**entry, "downloads": [Download(**x) for x in entry.get("downloads", ())]})
+        for name, entry in entries.items()
+    }
 
 
 def source_names() -> list[str]:
     """The names of all sources, sorted: the file names of `datamodules/sources`."""
-    folder = Path(datamodules.sources.__path__[0])
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    return sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
 
 
 def source_class_path(name: str) -> str:

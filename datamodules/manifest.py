@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datamodules.about import About
+from datamodules.about import About, about_of
 from datamodules.captions import Caption
 from datamodules.language.terminology import Terminology
 from datamodules.manifest_file import SCHEMA, open_table, read_metadata, write_table
 from datamodules.sample import GOOD, MaskValues, Record, Region
-from datamodules.vocabulary import Vocabulary
+from datamodules.vocabulary import GOOD_WORDS, Vocabulary
 
 COMPUTED_COLUMNS = ("mask_kind",)
 
@@ -29,12 +29,18 @@ COMPUTED_COLUMNS = ("mask_kind",)
 class Source(ABC):
     """One public data set in its original layout; a subclass lives in `sources/<name>.py`.
 
-    about: licence, citation and where the data comes from. causes: what usually causes a type.
+    types: the types with their synonyms, where the set fixes them. causes: what usually causes a
+    type.
     """
 
     name: ClassVar[str]
-    about: ClassVar[About]
+    types: ClassVar[Sequence[Sequence[str]]] = ()
     causes: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def about(self) -> About:
+        """Licence, citation and addresses; ValueError for a source that about.yaml lacks."""
+        return about_of(self.name)
 
     @abstractmethod
     def records(self, root: Path) -> list[Record]:
@@ -45,10 +51,9 @@ class Source(ABC):
         """
 
     def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
-        """The class names of the records, sorted, with the synonyms of the controlled vocabulary.
-
-        A source that knows its own synonyms, or an order of classes, overrides it.
-        """
+        """The fixed types whichever occur, else those of the records, sorted, with synonyms."""
+        if self.types:
+            return Vocabulary((GOOD_WORDS, *map(tuple, self.types)))
         names = sorted({name for record in records for name in record.defects})
         return Terminology.load().vocabulary_of(names)
 
@@ -181,7 +186,7 @@ def _refuse_generated(records: Sequence[Record]) -> None:
     for record in records:
         if record.is_generated and record.split in ("val", "test"):
             raise ValueError(
-                f"generated picture {record.image} is in the split {record.split}, expected train: "
+                f"generated image {record.image} is in the split {record.split}, expected train: "
                 "what a model painted proves nothing about real parts; leave it out or train on it"
             )
 

@@ -22,6 +22,7 @@ from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, Transfe
 from rich.table import Table
 
 from datamodules.about import About, Download, source_class_path, source_names
+from datamodules.about import about_of as facts_of
 from datamodules.fetching.archives import extract
 from datamodules.fetching.downloads import download
 from datamodules.manifest import Source
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     about = about_of(name)
     show(about)
     short = settings.source
-    if not about.is_open:
+    if not about.downloads:
         say(f"how to get it: {about.instructions}")
         raise ValueError(f"{short} is not fetched: it has no verified address; see how to get it")
     if not settings.accept_licence:
@@ -184,13 +185,7 @@ def about_of(class_path: str) -> About:
     check_base("source", {"class_path": class_path}, Source)
     module, _, name = class_path.rpartition(".")
     source: type[Source] = getattr(importlib.import_module(module), name)
-    try:
-        return source.about
-    except AttributeError as error:
-        raise ValueError(
-            f"source {class_path} does not say where its data is to be had: expected an About as "
-            "its class attribute `about`"
-        ) from error
+    return source.about if isinstance(source.about, About) else facts_of(source.name)
 
 
 def known_sources() -> dict[str, About]:
@@ -207,7 +202,7 @@ def source_table(abouts: dict[str, About]) -> Table:
         size_bytes = sum(item.size_bytes for item in about.downloads)
         size = f", {decimal(size_bytes)}" if size_bytes else ""
         table.add_row(
-            name, about.title, about.licence, f"yes{size}" if about.is_open else "by hand"
+            name, about.title, about.licence, f"yes{size}" if about.downloads else "by hand"
         )
     return table
 

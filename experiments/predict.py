@@ -14,7 +14,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from datamodules.formats.label_studio_names import LOCAL_FILES
+from datamodules.formats.coco import LOCAL_FILES
 from datamodules.vocabulary import Vocabulary
 from experiments.cli import run_command
 from experiments.inference.inputs import InputImage, check_images_stay, find_images

@@ -44,7 +44,7 @@ def numbers_of(value: object) -> tuple[float, ...]:
     try:
         return tuple(float(item) for item in value)
     except OverflowError as error:
-        raise ValueError("got a number beyond all pictures, expected pixels") from error
+        raise ValueError("got a number beyond all images, expected pixels") from error
 
 
 def objects_of(value: object, place: str) -> list[dict[str, object]]:

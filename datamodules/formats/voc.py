@@ -1,6 +1,6 @@
-"""Pascal VOC: one XML file per picture with named boxes, in a folder beside the pictures.
+"""Pascal VOC: one XML file per image with named boxes, in a folder beside the images.
 
-Sources say which names may occur; whether a box fits its picture is `regions.py`.
+Sources say which names may occur; whether a box fits its image is `regions.py`.
 """
 
 import os
@@ -18,42 +18,41 @@ FORBIDDEN = ("<!DOCTYPE", "<!ENTITY")
 
 
 @dataclass(frozen=True, slots=True)
-class VocPicture:
-    """A picture and what its XML says: path is relative to the root of the data.
+class VocImage:
+    """An image and what its XML says: path is relative to the root of the data.
 
-    has_file: there is an XML; flaw: why it is unusable, with no boxes then.
+    flaw: why the XML is unusable, with no boxes then.
     """
 
     path: str
     boxes: tuple[Region, ...] = ()
-    has_file: bool = False
     flaw: str = ""
 
 
 def read_folders(
-    root: Path, pictures: str, annotations: str, *, names: Mapping[str, str]
-) -> list[VocPicture]:
-    """Every JPEG of root/`pictures` with the boxes of its XML in root/`annotations`, by name.
+    root: Path, images: str, annotations: str, *, names: Mapping[str, str]
+) -> list[VocImage]:
+    """Every JPEG of root/`images` with the boxes of its XML in root/`annotations`, by name.
 
-    The pair has one stem; <filename> in the XML is often wrong. An XML without a picture is
-    listed too: its missing picture shall be noticed. names: as in `read_boxes`.
-    Raises FileNotFoundError for a missing folder or one without pictures.
+    The pair has one stem; <filename> in the XML is often wrong. An XML without an image is
+    listed too: its missing image shall be noticed. names: as in `read_boxes`.
+    Raises FileNotFoundError for a missing folder or one without images.
     """
-    stems = _stems_of(root / pictures, ".jpg")
+    stems = _stems_of(root / images, ".jpg")
     files = _stems_of(root / annotations, ".xml")
     if not stems:
-        raise FileNotFoundError(f"{root / pictures} holds no *.jpg: expected the set's pictures")
+        raise FileNotFoundError(f"{root / images} holds no *.jpg: expected the set's images")
     found = []
     for stem in sorted({*stems, *files}):
-        path = f"{pictures}/{stems.get(stem, f'{stem}.jpg')}"
-        if stem not in files:
-            found.append(VocPicture(path))
-            continue
+        path = f"{images}/{stems.get(stem, f'{stem}.jpg')}"
+        boxes: tuple[Region, ...] = ()
+        flaw = ""
         try:
-            boxes = read_boxes(root / annotations / files[stem], names=names)
-            found.append(VocPicture(path, boxes, has_file=True))
+            if stem in files:
+                boxes = read_boxes(root / annotations / files[stem], names=names)
         except ValueError as error:
-            found.append(VocPicture(path, has_file=True, flaw=str(error)))
+            flaw = str(error)
+        found.append(VocImage(path, boxes, flaw))
     return found
 
 
@@ -114,6 +113,5 @@ def _stems_of(folder: Path, suffix: str) -> dict[str, str]:
     """Stem -> file name of the files with a suffix in any case, dot files left out."""
     if not folder.is_dir():
         raise FileNotFoundError(f"folder {folder} is missing: expected the set's own layout")
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".")]
-    return {name[: -len(suffix)]: name for name in sorted(names) if name.lower().endswith(suffix)}
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    return {name[: -len(suffix)]: name for name in names if name.lower().endswith(suffix)}

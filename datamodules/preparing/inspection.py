@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from datamodules.annotation import open_pair
-from datamodules.formats.picture_header import read_header
+from datamodules.formats.image_header import read_header
 from datamodules.formats.synthetic_mark import SYNTHETIC_KEY, YES, read_text
 from datamodules.language.descriptors import location_of, morphology_of
 from datamodules.preparing.fingerprints import Fingerprint, fingerprint

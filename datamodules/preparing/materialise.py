@@ -20,7 +20,7 @@ import numpy as np
 
 from datamodules.annotation import draw_region, open_annotation, runs_of
 from datamodules.decode import open_pixels, upright
-from datamodules.formats.picture_header import read_header
+from datamodules.formats.image_header import read_header
 from datamodules.formats.synthetic_mark import read_text, with_mark
 from datamodules.manifest_file import replacing
 from datamodules.preparing.inspection import (

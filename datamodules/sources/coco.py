@@ -1,48 +1,34 @@
-"""Anyone's own pictures with COCO annotations, as CVAT, Label Studio and Roboflow export them.
+"""Anyone's own images with COCO annotations, as CVAT, Label Studio and Roboflow export them.
 
 root/annotations/<anything>.json                 or other files, by the setting `annotations`
-root/images/.../<name>, root/<split>/<name>, or beside the JSON: pictures are found by file_name
+root/images/.../<name>, root/<split>/<name>, or beside the JSON: images are found by file_name
 """
 
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.about import About
-from datamodules.formats.coco_json import CocoFile, CocoPicture, read_coco
-from datamodules.formats.file_tree import FileTree, folder_of, join_below, scan_tree
-from datamodules.formats.label_studio_names import original_names
-from datamodules.formats.record_maker import RecordMaker, check_unannotated
-from datamodules.formats.split_words import split_of_name
+from datamodules.formats.coco import CocoFile, CocoImage, original_names, read_coco
+from datamodules.formats.layout import FileTree, folder_of, join_below, scan_tree, split_of_name
+from datamodules.formats.records import RecordMaker
 from datamodules.manifest import Source
 from datamodules.sample import Record
 
-LAYOUT = "expected pictures and annotations/*.json in COCO's format"
+LAYOUT = "expected images and annotations/*.json in COCO's format"
 
 
 class Coco(Source):
     """Polygons (in several parts too) and run lengths become masks, boxes stay boxes.
 
     annotations: which files below the root; one named after a split (instances_train2017), or in
-    a folder that is, gives its pictures that split. images: the folder where file_name starts, ""
-    for the usual places. group_pattern: see `formats/record_maker.py`.
-    unannotated: what a listed picture without annotation is. "good" is COCO's meaning, and a trap:
-    tools also list pictures at which nobody has looked yet; for such a set say "unlabelled". A
-    file without any list of annotations leaves its pictures unlabelled.
+    a folder that is, gives its images that split. images: the folder where file_name starts, ""
+    for the usual places. group_pattern: see `formats/records.py`.
+    unannotated: what a listed image without annotation is. "good" is COCO's meaning, and a trap:
+    tools also list images at which nobody has looked yet; for such a set say "unlabelled". A
+    file without any list of annotations leaves its images unlabelled.
     """
 
     name: ClassVar[str] = "coco"
-    about: ClassVar[About] = About(
-        title="Your own pictures with COCO annotations",
-        licence="your own",
-        licence_url="",
-        citation="",
-        homepage="",
-        instructions=(
-            "nothing to fetch: point --root at a folder with images/ and annotations/*.json; "
-            "Roboflow's layout needs --source.init_args.annotations '*/_annotations.coco.json'"
-        ),
-    )
 
     def __init__(
         self,
@@ -56,14 +42,12 @@ class Coco(Source):
     ) -> None:
         self.annotations = annotations
         self.images = images
-        self.counts_as_good = check_unannotated(unannotated)
-        licence = licence or self.about.licence
-        self.maker = RecordMaker(self.name, product, material, licence, group_pattern)
+        self.maker = RecordMaker(self, product, material, licence, group_pattern, unannotated)
 
     def records(self, root: Path) -> list[Record]:
-        """One Record per listed picture, files in the order of their names.
+        """One Record per listed image, files in the order of their names.
 
-        Raises FileNotFoundError for no pictures or no annotation files, ValueError for a file that
+        Raises FileNotFoundError for no images or no annotation files, ValueError for a file that
         is no COCO instances file.
         """
         root = Path(root)
@@ -72,42 +56,39 @@ class Coco(Source):
         places: dict[str, str] = {}
         for file in _find_files(root, self.annotations, tree):
             content = read_coco(root / file, file)
-            for picture in content.pictures:
-                record = self._record(picture, content, file=file, tree=tree)
-                if record.image in records:
-                    flaw = (
+            for entry in content.images:
+                record = self._record(entry, content, file=file, tree=tree)
+                earlier = records.get(record.image)
+                if earlier is not None:
+                    flaw = earlier.flaw or (
                         f"{record.image} is listed as {places[record.image]} and as "
-                        f"{picture.place}: expected one entry per picture"
+                        f"{entry.place}: expected one entry per image"
                     )
-                    record = self.maker.make_flawed(
-                        record.image, records[record.image].flaw or flaw
-                    )
+                    record = self.maker.make_flawed(record.image, flaw)
                 records[record.image] = record
-                places[record.image] = picture.place
+                places[record.image] = entry.place
         return list(records.values())
 
-    def _record(
-        self, picture: CocoPicture, content: CocoFile, *, file: str, tree: FileTree
-    ) -> Record:
-        if not picture.file_name:
-            return self.maker.make_flawed(picture.place, picture.flaw)
+    def _record(self, entry: CocoImage, content: CocoFile, *, file: str, tree: FileTree) -> Record:
+        if not entry.file_name:
+            return self.maker.make_flawed(entry.place, entry.flaw)
         try:
-            image = _find_picture(picture.file_name, self._folders(file), tree)
+            image = _find_image(entry.file_name, self._folders(file), tree)
         except ValueError as error:
-            return self.maker.make_flawed(picture.place, picture.flaw or str(error))
-        has_annotation = picture.annotation_count > 0
+            return self.maker.make_flawed(entry.place, entry.flaw or str(error))
+        has_annotation = entry.annotation_count > 0
         return self.maker.make(
             image,
-            regions=picture.regions,
-            types=picture.types,
-            split=_split_of_file(file),
-            is_labelled=content.is_annotated and (has_annotation or self.counts_as_good),
-            size_px=picture.size_px,
-            flaw=picture.flaw,
+            regions=entry.regions,
+            types=entry.types,
+            split=split_of_name(Path(file).stem) or split_of_name(Path(file).parent.name),
+            is_labelled=content.is_annotated and (has_annotation or self.maker.counts_as_good),
+            size_px=entry.size_px,
+            flaw=entry.flaw,
         )
 
     def _folders(self, file: str) -> list[str]:
-        """Where the pictures of a file may lie, the likeliest place first."""
+        """Where the images of a file may lie, the likeliest place first."""
         if self.images:
             return [join_below("", self.images)]
         # instances_train2017.json speaks of train2017/ or images/train2017/.
@@ -116,14 +97,14 @@ class Coco(Source):
         return [*named, folder_of(file), "images", ""]
 
 
-def _find_picture(name: str, folders: list[str], tree: FileTree) -> str:
-    """The picture that an annotation names, also as Label Studio renames it on its way."""
+def _find_image(name: str, folders: list[str], tree: FileTree) -> str:
+    """The image that an annotation names, also as Label Studio renames it on its way."""
     try:
-        return tree.find_picture(name, folders)
+        return tree.find_image(name, folders)
     except ValueError:
         for original in original_names(name):
             with suppress(ValueError):
-                return tree.find_picture(original, folders)
+                return tree.find_image(original, folders)
         raise
 
 
@@ -138,7 +119,7 @@ def _find_files(root: Path, pattern: str, tree: FileTree) -> list[str]:
         found = ", ".join(tree.documents[:3]) or "no JSON file at all"
         raise FileNotFoundError(
             f"{root} holds no {pattern} but {found}: {LAYOUT}; name other files by "
-            "--source.init_args.annotations"
+            "--source.annotations"
         )
     for file in files:
         if (root / file).is_symlink() or file not in tree:
@@ -146,7 +127,3 @@ def _find_files(root: Path, pattern: str, tree: FileTree) -> list[str]:
                 f"{root / file} is a link or no .json file: expected plain files; copy it there"
             )
     return files
-
-
-def _split_of_file(file: str) -> str:
-    return split_of_name(Path(file).stem) or split_of_name(Path(folder_of(file)).name)

@@ -1,4 +1,4 @@
-"""Anyone's own pictures in any folders, told by a table.
+"""Anyone's own images in any folders, described by a table.
 
 root/records.csv   image, and any of mask, type, caption, product, material, group, split, licence,
                    left, top, width, height; paths are relative to the root
@@ -9,41 +9,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.about import About
-from datamodules.formats.file_tree import FileTree, join_below, scan_tree
-from datamodules.formats.label_table import defect_name
-from datamodules.formats.record_maker import RecordMaker
-from datamodules.formats.record_table import UNNAMED_DEFECT, TablePicture, read_table
-from datamodules.formats.split_words import SPLIT_WORDS
+from datamodules.formats.layout import SPLIT_WORDS, FileTree, join_below, scan_tree
+from datamodules.formats.records import (
+    HIGHEST_GREY,
+    UNNAMED_DEFECT,
+    RecordMaker,
+    defect_name,
+    grey_values,
+)
+from datamodules.formats.tables import TableImage, read_table
 from datamodules.manifest import Source
 from datamodules.sample import GOOD, UNLABELLED, MaskValues, Record
 
-LAYOUT = "expected records.csv with the column image, and the pictures that it names"
-HIGHEST_GREY = 65535
+LAYOUT = "expected records.csv with the column image, and the images that it names"
 
 
 class Csv(Source):
-    """One row per picture; more rows of a picture add boxes (pixels) or types.
+    """One row per image; more rows of an image add boxes (pixels) or types.
 
-    type: several parted by ";", "good" for a good part; a picture without type, mask and box is
+    type: several parted by ";", "good" for a good part; an image without type, mask and box is
     unlabelled. A mask without type shows "defect". largest_good_grey: greys above it are the
-    picture's one type; a mask of 0 and 1 needs 0. mask_ids: type -> grey value, where masks show
-    several types. caption is kept verbatim. group: pictures that must not part.
+    image's one type; a mask of 0 and 1 needs 0. mask_ids: type -> grey value, where masks show
+    several types. caption is kept verbatim. group: images that must not part.
     """
 
     name: ClassVar[str] = "csv"
-    about: ClassVar[About] = About(
-        title="Your own pictures, told by a table",
-        licence="your own",
-        licence_url="",
-        citation="",
-        homepage="",
-        instructions=(
-            "nothing to fetch: place records.csv beside your pictures, with the column image and "
-            "any of mask, type, caption, product, material, group, split, licence, left, top, "
-            "width, height"
-        ),
-    )
 
     def __init__(
         self,
@@ -62,13 +52,12 @@ class Csv(Source):
         self.table = table
         self.largest_good_grey = largest_good_grey
         self.mask_ids = ids
-        licence = licence or self.about.licence
-        self.maker = RecordMaker(self.name, product, material, licence, group_pattern)
+        self.maker = RecordMaker(self, product, material, licence, group_pattern)
 
     def records(self, root: Path) -> list[Record]:
-        """One Record per picture of the table, in its order.
+        """One Record per image of the table, in its order.
 
-        Raises FileNotFoundError for a missing root, table or no pictures, ValueError for a table
+        Raises FileNotFoundError for a missing root, table or no images, ValueError for a table
         that is none.
         """
         root = Path(root)
@@ -76,33 +65,34 @@ class Csv(Source):
         table = root / join_below("", self.table)
         if not table.is_file() or table.is_symlink():
             raise FileNotFoundError(
-                f"table {table} is missing or a link: {LAYOUT}; see --source.init_args.table"
+                f"table {table} is missing or a link: {LAYOUT}; see --source.table"
             )
         records: dict[str, Record] = {}
-        for picture in read_table(table):
-            record = self._record(picture, tree)
+        for entry in read_table(table):
+            record = self._record(entry, tree)
             if record.image in records:
                 flaw = f"{record.image} stands in {table} under two spellings: expected one"
                 record = self.maker.make_flawed(record.image, flaw)
             records[record.image] = record
         return list(records.values())
 
-    def _record(self, picture: TablePicture, tree: FileTree) -> Record:
+    def _record(self, entry: TableImage, tree: FileTree) -> Record:
+        place, cells = f"{self.table} line {entry.line}", entry.cells
         try:
-            image = _existing(picture.image, "picture", tree)
+            image = _existing(entry.image, "image", tree)
         except ValueError as error:
-            return self.maker.make_flawed(f"{self.table} line {picture.line}", str(error))
-        cells, flaw = picture.cells, picture.flaw
-        record = self.maker.make(image, regions=picture.boxes, types=picture.types)
+            return self.maker.make_flawed(place, str(error))
+        flaw = entry.flaw
+        record = self.maker.make(image, regions=entry.boxes, types=entry.types)
         try:
             record = replace(
                 record,
                 mask=_existing(cells["mask"], "mask", tree) if cells["mask"] else "",
-                mask_values=self._mask_values(picture, record) if cells["mask"] else (),
-                split=_split_of(picture, record),
+                mask_values=self._mask_values(entry, record) if cells["mask"] else (),
+                split=_split_of(entry, record),
             )
         except ValueError as error:
-            flaw = flaw or f"{self.table} line {picture.line}: {error}"
+            flaw = flaw or f"{place}: {error}"
         words = {name: cells[name] for name in ("product", "material") if cells[name]}
         return replace(
             record,
@@ -113,23 +103,20 @@ class Csv(Source):
             flaw=flaw,
         )
 
-    def _mask_values(self, picture: TablePicture, record: Record) -> tuple[MaskValues, ...]:
-        """What the greys of a picture's mask mean; ValueError where nobody can tell."""
-        if picture.boxes:
-            raise ValueError("the picture has a mask and boxes, expected one of them")
+    def _mask_values(self, entry: TableImage, record: Record) -> tuple[MaskValues, ...]:
+        """What the greys of an image's mask mean; ValueError where nobody can tell."""
+        if entry.boxes:
+            raise ValueError("the image has a mask and boxes, expected one of them")
         if self.mask_ids:
-            values = (MaskValues(grey, grey, name) for name, grey in self.mask_ids.items())
-            return tuple(replace(value, name=value.name or GOOD) for value in values)
+            pairs = self.mask_ids.items()
+            return tuple(MaskValues(grey, grey, name or GOOD) for name, grey in pairs)
         if len(record.defects) > 1:
             raise ValueError(
                 f"the mask shows {', '.join(record.defects)}, expected to know which grey is which:"
-                " give --source.init_args.mask_ids"
+                " give --source.mask_ids"
             )
-        good = MaskValues(0, self.largest_good_grey, GOOD)
-        if picture.types and not record.defects:
-            return (good,)
-        name = record.defects[0] if record.defects else UNNAMED_DEFECT
-        return (good, MaskValues(self.largest_good_grey + 1, HIGHEST_GREY, name))
+        name = record.defects[0] if record.defects else "" if entry.types else UNNAMED_DEFECT
+        return grey_values(name, largest_good=self.largest_good_grey, highest=HIGHEST_GREY)
 
 
 def _existing(path: str, what: str, tree: FileTree) -> str:
@@ -140,14 +127,14 @@ def _existing(path: str, what: str, tree: FileTree) -> str:
     return found
 
 
-def _split_of(picture: TablePicture, record: Record) -> str:
+def _split_of(entry: TableImage, record: Record) -> str:
     """The record's split; ValueError for an unknown word and for contradictory labels."""
-    if "" in picture.types and record.defects:
-        raise ValueError(f"the picture is good and has {', '.join(record.defects)}: expected one")
-    word = picture.cells["split"].lower()
+    if "" in entry.types and record.defects:
+        raise ValueError(f"the image is good and has {', '.join(record.defects)}: expected one")
+    word = entry.cells["split"].lower()
     if word and word != UNLABELLED and word not in SPLIT_WORDS:
         raise ValueError(f"split is {word!r}, expected train, val, test or {UNLABELLED}")
-    is_labelled = bool(picture.types or picture.boxes or picture.cells["mask"])
+    is_labelled = bool(entry.types or entry.boxes or entry.cells["mask"])
     if word == UNLABELLED and is_labelled:
-        raise ValueError(f"the picture is {UNLABELLED} and has a label: expected one of them")
+        raise ValueError(f"the image is {UNLABELLED} and has a label: expected one of them")
     return SPLIT_WORDS.get(word, "") if is_labelled else UNLABELLED

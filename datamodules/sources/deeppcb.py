@@ -5,32 +5,19 @@ without defects, `PCBData/group<G>/<G>_not/<id>.txt` the boxes "x1 y1 x2 y2 type
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.about import About
-from datamodules.captions import Caption
-from datamodules.formats.listing import list_folders, list_pictures
-from datamodules.formats.region_areas import dominant_first
+from datamodules.formats.layout import glob_images
+from datamodules.formats.records import dominant_first, make_record
+from datamodules.formats.text_files import read_text
 from datamodules.manifest import Source
 from datamodules.sample import Record, Region
-from datamodules.vocabulary import GOOD_WORDS, Vocabulary
 
-FOLDER = "PCBData"
 TESTED, TEMPLATE = "_test.jpg", "_temp.jpg"
 LISTS = {"train": "trainval.txt", "test": "test.txt"}
-ENTRIES = (
-    GOOD_WORDS,
-    ("open", "open circuit", "broken trace"),
-    ("short", "short circuit"),
-    ("mousebite", "mouse bite"),
-    ("spur", "copper spur"),
-    ("spurious copper", "copper"),
-    ("pin hole", "hole in the copper"),
-)
-# The files' type numbers are the ids of ENTRIES; 0 would be background and never occurs.
-TYPE_NUMBERS = {str(number): entry[0] for number, entry in enumerate(ENTRIES) if number}
+LIST_LINE = re.compile(r"(group[^/\s]+)/[^/\s]+/([^/\s]+)\.jpg(?:\s.*)?")
 
 
 class Deeppcb(Source):
@@ -38,23 +25,18 @@ class Deeppcb(Source):
 
     A group folder holds crops of the same boards, so it is one group and prepare splits by it.
     `published_split` keeps the authors' trainval and test lists instead; they part crops of one
-    board, and a group is then only a tested picture with its template.
+    board, and a group is then only a tested image with its template.
     """
 
     name: ClassVar[str] = "deeppcb"
-    about: ClassVar[About] = About(
-        title="DeepPCB (bare printed circuit boards)",
-        licence="MIT; research use only by its README",
-        licence_url="https://github.com/tangsanli5201/DeepPCB/blob/master/LICENSE",
-        citation=(
-            "S. Tang, F. He, X. Huang, J. Yang: On-line PCB Defect Detector On A New PCB Defect "
-            "Dataset. arXiv:1902.06197 (2019)"
-        ),
-        homepage="https://github.com/tangsanli5201/DeepPCB",
-        instructions=(
-            "git clone https://github.com/tangsanli5201/DeepPCB RAW, then in RAW: "
-            "git checkout 08e98c4db5922613fb97176eb3d6497d48260cb1; RAW then holds PCBData"
-        ),
+    # In the order of the numbers in the text files, from 1; 0 would be background.
+    types = (
+        ("open", "open circuit", "broken trace"),
+        ("short", "short circuit"),
+        ("mousebite", "mouse bite"),
+        ("spur", "copper spur"),
+        ("spurious copper", "copper"),
+        ("pin hole", "hole in the copper"),
     )
     causes: ClassVar[Mapping[str, str]] = {
         "open": "over-etching or a damaged resist",
@@ -66,95 +48,73 @@ class Deeppcb(Source):
     }
 
     def __init__(self, *, templates: bool = True, published_split: bool = False) -> None:
-        self.templates = templates
+        self.endings = (TESTED, TEMPLATE) if templates else (TESTED,)
         self.published_split = published_split
 
     def records(self, root: Path) -> list[Record]:
-        """One Record per tested picture and per template, by group and name.
+        """One Record per tested image and per template, by group and name.
 
         Raises FileNotFoundError for a missing folder or a list that is asked for.
         """
-        folder = Path(root) / FOLDER
-        splits = _read_lists(folder) if self.published_split else {}
-        records = [
-            self._record(folder, group, file_name, splits=splits)
-            for group in list_folders(folder)
-            for file_name in list_pictures(folder / group / group.removeprefix("group"))
-            if file_name.endswith(TESTED) or (self.templates and file_name.endswith(TEMPLATE))
-        ]
+        root = Path(root)
+        splits = _read_lists(root / "PCBData") if self.published_split else {}
+        records = []
+        for image in glob_images(root, "PCBData/*/*/*"):
+            _, group, board, name = image.split("/")
+            if board == group.removeprefix("group") and name.endswith(self.endings):
+                records.append(self._record(root, image, splits=splits))
         if not records:
             raise FileNotFoundError(
-                f"DeepPCB folder {folder} holds no group<G>/<G>/<id>{TESTED}: expected root to "
-                f"hold PCBData as in {self.about.homepage}"
+                f"DeepPCB folder {root / 'PCBData'} holds no group<G>/<G>/<id>{TESTED}: expected "
+                f"root to hold PCBData as in {self.about.homepage}"
             )
         return records
 
-    def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
-        """The six types with synonyms in the order of their numbers, whichever occur."""
-        return Vocabulary(ENTRIES)
-
-    def _record(
-        self, folder: Path, group: str, file_name: str, *, splits: Mapping[str, str]
-    ) -> Record:
-        board = group.removeprefix("group")
-        pair = file_name[: -len(TESTED)]
+    def _record(self, root: Path, image: str, *, splits: Mapping[str, str]) -> Record:
+        _, group, board, name = image.split("/")
+        pair = name[: -len(TESTED)]
         boxes: tuple[Region, ...] = ()
         flaw = ""
-        if file_name.endswith(TESTED):
+        if name.endswith(TESTED):
             try:
-                boxes = read_boxes(folder / group / f"{board}_not" / f"{pair}.txt")
+                boxes = self.read_boxes(root / "PCBData" / group / f"{board}_not" / f"{pair}.txt")
+            except OSError as error:
+                flaw = f"the boxes of {image} cannot be read ({error.strerror}): expected a file"
             except ValueError as error:
                 flaw = str(error)
-        defects = dominant_first(boxes)
-        return Record(
-            image=f"{FOLDER}/{group}/{board}/{file_name}",
-            mask="",
-            mask_values=(),
-            defects=defects,
-            caption=Caption("printed circuit board", "", " and ".join(defects)),
-            group=f"{self.name}_{pair if self.published_split else group}",
-            source=self.name,
-            split=splits.get(f"{group}/{pair}", ""),
+        return make_record(
+            self,
+            image,
+            product="printed circuit board",
+            defects=dominant_first(boxes),
             regions=boxes,
-            licence=self.about.licence,
+            split=splits.get(f"{group}/{pair}", ""),
+            group=pair if self.published_split else group,
             flaw=flaw,
         )
 
+    def read_boxes(self, path: Path) -> tuple[Region, ...]:
+        """The boxes of one text file; fields may be parted by blanks, as they are, or by commas.
 
-def read_boxes(path: Path) -> tuple[Region, ...]:
-    """The boxes of one text file; fields may be parted by blanks, as they are, or by commas.
-
-    Raises ValueError for a file that is missing or empty and for a bad line.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}): expected its boxes") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is no text in UTF-8: expected lines 'x1 y1 x2 y2 type'"
-        ) from error
-    boxes = [
-        _box_of(line, place=f"{path} line {number}")
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
-    if not boxes:
-        raise ValueError(f"{path} holds no box: expected the defects of a tested picture")
-    return tuple(boxes)
-
-
-def _box_of(line: str, *, place: str) -> Region:
-    fields = [field for field in re.split(r"[,\s]+", line) if field]
-    if len(fields) != 5 or fields[4] not in TYPE_NUMBERS:
-        raise ValueError(
-            f"{place} is {line[:40]!r}: expected x1 y1 x2 y2 and a type from 1 to 6; correct it"
-        )
-    try:
-        left, top, right, bottom = (float(field) for field in fields[:4])
-    except ValueError as error:
-        raise ValueError(f"{place} is {line[:40]!r}: expected four numbers; correct it") from error
-    return Region(TYPE_NUMBERS[fields[4]], "box", (left, top, right - left, bottom - top))
+        Raises OSError for a file that is missing, ValueError for an empty one and for a bad line.
+        """
+        boxes = []
+        for number, line in enumerate(read_text(path).splitlines(), start=1):
+            fields = [field for field in re.split(r"[,\s]+", line) if field]
+            if not fields:
+                continue
+            try:
+                left, top, right, bottom = (float(field) for field in fields[:-1])
+                name = dict(enumerate(self.types, start=1))[int(fields[-1])][0]
+            except (ValueError, KeyError) as error:
+                raise ValueError(
+                    f"{path} line {number} is {line[:40]!r}: expected x1 y1 x2 y2 and a type from "
+                    "1 to 6; correct it"
+                ) from error
+            boxes.append(Region(name, "box", (left, top, right - left, bottom - top)))
+        if not boxes:
+            raise ValueError(f"{path} holds no box: expected the defects of a tested image")
+        return tuple(boxes)
 
 
 def _read_lists(folder: Path) -> dict[str, str]:
@@ -163,14 +123,12 @@ def _read_lists(folder: Path) -> dict[str, str]:
     for split, name in LISTS.items():
         if not (folder / name).is_file():
             raise FileNotFoundError(f"list {folder / name} is missing: expected it beside group<G>")
-        for line in (folder / name).read_text(encoding="utf-8-sig").splitlines():
-            match = re.match(r"(group[^/\s]+)/[^/\s]+/([^/\s]+)\.jpg\s", line + " ")
+        for line in filter(str.strip, read_text(folder / name).splitlines()):
+            match = LIST_LINE.fullmatch(line)
             if match is None:
-                if line.strip():
-                    raise ValueError(
-                        f"{folder / name} holds {line[:60]!r}: expected "
-                        "'group<G>/<G>/<id>.jpg group<G>/<G>_not/<id>.txt'"
-                    )
-                continue
+                raise ValueError(
+                    f"{folder / name} holds {line[:60]!r}: expected "
+                    "'group<G>/<G>/<id>.jpg group<G>/<G>_not/<id>.txt'"
+                )
             splits[f"{match[1]}/{match[2]}"] = split
     return splits

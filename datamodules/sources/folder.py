@@ -1,27 +1,32 @@
-"""A user's own pictures: `images/`, an optional `masks/` beside it, types by subfolder or by CSV.
+"""A user's own images: `images/`, an optional `masks/` beside it, types by subfolder or by CSV.
 
 root/images/<type>/.../<name>.<png|jpg|bmp|tif|...>   the first subfolder names the type
 root/masks/<type>/.../<name>.<png|jpg|bmp|tif|...>    the same path, any suffix; optional
-root/labels.csv                                       optional, see `label_table.py`
+root/labels.csv                                       optional, see `formats/tables.py`
 """
 
-import os
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from datamodules.about import About
 from datamodules.annotation import open_mask
 from datamodules.captions import Caption
-from datamodules.decode import IMAGE_SUFFIXES, open_image
-from datamodules.formats.label_table import Label, defect_name, read_labels
+from datamodules.decode import open_image
+from datamodules.formats.layout import scan_tree
+from datamodules.formats.records import (
+    HIGHEST_GREY,
+    UNNAMED_DEFECT,
+    defect_name,
+    grey_values,
+    make_record,
+)
+from datamodules.formats.tables import Label, read_labels
 from datamodules.manifest import Source
-from datamodules.sample import GOOD, MaskValues, Record
+from datamodules.sample import MaskValues, Record
 from datamodules.vocabulary import Vocabulary
 
-UNNAMED_DEFECT = "defect"
-HIGHEST_GREY = 65535
-
+LAYOUT = "expected images in images/<type>/"
 # Which grey values occur: the highest band met in all masks together sets the threshold.
 _BAND_VALUES = (
     MaskValues(1, 1, "one"),
@@ -36,29 +41,16 @@ _LARGEST_GOOD_GREY = {_BLANK: 127, _ONE: 0, _BYTE: 127, _DIM: 32767, _WIDE: 3276
 
 
 class Folder(Source):
-    """Pictures in a user's folder, with or without masks.
+    """Images in a user's folder, with or without masks.
 
-    The type of a picture is its row in labels.csv, else its first subfolder of images/ ("good",
+    The type of an image is its row in labels.csv, else its first subfolder of images/ ("good",
     "ok", "normal" and "no defect" mean good), else, with a mask, "defect" or good by that mask.
-    Masks are two-valued: 0 is good, the rest is the picture's type. If 1 is the highest value in
+    Masks are two-valued: 0 is good, the rest is the image's type. If 1 is the highest value in
     all masks, 1 is defect; with values up to 255 (soft edges too) everything above 127 is; with
-    16-bit values everything above 32767. Masks are opened here for that, pictures are not.
+    16-bit values everything above 32767. Masks are opened here for that, images are not.
     """
 
     name: ClassVar[str] = "folder"
-    about: ClassVar[About] = About(
-        title="Your own pictures",
-        licence="your own",
-        licence_url="",
-        citation="",
-        homepage="",
-        instructions=(
-            "nothing to fetch: place pictures in RAW/images/<type>/, good ones in "
-            "RAW/images/good/, and masks of 0 and 255 under the same names in "
-            "RAW/masks/<type>/; or tell the types in RAW/labels.csv with the columns image,type "
-            "and optionally caption,group"
-        ),
-    )
 
     def __init__(self, product: str = "part", material: str = "", *, licence: str = "") -> None:
         self.product = product
@@ -66,34 +58,37 @@ class Folder(Source):
         self.licence = licence
 
     def records(self, root: Path) -> list[Record]:
-        """One Record per picture, sorted by path; one that contradicts its mask has a flaw.
+        """One Record per image, sorted by path; one that contradicts its mask has a flaw.
 
-        Raises FileNotFoundError for a missing root or no pictures, ValueError for a bad CSV, for
-        masks that fit no picture, and where all masks hold class ids.
+        Raises FileNotFoundError for a missing root or no images, ValueError for a bad CSV, for
+        masks that fit no image, and where all masks hold class ids.
         """
         root = Path(root)
-        images = _find_images(root)
+        found = sorted(scan_tree(root, remedy=LAYOUT).images, key=lambda path: path.split("/"))
+        images = [path for path in found if path.startswith("images/")]
+        if not images:
+            raise FileNotFoundError(f"{root / 'images'} is missing or holds no images: {LAYOUT}")
         labels = read_labels(root, images)
-        masks = _match_masks(root, images)
-        graded = {image: _highest_band(mask) for image, mask in masks.items()}
+        masks = _match_masks(images, [path for path in found if path.startswith("masks/")])
+        graded = {image: _highest_band(root / mask) for image, mask in masks.items()}
         threshold = max((band for band, _ in graded.values()), default=_BLANK)
         if threshold == _FEW:
             image = next(image for image, (band, _) in graded.items() if band == _FEW)
             raise ValueError(
-                f"mask {masks[image]} holds class ids, no mask a value above 127: expected masks "
-                "of 0 and 1, or of 0 and 255; write one type per picture, 255 where it is"
+                f"mask {root / masks[image]} holds class ids, no mask a value above 127: expected "
+                "masks of 0 and 1, or of 0 and 255; write one type per image, 255 where it is"
             )
         records = []
         for image in images:
+            mask = masks.get(image, "")
             band, flaw = graded.get(image, (_BLANK, ""))
-            label = labels.get(image) or _label_by_place(root, image, masks, band=band)
-            flaw = flaw or _contradiction(image, label, masks, band=band, threshold=threshold)
+            label = labels.get(image) or _label_by_place(image, mask, band=band)
+            flaw = flaw or _contradiction(image, label, mask, band=band, threshold=threshold)
             records.append(
                 self._record(
-                    root,
                     image,
                     label or Label(""),
-                    mask=masks.get(image),
+                    mask=mask,
                     largest_good=_LARGEST_GOOD_GREY[threshold],
                     flaw=flaw,
                 )
@@ -101,100 +96,74 @@ class Folder(Source):
         return records
 
     def _record(
-        self,
-        root: Path,
-        image: Path,
-        label: Label,
-        *,
-        mask: Path | None,
-        largest_good: int,
-        flaw: str,
+        self, image: str, label: Label, *, mask: str, largest_good: int, flaw: str
     ) -> Record:
-        values: tuple[MaskValues, ...] = (MaskValues(0, largest_good, GOOD),)
-        if label.defect:
-            values = (*values, MaskValues(largest_good + 1, HIGHEST_GREY, label.defect))
-        path = image.relative_to(root).as_posix()
-        return Record(
-            image=path,
-            mask=mask.relative_to(root).as_posix() if mask is not None else "",
-            mask_values=values if mask is not None else (),
+        record = make_record(
+            self,
+            image,
+            product=self.product,
+            material=self.material,
             defects=(label.defect,) if label.defect else (),
-            caption=self._caption(label),
-            group=label.group or path,
-            source=self.name,
-            released_caption=label.caption,
-            licence=self.licence,
+            mask=mask,
+            mask_values=grey_values(label.defect, largest_good=largest_good, highest=HIGHEST_GREY),
             flaw=flaw,
         )
-
-    def _caption(self, label: Label) -> Caption:
-        """The caption of the CSV if it follows the template; other words become the shape field."""
-        caption = Caption(product=self.product, material=self.material, defect=label.defect)
-        if not label.caption:
-            return caption
-        try:
-            return Caption.parse(label.caption)
-        except ValueError:
-            words = label.caption.rstrip(". ")
-            return replace(caption, morphology=words) if label.defect else caption
-
-
-def _find_images(root: Path) -> list[Path]:
-    if not (root / "images").is_dir():
-        what = "the folder images in it" if root.is_dir() else "that folder"
-        raise FileNotFoundError(
-            f"data root {root}: {what} is missing; expected pictures in images/<type>/"
+        return replace(
+            record,
+            caption=_caption_of(label, record.caption),
+            released_caption=label.caption,
+            group=label.group or image,
+            licence=self.licence,
         )
-    images = _pictures_under(root / "images")
-    if not images:
-        raise FileNotFoundError(
-            f"{root / 'images'} holds no pictures ({', '.join(IMAGE_SUFFIXES)}): "
-            "put them in images/<type>/"
-        )
-    return images
 
 
-def _pictures_under(folder: Path) -> list[Path]:
-    # Dot files are what desktops leave behind ("._a.png"), never pictures.
-    return sorted(
-        Path(place, name)
-        for place, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-    )
+def _caption_of(label: Label, built: Caption) -> Caption:
+    """The caption of the CSV if it follows the template; other words become the shape field."""
+    if not label.caption:
+        return built
+    try:
+        return Caption.parse(label.caption)
+    except ValueError:
+        words = label.caption.rstrip(". ")
+        return replace(built, morphology=words) if label.defect else built
 
 
-def _match_masks(root: Path, images: list[Path]) -> dict[Path, Path]:
+def _match_masks(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
     """The mask of every image that has one: the same path under masks/ but for the suffix."""
-    owners: dict[Path, list[Path]] = {}
+    owners: dict[str, list[str]] = {}
     for image in images:
-        owners.setdefault(image.relative_to(root / "images").with_suffix(""), []).append(image)
-    matched: dict[Path, Path] = {}
-    for mask in _pictures_under(root / "masks"):
-        owner = owners.get(mask.relative_to(root / "masks").with_suffix(""))
-        if owner is None:
+        owners.setdefault(_stem_below(image), []).append(image)
+    matched: dict[str, str] = {}
+    for mask in masks:
+        owner = owners.get(_stem_below(mask), [])
+        if not owner:
             raise ValueError(
-                f"mask {_shown(mask)} belongs to no picture: expected the same path and name under "
-                f"{root / 'images'}; rename or remove it"
+                f"mask {_shown(mask)} belongs to no image: expected the same path and name under "
+                "images/; rename or remove it"
             )
         if len(owner) > 1 or owner[0] in matched:
             raise ValueError(
                 f"mask {_shown(mask)}: its name stands for {_shown(owner[0])} and for a second "
-                "picture or mask; expected one picture and one mask of a name; rename one"
+                "image or mask; expected one image and one mask of a name; rename one"
             )
         matched[owner[0]] = mask
     return matched
 
 
-def _shown(path: Path) -> str:
+def _stem_below(path: str) -> str:
+    """The path without its first folder and its suffix."""
+    return PurePosixPath(path.partition("/")[2]).with_suffix("").as_posix()
+
+
+def _shown(path: str) -> str:
     """The path as a message may hold it: on one line, whatever its name."""
-    return str(path) if str(path).isprintable() else repr(str(path))
+    return path if path.isprintable() else repr(path)
 
 
 def _highest_band(mask: Path) -> tuple[int, str]:
     """The highest band of grey values in a mask, and why it cannot be opened, "" where it can."""
     try:
-        # Its own size: whether it is the picture's is found where pictures are opened.
+        # Its own size: whether it is the image's is found where images are opened.
         size_px = open_image(mask).shape[:2]
         bands = open_mask(mask, _BAND_VALUES, vocabulary=_BANDS, size_px=size_px)
     except (ValueError, OSError) as error:
@@ -202,34 +171,30 @@ def _highest_band(mask: Path) -> tuple[int, str]:
     return int(bands.max(initial=_BLANK)), ""
 
 
-def _label_by_place(root: Path, image: Path, masks: dict[Path, Path], *, band: int) -> Label | None:
-    folders = image.relative_to(root / "images").parts[:-1]
+def _label_by_place(image: str, mask: str, *, band: int) -> Label | None:
+    folders = image.split("/")[1:-1]
     if folders:
         return Label(defect_name(folders[0]))
-    if image not in masks:
-        return None
-    return Label(UNNAMED_DEFECT if band > _BLANK else "")
+    return Label(UNNAMED_DEFECT if band > _BLANK else "") if mask else None
 
 
-def _contradiction(
-    image: Path, label: Label | None, masks: dict[Path, Path], *, band: int, threshold: int
-) -> str:
-    """What is wrong between a picture's type and the highest band of its mask, "" for nothing."""
+def _contradiction(image: str, label: Label | None, mask: str, *, band: int, threshold: int) -> str:
+    """What is wrong between an image's type and the highest band of its mask, "" for nothing."""
     if label is None:
         return (
-            f"picture {image} has no type: expected it in images/<type>/, in labels.csv, "
+            f"image {image} has no type: expected it in images/<type>/, in labels.csv, "
             "or with a mask"
         )
     is_marked = band == threshold and band in (_ONE, _BYTE, _WIDE)
     if is_marked and not label.defect:
         return (
-            f"picture {image} is good, but its mask {masks[image]} marks defects: "
-            "give the picture a type or clear the mask"
+            f"image {image} is good, but its mask {mask} marks defects: give the image a type or "
+            "clear the mask"
         )
     # Grey noise on a good part is harmless; on a defective one it may be a mask of 0 and 1.
     if label.defect and band > _BLANK and not is_marked:
         return (
-            f"mask {masks[image]} holds only dark grey, expected its defect to be as bright as "
+            f"mask {mask} holds only dark grey, expected its defect to be as bright as "
             "that of other masks: write 0 and 255 in all masks"
         )
     return ""

@@ -1,6 +1,6 @@
 """Several prepared manifests as one: many sets under one roof, with one name for each type.
 
-Pictures are not copied: the root is a folder above the data of all manifests.
+Images are not copied: the root is a folder above the data of all manifests.
 """
 
 import os
@@ -10,13 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.about import About
+from datamodules.formats.records import JOINT
 from datamodules.language.terminology import Terminology
 from datamodules.manifest import Manifest, Source
 from datamodules.sample import UNLABELLED, Record
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary, normalise_name
-
-JOINT = " and "
 
 
 class Merged(Source):
@@ -26,23 +24,12 @@ class Merged(Source):
     get the names of the controlled vocabulary ("pin-hole" and "pinholes" become one). A source
     that comes from two manifests is named apart by its folder.
     keep_splits: splits stay; else they are cleared, and given anew by `prepare`. leave_out: the
-    pictures of that source become test, and the test pictures of all others join training, their
-    val stays (without keep_splits all their pictures do). Unlabelled pictures stay unlabelled, and
+    images of that source become test, and the test images of all others join training, their
+    val stays (without keep_splits all their images do). Unlabelled images stay unlabelled, and
     generated ones in training.
     """
 
     name: ClassVar[str] = "merged"
-    about: ClassVar[About] = About(
-        title="Several data sets merged",
-        licence="that of each picture's own data set",
-        licence_url="",
-        citation="",
-        homepage="",
-        instructions=(
-            "nothing to fetch: prepare each set, then give --source.init_args.manifests "
-            "'[a/manifest.parquet, b/manifest.parquet]' and as --root a folder above their data"
-        ),
-    )
 
     def __init__(
         self,
@@ -60,7 +47,7 @@ class Merged(Source):
         """The records of all manifests, in their order.
 
         Raises FileNotFoundError for a missing root or manifest, ValueError where a manifest's data
-        is not below the root, a picture is in two manifests, or leave_out is no source of theirs.
+        is not below the root, an image is in two manifests, or leave_out is no source of theirs.
         """
         root = Path(root)
         if not root.is_dir():
@@ -145,7 +132,7 @@ def _open_all(root: Path, paths: Sequence[str]) -> list[Manifest]:
     if not paths:
         raise ValueError(
             "manifests is empty: expected the paths of prepared manifests, as in "
-            "--source.init_args.manifests '[a/manifest.parquet, b/manifest.parquet]'"
+            "--source.manifests '[a/manifest.parquet, b/manifest.parquet]'"
         )
     opened = []
     for path in paths:
@@ -182,6 +169,6 @@ def _refuse_twins(records: Sequence[Record]) -> None:
     (image, _), count = counts.most_common(1)[0]
     if count > 1:
         raise ValueError(
-            f"picture {image} is in {count} rows of the manifests, expected once: "
+            f"image {image} is in {count} rows of the manifests, expected once: "
             "leave one manifest out"
         )

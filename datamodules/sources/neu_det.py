@@ -4,15 +4,12 @@
 `Validation_Images`, `Validation_Annotations`. Boxes are loose frames around the defects.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from datamodules.about import About
-from datamodules.captions import Caption
-from datamodules.formats.region_areas import dominant_first
-from datamodules.formats.voc import VocPicture, read_folders
+from datamodules.formats.records import dominant_first, make_record
+from datamodules.formats.voc import VocImage, read_folders
 from datamodules.manifest import Source
 from datamodules.sample import Record
 
@@ -28,35 +25,16 @@ TYPES = {
     "rolled-in_scale": "rolled in scale",
     "scratches": "scratches",
 }
-# The last number is the picture's; "rolled-in_scale" holds a hyphen and an underscore of its own.
-FILE_NAME = re.compile(r"(?P<type>.+)_\d+")
 
 
 class NeuDet(Source):
-    """Steel strip pictures with boxes of six types; the 30 validation pictures are the test split.
+    """Steel strip images with boxes of six types; the 30 validation images are the test split.
 
-    The type of the file name comes first, then the types of other boxes in the picture.
-    Identical pictures (patches_101 and patches_105) stay.
+    The type of the file name comes first, then the types of other boxes in the image.
+    Identical images (patches_101 and patches_105) stay.
     """
 
     name: ClassVar[str] = "neu_det"
-    about: ClassVar[About] = About(
-        title="NEU-DET (hot-rolled steel strip, boxes)",
-        licence="none stated; cite",
-        licence_url="https://github.com/siddhartamukherjee/NEU-DET-Steel-Surface-Defect-Detection",
-        citation=(
-            "Y. He, K. Song, Q. Meng, Y. Yan: An End-to-end Steel Surface Defect Detection "
-            "Approach via Fusing Multiple Hierarchical Features. IEEE Trans. Instrumentation and "
-            "Measurement 69 (2020) 1493-1504"
-        ),
-        homepage="https://github.com/siddhartamukherjee/NEU-DET-Steel-Surface-Defect-Detection",
-        instructions=(
-            "git clone "
-            "https://github.com/siddhartamukherjee/NEU-DET-Steel-Surface-Defect-Detection RAW, "
-            "then in RAW: git checkout 351bee21b56bbf97a1e1d18262bceb202eb7ef41; "
-            "RAW then holds IMAGES, ANNOTATIONS, Validation_Images, Validation_Annotations"
-        ),
-    )
     causes: ClassVar[Mapping[str, str]] = {
         "crazing": "thermal stress during rolling",
         "inclusion": "slag rolled into the surface",
@@ -67,36 +45,35 @@ class NeuDet(Source):
     }
 
     def records(self, root: Path) -> list[Record]:
-        """One Record per picture, training before test, by name.
+        """One Record per image, training before test, by name.
 
         Raises FileNotFoundError for a missing folder.
         """
         return [
-            self._record(picture, split=split)
-            for split, (pictures, annotations) in FOLDERS.items()
-            for picture in read_folders(Path(root), pictures, annotations, names=TYPES)
+            self._record(image, split=split)
+            for split, (images, annotations) in FOLDERS.items()
+            for image in read_folders(Path(root), images, annotations, names=TYPES)
         ]
 
-    def _record(self, picture: VocPicture, *, split: str) -> Record:
-        stem = PurePosixPath(picture.path).stem
-        match = FILE_NAME.fullmatch(stem)
-        flaw = picture.flaw
-        if not picture.boxes:
-            flaw = flaw or f"{picture.path} has no box, expected one or more in its XML"
-        if match is None or match["type"] not in TYPES:
-            flaw = flaw or f"{picture.path} is not named <type>_<n>: expected {', '.join(TYPES)}"
-        main = [TYPES[match["type"]]] if match and match["type"] in TYPES else []
-        defects = tuple(dict.fromkeys([*main, *dominant_first(picture.boxes)]))
-        return Record(
-            image=picture.path,
-            mask="",
-            mask_values=(),
-            defects=defects,
-            caption=Caption("steel strip", "hot-rolled steel", " and ".join(defects)),
-            group=f"{self.name}_{stem}",
-            source=self.name,
+    def _record(self, image: VocImage, *, split: str) -> Record:
+        stem = PurePosixPath(image.path).stem
+        # "rolled-in_scale_7" holds an underscore of its own.
+        kind, _, number = stem.rpartition("_")
+        is_named = kind in TYPES and number.isdigit()
+        flaw = image.flaw
+        if not image.boxes:
+            flaw = flaw or f"{image.path} has no box, expected one or more in its XML"
+        if not is_named:
+            flaw = flaw or f"{image.path} is not named <type>_<n>: expected {', '.join(TYPES)}"
+        main = [TYPES[kind]] if is_named else []
+        return make_record(
+            self,
+            image.path,
+            product="steel strip",
+            material="hot-rolled steel",
+            defects=tuple(dict.fromkeys([*main, *dominant_first(image.boxes)])),
+            regions=image.boxes,
             split=split,
-            regions=picture.boxes,
-            licence=self.about.licence,
+            group=stem,
             flaw=flaw,
         )

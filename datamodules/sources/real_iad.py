@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from datamodules.about import About
-from datamodules.captions import Caption
-from datamodules.formats.listing import absent_layout, is_below_root
+from datamodules.formats.layout import absent_layout, is_below_root
+from datamodules.formats.records import grey_values, make_record
 from datamodules.formats.text_files import read_json
 from datamodules.manifest import Source
-from datamodules.sample import GOOD, MaskValues, Record
-from datamodules.vocabulary import GOOD_WORDS, Vocabulary, normalise_name
+from datamodules.sample import Record
+from datamodules.vocabulary import normalise_name
 
 RESOLUTIONS = ("raw", "1024", "512", "256")
 SPLITS = ("train", "test")
@@ -43,27 +42,13 @@ class RealIad(Source):
     """
 
     name: ClassVar[str] = "real_iad"
-    about: ClassVar[About] = About(
-        title="Real-IAD",
-        licence="CC-BY-NC-SA-4.0; access on request",
-        licence_url="https://creativecommons.org/licenses/by-nc-sa/4.0/",
-        citation=(
-            "C. Wang et al.: Real-IAD: A Real-World Multi-View Dataset for Benchmarking Versatile "
-            "Industrial Anomaly Detection. CVPR 2024"
-        ),
-        homepage="https://realiad4ad.github.io/Real-IAD/",
-        instructions=(
-            "request access at https://huggingface.co/datasets/Real-IAD/Real-IAD, then unpack the "
-            "pictures and realiad_jsons into RAW, so that RAW holds realiad_1024/<category> (or "
-            "_512, _256, _raw) and realiad_jsons/<category>.json"
-        ),
-    )
+    types = tuple((name,) for name in TYPES_BY_CODE.values())
 
     def __init__(
         self,
         resolution: str = "1024",
         protocol: str = "realiad_jsons",
-        categories: list[str] | None = None,
+        categories: Sequence[str] | None = None,
     ) -> None:
         if resolution not in RESOLUTIONS:
             raise ValueError(
@@ -80,19 +65,15 @@ class RealIad(Source):
         that is not such JSON.
         """
         root = Path(root)
-        pictures = f"realiad_{self.resolution}"
+        images = f"realiad_{self.resolution}"
         tables = self._find_tables(root)
-        if not tables or not (root / pictures).is_dir():
+        if not tables or not (root / images).is_dir():
             raise absent_layout(
                 root,
                 title=self.about.title,
-                expected=f"{pictures}/<category> and {self.protocol}/<category>.json",
+                expected=f"{images}/<category> and {self.protocol}/<category>.json",
             )
-        return [record for table in tables for record in self._category(table, pictures=pictures)]
-
-    def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
-        """The eight types in the order of the paper, whichever occur in records."""
-        return Vocabulary((GOOD_WORDS, *((name,) for name in TYPES_BY_CODE.values())))
+        return [record for table in tables for record in self._category(table, images=images)]
 
     def _find_tables(self, root: Path) -> list[Path]:
         """The JSON files; the archive has its protocols in one more folder, realiad_jsons."""
@@ -107,20 +88,21 @@ class RealIad(Source):
             )
         return [found[name] for name in wanted]
 
-    def _category(self, table: Path, *, pictures: str) -> Iterator[Record]:
-        meta, entries = _read_table(table)
+    def _category(self, table: Path, *, images: str) -> Iterator[Record]:
+        content = read_json(table)
+        meta = content.get("meta")
+        meta = meta if isinstance(meta, dict) else {}
         normal = str(meta.get("normal_class", "OK"))
-        prefix = str(meta.get("prefix") or table.stem).strip("/")
+        folder = f"{images}/{str(meta.get('prefix') or table.stem).strip('/')}"
         for split in SPLITS:
-            for entry in entries[split]:
+            entries = content.get(split)
+            if not isinstance(entries, list):
+                raise ValueError(f"{table} lacks a list: expected lists train and test; {REMEDY}")
+            for entry in entries:
                 if not isinstance(entry, dict) or not isinstance(entry.get("image_path"), str):
                     raise ValueError(f"{table} has an entry without image_path: {REMEDY}")
                 yield self._record(
-                    entry,
-                    folder=f"{pictures}/{prefix}",
-                    category=table.stem,
-                    normal=normal,
-                    split=split,
+                    entry, folder=folder, category=table.stem, normal=normal, split=split
                 )
 
     def _record(
@@ -138,27 +120,15 @@ class RealIad(Source):
         elif not is_good and not defect:
             codes = ", ".join((normal, *TYPES_BY_CODE))
             flaw = f"anomaly_class {code[:20]!r} of {image} is unknown: expected one of {codes}"
-        return Record(
-            image=image,
-            mask=mask,
-            mask_values=(MaskValues(0, 0, GOOD), MaskValues(1, 255, defect)) if mask else (),
+        return make_record(
+            self,
+            image,
+            product=normalise_name(category),
             defects=(defect,) if defect else (),
-            caption=Caption(product=normalise_name(category), defect=defect),
+            mask=mask,
+            mask_values=grey_values(defect),
             # S0001 exists under OK and under every code: the whole folder names the sample.
-            group=f"{self.name}_{category}/{PurePosixPath(path).parent}",
-            source=self.name,
+            group=f"{category}/{PurePosixPath(path).parent}",
             split=split,
-            licence=self.about.licence,
             flaw=flaw,
         )
-
-
-def _read_table(path: Path) -> tuple[dict[str, object], dict[str, list[object]]]:
-    """The meta of a JSON file, and the entries of each split."""
-    content = read_json(path)
-    entries = {split: content.get(split) for split in SPLITS}
-    lists = {split: items for split, items in entries.items() if isinstance(items, list)}
-    if len(lists) < len(SPLITS):
-        raise ValueError(f"{path} lacks a list: expected lists train and test; {REMEDY}")
-    meta = content.get("meta")
-    return meta if isinstance(meta, dict) else {}, lists

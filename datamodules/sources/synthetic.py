@@ -1,27 +1,24 @@
 """Rendered surfaces with exact defect masks: a data set that needs no download.
 
-What the pictures look like is `datamodules/rendering/`; here they become files and Records.
+What the images look like is `datamodules/rendering/`; here they become files and Records.
 """
 
 import json
-import os
-import shutil
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar
 
 import cv2
 import numpy as np
 
-from datamodules.about import About
 from datamodules.captions import Caption
+from datamodules.formats.records import grey_values, make_record
 from datamodules.language.descriptors import morphology_of
 from datamodules.manifest import Source
 from datamodules.rendering.defects import DEFECTS, Defect, add_defect
 from datamodules.rendering.materials import MATERIALS, Material
-from datamodules.sample import GOOD, MaskValues, Record
-from datamodules.vocabulary import GOOD_WORDS, Vocabulary
+from datamodules.sample import Record
+from datamodules.whole_files import whole
 
 RENDERING_VERSION = 2
 SMALLEST_IMAGE_PX = 64
@@ -39,20 +36,13 @@ SYNONYMS = {
 
 
 class Synthetic(Source):
-    """Rendered pictures of six materials with eight types of defect, equal for an equal seed.
+    """Rendered images of six materials with eight types of defect, equal for an equal seed.
 
     Settings name the folder under root, so that sets with other settings lie side by side.
     """
 
     name: ClassVar[str] = "synthetic"
-    about: ClassVar[About] = About(
-        title="Rendered surfaces with exact defect masks",
-        licence="Apache-2.0",
-        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
-        citation="",
-        homepage="",
-        instructions="nothing to fetch: experiments.prepare --source synthetic renders it",
-    )
+    types = tuple((defect.name, *SYNONYMS[defect.name]) for defect in DEFECTS)
 
     def __init__(
         self,
@@ -62,23 +52,21 @@ class Synthetic(Source):
         seed: int = 0,
         good_fraction: float = 0.25,
     ) -> None:
-        if image_count < 1:
-            raise ValueError(f"synthetic image_count is {image_count}: expected 1 or more")
-        if image_size_px < SMALLEST_IMAGE_PX:
-            raise ValueError(
-                f"synthetic image_size_px is {image_size_px}: expected {SMALLEST_IMAGE_PX} or more"
-            )
-        if not 0 <= good_fraction <= 1:
-            raise ValueError(f"synthetic good_fraction is {good_fraction}: expected 0 to 1")
-        if seed < 0:
-            raise ValueError(f"synthetic seed is {seed}: expected 0 or more")
+        for name, value, is_possible, expected in (
+            ("image_count", image_count, image_count >= 1, "1 or more"),
+            ("image_size_px", image_size_px, image_size_px >= SMALLEST_IMAGE_PX, "64 or more"),
+            ("good_fraction", good_fraction, 0 <= good_fraction <= 1, "0 to 1"),
+            ("seed", seed, seed >= 0, "0 or more"),
+        ):
+            if not is_possible:
+                raise ValueError(f"synthetic {name} is {value}: expected {expected}")
         self.image_count = image_count
         self.image_size_px = image_size_px
         self.seed = seed
         self.good_fraction = good_fraction
 
     def records(self, root: Path) -> list[Record]:
-        """One Record per picture; the pictures are rendered under root where they are not yet.
+        """One Record per image; the images are rendered under root where they are not yet.
 
         Raises OSError where root cannot be written.
         """
@@ -88,12 +76,6 @@ class Synthetic(Source):
         captions = json.loads((folder / CAPTIONS_FILE).read_text(encoding="utf-8"))
         return [self._record(index, Caption(**caption)) for index, caption in enumerate(captions)]
 
-    def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
-        """All defect types in the order of DEFECTS, with synonyms, whichever occur in records."""
-        return Vocabulary(
-            (GOOD_WORDS, *((defect.name, *SYNONYMS[defect.name]) for defect in DEFECTS))
-        )
-
     def _folder_name(self) -> str:
         return (
             f"synthetic_{self.image_count}x{self.image_size_px}px_seed{self.seed}"
@@ -101,7 +83,7 @@ class Synthetic(Source):
         )
 
     def _plan(self) -> list[tuple[Material, Defect | None]]:
-        """What every picture shows: materials and defects in turn, in an order drawn by seed."""
+        """What every image shows: materials and defects in turn, in an order drawn by seed."""
         good_count = round(self.image_count * self.good_fraction)
         plan: list[tuple[Material, Defect | None]] = [
             (MATERIALS[k % len(MATERIALS)], None) for k in range(good_count)
@@ -114,9 +96,7 @@ class Synthetic(Source):
         return [plan[k] for k in order]
 
     def _render_all(self, folder: Path) -> None:
-        """The finished folder, renamed from a temporary one: never half a data set."""
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        try:
+        with whole(folder) as partial:
             (partial / "images").mkdir(parents=True)
             (partial / "masks").mkdir()
             captions = [
@@ -124,21 +104,11 @@ class Synthetic(Source):
                 for index, (material, defect) in enumerate(self._plan())
             ]
             (partial / CAPTIONS_FILE).write_text(json.dumps(captions, indent=1), encoding="utf-8")
-            partial.rename(folder)
-        except OSError as error:
-            # Another process may have finished the very same folder first: then it is ours too.
-            if not (folder / CAPTIONS_FILE).is_file():
-                raise OSError(
-                    f"cannot render synthetic pictures into {folder} ({error.strerror or error}): "
-                    "choose a root that can be written and is not full"
-                ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     def _render(
         self, index: int, material: Material, defect: Defect | None, *, into: Path
     ) -> Caption:
-        """What is said of picture `index`, whose files are now in folder `into`."""
+        """What is said of image `index`, whose files are now in folder `into`."""
         rng = np.random.default_rng([self.seed, index])
         image = material.draw(rng, self.image_size_px)
         mask = np.zeros(image.shape[:2], bool)
@@ -154,19 +124,16 @@ class Synthetic(Source):
         return caption
 
     def _record(self, index: int, caption: Caption) -> Record:
-        values: tuple[MaskValues, ...] = (MaskValues(0, 127, GOOD),)
-        if caption.defect:
-            values = (*values, MaskValues(128, 255, caption.defect))
-        return Record(
-            image=f"{self._folder_name()}/images/{_file_name(index)}",
-            mask=f"{self._folder_name()}/masks/{_file_name(index)}",
-            mask_values=values,
+        record = make_record(
+            self,
+            f"{self._folder_name()}/images/{_file_name(index)}",
+            product=caption.product,
             defects=(caption.defect,) if caption.defect else (),
-            caption=caption,
-            group=f"{self.name}_{index:05d}",
-            source=self.name,
-            licence=self.about.licence,
+            mask=f"{self._folder_name()}/masks/{_file_name(index)}",
+            mask_values=grey_values(caption.defect, largest_good=127),
+            group=f"{index:05d}",
         )
+        return replace(record, caption=caption)
 
 
 def _file_name(index: int) -> str:

@@ -5,14 +5,13 @@
 values of `<object>/Data/Masks/Anomaly/<n>.png` (1 to 9, black to the eye) say where each type is.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.about import About, Download
-from datamodules.captions import Caption
-from datamodules.formats.listing import absent_layout, is_below_root
+from datamodules.formats.layout import absent_layout, is_below_root
+from datamodules.formats.records import make_record
+from datamodules.formats.tables import read_rows
 from datamodules.manifest import Source
 from datamodules.sample import GOOD, MaskValues, Record
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary, normalise_name
@@ -20,79 +19,33 @@ from datamodules.vocabulary import GOOD_WORDS, Vocabulary, normalise_name
 SPLIT_FILES = ("1cls", "2cls_highshot", "2cls_fewshot")
 SPLIT_COLUMNS = ("object", "split", "label", "image", "mask")
 TYPE_COLUMNS = ("image", "label")
+REMEDY = "take the set again"
 # From utils/id2class.py of github.com/amazon-science/spot-diff: the types of grey values 1, 2, ...
-_MACARONI_ENDING = ("small cracks", "small scratches", "other")
-_PCB = ("bent", "melt", "scratch", "missing")
+_TABLE = """
+candle: chunk of wax missing, damaged corner of packaging, weird candle wick, \
+    different colour spot, extra wax in candle, foreign particals on candle, \
+    wax melded out of the candle, other
+capsules: bubble, discolor, scratch, leak, misshape
+cashew: burnt, corner or edge breakage, different colour spot, middle breakage, small holes, \
+    small scratches, stuck together, same colour spot, other
+chewinggum: chunk of gum missing, corner missing, scratches, similar colour spot, small cracks, \
+    other
+fryum: burnt, corner or edge breakage, different colour spot, fryum stuck together, \
+    middle breakage, similar colour spot, small scratches, other
+macaroni1: chip around edge and corner, different colour spot, middle breakage, \
+    similar colour spot, small cracks, small scratches, other
+macaroni2: breakage down the middle, color spot similar to the object, different color spot, \
+    small chip around edge, small cracks, small scratches, other
+pcb1: bent, melt, scratch, missing
+pcb2: bent, melt, scratch, missing
+pcb3: bent, melt, scratch, missing
+pcb4: burnt, scratch, missing, damage, extra, wrong place, dirt
+pipe_fryum: burnt, corner and edge breakage, different colour spot, middle breakage, \
+    similar colour spot, small scratches, stuck together, small cracks, other
+"""
 TYPES_BY_GREY: Mapping[str, tuple[str, ...]] = {
-    "candle": (
-        "chunk of wax missing",
-        "damaged corner of packaging",
-        "weird candle wick",
-        "different colour spot",
-        "extra wax in candle",
-        "foreign particals on candle",
-        "wax melded out of the candle",
-        "other",
-    ),
-    "capsules": ("bubble", "discolor", "scratch", "leak", "misshape"),
-    "cashew": (
-        "burnt",
-        "corner or edge breakage",
-        "different colour spot",
-        "middle breakage",
-        "small holes",
-        "small scratches",
-        "stuck together",
-        "same colour spot",
-        "other",
-    ),
-    "chewinggum": (
-        "chunk of gum missing",
-        "corner missing",
-        "scratches",
-        "similar colour spot",
-        "small cracks",
-        "other",
-    ),
-    "fryum": (
-        "burnt",
-        "corner or edge breakage",
-        "different colour spot",
-        "fryum stuck together",
-        "middle breakage",
-        "similar colour spot",
-        "small scratches",
-        "other",
-    ),
-    "macaroni1": (
-        "chip around edge and corner",
-        "different colour spot",
-        "middle breakage",
-        "similar colour spot",
-        *_MACARONI_ENDING,
-    ),
-    "macaroni2": (
-        "breakage down the middle",
-        "color spot similar to the object",
-        "different color spot",
-        "small chip around edge",
-        *_MACARONI_ENDING,
-    ),
-    "pcb1": _PCB,
-    "pcb2": _PCB,
-    "pcb3": _PCB,
-    "pcb4": ("burnt", "scratch", "missing", "damage", "extra", "wrong place", "dirt"),
-    "pipe_fryum": (
-        "burnt",
-        "corner and edge breakage",
-        "different colour spot",
-        "middle breakage",
-        "similar colour spot",
-        "small scratches",
-        "stuck together",
-        "small cracks",
-        "other",
-    ),
+    name: tuple(word.strip() for word in words.split(","))
+    for name, _, words in (line.partition(":") for line in _TABLE.strip().splitlines())
 }
 # Published spellings that would teach a wrong word, or two words for one thing.
 RESPELLED = {
@@ -103,8 +56,6 @@ RESPELLED = {
     "other": "other defect",
 }
 PRODUCTS = {
-    "candle": "candle",
-    "capsules": "capsules",
     "chewinggum": "chewing gum",
     "macaroni1": "macaroni 1",
     "macaroni2": "macaroni 2",
@@ -117,30 +68,13 @@ PRODUCTS = {
 
 
 class Visa(Source):
-    """Twelve objects with named defects, several types in one picture and in one mask.
+    """Twelve objects with named defects, several types in one image and in one mask.
 
-    split_file: "1cls" (only good pictures train), "2cls_highshot" or "2cls_fewshot". Types keep
+    split_file: "1cls" (only good images train), "2cls_highshot" or "2cls_fewshot". Types keep
     their published names but for five spellings, which remain as synonyms.
     """
 
     name: ClassVar[str] = "visa"
-    about: ClassVar[About] = About(
-        title="Visual Anomaly (VisA)",
-        licence="CC-BY-4.0",
-        licence_url="https://creativecommons.org/licenses/by/4.0/",
-        citation=(
-            "Y. Zou, J. Jeong, L. Pemula, D. Zhang, O. Dabeer: SPot-the-Difference Self-Supervised "
-            "Pre-training for Anomaly Detection and Segmentation. ECCV 2022, arXiv:2207.14315"
-        ),
-        homepage="https://github.com/amazon-science/spot-diff",
-        downloads=(
-            Download(
-                url="https://amazon-visual-anomaly.s3.us-west-2.amazonaws.com/VisA_20220922.tar",
-                sha256="2eb8690c803ab37de0324772964100169ec8ba1fa3f7e94291c9ca673f40f362",
-                size_bytes=1_929_840_640,
-            ),
-        ),
-    )
 
     def __init__(self, split_file: str = "1cls") -> None:
         if split_file not in SPLIT_FILES:
@@ -161,24 +95,29 @@ class Visa(Source):
             raise absent_layout(
                 root, title=self.about.title, expected=f"split_csv/{table.name} and the objects"
             )
-        rows = _read_table(table, SPLIT_COLUMNS)
+        rows = read_rows(table, SPLIT_COLUMNS, remedy=REMEDY)
         if not rows:
             raise absent_layout(root, title=self.about.title, expected=f"rows in {table.name}")
         objects = sorted({row["object"] for row in rows} & set(TYPES_BY_GREY))
         labels: dict[str, str] = {}
         for name in objects:
             if any(row["object"] == name and row["label"] != "normal" for row in rows):
-                annotations = _read_table(root / name / "image_anno.csv", TYPE_COLUMNS)
-                labels |= {row["image"]: row["label"] for row in annotations}
+                annotations = root / name / "image_anno.csv"
+                if not annotations.is_file():
+                    raise FileNotFoundError(
+                        f"image_anno.csv is missing in {annotations.parent}: expected the original "
+                        f"file; {REMEDY}"
+                    )
+                types = read_rows(annotations, TYPE_COLUMNS, remedy=REMEDY)
+                labels |= {row["image"]: row["label"] for row in types}
         return [self._record(row, labels.get(row["image"], "")) for row in rows]
 
     def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
         """All published types, sorted, with the published spelling where ours is another."""
-        words = {
-            type_name(name): [type_name(name)] for row in TYPES_BY_GREY.values() for name in row
-        }
-        for published, name in RESPELLED.items():
-            words[name].append(published)
+        published = {name for names in TYPES_BY_GREY.values() for name in names}
+        words: dict[str, list[str]] = {type_name(name): [type_name(name)] for name in published}
+        for spelling, name in RESPELLED.items():
+            words[name].append(spelling)
         return Vocabulary((GOOD_WORDS, *(tuple(words[name]) for name in sorted(words))))
 
     def _record(self, row: Mapping[str, str], label: str) -> Record:
@@ -191,17 +130,14 @@ class Visa(Source):
             MaskValues(grey, grey, type_name(name))
             for grey, name in enumerate(TYPES_BY_GREY.get(kind, ()), start=1)
         )
-        has_mask = not is_good and not flaw
-        return Record(
-            image=row["image"],
-            mask=row["mask"] if has_mask else "",
-            mask_values=(MaskValues(0, 0, GOOD), *values) if has_mask else (),
+        return make_record(
+            self,
+            row["image"],
+            product=PRODUCTS.get(kind, kind),
             defects=defects,
-            caption=Caption(product=PRODUCTS.get(kind, kind), defect=" and ".join(defects)),
-            group=f"{self.name}_{row['image']}",
-            source=self.name,
+            mask="" if is_good or flaw else row["mask"],
+            mask_values=(MaskValues(0, 0, GOOD), *values),
             split=row["split"],
-            licence=self.about.licence,
             flaw=flaw,
         )
 
@@ -233,24 +169,3 @@ def _flaw_of(row: Mapping[str, str], defects: Sequence[str]) -> str:
             f"type {strange[0]!r} of {row['image']} is none of {kind}: {', '.join(sorted(known))}"
         )
     return ""
-
-
-def _read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV, blanks stripped; ValueError where columns are missing."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path.name} is missing in {path.parent}: expected the original file; "
-            "take the set again"
-        )
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise ValueError(f"it has no column {missing[0]!r}")
-            return [{name: (row[name] or "").strip() for name in columns} for row in reader]
-    except (UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise ValueError(
-            f"{path} is not readable ({error}): expected UTF-8 CSV with {', '.join(columns)}; "
-            "take the set again"
-        ) from error

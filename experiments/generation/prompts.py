@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.captions import Caption
-from datamodules.formats.label_table import defect_name
+from datamodules.formats.records import defect_name
 from datamodules.formats.text_files import read_text
 from datamodules.language.descriptors import morphology_of
 from datamodules.sample import GOOD

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from datamodules.decode import IMAGE_SUFFIXES, open_image
-from datamodules.formats.picture_header import read_header
+from datamodules.formats.image_header import read_header
 from datamodules.sample import GOOD
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary, normalise_name
 from experiments.judging.picture_sets import PictureSet, View

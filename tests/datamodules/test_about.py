@@ -19,14 +19,6 @@ def about(**changes: object) -> About:
     return About(**{**facts, **changes})  # type: ignore[arg-type]
 
 
-def test_a_set_with_downloads_is_open() -> None:
-    assert about(downloads=(Download("https://a.org/b.zip", SHA256),)).is_open
-
-
-def test_a_set_with_instructions_alone_is_not_open() -> None:
-    assert not about().is_open
-
-
 @pytest.mark.parametrize("missing", ["title", "licence", "instructions"])
 def test_a_set_without_its_facts_is_refused(missing: str) -> None:
     with pytest.raises(ValueError, match=missing):

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.formats.voc import LARGEST_FILE_BYTES, VocPicture, read_boxes, read_folders
+from datamodules.formats.voc import LARGEST_FILE_BYTES, VocImage, read_boxes, read_folders
 from datamodules.sample import Region
 
 NAMES = {"pin-hole": "pin hole"}
 BOX = "<xmin>1</xmin><ymin>11</ymin><xmax>5</xmax><ymax>20</ymax>"
+READ = (Region("pin hole", "box", (0, 10, 5, 10)),)
 
 
 def voc(boxes: str = BOX, *, name: str = "pin-hole") -> str:
@@ -22,15 +23,16 @@ def save(folder: Path, content: str | bytes) -> Path:
 
 
 @pytest.mark.parametrize(
-    "text", [voc(), "\ufeff" + voc(), '<?xml version="1.0" encoding="utf-8"?>' + voc()]
+    ("text", "boxes"),
+    [
+        (voc(), READ),
+        ("\ufeff" + voc(), READ),
+        ('<?xml version="1.0" encoding="utf-8"?>' + voc(), READ),
+        ("<annotation/>", ()),
+    ],
 )
-def test_corners_counted_from_one_become_a_box_counted_from_zero(tmp_path, text):
-    boxes = read_boxes(save(tmp_path, text), names=NAMES)
-    assert boxes == (Region("pin hole", "box", (0, 10, 5, 10)),)
-
-
-def test_file_without_objects_has_no_boxes(tmp_path):
-    assert read_boxes(save(tmp_path, "<annotation/>"), names=NAMES) == ()
+def test_corners_counted_from_one_become_a_box_counted_from_zero(tmp_path, text, boxes):
+    assert read_boxes(save(tmp_path, text), names=NAMES) == boxes
 
 
 @pytest.mark.parametrize(
@@ -54,29 +56,20 @@ def test_unusable_file_is_one_clear_line(tmp_path, content, words):
     assert "\n" not in str(error.value)
 
 
-def test_pictures_and_files_meet_by_their_stems(tmp_path):
+def test_images_and_files_meet_by_their_stems_and_a_bad_file_hides_no_other(tmp_path):
     for folder in ("images", "boxes"):
         (tmp_path / folder).mkdir()
-    for name in ("a.JPG", "b.jpg", "._a.jpg", "notes.txt"):
+    for name in ("a.JPG", "b.jpg", "d.jpg", "._a.jpg", "notes.txt"):
         (tmp_path / "images" / name).touch()
-    (tmp_path / "boxes/a.xml").write_text("<annotation/>")
-    (tmp_path / "boxes/c.xml").write_text("<annotation/>")
-    assert read_folders(tmp_path, "images", "boxes", names=NAMES) == [
-        VocPicture("images/a.JPG", has_file=True),
-        VocPicture("images/b.jpg"),
-        VocPicture("images/c.jpg", has_file=True),
-    ]
-
-
-def test_one_bad_file_does_not_hide_the_others(tmp_path):
-    for folder in ("images", "boxes"):
-        (tmp_path / folder).mkdir()
-    for stem, text in (("a", "<"), ("b", voc())):
-        (tmp_path / f"images/{stem}.jpg").touch()
+    for stem, text in (("a", voc()), ("c", "<annotation/>"), ("d", "<")):
         (tmp_path / f"boxes/{stem}.xml").write_text(text)
-    bad, good = read_folders(tmp_path, "images", "boxes", names=NAMES)
+    *found, bad = read_folders(tmp_path, "images", "boxes", names=NAMES)
+    assert found == [
+        VocImage("images/a.JPG", READ),
+        VocImage("images/b.jpg"),
+        VocImage("images/c.jpg"),
+    ]
     assert "no readable XML" in bad.flaw
-    assert len(good.boxes) == 1
 
 
 @pytest.mark.parametrize("missing", ["images", "boxes"])

@@ -45,7 +45,7 @@ def folders() -> Iterator[Case]:
         "deeppcb": "PCBData/group00041/00041_not/00041000.txt",
         "severstal": "train.csv",
         "dagm": "Class1/Train/Label/Labels.txt",
-        "wm811k": "LSWMD.pkl",
+        "wm811k": "wm811k.parquet",
         "coco": COCO,
         "csv": "records.csv",
         "yolo": "data.yaml",

@@ -16,7 +16,6 @@ from tests.datamodules.malformed import (
     own_tables,
     pictures,
     public_masks,
-    wafers,
 )
 from tests.datamodules.malformed.damage import Case
 from tests.datamodules.malformed.ending import (
@@ -51,10 +50,6 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     manifests.files,
     manifests.heads,
     manifests.cells,
-    wafers.pickles,
-    wafers.wafers,
-    wafers.conversions,
-    wafers.indexes,
 )
 CASES = [case for family in FAMILIES for case in family()]
 # Their annotations are one file per picture: a bad one must never cost the others.

@@ -18,7 +18,7 @@ from tests.datamodules.sources.layouts.coco import SQUARE, annotation, write_coc
 
 
 def only(root: Path, **annotated: object) -> Record:
-    """The one record of a set with one picture and one annotation of pin holes."""
+    """The one record of a set with one image and one annotation of pin holes."""
     write_coco(root, "instances.json", ["images/a.png"], [annotation(1, 3, **annotated)])
     (record,) = Coco().records(root)
     return record
@@ -109,8 +109,8 @@ def test_small_overhang_is_cut(tmp_path):
 @pytest.mark.parametrize(
     ("annotated", "words"),
     [
-        ({"bbox": [45, 5, 30, 10]}, "outside its picture"),
-        ({"segmentation": [[0, 0, 90, 0, 90, 9]]}, "outside its picture"),
+        ({"bbox": [45, 5, 30, 10]}, "outside its image"),
+        ({"segmentation": [[0, 0, 90, 0, 90, 9]]}, "outside its image"),
         ({"bbox": [5, 5, -3, 10]}, "expected a positive size"),
         ({"bbox": [5, 5, 0, 0]}, "expected a positive size"),
         ({"bbox": [5, float("nan"), 3, 10]}, "not finite"),

@@ -1,4 +1,4 @@
-"""Tables of pictures, good and bad."""
+"""Tables of images, good and bad."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.datamodules.sources.painting import save, spot, texture
 
 
 def read(root: Path, text: str | bytes, **settings: object) -> list[Record]:
-    """The records of a table beside the pictures a.png, x/b c.PNG and the mask m.png."""
+    """The records of a table beside the images a.png, x/b c.PNG and the mask m.png."""
     save(root / "a.png", texture(0))
     save(root / "x/b c.png", texture(1))
     (root / "x/b c.png").rename(root / "x/b c.PNG")
@@ -83,7 +83,7 @@ def test_marked_mask_of_a_good_picture_is_refused(tmp_path):
         ("a.png,,crack,,1,2,inf,4", "expected finite numbers"),
         ("a.png,,crack,,1,2,-3,4", "a positive size"),
         ("a.png,,crack,,1,2,0,4", "a positive size"),
-        ("a.png,,crack,,40,2,30,4", "outside its picture"),
+        ("a.png,,crack,,40,2,30,4", "outside its image"),
         ("a.png,,crack;hole,,1,2,3,4", "expected one defect"),
         ("a.png,,good,,1,2,3,4", "expected one defect"),
         ("a.png,m.png,crack,,1,2,3,4", "has a mask and boxes"),
@@ -94,7 +94,7 @@ def test_marked_mask_of_a_good_picture_is_refused(tmp_path):
         ("a.png,,crack,unlabelled,,,,", "is unlabelled and has a label"),
         ("a.png,,crack;good,,,,,", "is good and has crack"),
         ("a.png,,crack,,,,,,,", "more cells than the header"),
-        ("gone.png,,crack,,,,,", "picture 'gone.png' is missing"),
+        ("gone.png,,crack,,,,,", "image 'gone.png' is missing"),
         (",,crack,,,,,", "is no relative path"),
         ("../a.png,,crack,,,,,", "leads out of the data root"),
         ("/etc/a.png,,crack,,,,,", "expected one below the data root"),

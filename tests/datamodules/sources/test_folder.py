@@ -136,8 +136,8 @@ def test_csv_wins_over_the_subfolder(tmp_path):
         ("", "has the columns none: expected image,type"),
         ("file,label\na.png,crack\n", "has the columns file,label: expected image,type"),
         ("image,type,captoin\na.png,crack,x\n", "captoin: expected image,type"),
-        ("image,type\nb.png,crack\n", "line 2: picture 'b.png' is not there"),
-        ("image,type\na.png,crack\na.png,hole\n", "line 3: picture 'a.png' stands there twice"),
+        ("image,type\nb.png,crack\n", "line 2: image 'b.png' is not there"),
+        ("image,type\na.png,crack\na.png,hole\n", "line 3: image 'a.png' stands there twice"),
         ("image,type\na.png,\n", "line 2: the type is empty"),
     ],
 )
@@ -168,7 +168,7 @@ def test_damaged_mask_is_refused_alone(tmp_path):
     for name in ("crack/a.png", "crack/b.png"):
         add_image(tmp_path, name)
         add_mask(tmp_path, name, grey=255)
-    (tmp_path / "masks/crack/a.png").write_bytes(b"no picture")
+    (tmp_path / "masks/crack/a.png").write_bytes(b"no image")
     seen = inspect_all(tmp_path)
     assert "is not a readable image" in seen["images/crack/a.png"].problem
     assert seen["images/crack/b.png"].problem == ""
@@ -177,7 +177,7 @@ def test_damaged_mask_is_refused_alone(tmp_path):
 def test_damaged_picture_is_refused_alone(tmp_path):
     for name in ("crack/a.png", "crack/b.png"):
         add_image(tmp_path, name)
-    (tmp_path / "images/crack/a.png").write_bytes(b"no picture")
+    (tmp_path / "images/crack/a.png").write_bytes(b"no image")
     problems = [inspection.problem for inspection in inspect_all(tmp_path).values()]
     assert [bool(problem) for problem in problems] == [True, False]
 
@@ -190,7 +190,7 @@ def test_licence_is_the_owners_word(tmp_path):
 def test_mask_without_picture_is_one_clear_line(tmp_path):
     add_image(tmp_path, "crack/a.png")
     add_mask(tmp_path, "crack/b.png", grey=255)
-    with pytest.raises(ValueError, match=r"b\.png belongs to no picture"):
+    with pytest.raises(ValueError, match=r"b\.png belongs to no image"):
         Folder().records(tmp_path)
 
 
@@ -198,7 +198,7 @@ def test_mask_for_two_pictures_is_one_clear_line(tmp_path):
     add_image(tmp_path, "crack/a.png")
     add_image(tmp_path, "crack/a.jpg")
     add_mask(tmp_path, "crack/a.png", grey=255)
-    with pytest.raises(ValueError, match="for a second picture"):
+    with pytest.raises(ValueError, match="for a second image"):
         Folder().records(tmp_path)
 
 

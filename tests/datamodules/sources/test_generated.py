@@ -1,4 +1,4 @@
-"""Generated pictures: marked, trained on, never tested on."""
+"""Generated images: marked, trained on, never tested on."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_several_types_are_parted_by_semicolons(tmp_path):
     assert read(tmp_path, defect="Crack; pin_hole", mask="")[0].defects == ("crack", "pin hole")
 
 
-def test_pictures_of_one_origin_are_one_group(tmp_path):
+def test_images_of_one_origin_are_one_group(tmp_path):
     write(tmp_path)
     rows = read_table(tmp_path)
     write_table(tmp_path, [*rows, {**rows[PAINTED], "seed": 9}, {**rows[DRAWN], "seed": 9}])
@@ -187,7 +187,7 @@ def test_manifest_refuses_a_generated_picture_that_is_held_out(tmp_path):
     manifest = prepared(tmp_path)
     records = [replace(manifest[row], split="test") for row in range(3)]
     with pytest.raises(
-        ValueError, match=r"generated picture images/000000\.png is in the split test"
+        ValueError, match=r"generated image images/000000\.png is in the split test"
     ):
         write_manifest(
             tmp_path / "held.parquet",

@@ -1,4 +1,4 @@
-"""Released captions joined to pictures; the real rows have no pictures here."""
+"""Released captions joined to images; the real rows have no images here."""
 
 import logging
 from pathlib import Path
@@ -59,12 +59,12 @@ def test_rows_without_a_picture_are_counted(root, caplog):
     with caplog.at_level(logging.WARNING):
         records = by_name(root)
     assert "mt3_blowhole_404.jpg" not in records
-    assert "1 of 8 caption rows have no picture, the first is mt3_blowhole_404.jpg" in caplog.text
+    assert "1 of 8 caption rows have no image, the first is mt3_blowhole_404.jpg" in caplog.text
 
 
 def test_rows_without_a_picture_are_flawed_records_on_demand(root):
     record = by_name(root, require_images=False)["mt3_blowhole_404.jpg"]
-    assert record.released_caption == "A row whose picture is not here."
+    assert record.released_caption == "A row whose image is not here."
     assert "mt3_blowhole_404.jpg of 5-10MT_tiles" in inspect(record, root).problem
 
 
@@ -78,7 +78,7 @@ def test_equal_names_of_two_domains_are_not_mixed(root):
     }
 
 
-def test_two_pictures_of_one_name_are_refused(root):
+def test_two_images_of_one_name_are_refused(root):
     save(root / "5-10MT_tiles/again/mt3_blowhole_001.jpg", texture(9))
     problems = [inspect(record, root).problem for record in Imdd1mRelease().records(root)]
     assert sum("share the name of 5-10MT_tiles" in problem for problem in problems) == 1
@@ -92,16 +92,14 @@ def test_rows_that_disagree_on_a_picture_are_refused(root):
 
 def test_captions_may_lie_elsewhere(tmp_path):
     write_captions(tmp_path / "captions")
-    save(tmp_path / "pictures/semiconductor/WEL9 - Copy.bmp", texture(1))
-    (record,) = Imdd1mRelease(captions_root=str(tmp_path / "captions")).records(
-        tmp_path / "pictures"
-    )
+    save(tmp_path / "images/semiconductor/WEL9 - Copy.bmp", texture(1))
+    (record,) = Imdd1mRelease(captions_root=str(tmp_path / "captions")).records(tmp_path / "images")
     assert record.image == "semiconductor/WEL9 - Copy.bmp"
 
 
 def test_captions_without_any_picture_are_one_clear_line(tmp_path):
     write_captions(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no picture for any of the 8 caption rows"):
+    with pytest.raises(FileNotFoundError, match="no image for any of the 8 caption rows"):
         Imdd1mRelease().records(tmp_path)
 
 

@@ -16,7 +16,7 @@ from tests.datamodules.sources.painting import save, texture
 
 
 def only(root: Path, **changed: object) -> Record:
-    """The one record of a picture with one shape, changed."""
+    """The one record of an image with one shape, changed."""
     add(root, "a.png", [shape("crack") | changed])
     (record,) = Labelme().records(root)
     return record
@@ -71,7 +71,7 @@ def test_mask_lies_where_its_points_say(tmp_path):
                 "points": [[48, 2], [49, 3]],
                 "mask": png(np.ones((2, 9), bool)),
             },
-            "leaves the picture",
+            "leaves the image",
         ),
         ({"label": ""}, "expected the type of the defect"),
         ({"label": None}, "expected the type of the defect"),
@@ -80,7 +80,7 @@ def test_mask_lies_where_its_points_say(tmp_path):
         ({"points": [["1", 2], [3, 4], [5, 6]]}, "expected a list of numbers"),
         ({"points": [[1, 2], [3, 4]]}, "expected x and y of three or more corners"),
         ({"points": [[1, 2], [3, float("nan")], [5, 6]]}, "not finite"),
-        ({"points": [[1, 2], [300, 4], [5, 6]]}, "outside its picture"),
+        ({"points": [[1, 2], [300, 4], [5, 6]]}, "outside its image"),
     ],
 )
 def test_bad_shape_is_one_line_for_its_picture(tmp_path, changed, words):
@@ -110,18 +110,18 @@ def test_setting_says_what_a_picture_without_json_is(tmp_path, answer, split):
 @pytest.mark.parametrize(
     "image_path",
     [
-        "..\\pictures\\a b.PNG",
-        "../pictures/a b.PNG",
-        "C:\\x\\pictures\\a b.PNG",
+        "..\\images\\a b.PNG",
+        "../images/a b.PNG",
+        "C:\\x\\images\\a b.PNG",
         "/x/a b.PNG",
         "a b.PNG",
     ],
 )
 def test_picture_is_found_from_the_path_in_the_json(tmp_path, image_path):
-    save(tmp_path / "pictures/a b.png", texture(0))
-    (tmp_path / "pictures/a b.png").rename(tmp_path / "pictures/a b.PNG")
+    save(tmp_path / "images/a b.png", texture(0))
+    (tmp_path / "images/a b.png").rename(tmp_path / "images/a b.PNG")
     write_json(tmp_path / "json/1.json", [shape("crack")], image_path)
-    assert [record.image for record in Labelme().records(tmp_path)] == ["pictures/a b.PNG"]
+    assert [record.image for record in Labelme().records(tmp_path)] == ["images/a b.PNG"]
 
 
 def test_stale_path_gives_way_to_the_name_of_the_json(tmp_path):
@@ -196,5 +196,5 @@ def test_picture_resized_after_annotation_is_a_flaw(tmp_path):
 
 def test_folder_without_labelme_json_is_one_clear_line(tmp_path):
     save(tmp_path / "a.png", texture(0))
-    with pytest.raises(ValueError, match="holds no JSON with shapes: expected pictures"):
+    with pytest.raises(ValueError, match="holds no JSON with shapes: expected images"):
         Labelme().records(tmp_path)

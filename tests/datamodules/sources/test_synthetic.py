@@ -92,7 +92,7 @@ def test_nothing_half_rendered_stays(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("datamodules.sources.synthetic._write_png", full_disk)
-    with pytest.raises(OSError, match=r"cannot render synthetic pictures .*No space left"):
+    with pytest.raises(OSError, match="No space left"):
         Synthetic(2, 64).records(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

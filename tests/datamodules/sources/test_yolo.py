@@ -102,7 +102,7 @@ def test_line_of_a_list_that_leads_nowhere_is_a_flaw(tmp_path, line):
     (tmp_path / "list.txt").write_text(f"images/train/a.png\n{line}\n")
     good, bad = Yolo().records(tmp_path)
     assert good.flaw == ""
-    assert "expected a picture below the root" in bad.flaw
+    assert "expected an image below the root" in bad.flaw
 
 
 def test_picture_in_two_splits_is_a_flaw(tmp_path):
@@ -124,7 +124,7 @@ def test_bad_label_leaves_the_other_pictures_whole(tmp_path, label):
 def test_box_that_sticks_out_is_refused_by_inspection(tmp_path):
     write_yolo(tmp_path, NAMES + "train: images/train")
     add(tmp_path, "train/a.png", "0 0.9 0.5 0.5 0.1")
-    assert "outside its picture" in inspect(Yolo().records(tmp_path)[0], tmp_path).problem
+    assert "outside its image" in inspect(Yolo().records(tmp_path)[0], tmp_path).problem
 
 
 def test_broken_picture_is_a_flaw(tmp_path):

@@ -49,9 +49,9 @@ def test_figures_stand_with_their_split_and_speeds_are_left_out(told: str) -> No
 
 
 def test_data_is_named_with_hashes_and_licence(told: str) -> None:
-    assert f"Data set: {Synthetic.about.title} (synthetic)" in told
+    assert f"Data set: {Synthetic().about.title} (synthetic)" in told
     assert f"Manifest: sha256 {'f' * 64}" in told and f"Split: sha256 {'e' * 64}" in told
-    assert f"Licences of the data: {Synthetic.about.licence}" in told
+    assert f"Licences of the data: {Synthetic().about.licence}" in told
 
 
 def test_code_and_versions_are_those_of_the_training(told: str) -> None:

@@ -1,4 +1,4 @@
-"""Own pictures with three COCO files, one of them a list without annotations."""
+"""Own images with three COCO files, one of them a list without annotations."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ CATEGORIES = [{"id": 3, "name": "Pin-Hole"}, {"id": 9, "name": "crack", "superca
 
 
 def write(root: Path) -> None:
-    """Polygons, both kinds of run lengths, boxes, a good picture and an unlabelled one."""
+    """Polygons, both kinds of run lengths, boxes, a good image and an unlabelled one."""
     names = ["train/a b.JPG", "train/line 1/ü.png", "train/c.bmp", "train/good.png"]
     write_coco(
         root,
@@ -32,7 +32,7 @@ def write(root: Path) -> None:
 def write_coco(
     root: Path, file: str, images: list[str], annotations: list[dict[str, object]] | None
 ) -> None:
-    """Pictures at root/`images`, and a COCO file that calls them by their names in their folder."""
+    """Images at root/`images`, and a COCO file that calls them by their names in their folder."""
     entries: list[dict[str, object]] = []
     for number, image in enumerate(images, start=1):
         save(root / image, texture(sum(f"{file}{image}".encode())))

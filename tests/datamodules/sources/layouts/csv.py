@@ -1,4 +1,4 @@
-"""Own pictures told by records.csv."""
+"""Own images told by records.csv."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ new.tif,,,,,,,,,,,,
 
 
 def write(root: Path) -> None:
-    """A mask, boxes, a good picture, types without place, an unnamed mask, an unlabelled one."""
+    """A mask, boxes, a good image, types without place, an unnamed mask, an unlabelled one."""
     names = ("shots/a b.JPG", "shots/ü.png", "good.bmp", "two.png", "unnamed.png", "new.tif")
     for number, name in enumerate(names):
         save(root / name, texture(number))

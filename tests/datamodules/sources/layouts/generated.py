@@ -1,4 +1,4 @@
-"""What experiments.generate leaves: painted pictures with masks, and drawn ones without."""
+"""What experiments.generate leaves: painted images with masks, and drawn ones without."""
 
 import json
 from dataclasses import asdict
@@ -35,13 +35,13 @@ def write(root: Path) -> None:
 def write_picture(
     root: Path, number: int, caption: Caption | None, defect: str | None
 ) -> dict[str, object]:
-    """One marked picture, and its line of the table."""
+    """One marked image, and its line of the table."""
     prompt = caption.render() if caption else "A rusty bolt."
     origin = Origin(prompt, number, CHECKPOINT, "ddim", 50, 1.5)
     name = f"images/{number:06}.png"
     (root / "images").mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(texture(number).astype("uint8"))
-    picture.save(root / name, pnginfo=origin_text(origin))
+    image = Image.fromarray(texture(number).astype("uint8"))
+    image.save(root / name, pnginfo=origin_text(origin))
     told = asdict(caption) if caption else None
     return {"image": name, "mask": "", "caption": told, "defect": defect, **asdict(origin)}
 

@@ -1,4 +1,4 @@
-"""Released captions: CSV files of differing headers and encodings, pictures in their folders."""
+"""Released captions: CSV files of differing headers and encodings, images in their folders."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ aircraft1_crack_001.jpg,0,"aircraft,crack","Aircraft industry's skin. Defect: A 
 TILES = """Image Name,label,Categories,Description
 mt3_blowhole_001.jpg,5,"tiles,blowhole","Tiles. Thin objects, ""usually"" square."
 mt3_free_001.jpg,9,"tiles,good",Tiles are flat.
-mt3_blowhole_404.jpg,5,"tiles,blowhole",A row whose picture is not here.
+mt3_blowhole_404.jpg,5,"tiles,blowhole",A row whose image is not here.
 """
 SOLAR = """Image Name,label,Categories,Description
 cell0001.png,31,"solar cell, monocrystalline, crack",A fracture flaw.
@@ -25,9 +25,9 @@ WEL9 - Copy.bmp,558,"semiconductor,defect",The device\N{RIGHT SINGLE QUOTATION M
 
 
 def write(root: Path) -> None:
-    """Five CSV files with seven pictures for their eight rows, and a picture without a row."""
+    """Five CSV files with seven images for their eight rows, and an image without a row."""
     write_captions(root)
-    pictures = (
+    images = (
         "0-4aircraft4000/aircraft1_crack_001.jpg",
         "5-10MT_tiles/blowhole/mt3_blowhole_001.jpg",
         "5-10MT_tiles/free/MT3_FREE_001.JPG",
@@ -37,7 +37,7 @@ def write(root: Path) -> None:
         "558_559semiconductor/deep/er/WEL9 - Copy.bmp",
         "558_559semiconductor/nobody_wrote_of_this.bmp",
     )
-    for seed, path in enumerate(pictures):
+    for seed, path in enumerate(images):
         save(root / path, texture(seed))
 
 

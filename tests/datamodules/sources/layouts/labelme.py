@@ -1,4 +1,4 @@
-"""Own pictures with labelme's JSON beside them or in a folder of their own."""
+"""Own images with labelme's JSON beside them or in a folder of their own."""
 
 import base64
 import io
@@ -14,15 +14,15 @@ SQUARE = [[5, 10], [20, 10], [20, 20], [5, 20]]
 
 
 def write(root: Path) -> None:
-    """Each shape with an area, a good picture, a flagged one and one without JSON."""
+    """Each shape with an area, a good image, a flagged one and one without JSON."""
     mask = {"mask": png(np.ones((3, 4), bool)), "points": [[6, 7], [9, 9]], "shape_type": "mask"}
     add(root, "train/a b.JPG", [shape("Pin-Hole", SQUARE), shape("crack", [[25, 4], [30, 2]])])
     add(root, "train/c.png", [shape("dent", [[25, 20], [30, 20]], "circle"), shape("crack") | mask])
     add(root, "train/ü.bmp", [])
     add(root, "val/flagged.png", [], flags={"stain": True, "dent": False})
     save(root / "train/new.png", texture(9))
-    save(root / "pictures/line 1/d.png", texture(8))
-    write_json(root / "json/d.json", [shape("crack", SQUARE)], "..\\pictures\\line 1\\d.png")
+    save(root / "images/line 1/d.png", texture(8))
+    write_json(root / "json/d.json", [shape("crack", SQUARE)], "..\\images\\line 1\\d.png")
 
 
 def shape(label: str, points: list[list[float]] | None = None, kind: str = "") -> dict[str, object]:
@@ -35,7 +35,7 @@ def shape(label: str, points: list[list[float]] | None = None, kind: str = "") -
 def add(
     root: Path, name: str, shapes: list[dict[str, object]], flags: dict[str, bool] | None = None
 ) -> None:
-    """A picture of 50 x 40 px with its JSON beside it."""
+    """An image of 50 x 40 px with its JSON beside it."""
     save(root / name, texture(sum(name.encode())))
     path = (root / name).with_suffix(".json")
     write_json(path, shapes, Path(name).name, flags=flags)
@@ -49,7 +49,7 @@ def write_json(
     flags: dict[str, bool] | None = None,
     size_px: tuple[int, int] = (50, 40),
 ) -> None:
-    """A file as labelme writes it, for a picture of size_px (width, height)."""
+    """A file as labelme writes it, for an image of size_px (width, height)."""
     content = {
         "version": "5.4.1",
         "flags": flags or {},

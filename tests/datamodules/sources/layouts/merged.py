@@ -18,7 +18,7 @@ def write(root: Path) -> None:
 
 
 def write_set(folder: Path, manifest: Path, *, source: str, type_name: str) -> None:
-    """Four pictures, one per split, train and val defective, and the manifest of them."""
+    """Four images, one per split, train and val defective, and the manifest of them."""
     records = []
     for number, split in enumerate(("train", "val", "test", UNLABELLED)):
         name = f"{split} {number}.png"

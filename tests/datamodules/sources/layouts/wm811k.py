@@ -1,10 +1,11 @@
-"""WM-811K: a pickled pandas table of arrays, words boxed in arrays."""
+"""WM-811K: the published table as Parquet, maps and words boxed in lists."""
 
-import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 # Lot, published split, published pattern; "" is an empty box.
 WAFERS = (
@@ -17,24 +18,23 @@ WAFERS = (
 
 def write(root: Path) -> None:
     """Four wafers: a good one, two with a pattern, one that nobody has labelled."""
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "LSWMD.pkl").write_bytes(pickle.dumps(table(), protocol=2))
+    write_table(root, columns())
 
 
-def table() -> pd.DataFrame:
-    """The table with columns of objects and their names as objects, as old pandas had them."""
-    columns = {
-        "waferMap": [dies(row) for row in range(len(WAFERS))],
+def write_table(root: Path, content: Mapping[str, object]) -> None:
+    """The table of these columns."""
+    pq.write_table(pa.table(content), root / "wm811k.parquet")
+
+
+def columns() -> dict[str, list]:
+    """The columns as the conversion of the pickle leaves them."""
+    return {
+        "waferMap": [dies(row).tolist() for row in range(len(WAFERS))],
         "dieSize": [1683.0] * len(WAFERS),
         "lotName": [lot for lot, _, _ in WAFERS],
-        "waferIndex": [1.0, 2.0, 1.0, 2.0],
         "trianTestLabel": [box(split) for _, split, _ in WAFERS],
         "failureType": [box(pattern) for _, _, pattern in WAFERS],
     }
-    frame = pd.DataFrame(columns, dtype=object)
-    frame["dieSize"] = frame["dieSize"].astype(float)
-    frame.columns = pd.Index(list(columns), dtype=object)
-    return frame
 
 
 def dies(row: int) -> np.ndarray:
@@ -44,6 +44,6 @@ def dies(row: int) -> np.ndarray:
     return values
 
 
-def box(word: str) -> np.ndarray:
-    """A word as the table holds it: [[word]], or an empty array for none."""
-    return np.array([[word]]) if word else np.zeros((0, 0))
+def box(word: str) -> list[list[str]]:
+    """A word as the table holds it: [[word]], or an empty list for none."""
+    return [[word]] if word else []

@@ -1,4 +1,4 @@
-"""Own pictures with YOLO text labels, as a data.yaml of another machine names them."""
+"""Own images with YOLO text labels, as a data.yaml of another machine names them."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ names: [Pin-Hole, crack]
 
 
 def write(root: Path) -> None:
-    """Boxes, a polygon, an empty text (good) and a picture without text (unlabelled)."""
+    """Boxes, a polygon, an empty text (good) and an image without text (unlabelled)."""
     write_yolo(root, YAML)
     add(root, "train/a b.JPG", f"{BOX}\n{POLYGON}\n")
     add(root, "train/line 1/ü.png", POLYGON)
@@ -30,7 +30,7 @@ def write_yolo(root: Path, text: str) -> None:
 
 
 def add(root: Path, name: str, label: str | None) -> None:
-    """A picture images/`name` of 50 x 40 px, and its label where there is one."""
+    """An image images/`name` of 50 x 40 px, and its label where there is one."""
     save(root / "images" / name, texture(sum(name.encode())))
     if label is not None:
         path = (root / "labels" / name).with_suffix(".txt")

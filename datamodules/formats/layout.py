@@ -1,0 +1,180 @@
+"""Files of a data set found by name: listings, the paths that annotations write, words for splits.
+
+No image is opened. What is said of an image becomes its Record in `records.py`.
+"""
+
+import glob
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from datamodules.decode import IMAGE_SUFFIXES
+
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def glob_images(root: Path, pattern: str) -> list[str]:
+    """The images below the root that a pattern means, as relative paths, sorted part by part.
+
+    Endings count in any case. Dot files are what desktops leave behind ("._a.png").
+    """
+    found = glob.iglob(pattern, root_dir=root)
+    images = [path for path in found if path.lower().endswith(IMAGE_SUFFIXES)]
+    return sorted((path for path in images if not (root / path).is_dir()), key=_parts)
+
+
+def glob_folders(root: Path, pattern: str) -> list[str]:
+    """The folders below the root that a pattern means, as relative paths, sorted part by part."""
+    return sorted(
+        (p for p in glob.iglob(pattern, root_dir=root) if (root / p).is_dir()), key=_parts
+    )
+
+
+def _parts(path: str) -> list[str]:
+    return path.split("/")
+
+
+def is_below_root(path: str) -> bool:
+    """Whether a path that an annotation names stays in the data folder, on any system."""
+    parts = PurePosixPath(path.replace("\\", "/")).parts
+    is_absolute = PurePosixPath(path).is_absolute() or bool(PureWindowsPath(path).anchor)
+    return bool(parts) and not is_absolute and ".." not in parts and "\0" not in path
+
+
+def absent_layout(root: Path, *, title: str, expected: str) -> FileNotFoundError:
+    """The one-line error for a root that is missing or holds something else."""
+    what = "holds another layout" if root.is_dir() else "is missing"
+    return FileNotFoundError(
+        f"{title} root {root} {what}: expected {expected}; "
+        "point the root at the unpacked original data"
+    )
+
+
+class FileTree:
+    """The files below a root as sorted paths relative to it: images, and asked-for documents."""
+
+    def __init__(self, images: Iterable[str], documents: Iterable[str] = ()) -> None:
+        self.images = tuple(sorted(images))
+        self.documents = tuple(sorted(documents))
+        self._known = frozenset(self.images + self.documents)
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._folders = {""}
+        for path in self.images:
+            folder, _, name = path.rpartition("/")
+            self._by_name[name].append(path)
+            while folder not in self._folders:
+                self._folders.add(folder)
+                folder = folder_of(folder)
+
+    def __contains__(self, path: str) -> bool:
+        """Whether an image or document lies there."""
+        return path in self._known
+
+    def has_folder(self, path: str) -> bool:
+        """Whether images lie in or below that folder; "" is the root."""
+        return path in self._folders
+
+    def find_image(self, name: str, folders: Sequence[str]) -> str:
+        """The image that an annotation calls `name`: in the first folder that has it.
+
+        Else the one image whose path ends in `name`. Raises ValueError for a path that leads
+        out of the root, for no image and for several.
+        """
+        for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
+            for path in (join_below(folder, spelling) for folder in folders):
+                if path in self._known:
+                    return path
+        tail = join_below("", name.replace("\\", "/").lstrip("./"))
+        same_name = self._by_name.get(tail.rpartition("/")[2], [])
+        ends = [path for path in same_name if f"/{path}".endswith(f"/{tail}")]
+        if len(ends) == 1:
+            return ends[0]
+        if ends:
+            raise ValueError(
+                f"image {name!r} may be {ends[0]} or {ends[1]}, expected one such path: "
+                "write the folder into the annotation"
+            )
+        shown = ", ".join(folder or "the root" for folder in dict.fromkeys(folders))
+        raise ValueError(f"image {name!r} is missing: expected it in {shown}; add or drop it")
+
+
+def scan_tree(root: Path, *, documents: Iterable[str] = (), remedy: str) -> FileTree:
+    """The images below `root` and the files with one of the suffixes `documents`.
+
+    Raises FileNotFoundError, with the `remedy` that says what was expected, for a missing root or
+    one without images.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"data root {root} is missing: {remedy}")
+    tree = list_tree(root, documents)
+    if not tree.images:
+        raise FileNotFoundError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}): {remedy}")
+    return tree
+
+
+def list_tree(root: Path, documents: Iterable[str] = ()) -> FileTree:
+    """The tree of a root, which may hold nothing, by one scan.
+
+    Dot files, dot folders and linked folders are left out, so that whatever is found lies below
+    the root; single files that are links are refused by `inspection.py`.
+    """
+    wanted = tuple(documents)
+    images: list[str] = []
+    texts: list[str] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = Path(folder).relative_to(root).as_posix()
+        for name in (name for name in names if not name.startswith(".")):
+            suffix = os.path.splitext(name)[1].lower()
+            path = name if below == "." else f"{below}/{name}"
+            if suffix in IMAGE_SUFFIXES:
+                images.append(path)
+            elif suffix in wanted:
+                texts.append(path)
+    return FileTree(images, texts)
+
+
+def join_below(folder: str, name: str) -> str:
+    """`name` seen from `folder`, as a path relative to the root without "." and "..".
+
+    Raises ValueError for an empty or absolute name and for one that leads out of the root.
+    """
+    if not name or name.startswith(("/", "\\")) or name[1:2] == ":":
+        raise ValueError(f"path {name!r} is no relative path: expected one below the data root")
+    path = os.path.normpath(f"{folder}/{name}".lstrip("/"))
+    if path.split("/")[0] == "..":
+        raise ValueError(
+            f"path {name!r} leads out of the data root: expected one below it; move the "
+            "image or correct the path"
+        )
+    return "" if path == "." else path
+
+
+def folder_of(path: str) -> str:
+    """The folder of a relative path, "" for the root."""
+    return path.rpartition("/")[0]
+
+
+def split_of_name(name: str) -> str:
+    """The split that a file or folder is named after, "" for none.
+
+    "instances_train2017" is train; "training_hall" is train too, "trainer" is not.
+    """
+    words = [SPLIT_WORDS.get(word, "") for word in re.findall("[a-z]+", name.lower())]
+    return next((split for split in words if split), "")
+
+
+def split_of_path(path: str) -> str:
+    """The split of the first folder in a relative path that is called exactly by such a word."""
+    folders = path.lower().split("/")[:-1]
+    return next((SPLIT_WORDS[name] for name in folders if name in SPLIT_WORDS), "")

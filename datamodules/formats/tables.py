@@ -1,0 +1,187 @@
+"""CSV tables: labels.csv and records.csv of a user's own data, and the rows of any other.
+
+Which files exist and what becomes a Record is the matter of the sources.
+"""
+
+import csv
+import difflib
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from datamodules.formats.records import UNNAMED_DEFECT, defect_name
+from datamodules.formats.text_files import read_text
+from datamodules.sample import Region
+
+BOX_COLUMNS = ("left", "top", "width", "height")
+# Said once for an image: rows that repeat it may leave the cell empty.
+IMAGE_COLUMNS = ("mask", "caption", "product", "material", "group", "split", "licence")
+COLUMNS = ("image", "type", *IMAGE_COLUMNS, *BOX_COLUMNS)
+
+
+def read_rows(path: Path, *forms: Sequence[str], remedy: str) -> list[dict[str, str]]:
+    """The rows of a public set's CSV, blanks stripped, with the columns of the first form it has.
+
+    Raises ValueError for a file without any of the forms' columns, or that is no CSV in UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            header = reader.fieldnames or ()
+            form = next((form for form in forms if set(form) <= set(header)), None)
+            if form is None:
+                missing = next(name for name in forms[0] if name not in header)
+                raise ValueError(f"it has no column {missing!r}")
+            return [{name: (row[name] or "").strip() for name in form} for row in reader]
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        expected = " or ".join(", ".join(form) for form in forms)
+        raise ValueError(
+            f"{path} is not readable ({error}): expected UTF-8 CSV with {expected}; {remedy}"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a user says of one image: `defect` is "" for good, the rest "" where not given."""
+
+    defect: str
+    caption: str = ""
+    group: str = ""
+
+
+def read_labels(root: Path, images: Iterable[str]) -> dict[str, Label]:
+    """The labels of `root`/labels.csv by image, `image,type[,caption][,group]`; {} without it.
+
+    images: paths relative to the root; the column holds them relative to images/. ValueError for
+    a wrong header, an image that is not among `images` or stands there twice, an empty type, a
+    file not in UTF-8.
+    """
+    path = root / "labels.csv"
+    if not path.is_file():
+        return {}
+    labels: dict[str, Label] = {}
+    known = set(images)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            _check_labels_header(path, reader.fieldnames or ())
+            for row in reader:
+                place = f"{path} line {reader.line_num}"
+                if None in row:
+                    raise ValueError(f"{place} has more cells than the header: quote its commas")
+                cells = {name: (cell or "").strip() for name, cell in row.items()}
+                image = PurePosixPath("images", cells["image"]).as_posix()
+                if image not in known or image in labels:
+                    problem = "stands there twice" if image in labels else "is not there"
+                    raise ValueError(
+                        f"{place}: image {row['image']!r} {problem}; "
+                        "expected one row per image with its path below images/"
+                    )
+                if not cells["type"]:
+                    raise ValueError(f"{place}: the type is empty; expected a name or 'good'")
+                labels[image] = Label(
+                    defect_name(cells["type"]), cells.get("caption", ""), cells.get("group", "")
+                )
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no readable CSV ({error}): save it as UTF-8 CSV") from error
+    return labels
+
+
+def _check_labels_header(path: Path, columns: Sequence[str]) -> None:
+    is_whole = {"image", "type"} <= set(columns) <= {"image", "type", "caption", "group"}
+    if not is_whole or len(set(columns)) < len(columns):
+        shown = ",".join(columns)[:80] or "none"
+        raise ValueError(
+            f"{path} has the columns {shown if shown.isprintable() else repr(shown)}: expected "
+            "image,type and optionally caption,group, once each; correct the first line"
+        )
+
+
+@dataclass(slots=True)
+class TableImage:
+    """All rows of one image: cells holds IMAGE_COLUMNS, "" where nothing is said.
+
+    types: of rows without a box, "" for good; flaw: why the rows are unusable.
+    """
+
+    image: str
+    line: int
+    types: list[str] = field(default_factory=list)
+    boxes: list[Region] = field(default_factory=list)
+    cells: dict[str, str] = field(default_factory=lambda: dict.fromkeys(IMAGE_COLUMNS, ""))
+    flaw: str = ""
+
+
+def read_table(path: Path) -> list[TableImage]:
+    """The images of a records.csv in the order of their first rows.
+
+    Columns are parted by ",", ";" or tabs, several types in a cell by ";". Raises ValueError for
+    a file that is not UTF-8 or no CSV, and for a header without image or with unknown columns.
+    """
+    text = read_text(path)
+    first_line = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first_line.count)
+    images: dict[str, TableImage] = {}
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+        header = [name.strip().lower() for name in reader.fieldnames or ()]
+        _check_header(path, header)
+        reader.fieldnames = header
+        for row in reader:
+            name = (row.get("image") or "").strip().replace("\\", "/")
+            image = images.setdefault(name, TableImage(name, reader.line_num))
+            try:
+                _add(row, image)
+            except ValueError as error:
+                image.flaw = image.flaw or f"{path} line {reader.line_num}: {error}"
+    except csv.Error as error:
+        raise ValueError(f"{path} is no readable CSV ({error}): save it as UTF-8 CSV") from error
+    if not images:
+        raise ValueError(f"{path} has no rows below its header: expected one per image")
+    return list(images.values())
+
+
+def _add(row: dict[str, str | None], image: TableImage) -> None:
+    """Hand a row to its image; ValueError for what is wrong with it."""
+    if None in row:
+        raise ValueError("it has more cells than the header: quote what holds a comma")
+    cells = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    for name in IMAGE_COLUMNS:
+        earlier = image.cells[name]
+        if cells[name] and earlier and cells[name] != earlier:
+            raise ValueError(
+                f"{name} is {cells[name]!r}, an earlier row says {earlier!r}: expected one"
+            )
+        image.cells[name] = earlier or cells[name]
+    types = [defect_name(word) for word in cells["type"].split(";") if word.strip()]
+    if not any(cells[name] for name in BOX_COLUMNS):
+        image.types += types
+        return
+    texts = [cells[name] for name in BOX_COLUMNS]
+    if len(types) > 1 or "" in types:
+        raise ValueError(f"a box is of the types {cells['type']!r}, expected one defect")
+    try:
+        numbers = tuple(float(text) for text in texts)
+    except ValueError as error:
+        raise ValueError(
+            f"{', '.join(BOX_COLUMNS)} are {texts}, expected four numbers in pixels"
+        ) from error
+    if not (all(abs(number) < float("inf") for number in numbers) and min(numbers[2:]) > 0):
+        raise ValueError(f"the box is {texts}, expected finite numbers and a positive size")
+    image.boxes.append(Region(types[0] if types else UNNAMED_DEFECT, "box", numbers))
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    if "image" not in header or len(set(header)) < len(header):
+        raise ValueError(
+            f"{path} has the columns {', '.join(header)[:80] or 'none'}: expected image, and each "
+            "once; correct the first line"
+        )
+    for name in header:
+        if name not in COLUMNS:
+            nearest = difflib.get_close_matches(name, COLUMNS, n=1) or [", ".join(COLUMNS)]
+            raise ValueError(
+                f"{path} has the unknown column {name!r}: expected {nearest[0]}; rename or "
+                "remove it"
+            )
