@@ -1,138 +1,189 @@
 """`python -m experiments.compare`: the runs of an experiment side by side."""
 
+import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from jsonargparse import ArgumentParser, Namespace
+from experiments.cli import nearest_names, run_command
+from experiments.tables import Table, print_table, to_csv, to_latex, to_markdown
 
-from experiments.command import run_command
-from experiments.comparing.charts import bars
-from experiments.comparing.compared_runs import paper_table
-from experiments.comparing.paper_tables import PaperTable, Report
-from experiments.comparing.study_files import write_report
-from experiments.configuration_errors import nearest_names
-from experiments.output_folder import whole_folder
-from experiments.runs import RunRow, read_runs
-from experiments.tables import (
-    Table,
-    list_runs,
-    print_table,
-    to_csv,
-    to_latex,
-    to_markdown,
-    transpose_runs,
-)
+if TYPE_CHECKING:
+    from experiments.reporting.paper_tables import PaperTable
+    from experiments.runs import RunRow
 
 SIDE_BY_SIDE_RUNS = 6
-FORMATS: dict[str, Callable[[Table], str] | None] = {
-    "rich": None,
-    "markdown": to_markdown,
-    "csv": to_csv,
-    "latex": to_latex,
-}
 MACHINE = "system/"  # how busy it was says nothing of a model
+FINISHED = "FINISHED"
+# The figures of the paper's table, and the metrics of a test that hold them.
+FIGURES = {
+    **{
+        name: f"mask/test/{name}"
+        for name in (
+            *("type_accuracy", "iou_image", "f1_image", "type_accuracy_defective"),
+            *("type_accuracy_balanced", "iou_dataset", "pixel_auroc", "pixel_ap", "aupro"),
+            "box_map_50",
+        )
+    },
+    "latency_ms": "perf/test_ms_per_image",
+}
+# The paper's tables that say of which data and setting their figures are.
+STATED = {"Table 5": "table_5", "Table 6": "table_6"}
 
 
-def build_parser() -> ArgumentParser:
-    """The command's arguments."""
-    parser = ArgumentParser(prog="python -m experiments.compare", description=__doc__)
-    parser.add_argument("--experiment", type=str, required=True, help="MLflow experiment")
-    parser.add_argument(
-        "--metric", type=str, default="", help="sort by it, highest first; a name or its last part"
-    )
-    parser.add_argument("--output", type=str, default="mlruns", help="folder of the runs")
-    parser.add_argument(
-        "--paper",
-        action="store_true",
-        help="seeds joined, with intervals, and the paper's figures of the same setting and data",
-    )
-    parser.add_argument(
-        "--out", type=str, default="", help="with --paper: a new folder for all formats and charts"
-    )
-    parser.add_argument("--format", type=str, default="rich", help=", ".join(FORMATS))
-    return parser
+def compare(
+    *,
+    experiment: str,
+    metric: str = "",
+    output: Path = Path("mlruns"),
+    paper: bool = False,
+    out: Path | None = None,
+    format: Literal["rich", "markdown", "csv", "latex"] = "rich",
+) -> None:
+    """Print the runs of an experiment side by side; few as columns, many or one metric as rows.
 
-
-def main(argv: list[str] | None = None) -> int:
-    """Print the comparison; ValueError for an unknown experiment or metric."""
-    arguments = build_parser().parse_args(argv)
-    if arguments.format not in FORMATS:
-        raise ValueError(f"--format is {arguments.format!r}: expected {', '.join(FORMATS)}")
-    runs = read_runs(Path(arguments.output), arguments.experiment)
-    if not runs:
-        print(f"experiment {arguments.experiment!r} has no runs yet")
-        return 0
-    show(table_of(runs, arguments), arguments.format)
-    return 0
-
-
-def table_of(runs: Sequence[RunRow], arguments: Namespace) -> Table:
-    """The runs as the arguments ask for them."""
-    title = f"experiment {arguments.experiment}"
-    if arguments.paper:
-        if arguments.metric:
-            raise ValueError(
-                f"--metric {arguments.metric} comes with --paper, which has the paper's figures: "
-                "leave one of them out"
-            )
-        table = paper_table(title, runs)
-        if arguments.out:
-            write_files(table, arguments)
-        return table.as_numbers() if arguments.format == "csv" else table.as_table()
-    if arguments.out:
+    Args:
+        experiment: MLflow experiment.
+        metric: sort by it, highest first; a name or its last part.
+        output: folder of the runs.
+        paper: seeds joined, with intervals, and the paper's figures of the same setting and data.
+        out: with --paper, a new folder for all formats and charts.
+        format: how the table is printed.
+    """
+    if paper and metric:
+        raise ValueError(
+            f"--metric {metric} comes with --paper, which has the paper's figures: leave one out"
+        )
+    if out and not paper:
         raise ValueError("--out writes the paper's table: add --paper")
-    metrics = find_metrics(runs, arguments.metric)
-    if arguments.metric:
-        runs = sort_runs(runs, metrics[0])
-    # Few runs read best as columns; many runs or one metric as rows.
-    side_by_side = len(runs) <= SIDE_BY_SIDE_RUNS and not arguments.metric
-    build = transpose_runs if side_by_side else list_runs
-    return build(title, runs, metrics)
+    from experiments.runs import read_runs
+
+    runs = read_runs(output, experiment)
+    title = f"experiment {experiment}"
+    if not runs:
+        print(f"experiment {experiment!r} has no runs yet")
+        return
+    if paper:
+        from experiments.reporting.paper_tables import COLUMNS, NUMBERS
+
+        joined = paper_table(title, runs)
+        if out:
+            words = ["--experiment", experiment, "--output", str(output), "--paper"]
+            command = shlex.join(["python", "-m", "experiments.compare", *words])
+            write_files(joined, out, command=command)
+        table = joined.as_table(NUMBERS if format == "csv" else COLUMNS)
+    else:
+        table = table_of(title, runs, metric)
+    if format == "rich":
+        print_table(table)
+    else:
+        write = {"markdown": to_markdown, "csv": to_csv, "latex": to_latex}[format]
+        print(write(table).rstrip("\n"))
 
 
-def write_files(table: PaperTable, arguments: Namespace) -> None:
+def table_of(title: str, runs: "Sequence[RunRow]", metric: str) -> Table:
+    """The runs as columns, or many runs, or those of one metric, as rows.
+
+    Test metrics come first. Raises ValueError for a metric that no run has.
+    """
+    names = {name for run in runs for name in run.metrics if not name.startswith(MACHINE)}
+    metrics = sorted(names, key=lambda name: ("/test/" not in name, name))
+    if metric:
+        found = [name for name in metrics if name == metric or name.endswith(f"/{metric}")]
+        if not found:
+            raise ValueError(f"metric {metric!r} is in no run; {nearest_names(metric, metrics)}")
+        metrics = found
+        runs = sorted(runs, key=lambda run: run.metrics.get(found[0], -math.inf), reverse=True)
+    elif len(runs) <= SIDE_BY_SIDE_RUNS:
+        columns = ("metric", *(run.name for run in runs))
+        rows = [(name, *(run.metrics.get(name) for run in runs)) for name in metrics]
+        return Table(title, columns, tuple(rows))
+    return Table(
+        title,
+        ("run", "status", "started", *metrics),
+        tuple(
+            (
+                *(run.name, run.status, run.started.strftime("%Y-%m-%d %H:%M")),
+                *(run.metrics.get(name) for name in metrics),
+            )
+            for run in runs
+        ),
+    )
+
+
+class Group(NamedTuple):
+    """What runs of one row have in common."""
+
+    name: str
+    setting: str
+    data: str
+    scale: str
+
+
+def paper_table(title: str, runs: "Sequence[RunRow]") -> "PaperTable":
+    """A row per figure and group of finished runs of one name, setting, data and scale.
+
+    Of one seed the newest counts. Below them stand the paper's rows of any setting and data that a
+    run has too.
+    """
+    from experiments.reporting.paper_figures import PAPER
+    from experiments.reporting.paper_tables import PaperTable, Row, estimate
+
+    newest: dict[Group, dict[str, RunRow]] = defaultdict(dict)
+    for run in runs:  # oldest first
+        if run.status == FINISHED:
+            said = (run.tags.get(name, "") for name in ("setting", "dataset", "scale"))
+            newest[Group(name_without_seed(run), *said)][run.tags.get("seed", run.run_id)] = run
+    rows = [
+        Row(
+            {"run": group.name},
+            figure,
+            ours,
+            setting=group.setting,
+            data=group.data,
+            scale=group.scale,
+            runs=tuple(run.run_id for run in by_seed.values() if metric in run.metrics),
+        )
+        for figure, metric in FIGURES.items()
+        for group, by_seed in newest.items()
+        if (ours := estimate([run.metrics.get(metric, math.nan) for run in by_seed.values()]))
+    ]
+    rows += [
+        Row({"run": f"{place}, {name.replace('_to_', ' to ')}"}, figure, None, paper)
+        for place, table in STATED.items()
+        for name, figures in PAPER[table].items()
+        for figure, paper in figures.items()
+        if any(paper.fits(group.setting, group.data) for group in newest)
+    ]
+    return PaperTable("compared", title, ("run",), tuple(rows))
+
+
+def name_without_seed(run: "RunRow") -> str:
+    """The run's name without the seed at its end, or before the stage's name."""
+    seed = run.tags.get("seed", "")
+    name, blank, stage = run.name.partition(" ")
+    short = name.removesuffix(f"_s{seed}") if seed else name
+    if seed and short == name:
+        short = name.removesuffix(f"_{seed}")
+    return f"{short}{blank}{stage}"
+
+
+def write_files(table: "PaperTable", out: Path, *, command: str) -> None:
     """The table in every format and a chart of each figure, in a new folder."""
+    from experiments.output_folder import whole_folder
+    from experiments.reporting.paper_tables import Report, bars
+    from experiments.reporting.publishing import write_report
+
     charts = {
         figure: bars({row.labels["run"]: row.ours for row in rows}, y=figure)
         for figure in dict.fromkeys(row.figure for row in table.rows)
         if (rows := [row for row in table.rows if row.figure == figure and row.ours])
     }
-    words = ["--experiment", arguments.experiment, "--output", arguments.output, "--paper"]
-    command = shlex.join(["python", "-m", "experiments.compare", *words])
-    with whole_folder(Path(arguments.out), entries=(), overwrite=False) as folder:
+    with whole_folder(out, entries=(), overwrite=False) as folder:
         write_report(Report((table,), charts), folder, command=command)
 
 
-def show(table: Table, form: str) -> None:
-    """Prints the table."""
-    write = FORMATS[form]
-    if write is None:
-        print_table(table)
-    else:
-        print(write(table).rstrip("\n"))
-
-
-def find_metrics(runs: Sequence[RunRow], wanted: str) -> list[str]:
-    """All metric names without `wanted`, else those that are it or end in /`wanted`.
-
-    Test metrics come first. Raises ValueError where no run has such a metric.
-    """
-    names = {name for run in runs for name in run.metrics if not name.startswith(MACHINE)}
-    ordered = sorted(names, key=lambda name: ("/test/" not in name, name))
-    if not wanted:
-        return ordered
-    found = [name for name in ordered if name == wanted or name.endswith(f"/{wanted}")]
-    if not found:
-        raise ValueError(f"metric {wanted!r} is in no run; {nearest_names(wanted, ordered)}")
-    return found
-
-
-def sort_runs(runs: Sequence[RunRow], metric: str) -> list[RunRow]:
-    """The runs, the highest metric first, those without it last."""
-    lowest = float("-inf")
-    return sorted(runs, key=lambda run: run.metrics.get(metric, lowest), reverse=True)
-
-
 if __name__ == "__main__":
-    run_command(main)
+    run_command(compare)

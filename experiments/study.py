@@ -1,272 +1,231 @@
-"""Run a table of the paper: `python -m experiments.study --config studies/NAME.yaml [--a.b value]`.
+"""`python -m experiments.study`: run a table of the paper and report it.
 
-A study is a parent run in the tracker, its children are runs of `experiments.run`. What has
-finished is not run again and what broke is gone on with, so that the same command ends it. What
-the tables are is in `studies/`, how children are run in `comparing/`.
+What is run is planned in `reporting/plan.py`; a study is a YAML in `configs/studies`.
 """
 
-import argparse
 import logging
 import shlex
+import shutil
 from collections.abc import Sequence
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
-from rich.console import Console
+from experiments.cli import error_line, is_user_error, run_command
+from experiments.config import build_objects, check_keys, load_config, parse_typed
 
-from experiments.command import error_line, is_user_error, run_command
-from experiments.comparing.child_runs import (
-    FAILED,
-    Outcome,
-    put_aside,
-    run_children,
-    run_process,
-)
-from experiments.comparing.published import check_page, publish
-from experiments.comparing.study_files import StudyFolder
-from experiments.comparing.study_plan import (
-    RUN,
-    Child,
-    Results,
-    Study,
-    command_of,
-    plan_children,
-    shown_command,
-)
-from experiments.comparing.tracked_children import StudyRun
-from experiments.configuration import build_objects, load_layers
-from experiments.configuration_errors import check_base, check_keys, check_nodes, typed_error_line
-from experiments.tables import print_table
+if TYPE_CHECKING:
+    from experiments.reporting.children import Outcome
+    from experiments.reporting.plan import Child, Study
+    from experiments.reporting.study_run import StudyRun
+    from experiments.reporting.usual_report import UsualReport
 
-STUDY_KEYS = ("name", "study", "base", "settings", "seeds", "output", "threads")
+USUAL_REPORT = "experiments.reporting.usual_report.UsualReport"
 INCOMPLETE_CODE = 1
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs what is left of a study and reports; 1 where a child has failed."""
+def study(
+    *overrides: str,
+    config: list[str],
+    jobs: int = 1,
+    list: bool = False,
+    only: "list[str] | None" = None,
+    child: str = "",
+    report: bool = False,
+    publish: Path | None = None,
+) -> int:
+    """Run a table of the paper: every variant under every seed, as child runs of one parent.
+
+    What has finished is not run again and what broke is gone on with, so that the same command
+    ends it. `--key value` sets any key of the study, such as `--seeds "[0]"`. Exit code 1 where a
+    child has failed.
+
+    Args:
+        config: the study's YAML, studies/NAME.yaml; further ones are laid over it.
+        jobs: children that run at once.
+        list: print each child that is left as a command, run none.
+        only: run these children and what they need.
+        child: run this one, report nothing; what it needs has finished.
+        report: run none, report what has finished.
+        publish: also write the report beside this .md page and name it there.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    arguments, overrides = command_parser().parse_known_args(argv)
-    if not arguments.config:
-        raise ValueError("no study was given: expected --config studies/NAME.yaml")
-    if arguments.jobs < 1:
-        raise ValueError(f"--jobs is {arguments.jobs}: expected 1 or more")
-    if arguments.child and (arguments.only or arguments.list or arguments.report):
-        raise ValueError("--child runs one child alone: leave --only, --list and --report out")
-    if arguments.child and arguments.publish:
-        raise ValueError("--child reports nothing to publish: give --publish with --report later")
-    plan = parse_study(arguments.config, overrides)
-    children = children_of(plan)
-    chosen = choose(children, [arguments.child] if arguments.child else arguments.only)
-    words = [word for config in arguments.config for word in ("--config", config)] + overrides
-    if arguments.publish:
-        check_page(Path(arguments.publish), plan.name)
-    folder = StudyFolder(Path(plan.output), plan.name)
-    parent = StudyRun(Path(plan.output), plan.name)
-    finished = names_finished(chosen, parent)
-    if arguments.list:
-        for child in chosen:
-            if child.name not in finished:
-                print(shown_command(child, plan.name, parent.run_id, words=words))
+    if jobs < 1:
+        raise ValueError(f"--jobs is {jobs}: expected 1 or more")
+    if child and (only or list or report or publish):
+        raise ValueError(
+            "--child runs one child alone and reports nothing: leave --only, --list, --report and "
+            "--publish out"
+        )
+    table, usual = read_study(config, overrides)
+    from experiments.reporting.plan import plan_children
+    from experiments.reporting.publishing import check_page
+
+    chosen = choose(plan_children(table), [child] if child else only)
+    words = [*(word for name in config for word in ("--config", name)), *overrides]
+    if publish:
+        check_page(publish, table.name)
+    if list:
+        print_left(table, chosen, words)
         return 0
-    if arguments.child:
-        check_needs(chosen, arguments.child, finished)
-    failed: dict[str, Outcome] = {}
-    if not arguments.report:
-        with folder.held(shared=bool(arguments.child)) as lock:
-            parent.open()
-            failed = run_missing(chosen, parent, folder, plan, jobs=arguments.jobs, lock=lock)
-    if not arguments.child:
-        command = shlex.join(["python", "-m", "experiments.study", *words])
-        results = parent.results(children)
-        tell_report(plan, results, parent, folder, command=command, page=arguments.publish)
-        is_whole = len(results.found) == len(children)
-        if is_whole or not arguments.report:  # others may be running it
-            parent.close(is_whole=is_whole)
-        print(f"{len(results.found)} of {len(children)} children have finished")
+    failed = {} if report else run_missing(table, chosen, jobs=jobs, alone=child)
+    if not child:
+        tell(table, usual, words, page=publish, has_run=not report)
     for name, outcome in failed.items():
-        Console().print(f"child {name}: {outcome.status}: {outcome.reason}", soft_wrap=True)
+        print(f"child {name}: {outcome.status}: {outcome.reason}")
     return INCOMPLETE_CODE if failed else 0
 
 
-def tell_report(
-    plan: Namespace,
-    results: Results,
-    parent: StudyRun,
-    folder: StudyFolder,
-    *,
-    command: str,
-    page: str | None,
-) -> None:
-    """Writes, tracks and prints what has finished so far; page: to publish it in, if any."""
-    report = plan.study.report(results)
-    made = folder.write(report, command=command)
-    parent.log_folder(made)
-    if page:
-        publish(made, Path(page), plan.name)
-    for table in report.tables:
-        print_table(table.as_table())
-    console = Console()
-    for answer in report.answers:
-        console.print(f"- {answer}", soft_wrap=True)
-    console.print(f"the report is in {made}", soft_wrap=True)
+def read_study(configs: Sequence[str], overrides: Sequence[str]) -> "tuple[Study, UsualReport]":
+    """The study and what reports it; ValueError, one line, for what the YAML or a word is not.
 
+    A variant that is a word is a folder that is there already; one that is null is left out.
+    """
+    raw = load_config(configs, overrides)
+    from jsonargparse import ArgumentParser
 
-def command_parser() -> argparse.ArgumentParser:
-    """The words of the command itself; everything else is an override of the study's YAML."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.study", allow_abbrev=False, description=__doc__
-    )
-    parser.add_argument("--config", action="append", metavar="YAML", help="may be repeated")
-    parser.add_argument("--jobs", type=int, default=1, help="children that run at once")
-    parser.add_argument(
-        "--list", action="store_true", help="print each child that is left as a command, run none"
-    )
-    parser.add_argument(
-        "--only", action="append", metavar="CHILD", help="run these children and what they need"
-    )
-    parser.add_argument(
-        "--child", metavar="CHILD", help="run this one, report nothing; what it needs has finished"
-    )
-    parser.add_argument("--report", action="store_true", help="run none, report what has finished")
-    parser.add_argument("--publish", metavar="PAGE", help="also write the report into a .md page")
-    return parser
+    from experiments.reporting.plan import Study, Variant
+    from experiments.reporting.usual_report import UsualReport
 
-
-def study_parser() -> ArgumentParser:
-    """The typed parser of a study's YAML."""
-    parser = ArgumentParser(exit_on_error=False, description="A study.")
-    add = parser.add_argument
-    add("--name", type=str, required=True, help="of the parent run and its experiment")
-    parser.add_subclass_arguments(Study, "study", required=True)
-    add("--base", type=list[str], default=[], help="configs that every child rests on")
-    add("--settings", type=dict, default={}, help="over the base, for every child")
-    add("--seeds", type=list[int], default=[0], help="every variant under each")
-    add("--output", type=str, default="mlruns", help="folder of runs, studies and tracking")
-    add("--threads", type=int, default=0, help="that a child computes with, 0 for its own choice")
-    return parser
-
-
-def parse_study(configs: Sequence[str], overrides: Sequence[str]) -> Namespace:
-    """The study with its object; ValueError, one line, for what the YAML or a word is not."""
-    raw = load_layers(configs, overrides)
-    raw.setdefault("name", Path(configs[0]).stem)
-    check_keys("", raw, STUDY_KEYS, owner="a study")
-    check_base("study", raw.get("study"), Study)
-    check_nodes("", {"study": raw["study"]})
+    known = {field.name for field in fields(Study)}
+    check_keys(raw, [*known, "report"], owner="a study")
+    report = raw.pop("report", USUAL_REPORT)
+    variants = raw.get("variants") or {}
+    if not isinstance(variants, dict):
+        raise ValueError(f"variants: got {variants!r}, expected names and what varies")
+    existing = {name: one for name, one in variants.items() if isinstance(one, str)}
+    given = {name: one for name, one in variants.items() if isinstance(one, dict)}
+    for name, one in given.items():
+        keys = {f"variants.{name}.{key}": value for key, value in one.items()}
+        check_keys(keys, [field.name for field in fields(Variant)], owner="a variant")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Study, "study")
+    parser.add_subclass_arguments(UsualReport, "report")
+    named = {"name": Path(configs[0]).stem, **raw, "variants": given, "existing": existing}
+    told = {"class_path": report} if isinstance(report, str) else report
     try:
-        parsed = study_parser().parse_object(raw)
-    except ArgumentError as error:
-        raise ValueError(typed_error_line("", raw, str(error))) from error
-    plan = build_objects(study_parser(), parsed)
-    if Path(plan.name).name != plan.name or plan.name in (".", ".."):
-        raise ValueError(f"name is {plan.name!r}: expected one word without folders")
-    if all(variant.is_stage1 for variant in plan.study.variants()):
-        raise ValueError("the study compares nothing: expected at least one variant in init_args")
-    if not plan.seeds or len(set(plan.seeds)) < len(plan.seeds):
-        raise ValueError(f"seeds is {plan.seeds}: expected one number or several, each once")
-    return plan
+        plan = build_objects(parser, parse_typed(parser, {"study": named, "report": told}))
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix("study.")) from error
+    if not plan.study.labels:
+        raise ValueError("the study compares nothing: expected a variant that is no stage 1")
+    return plan.study, plan.report
 
 
-def children_of(plan: Namespace) -> list[Child]:
-    """All children of the study."""
-    return plan_children(
-        plan.study,
-        name=plan.name,
-        base=plan.base,
-        settings=dotted(plan.settings),
-        seeds=plan.seeds,
-        output=plan.output,
-    )
-
-
-def dotted(settings: dict[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested settings with dotted keys."""
-    flat: dict[str, object] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict) and value:
-            flat |= dotted(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def choose(children: Sequence[Child], names: Sequence[str] | None) -> list[Child]:
+def choose(children: "Sequence[Child]", names: Sequence[str] | None) -> "list[Child]":
     """The children of these names, with what they need; all where none is named."""
-    if not names:
-        return list(children)
     known = {child.name: child for child in children}
-    unknown = sorted(set(names) - known.keys())
-    if unknown:
+    if unknown := sorted({*(names or ())} - known.keys()):
         raise ValueError(
             f"the study has no child {unknown[0]!r}: expected one of {', '.join(known)}"
         )
-    wanted, waiting = set(names), list(names)
-    while waiting:
-        needs = set(known[waiting.pop()].needs) - wanted
-        wanted |= needs
-        waiting += needs
+    wanted = {*(names or known)}
+    for child in reversed(children):  # what is needed is planned before
+        if child.name in wanted:
+            wanted |= {*child.needs}
     return [child for child in children if child.name in wanted]
 
 
-def check_needs(chosen: Sequence[Child], name: str, finished: set[str]) -> None:
-    """ValueError where the child of this name needs one that has not finished."""
-    missing = [child.name for child in chosen if child.name not in finished | {name}]
-    if missing:
-        raise ValueError(
-            f"--child {name} needs {missing[0]}, which has not finished: run that one first"
-        )
+def print_left(table: "Study", children: "Sequence[Child]", words: Sequence[str]) -> None:
+    """Prints each child that has not finished as a command; words: those of the study."""
+    from experiments.reporting.study_run import StudyRun
 
-
-def names_finished(children: Sequence[Child], parent: StudyRun) -> set[str]:
-    """The names of the children that have finished."""
-    found = parent.results(children).found
-    return {child.name for child in children if (child.variant, child.seed) in found}
+    parent = StudyRun(table)
+    finished = parent.finished(children)
+    for child in children:
+        if child.name not in finished:
+            print(child.shown_command(table.name, parent.run_id, words=words))
 
 
 def run_missing(
-    children: Sequence[Child],
-    parent: StudyRun,
-    folder: StudyFolder,
-    plan: Namespace,
-    *,
-    jobs: int,
-    lock: int,
-) -> dict[str, Outcome]:
-    """Runs the children that have not finished; those that failed or could not begin, by name."""
-    finished = names_finished(children, parent)
-    console = Console()
-    console.print(f"{len(finished)} of {len(children)} children had finished before")
+    table: "Study", children: "Sequence[Child]", *, jobs: int, alone: str
+) -> "dict[str, Outcome]":
+    """Runs the children that have not finished; those that failed or could not begin, by name.
 
-    def run(child: Child) -> Outcome:
-        try:
-            return run_and_track(child)
-        except Exception as error:
-            if not is_user_error(error):
-                raise
-            return Outcome(FAILED, error_line(error))
+    alone: the one child to run beside others that do the same, "" for all; ValueError where one
+    that it needs has not finished.
+    """
+    from experiments.reporting.children import run_children, study_lock
+    from experiments.reporting.study_run import StudyRun
 
-    def run_and_track(child: Child) -> Outcome:
-        words = command_of(child, plan.name, parent.run_id)
-        log = folder.log_of(child.name)
-        if child.module == RUN:
-            put_aside(Path(child.folder), child.sha256)
-        else:
-            Path(child.folder).mkdir(parents=True, exist_ok=True)
-        ended = run_process(words, log, threads=plan.threads, held=lock)
-        if child.module != RUN and ended.status != FAILED:
-            if child.results and not Path(child.results).is_file():
-                return Outcome(FAILED, f"it left no {child.results}; see {log}")
-            parent.track(child)
-        if ended.status != FAILED and not parent.results([child]).found:
-            return Outcome(FAILED, f"it stopped before its end; see {log}")
-        return ended
+    parent = StudyRun(table)
 
-    def tell(child: Child, outcome: Outcome) -> None:
-        console.print(f"child {child.name}: {outcome.status}", soft_wrap=True)
+    def on_end(child: "Child", outcome: "Outcome") -> None:
+        print(f"child {child.name}: {outcome.status}", flush=True)
 
-    outcomes = run_children(children, finished, run, jobs=jobs, tell=tell)
+    if alone:
+        missing = {child.name for child in children} - parent.finished(children) - {alone}
+        if missing:
+            raise ValueError(
+                f"--child {alone} needs {min(missing)}, which has not finished: run that one first"
+            )
+    with study_lock(table.folder, shared=bool(alone)) as lock:
+        parent.open()
+        finished = parent.finished(children)
+        print(f"{len(finished)} of {len(children)} children had finished before", flush=True)
+        run = partial(run_one, parent=parent, table=table, lock=lock)
+        outcomes = run_children(children, finished, run, jobs=jobs, on_end=on_end)
     return {name: outcome for name, outcome in outcomes.items() if outcome.reason}
 
 
+def run_one(child: "Child", *, parent: "StudyRun", table: "Study", lock: int) -> "Outcome":
+    """Runs a child and tracks it if it doesn't itself; how it ended."""
+    from experiments.reporting.children import FAILED, Outcome, put_aside, run_process
+
+    log = table.folder / "logs" / f"{child.name}.log"
+    try:
+        if child.is_run:
+            put_aside(Path(child.folder), child.sha256)
+        else:
+            Path(child.folder).mkdir(parents=True, exist_ok=True)
+        words = child.command(table.name, parent.run_id)
+        ended = run_process(words, log, threads=table.threads, held=lock)
+        if ended.status == FAILED:
+            return ended
+        if not child.is_run:
+            if child.results and not Path(child.results).is_file():
+                return Outcome(FAILED, f"it left no {child.results}; see {log}")
+            parent.track(child)
+        if not parent.finished([child]):
+            return Outcome(FAILED, f"it stopped before its end; see {log}")
+        return ended
+    except Exception as error:
+        if not is_user_error(error):
+            raise
+        return Outcome(FAILED, error_line(error))
+
+
+def tell(
+    table: "Study", usual: "UsualReport", words: Sequence[str], *, page: Path | None, has_run: bool
+) -> None:
+    """Writes, tracks and prints what has finished; page: to publish it in, if any."""
+    from experiments.reporting.plan import plan_children
+    from experiments.reporting.publishing import publish, write_report
+    from experiments.reporting.study_run import StudyRun
+    from experiments.tables import print_table
+
+    parent, children = StudyRun(table), plan_children(table)
+    results = parent.results(children)
+    report = usual.report(table, results)
+    folder = table.folder / "report"
+    shutil.rmtree(folder, ignore_errors=True)  # it may have charts that this report has no more
+    folder.mkdir(parents=True)
+    command = shlex.join(["python", "-m", "experiments.study", *words])
+    write_report(report, folder, command=command)
+    parent.log_folder(folder)
+    if page:
+        publish(folder, page, table.name)
+    for one in report.tables:
+        print_table(one.as_table())
+    for answer in report.answers:
+        print(f"- {answer}")
+    is_whole = len(results.found) == len(children)
+    if is_whole or has_run:  # without, others may be running it
+        parent.close(is_whole=is_whole)
+    print(f"the report is in {folder}")
+    print(f"{len(results.found)} of {len(children)} children have finished", flush=True)
+
+
 if __name__ == "__main__":
-    run_command(main)
+    run_command(study)

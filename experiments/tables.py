@@ -6,14 +6,9 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table as RichTable
-
-if TYPE_CHECKING:
-    # The doctor prints tables also where MLflow, which runs.py imports, is missing.
-    from experiments.runs import RunRow
 
 Cell = str | float | int | None
 MISSING = "-"
@@ -86,28 +81,6 @@ def to_markdown(table: Table) -> str:
 def metrics_table(title: str, metrics: Mapping[str, float]) -> Table:
     """One row per metric, in the order given."""
     return Table(title, ("metric", "value"), tuple(metrics.items()))
-
-
-def transpose_runs(title: str, runs: "Sequence[RunRow]", metrics: Sequence[str]) -> Table:
-    """The runs side by side: one row per metric, one column per run."""
-    columns = ("metric", *(run.name for run in runs))
-    rows = tuple((name, *(run.metrics.get(name) for run in runs)) for name in metrics)
-    return Table(title, columns, rows)
-
-
-def list_runs(title: str, runs: "Sequence[RunRow]", metrics: Sequence[str]) -> Table:
-    """One row per run, one column per metric."""
-    columns = ("run", "status", "started", *metrics)
-    rows = tuple(
-        (
-            run.name,
-            run.status,
-            run.started.strftime("%Y-%m-%d %H:%M"),
-            *(run.metrics.get(name) for name in metrics),
-        )
-        for run in runs
-    )
-    return Table(title, columns, rows)
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ ALLOWED = {
     "lightning_modules/baselines": STAGE_IMPORTS,
     "lightning_modules": STAGE_IMPORTS,
     "callbacks": ("callbacks", "datamodules.sample", "datamodules.whole_files"),
-    "experiments/studies": ("experiments.comparing", "experiments.tables"),
+    "experiments/studies": ("experiments.reporting", "experiments.tables"),
     "experiments": PACKAGES,
 }
 HOMELESS_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core"}

@@ -1,107 +1,76 @@
 """Table 1: at which noise level a frozen U-Net's features tell most, and what each level costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from experiments.comparing.charts import curves
-from experiments.comparing.estimates import estimate, is_parted
-from experiments.comparing.paper_figures import ACCURACY, IOU, MILLISECONDS, TIMESTEPS
-from experiments.comparing.paper_tables import PaperTable, Report
-from experiments.comparing.study_plan import Results, Study, Variant
-from experiments.comparing.variants import METRICS, STAGE1, finetune_on, rows
+from experiments.reporting.paper_figures import IOU, PAPER
+from experiments.reporting.paper_tables import curves
+from experiments.reporting.plan import Study
+from experiments.reporting.usual_report import Results, UsualReport
 
-SINGLE, SEQUENTIAL = "single", "sequential"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-class FeatureTimestep(Study):
-    """Stage 2 on features at each t, noised at once (`single`) or step by step (`sequential`).
+class FeatureTimestep(UsualReport):
+    """Curves over t and whether a best t can be told, for each mode: variants are MODE_tT.
 
-    timesteps: of the single passes; sequential_timesteps: of the inversions, which take t passes
-    for each picture. pretrained: a stage 1 that is there already, "" to train one under each seed.
+    `single` noises at once, `sequential` step by step: t passes for each image.
     """
 
-    def __init__(
-        self,
-        timesteps: tuple[int, ...] = (10, 30, 50, 70, 100),
-        sequential_timesteps: tuple[int, ...] = (10, 30, 50, 70, 100),
-        pretrained: str = "",
-    ) -> None:
-        self.pretrained = pretrained
-        self.timesteps: Mapping[str, tuple[int, ...]] = {
-            SINGLE: timesteps,
-            SEQUENTIAL: sequential_timesteps,
-        }
+    def labels(self, study: Study) -> dict[str, dict[str, str]]:
+        """The study's, and the paper's timesteps that it has not."""
+        names = dict.fromkeys([*study.labels, *PAPER[study.paper]])
+        return {name: {"mode": mode_of(name), "t": str(t_of(name))} for name in names}
 
-    @property
-    def points(self) -> list[tuple[str, int]]:
-        """What is run, as mode and t."""
-        return [(mode, t) for mode, timesteps in self.timesteps.items() for t in timesteps]
-
-    def variants(self) -> Sequence[Variant]:
-        """Stage 1 unless one is named, then stage 2 for each mode and t."""
-        return [*([] if self.pretrained else [STAGE1]), *map(self.variant, self.points)]
-
-    def variant(self, point: tuple[str, int]) -> Variant:
-        """Stage 2 on the features of one mode and t."""
-        mode, t = point
-        settings = {"model.init_args.feature_timestep": t, "model.init_args.feature_mode": mode}
-        return finetune_on(name_of(mode, t), settings, self.pretrained)
-
-    def report(self, results: Results) -> Report:
-        """The table by mode and t, its curves, and whether a best t can be told."""
-        # The paper's times grow with t as only passes one after the other do (NOTES 12).
-        paper = {name_of(SEQUENTIAL, t): figures for t, figures in TIMESTEPS.items()}
-        told = [(SEQUENTIAL, t) for t in TIMESTEPS if t not in self.timesteps[SEQUENTIAL]]
-        labels = {
-            name_of(mode, t): {"mode": mode, "t": str(t)} for mode, t in [*self.points, *told]
-        }
-        figures = (IOU, ACCURACY, MILLISECONDS)
-        table = PaperTable(
-            "table_1",
-            "Table 1: feature timestep",
-            ("mode", "t"),
-            rows(results, labels, figures, paper),
-        )
-        charts = {
+    def charts(self, study: Study, results: Results) -> "dict[str, Figure]":
+        """Each figure over t, a line for each mode."""
+        return {
             figure: curves(
                 {
-                    mode: [(t, results.of(name_of(mode, t), METRICS[figure])) for t in timesteps]
-                    for mode, timesteps in self.timesteps.items()
-                    if timesteps
+                    mode: [
+                        (t_of(name), results.of(name, study.metric_of(figure))) for name in names
+                    ]
+                    for mode, names in by_mode(study).items()
                 },
                 x="t",
                 y=figure,
             )
-            for figure in figures
+            for figure in study.metrics
         }
-        return Report((table,), charts, tuple(self.answers(results)))
 
-    def answers(self, results: Results) -> list[str]:
-        """Whether one t stands out from the others, by mode."""
-        said = []
-        for mode, timesteps in self.timesteps.items():
-            found = {
-                t: known for t in timesteps if (known := results.of(name_of(mode, t), METRICS[IOU]))
-            }
+    def answers(self, study: Study, results: Results) -> Sequence[str]:
+        """Whether one t stands out from the others over the same seeds, by mode."""
+        metric, said = study.metric_of(IOU), []
+        for mode, names in by_mode(study).items():
+            found = {name: known for name in names if (known := results.of(name, metric))}
             if len(found) < 2:
                 continue
-            best = max(found, key=lambda t: found[t].mean)
-            rivals = [t for t in found if t != best and not self.is_above(results, mode, best, t)]
+            best = max(found, key=lambda name: found[name].mean)
+            rivals = []
+            for name in found:
+                gain = results.change(best, name, metric)
+                if name != best and not (gain and gain.excludes_zero):
+                    rivals.append(str(t_of(name)))
             said.append(
-                f"{mode}: {IOU} is highest at t = {best} ({found[best].mean:.3f}); "
-                + (
-                    f"over the same seeds it is not parted from t = {', '.join(map(str, rivals))}"
-                    if rivals
-                    else "over the same seeds it is above all others"
-                )
+                f"{mode}: {IOU} is highest at t = {t_of(best)} ({found[best].mean:.3f}); "
+                "over the same seeds it is "
+                + (f"not parted from t = {', '.join(rivals)}" if rivals else "above all others")
             )
         return said
 
-    def is_above(self, results: Results, mode: str, t: int, other: int) -> bool:
-        """Whether IoU at t is above that at another, over the same seeds."""
-        gains = results.differences(name_of(mode, t), name_of(mode, other), METRICS[IOU])
-        return is_parted(estimate(gains))
+
+def by_mode(study: Study) -> dict[str, list[str]]:
+    """The study's variants by mode."""
+    modes = dict.fromkeys(map(mode_of, study.labels))
+    return {mode: [name for name in study.labels if mode_of(name) == mode] for mode in modes}
 
 
-def name_of(mode: str, t: int) -> str:
-    """The variant of a mode and a timestep."""
-    return f"{mode}_t{t}"
+def mode_of(name: str) -> str:
+    """The mode in the name of a variant."""
+    return name.partition("_t")[0]
+
+
+def t_of(name: str) -> int:
+    """The timestep in the name of a variant."""
+    return int(name.partition("_t")[2])

@@ -1,20 +1,12 @@
 """Tables 1 and 4: what an answer costs, by the benchmarks' own rows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from experiments.comparing.paper_figures import COST
-from experiments.comparing.paper_tables import PaperTable, Report, Row
-from experiments.comparing.study_plan import Results, Study, Variant
+from experiments.reporting.paper_tables import Row
+from experiments.reporting.plan import Study
+from experiments.reporting.usual_report import Results, UsualReport, papers_alone
 
-# The benchmarks of inference, and the unit of what each measures.
-BENCHMARKS = {
-    "inference_flops": "TF/image",
-    "inference_features": "images/s",
-    "inference_timestep": "ms/image",
-    "inference_memory": "GB",
-    "inference_throughput": "crops/s",
-    "inference_gpu": "ms/image",
-}
 MEASUREMENTS = "measurements"
 # What a measurement says of how much better ours is than its reference, and the words for it.
 RATIOS = {
@@ -25,64 +17,35 @@ RATIOS = {
 }
 
 
-class InferenceCost(Study):
-    """Each benchmark of inference as a child; what it measures, beside what, is in its rows."""
+class InferenceCost(UsualReport):
+    """Every measurement of each benchmark in its `unit`, and its ratios to what is beside it."""
 
-    def __init__(self, benchmarks: tuple[str, ...] = tuple(BENCHMARKS), repeats: int = 7) -> None:
-        if unknown := set(benchmarks) - BENCHMARKS.keys():
-            raise ValueError(
-                f"benchmarks names {min(unknown)!r}: expected some of {', '.join(BENCHMARKS)}"
-            )
-        self.benchmarks, self.repeats = benchmarks, repeats
-
-    def variants(self) -> Sequence[Variant]:
-        """A child for each benchmark, so that what was interrupted costs no other again."""
+    def rows(self, study: Study, results: Results) -> Sequence[Row]:
+        """Ours, then the paper's row of an A100."""
+        found = [row for name in study.labels for row in measured_by(study, name, results)]
+        papers = papers_alone(study, study.labels)
         return [
-            Variant(
-                name,
-                flags=(name, "--repeats", str(self.repeats), "--out", "{here}/rows.json"),
-                module="experiments.bench",
-                results="rows.json",
-            )
-            for name in self.benchmarks
+            *found,
+            *(replace(row, labels={**row.labels, "measured": "one image"}) for row in papers),
         ]
 
-    def report(self, results: Results) -> Report:
-        """Every measurement, its ratio to the reference beside it, and that ratio's limit."""
-        found = tuple(row for name in self.benchmarks for row in measured_by(name, results))
-        papers = tuple(
-            Row({"benchmark": "A100", "measured": "one image"}, figure, None, paper)
-            for figure, paper in COST.items()
-        )
-        table = PaperTable(
-            "inference_cost",
-            "Tables 1 and 4: the cost of an answer",
-            ("benchmark", "measured"),
-            (*found, *papers),
-        )
-        return Report((table,))
 
-
-def measured_by(name: str, results: Results) -> list[Row]:
+def measured_by(study: Study, name: str, results: Results) -> list[Row]:
     """The rows of one benchmark: of each thing measured our figure, and its ratios."""
-    figures = {"ours": BENCHMARKS[name], **RATIOS}
+    labels = study.labels[name]
+    benchmark, runs = {"benchmark": labels["benchmark"]}, results.run_ids(name)
+    figures = {"ours": labels["unit"], **RATIOS}
+    metrics = sorted({key for child in results.children(name) for key in child.metrics})
     things = {
         metric.split("/")[1]: metric.removesuffix("/ours")
-        for metric in results.metrics(name)
+        for metric in metrics
         if metric.startswith(f"{MEASUREMENTS}/") and metric.endswith("/ours")
     }
     found = [
-        Row(
-            {"benchmark": name, "measured": thing},
-            figure,
-            ours,
-            setting="benchmark",
-            runs=tuple(results.run_ids(name)),
-        )
+        Row({**benchmark, "measured": thing}, figure, ours, setting="benchmark", runs=runs)
         for thing, path in things.items()
         for key, figure in figures.items()
         if (ours := results.of(name, f"{path}/{key}"))
     ]
     # Not run yet, or without what it needs: a GPU.
-    missing = Row({"benchmark": name}, figures["ours"], None, runs=tuple(results.run_ids(name)))
-    return found or [missing]
+    return found or [Row(benchmark, labels["unit"], None, runs=runs)]

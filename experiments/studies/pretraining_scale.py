@@ -2,100 +2,53 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.comparing.charts import curves
-from experiments.comparing.estimates import Estimate, estimate, in_words, is_parted
-from experiments.comparing.paper_figures import ACCURACY, IOU
-from experiments.comparing.paper_tables import PaperTable, Report
-from experiments.comparing.study_plan import Results, Study, Variant
-from experiments.comparing.variants import METRICS, STAGE1, finetune, rows
+from experiments.reporting.paper_figures import IOU
+from experiments.reporting.paper_tables import Estimate, curves
+from experiments.reporting.plan import Study
+from experiments.reporting.usual_report import Results, UsualReport
 
-DRAWS = "pretrain.data.init_args.draws_per_epoch"
-EPOCHS = "pretrain.trainer.max_epochs"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH, IMAGES = "U-Net", "images"  # the table's columns
 FEWEST_POINTS = 3  # that a line is put through
-WIDTHS = "model.init_args.diffusion.init_args.denoiser.init_args.block_channels"
 
 
-class PretrainingScale(Study):
-    """Stage 2 on stage 1 after each number of images, at each width of the U-Net.
+class PretrainingScale(UsualReport):
+    """What each number of images adds to none, from which on it pays, and the trend."""
 
-    images: 0 is an untrained U-Net. widths: the U-Net's channels by a name for them.
-    """
-
-    def __init__(
-        self,
-        images: tuple[int, ...] = (0, 30_000, 100_000, 300_000, 1_000_000),
-        widths: dict[str, list[int]] | None = None,
-    ) -> None:
-        self.images = tuple(sorted(images))
-        self.widths: Mapping[str, list[int]] = widths or {"base": [48, 96, 128]}
-
-    def variants(self) -> Sequence[Variant]:
-        """A stage 1 and a stage 2 for each width and number of images."""
-        return [
-            variant
-            for width, channels in self.widths.items()
-            for count in self.images
-            for variant in self.pair(width, channels, count)
-        ]
-
-    def pair(self, width: str, channels: list[int], count: int) -> list[Variant]:
-        """Stage 2 of one point, after its stage 1 where it has one."""
-        name = name_of(width, count)
-        settings: dict[str, object] = {WIDTHS: channels}
-        if count == 0:
-            return [finetune(name, {**settings, "model.init_args.pretrained": "random"}, stage1="")]
-        seen = {f"pretrain.{WIDTHS}": channels, DRAWS: count, EPOCHS: 1}
-        stage1 = replace(STAGE1, name=f"stage1_{name}", settings=seen)
-        return [stage1, finetune(name, settings, stage1=stage1.name)]
-
-    def report(self, results: Results) -> Report:
-        """The table, the curves over images, and the trend's promise."""
-        points = [(width, count) for width in self.widths for count in self.images]
-        labels = {
-            name_of(width, count): {"U-Net": width, "images": str(count)} for width, count in points
+    def charts(self, study: Study, results: Results) -> "dict[str, Figure]":
+        """IoU over images, a line for each width."""
+        lines = {
+            width: [
+                (max(count, 1), results.of(name, study.metric_of(IOU))) for count, name in named
+            ]
+            for width, named in by_width(study).items()
         }
-        table = PaperTable(
-            "pretraining_scale",
-            "Images seen in stage 1",
-            ("U-Net", "images"),
-            rows(results, labels, (IOU, ACCURACY)),
-        )
-        chart = curves(
-            {
-                width: [(max(count, 1), self.of(results, width, count)) for count in self.images]
-                for width in self.widths
-            },
-            x="images seen in stage 1 (1: none)",
-            y=IOU,
-            logarithmic=True,
-        )
-        return Report((table,), {IOU: chart}, tuple(self.answers(results)))
+        x = "images seen in stage 1 (1: none)"
+        return {IOU: curves(lines, x=x, y=IOU, logarithmic=True)}
 
-    def of(self, results: Results, width: str, count: int) -> Estimate | None:
-        """IoU of one point."""
-        return results.of(name_of(width, count), METRICS[IOU])
-
-    def answers(self, results: Results) -> list[str]:
-        """What each number of images adds over the same seeds, from which on it pays, the trend."""
-        said = []
-        for width in self.widths:
-            none, metric = name_of(width, 0), METRICS[IOU]
+    def answers(self, study: Study, results: Results) -> Sequence[str]:
+        """By width, over the same seeds."""
+        said, metric = [], study.metric_of(IOU)
+        for width, named in by_width(study).items():
+            names = dict(named)
             known = {
                 count: found
-                for count in self.images
-                if count and (found := self.of(results, width, count))
+                for count, name in named
+                if count and (found := results.of(name, metric))
             }
             gains = {
                 count: gain
                 for count in known
-                if (gain := estimate(results.differences(name_of(width, count), none, metric)))
+                if 0 in names and (gain := results.change(names[count], names[0], metric))
             }
             for count, gain in gains.items():
-                said.append(f"{width}, {count} images instead of none: {IOU} {in_words(gain)}")
+                said.append(f"{width}, {count} images instead of none: {IOU} {gain.in_words()}")
             if (least := pays_from(gains)) is not None:
                 said.append(f"{width}: stage 1 pays from {least} images on")
             if len(known) >= FEWEST_POINTS:
@@ -103,11 +56,19 @@ class PretrainingScale(Study):
         return said
 
 
+def by_width(study: Study) -> dict[str, list[tuple[int, str]]]:
+    """The variants of each width by their number of images, ascending."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for name, labels in study.labels.items():
+        found.setdefault(labels[WIDTH], []).append((int(labels[IMAGES]), name))
+    return {width: sorted(named) for width, named in found.items()}
+
+
 def pays_from(gains: Mapping[int, Estimate]) -> int | None:
-    """The least number of images from which on every gain is parted from none; None without one."""
+    """The least number of images from which on every gain can be told; None without one."""
     least = None
     for count in sorted(gains, reverse=True):
-        if not (is_parted(gains[count]) and gains[count].mean > 0):
+        if not (gains[count].excludes_zero and gains[count].mean > 0):
             break
         least = count
     return least
@@ -127,8 +88,3 @@ def trend(known: Mapping[int, Estimate]) -> str:
     if slope <= 0 or promise > 1:
         return f"{words}, which promises nothing"
     return f"{words}, which would be {promise:.3f} at a million"
-
-
-def name_of(width: str, count: int) -> str:
-    """The variant of a width and a number of images."""
-    return f"{width}_{count}"

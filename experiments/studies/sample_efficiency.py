@@ -1,138 +1,121 @@
 """Table 7: how many images per type a wanted accuracy takes, by what the nets knew before."""
 
+import itertools
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from experiments.comparing.charts import curves
-from experiments.comparing.estimates import Estimate, estimate, first_reaching, in_words
-from experiments.comparing.paper_figures import ACCURACY, IOU, SAMPLES_FOR_95
-from experiments.comparing.paper_tables import (
+from experiments.reporting.paper_figures import ACCURACY, IOU, PAPER
+from experiments.reporting.paper_tables import (
     NOT_REACHED,
     NOT_RUN,
     PaperTable,
-    Report,
     Row,
-    rows_of,
+    curves,
+    estimate,
 )
-from experiments.comparing.study_plan import Results, Study, Variant
-from experiments.comparing.variants import METRICS, SHOTS, SHOTS_SEED, STAGE1, finetune_on, rows
+from experiments.reporting.plan import Study
+from experiments.reporting.usual_report import Results, UsualReport, usual_table
 
-RANDOM, IMAGENET, OURS = "random", "imagenet", "ours"
-ENCODER_WEIGHTS = "model.init_args.encoder_weights"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+START, SHOTS = "pre-training", "K"  # the table's columns
+PAPERS_TARGET = 0.95
 
 
-class SampleEfficiency(Study):
-    """K-shot curves of one hybrid net: nothing known, an ImageNet encoder, or our stage 1.
+class SampleEfficiency(UsualReport):
+    """K-shot curves by what was known before, and the images that `target`, an accuracy, takes.
 
-    imagenet_weights: a file for the base's encoder, "" leaves these rows out. target: the accuracy
-    that the samples are counted for. pretrained: a stage 1 that is there already, "" to train
-    one under each seed.
+    The first start in the table is the one that the others are compared with.
     """
 
-    def __init__(
-        self,
-        shots: tuple[int, ...] = (5, 25, 100),
-        imagenet_weights: str = "",
-        target: float = 0.95,
-        pretrained: str = "",
-    ) -> None:
-        self.shots, self.target = tuple(sorted(shots)), target
-        self.imagenet_weights, self.pretrained = imagenet_weights, pretrained
+    def __init__(self, target: float = PAPERS_TARGET) -> None:
+        self.target = target
 
-    @property
-    def starts(self) -> list[str]:
-        """What the nets may know."""
-        return [RANDOM, *([IMAGENET] if self.imagenet_weights else []), OURS]
+    def tables(self, study: Study, results: Results) -> Sequence[PaperTable]:
+        """Samples for the target by start, and the curves they are read from."""
+        rows = [row for start in by_start(study) for row in self.samples(study, results, start)]
+        title = f"Table 7: images per type for an accuracy of {self.target}"
+        samples = PaperTable("table_7", title, (START,), tuple(rows))
+        return [samples, usual_table(study, self.rows(study, results))]
 
-    def variants(self) -> Sequence[Variant]:
-        """Stage 1 unless one is named, and stage 2 for each start and K."""
-        few = [self.variant(start, k) for k in self.shots for start in self.starts]
-        return few if self.pretrained else [STAGE1, *few]
-
-    def variant(self, start: str, k: int) -> Variant:
-        """Stage 2 on K images per type, which are others under each seed."""
-        settings: dict[str, object] = {SHOTS: k, SHOTS_SEED: "{seed}", "setting": f"k_shot_{k}"}
-        if start == IMAGENET:
-            settings[ENCODER_WEIGHTS] = self.imagenet_weights
-        known = self.pretrained if start == OURS else RANDOM
-        return finetune_on(name_of(start, k), settings, known)
-
-    def report(self, results: Results) -> Report:
-        """Samples for the target by start, the curves they are read from, and what is gained."""
-        labels = {
-            name_of(start, k): {"pre-training": start, "K": str(k)}
-            for start in self.starts
-            for k in self.shots
-        }
-        tables = (
-            PaperTable(
-                "table_7",
-                f"Table 7: images per type for an accuracy of {self.target}",
-                ("pre-training",),
-                tuple(row for start in self.starts for row in self.samples(results, start)),
-            ),
-            PaperTable(
-                "k_shot",
-                "K images per type",
-                ("pre-training", "K"),
-                rows(results, labels, (ACCURACY, IOU)),
-            ),
-        )
-        charts = {
+    def charts(self, study: Study, results: Results) -> "dict[str, Figure]":
+        """Each figure over K, a line for each start."""
+        return {
             figure: curves(
-                {start: self.curve(results, start, METRICS[figure]) for start in self.starts},
+                {
+                    start: [(k, results.of(name, study.metric_of(figure))) for k, name in named]
+                    for start, named in by_start(study).items()
+                },
                 x="images per type",
                 y=figure,
                 logarithmic=True,
             )
-            for figure in (ACCURACY, IOU)
+            for figure in study.metrics
         }
-        return Report(tables, charts, tuple(self.answers(results)))
 
-    def curve(
-        self, results: Results, start: str, metric: str
-    ) -> list[tuple[float, Estimate | None]]:
-        """The figure over K."""
-        return [(k, results.of(name_of(start, k), metric)) for k in self.shots]
-
-    def samples(self, results: Results, start: str) -> tuple[Row, ...]:
-        """The samples for the target, by each seed's own whole curve; the paper's word for them."""
-        accuracies = [
-            [results.value(name_of(start, k), seed, METRICS[ACCURACY]) for k in self.shots]
-            for seed in results.seeds
-        ]
-        whole = [curve for curve in accuracies if not any(map(math.isnan, curve))]
-        counts = [first_reaching(self.shots, curve, self.target) for curve in whole]
-        reached = [count for count in counts if count is not None]
-        outcome = NOT_REACHED if whole else NOT_RUN
-        if 0 < len(reached) < len(whole):
-            outcome = f"{NOT_REACHED} by {len(whole) - len(reached)} of {len(whole)} seeds"
-        is_reached = bool(whole) and len(reached) == len(whole)
-        first = name_of(start, self.shots[0])
-        row = Row(
-            {"pre-training": start},
-            "samples",
-            estimate(reached) if is_reached else None,
-            setting="k_shot" if whole else "",
-            data=results.tag(first, "dataset"),
-            scale=results.tag(first, "scale"),
-            runs=tuple(run for k in self.shots for run in results.run_ids(name_of(start, k))),
-            outcome="" if is_reached else outcome,
-        )
-        return rows_of(row, SAMPLES_FOR_95[start] if self.target == 0.95 else None)
-
-    def answers(self, results: Results) -> list[str]:
+    def answers(self, study: Study, results: Results) -> Sequence[str]:
         """What each pre-training adds at each K, over the same seeds."""
-        said = []
-        for start in self.starts[1:]:
-            for k in self.shots:
-                gains = results.differences(name_of(start, k), name_of(RANDOM, k), METRICS[IOU])
-                gain = estimate(gains)
-                if gain:
-                    said.append(f"K = {k}: {start} instead of {RANDOM}: {IOU} {in_words(gain)}")
-        return said
+        (first, bases), *others = by_start(study).items()
+        none = dict(bases)
+        return [
+            f"K = {k}: {start} instead of {first}: {IOU} {gain.in_words()}"
+            for start, named in others
+            for k, name in named
+            if k in none and (gain := results.change(name, none[k], study.metric_of(IOU)))
+        ]
+
+    def samples(self, study: Study, results: Results, start: str) -> tuple[Row, ...]:
+        """The samples for the target, by each seed's own whole curve; the paper's word for them."""
+        shots, names = zip(*by_start(study)[start], strict=True)
+        metric = study.metric_of(ACCURACY)
+        found = [[results.value(name, seed, metric) for name in names] for seed in results.seeds]
+        whole = [curve for curve in found if not any(map(math.isnan, curve))]
+        counts = [first_reaching(shots, curve, self.target) for curve in whole]
+        reached = [count for count in counts if count is not None]
+        outcome = ""
+        if not whole:
+            outcome = NOT_RUN
+        elif not reached:
+            outcome = NOT_REACHED
+        elif len(reached) < len(whole):
+            outcome = f"{NOT_REACHED} by {len(whole) - len(reached)} of {len(whole)} seeds"
+        row = Row(
+            {START: start},
+            "samples",
+            None if outcome else estimate(reached),
+            setting="k_shot" if whole else "",
+            data=results.tag(names[0], "dataset"),
+            scale=results.tag(names[0], "scale"),
+            runs=tuple(run for name in names for run in results.run_ids(name)),
+            outcome=outcome,
+        )
+        papers = PAPER["table_7"].get(start, {}) if self.target == PAPERS_TARGET else {}
+        return row.beside(papers.get("samples"))
 
 
-def name_of(start: str, k: int) -> str:
-    """The variant of a start and K."""
-    return f"{start}_k{k}"
+def by_start(study: Study) -> dict[str, list[tuple[int, str]]]:
+    """The variants of each start by their K, ascending."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for name, labels in study.labels.items():
+        found.setdefault(labels[START], []).append((int(labels[SHOTS]), name))
+    return {start: sorted(named) for start, named in found.items()}
+
+
+def first_reaching(
+    counts: Sequence[float], figures: Sequence[float], target: float
+) -> float | None:
+    """The least count at which the curve reaches `target`, None where it never does.
+
+    counts ascend. Between two counts the curve is a line over their logarithm, as sample counts are
+    spaced; what the first count reaches already is answered by that count.
+    """
+    points = list(zip(counts, figures, strict=True))
+    if points and points[0][1] >= target:
+        return points[0][0]
+    for (before, low), (after, high) in itertools.pairwise(points):
+        if low < target <= high:
+            share = (target - low) / (high - low)
+            return math.exp(math.log(before) + share * (math.log(after) - math.log(before)))
+    return None

@@ -1,27 +1,17 @@
 """Claims about how rows become text."""
 
-from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from experiments.runs import RunRow
 from experiments.tables import (
     Table,
     format_cell,
-    list_runs,
     metrics_table,
     to_markdown,
     to_rich,
-    transpose_runs,
 )
-
-
-def run_row(name: str, **metrics: float) -> RunRow:
-    """A finished run with these metrics."""
-    moment = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
-    return RunRow(name, name, "FINISHED", moment, metrics, {}, {})
 
 
 @pytest.mark.parametrize(
@@ -51,16 +41,6 @@ def test_markdown_escapes_its_own_sign() -> None:
 def test_row_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="got a row of 1 cells, expected 2"):
         Table("t", ("a", "b"), (("x",),))
-
-
-def test_runs_side_by_side_leave_a_gap_for_what_a_run_lacks() -> None:
-    table = transpose_runs("t", [run_row("a", iou=0.5), run_row("b")], ["iou"])
-    assert (table.columns, table.rows) == (("metric", "a", "b"), (("iou", 0.5, None),))
-
-
-def test_listed_runs_carry_status_and_start() -> None:
-    table = list_runs("t", [run_row("a", iou=0.5)], ["iou"])
-    assert table.rows == (("a", "FINISHED", "2026-11-22 08:30", 0.5),)
 
 
 def test_terminal_table_holds_every_metric() -> None:

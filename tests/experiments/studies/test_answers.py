@@ -1,42 +1,84 @@
 """Holds what studies say of their figures, on figures worked by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from experiments.comparing.paper_tables import MEASURED, NO_ANSWER, NOT_REACHED, NOT_RUN
-from experiments.comparing.study_plan import ChildResult, Results
-from experiments.studies.feature_timestep import FeatureTimestep
-from experiments.studies.inference_cost import InferenceCost
-from experiments.studies.pretraining_scale import PretrainingScale
-from experiments.studies.sample_efficiency import SampleEfficiency
-from experiments.studies.systems import Systems
-from tests.experiments.studies.worked_results import worked
+from experiments.reporting.paper_tables import (
+    MEASURED,
+    NO_ANSWER,
+    NOT_REACHED,
+    NOT_RUN,
+    PAPER_ONLY,
+    Report,
+    Row,
+)
+from experiments.reporting.usual_report import ChildResult, Results
+from experiments.studies.sample_efficiency import first_reaching
+from experiments.studies.transfer import LITERAL
+from experiments.study import read_study
 
 IOU, ACCURACY = "mask/test/iou_image", "mask/test/type_accuracy"
 Curve = Sequence[float | None]
 
 
+def report(study: str, results: Results, *words: str) -> Report:
+    """What a shipped study says of these results."""
+    plan, told = read_study([f"studies/{study}.yaml"], words)
+    return told.report(plan, results)
+
+
+def worked(metric: str, figures: Mapping[str, Curve], data: str = "made") -> Results:
+    """The metric of each variant by seed 0, 1, ...; None where a child has not finished."""
+    tags = {"setting": "full", "dataset": data, "scale": "tiny"}
+    return Results(
+        {
+            (name, seed): ChildResult(f"{name}-{seed}", {metric: value}, tags)
+            for name, values in figures.items()
+            for seed, value in enumerate(values)
+            if value is not None
+        }
+    )
+
+
+def without(*variants: str) -> list[str]:
+    """The words that leave variants out."""
+    return [word for name in variants for word in (f"--variants.{name}", "null")]
+
+
 @pytest.mark.parametrize(
-    ("at_5", "at_50", "status", "samples"),
+    ("at_5", "at_25", "status", "samples"),
     [
-        ([0.6, 0.6], [0.9, 0.9], MEASURED, 5 * 10**0.5),
+        ([0.6, 0.6], [0.9, 0.9], MEASURED, 5 * 5**0.5),
         ([0.6, 0.6], [0.9, 0.7], f"{NOT_REACHED} by 1 of 2 seeds", None),
         ([0.6, 0.6], [0.7, 0.7], NOT_REACHED, None),
-        ([0.6, None], [0.9, None], MEASURED, 5 * 10**0.5),
+        ([0.6, None], [0.9, None], MEASURED, 5 * 5**0.5),
         ([0.6, 0.6], [None, None], NOT_RUN, None),
         ([None, None], [0.9, 0.9], NOT_RUN, None),
         ([0.9, 0.6], [0.9, None], MEASURED, 5.0),
     ],
 )
 def test_samples_are_read_from_whole_curves_alone(
-    at_5: Curve, at_50: Curve, status: str, samples: float | None
+    at_5: Curve, at_25: Curve, status: str, samples: float | None
 ) -> None:
-    study = SampleEfficiency((5, 50), target=0.75)
-    report = study.report(worked(ACCURACY, {"random_k5": at_5, "random_k50": at_50}))
-    row = next(row for row in report.tables[0].rows if row.labels["pre-training"] == "random")
+    words = [*without("random_k100"), "--report.init_args.target", "0.75"]
+    found = report(
+        "sample_efficiency", worked(ACCURACY, {"random_k5": at_5, "random_k25": at_25}), *words
+    )
+    row = next(row for row in found.tables[0].rows if row.labels["pre-training"] == "random")
     assert row.status == status
     assert (row.ours and row.ours.mean) == (samples and pytest.approx(samples))
+
+
+@pytest.mark.parametrize(
+    ("figures", "answer"),
+    [([0.9, 0.95], 5), ([0.1, 0.2], None), ([0.1, 0.8], 500), ([0.3, 1.3], 50)],
+)
+def test_target_between_two_counts_lies_on_a_line_over_their_logarithm(
+    figures: list[float], answer: float | None
+) -> None:
+    found = first_reaching([5, 500], figures, 0.8)
+    assert found == (answer if answer is None else pytest.approx(answer))
 
 
 @pytest.mark.parametrize(
@@ -48,49 +90,131 @@ def test_samples_are_read_from_whole_curves_alone(
     ],
 )
 def test_best_t_is_parted_over_the_same_seeds(best: Curve, other: Curve, words: str) -> None:
-    study = FeatureTimestep((10, 50))
-    report = study.report(worked(IOU, {"single_t50": best, "single_t10": other}))
-    (answer,) = report.answers
+    found = worked(IOU, {"single_t50": best, "single_t10": other})
+    (answer,) = report("feature_timestep", found).answers
     assert "is highest at t = 50" in answer and answer.endswith(words)
 
 
-def scaled(*gains: Curve) -> list[str]:
-    """The answers for 0 images and 10, 100, ... whose gains over 0.5 these are, seed by seed."""
-    counts = [10 ** (place + 1) for place in range(len(gains))]
+def scaled(*gains: Curve) -> Sequence[str]:
+    """The answers for images whose gains over 0.5 these are, seed by seed."""
+    counts = (3200, 9600, 30016)[: len(gains)]
     figures: dict[str, Curve] = {"base_0": [0.5] * len(gains[0])}
     for count, gain in zip(counts, gains, strict=True):
         figures[f"base_{count}"] = [None if one is None else 0.5 + one for one in gain]
-    return list(PretrainingScale((0, *counts)).report(worked(IOU, figures)).answers)
+    return report("pretraining_scale", worked(IOU, figures)).answers
 
 
 def test_stage_1_pays_from_where_all_more_images_pay() -> None:
     sure, none = [0.10, 0.11, 0.12], [0.10, -0.11, 0.01]
-    assert "base: stage 1 pays from 100 images on" in scaled(none, sure, sure)
+    assert "base: stage 1 pays from 9600 images on" in scaled(none, sure, sure)
     assert not [line for line in scaled(sure, sure, none) if "pays from" in line]
 
 
 def test_trend_needs_three_points_and_promises_no_iou_that_cannot_be() -> None:
     assert not [line for line in scaled([0.1], [0.2]) if "ten times" in line]
-    rising, falling = scaled([0.01], [0.02], [0.03])[-1], scaled([0.03], [0.02], [0.01])[-1]
-    assert "changes by +0.0100" in rising and rising.endswith("would be 0.560 at a million")
-    assert falling.endswith("which promises nothing")
+    assert "would be 0.5" in scaled([0.01], [0.02], [0.03])[-1]
+    assert scaled([0.03], [0.02], [0.01])[-1].endswith("which promises nothing")
 
 
-def test_systems_are_compared_in_pairs_over_the_same_seeds() -> None:
-    study = Systems({"a": ["a.yaml"], "b": ["b.yaml"]})
-    report = study.report(worked(IOU, {"a": [0.5, 0.6, 0.9], "b": [0.61, 0.7, None]}))
-    assert report.answers == ("b instead of a: iou_image +0.105 (+0.041 to +0.169)",)
+@pytest.mark.parametrize(
+    ("study", "of", "to", "answer"),
+    [
+        ("systems", "hybrid", "pyramid", "hybrid instead of pyramid: iou_image"),
+        ("components", "no_condition", "full", "no_condition instead of full: iou_image"),
+        (
+            "initialisation",
+            "random",
+            "untrained",
+            "a stage 1 from random instead of none: iou_image",
+        ),
+        ("generated_augmentation", "real_and_generated", "real", "pictures change iou_image by"),
+    ],
+)
+def test_differences_are_told_over_the_same_seeds(
+    study: str, of: str, to: str, answer: str
+) -> None:
+    found = worked(IOU, {to: [0.5, 0.6, 0.9], of: [0.61, 0.7, None]})
+    (said,) = report(study, found).answers
+    assert said.endswith(f"{answer} +0.105 (+0.041 to +0.169)")
+
+
+def test_constant_answer_to_beat_is_the_one_that_is_right_most_often() -> None:
+    found = worked(ACCURACY, {"good": [0.2], "crack": [0.4]})
+    assert report("constant_answers", found).answers == (
+        "to beat: crack, right for 0.400 of the pictures",
+    )
+
+
+def test_papers_start_that_was_not_run_has_a_row_of_its_own() -> None:
+    (table,) = report("initialisation", worked(IOU, {"random": [0.5]})).tables
+    papers = [row for row in table.rows if row.paper]
+    assert {row.status for row in papers} == {PAPER_ONLY}
+    assert {row.labels["start of stage 1"] for row in papers} == {"random", "stable_diffusion"}
+
+
+def by_category(results: Results, *names: str) -> dict[tuple[str, str], list[Row]]:
+    words = [word for name in names for word in (f"--variants.{name}", "{}")]
+    (table,) = report(
+        "per_category", results, *without("mtd", "neu_seg", "pv_multi_defect"), *words
+    ).tables
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in table.rows:
+        found.setdefault((row.labels["category"], row.figure), []).append(row)
+    return found
+
+
+def test_average_is_of_all_categories_of_each_seed_and_names_those_runs_alone() -> None:
+    found = worked(IOU, {"grid": [0.2, 0.4], "wood": [0.6]})
+    (average,) = by_category(found, "grid", "wood")["average", "iou_image"]
+    assert average.ours and average.ours.values == (pytest.approx(0.4),)
+    assert average.runs == ("grid-0", "wood-0") and average.data == "made"
+    assert average.paper is None
+
+
+def test_papers_average_stands_beside_one_over_ten_of_its_own_data_alone() -> None:
+    names = ["grid", "leather", "cable", *(f"c{number}" for number in range(7))]
+    found = worked(IOU, {name: [0.5] for name in names}, data="mvtec_ad")
+    found = Results(
+        {
+            key: ChildResult(one.run_id, one.metrics, {**one.tags, "setting": "budget_200"})
+            for key, one in found.found.items()
+        }
+    )
+    (average,) = by_category(found, *names)["average", "iou_image"]
+    assert average.paper and average.paper.value == 0.5571
+    other = by_category(worked(IOU, {"grid": [0.2]}), "grid")["grid", "iou_image"]
+    assert [row.status for row in other] == [MEASURED, PAPER_ONLY]
+
+
+def test_shared_images_and_sets_of_stage_1_are_no_leak_free_tests() -> None:
+    (table,) = report("transfer", Results({}), "--report.init_args.seen_before", "[mtd]").tables
+    literal = {
+        (row.labels["train"], row.labels["test"])
+        for row in table.rows
+        if row.labels["protocol"] == LITERAL
+    }
+    assert literal == {
+        *(("neu_seg", "neu_det"), ("neu_det", "neu_seg")),
+        *(("mtd", "mtd"), ("neu_seg", "mtd"), ("neu_det", "mtd")),
+    }
+
+
+def test_set_that_transfer_does_not_know_is_one_line() -> None:
+    with pytest.raises(ValueError, match="names 'visa': expected some of mtd, neu_seg, neu_det"):
+        report("transfer", Results({}), "--report.init_args.seen_before", "[visa]")
 
 
 def test_cost_says_which_benchmark_has_not_run_and_which_had_no_answer() -> None:
     path = "measurements/features: all/"
     metrics = {f"{path}ours": 4.0, f"{path}ratio": 2.0, f"{path}settings/lowest ratio": 1.5}
-    found = {
-        ("inference_features", 0): ChildResult("r0", metrics, {}),
-        ("inference_gpu", 0): ChildResult("r1", {}, {}),
-    }
-    study = InferenceCost(("inference_features", "inference_gpu", "inference_memory"))
-    (table,) = study.report(Results(found)).tables
+    results = Results(
+        {
+            ("inference_features", 0): ChildResult("r0", metrics, {}),
+            ("inference_gpu", 0): ChildResult("r1", {}, {}),
+        }
+    )
+    others = without("inference_flops", "inference_timestep", "inference_throughput")
+    (table,) = report("inference_cost", results, *others).tables
     said = [
         (row.figure, row.ours and row.ours.mean, row.status)
         for row in table.rows
@@ -100,6 +224,6 @@ def test_cost_says_which_benchmark_has_not_run_and_which_had_no_answer() -> None
         ("images/s", 4.0, MEASURED),
         ("ratio", 2.0, MEASURED),
         ("lowest ratio", 1.5, MEASURED),
-        ("ms/image", None, NO_ANSWER),
         ("GB", None, NOT_RUN),
+        ("ms/image", None, NO_ANSWER),
     ]

@@ -9,16 +9,14 @@ from datamodules.manifest import write_manifest
 from datamodules.sample import Record
 from datamodules.sources.merged import Merged
 from datamodules.vocabulary import Vocabulary
-from experiments.comparing.study_plan import RUN, Child, plan_children
-from experiments.studies.generated_augmentation import GeneratedAugmentation
+from experiments.reporting.plan import Child, plan_children
+from experiments.study import read_study
 
 
 def children() -> dict[str, Child]:
-    study = GeneratedAugmentation("data/m.parquet", ("Tile with crack.",), shots=7)
-    planned = plan_children(
-        study, name="s", base=["neu_brief.yaml"], settings={}, seeds=[3], output="out"
-    )
-    return {child.variant: child for child in planned}
+    words = ["--values.shots", "7", "--values.manifest", "data/m.parquet", "--seeds", "[3]"]
+    study, _ = read_study(["studies/generated_augmentation.yaml"], words)
+    return {child.variant: child for child in plan_children(replace(study, name="s", output="out"))}
 
 
 def value_of(child: Child, option: str) -> str:
@@ -27,10 +25,10 @@ def value_of(child: Child, option: str) -> str:
 
 def test_same_shots_are_real_painted_into_and_trained_on() -> None:
     found = children()
-    stages = {"stage1": "pretrain", "real": "finetune", "real_and_generated": "finetune"}
-    for name, stage in stages.items():
-        assert value_of(found[name], f"--{stage}.data.init_args.shots_per_type") == "7"
-        assert value_of(found[name], f"--{stage}.data.init_args.split_seed") == "3"
+    for name in ("stage1", "real", "real_and_generated"):
+        assert value_of(found[name], "--data.init_args.shots_per_type") == "7"
+        assert value_of(found[name], "--data.init_args.split_seed") == "3"
+    assert value_of(found["real"], "--setting") == "k_shot_7"
     assert value_of(found["painted"], "--max_images") == "7"
     assert value_of(found["painted"], "--seed") == "3"
 
@@ -43,19 +41,14 @@ def test_each_step_reads_what_the_one_before_has_written() -> None:
     assert merged == f"[data/m.parquet, {found['generated'].folder}/manifest.parquet]"
     assert value_of(found["real_set"], "--source.init_args.manifests") == "[data/m.parquet]"
     real = f"{found['real_set'].folder}/manifest.parquet"
-    for name in ("real", "all_real"):
-        assert value_of(found[name], "--finetune.data.init_args.manifest") == real
-    assert value_of(found["stage1"], "--pretrain.data.init_args.manifest") == real
+    for name in ("real", "all_real", "stage1"):
+        assert value_of(found[name], "--manifest") == real
     assert value_of(found["painted"], "--images") == real
-    both = value_of(found["real_and_generated"], "--finetune.data.init_args.manifest")
+    both = value_of(found["real_and_generated"], "--manifest")
     assert both == f"{found['both_sets'].folder}/manifest.parquet"
     assert found["real_and_generated"].needs == ("both_sets_s3",)
-    assert [name for name, child in found.items() if child.module == RUN] == [
-        "stage1",
-        "real",
-        "all_real",
-        "real_and_generated",
-    ]
+    runs = [name for name, child in found.items() if child.is_run]
+    assert runs == ["stage1", "real", "real_and_generated", "all_real"]
 
 
 def test_merging_generated_pictures_in_changes_no_shot(tmp_path: Path) -> None:

@@ -1,0 +1,318 @@
+"""What a study is: variants of a run under several seeds, as the children to run.
+
+A study is a YAML in `experiments/configs/studies`. Children are run by `children.py`, what they
+gave is told by `usual_report.py` or by a report of the study's own in `experiments/studies`.
+"""
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from experiments.config import load_config
+from experiments.reporting.paper_figures import MILLISECONDS, PAPER
+
+PLACE = re.compile(r"\{([\w-]+)\}")
+CHILD_TAG, STUDY_TAG, COMMAND_TAG = "child", "study", "command_sha256"
+PARENT_TAG = "mlflow.parentRunId"
+RUN = "experiments.run"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One thing that a study varies, before seeds.
+
+    In settings, flags and tags `{name}` is this variant's name, `{seed}` its seed, `{here}` its
+    folder, the name of a variant that it needs that one's folder, and one of the study's values
+    that value.
+
+    Args:
+        is_stage1: it rests on the study's `stage1` instead of its `base`, and has no row.
+        pretrained: the variant on whose stage 1 it trains.
+        tests: the variant whose weights it tests at their own thresholds, zero-shot.
+        needs: further variants that must have finished with the same seed.
+        configs: files over the study's base.
+        settings: configuration over these, by dotted keys or nested.
+        flags: further words of the command.
+        module: another command, whose words are the flags alone.
+        results: the JSON file that it leaves in its folder, whose numbers are its metrics.
+        labels: what its row says by column; its name where there is one column.
+        tags: of a child that is no run.
+    """
+
+    is_stage1: bool = False
+    pretrained: str = ""
+    tests: str = ""
+    needs: list[str] = field(default_factory=list)
+    configs: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
+    module: str = RUN
+    results: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def all_needs(self) -> list[str]:
+        """The variants that must have finished with the same seed."""
+        return [name for name in (self.pretrained, self.tests, *self.needs) if name]
+
+    def all_settings(self) -> dict[str, object]:
+        """The settings by dotted keys, those of the shorthands among them."""
+        given = dotted(self.settings)
+        if self.pretrained:
+            given["pretrained"] = f"{{{self.pretrained}}}"
+        if self.tests:
+            given["setting"] = "zero_shot"
+        return given
+
+    def all_flags(self) -> list[str]:
+        """The flags, those of the shorthands among them."""
+        if not self.tests:
+            return self.flags
+        weights = f"{{{self.tests}}}"
+        return ["--weights", weights, "--thresholds", f"{weights}/thresholds.json", *self.flags]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An answer: how far `of` is from `to` in each of the metrics, over the same seeds."""
+
+    of: str
+    to: str
+    metrics: list[str]
+    words: str = "{of} instead of {to}: {metric} {change}"
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One table of the paper: what is run, and what is told of it. Its YAML has these keys.
+
+    Args:
+        name: of the parent run and its experiment.
+        variants: what is compared, in the order of the table and each below what it needs.
+        metrics: the table's figures; or figures and the metrics that hold them.
+        title: of the table, its name where none is given.
+        table: the name of its files, the study's where none is given.
+        columns: labels of its rows.
+        paper: the table of `PAPER` whose figures stand beside or below ours.
+        is_whole_paper: also what that table has of none of our variants.
+        charts: figures of which bars are drawn.
+        differences: answers to tell.
+        best: a figure of which the highest is told.
+        base: configs that every child rests on, stage 1 excepted.
+        settings: over the base, for each of these children.
+        values: words for `{NAME}` in the title, settings, flags and tags.
+        stage1: configs that children of stage 1 rest on.
+        stage1_settings: over these, for each of those children.
+        seeds: every variant under each.
+        output: folder of runs, studies and tracking.
+        threads: that a child computes with, 0 for its own choice.
+        existing: folders that stand for a variant each, which is not run then.
+    """
+
+    name: str
+    variants: dict[str, Variant]
+    metrics: list[str] | dict[str, str] = field(default_factory=list)
+    title: str = ""
+    table: str = ""
+    columns: list[str] = field(default_factory=lambda: ["variant"])
+    paper: str = ""
+    is_whole_paper: bool = False
+    charts: list[str] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    best: str = ""
+    base: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, str | int | float] = field(default_factory=dict)
+    stage1: list[str] = field(default_factory=list)
+    stage1_settings: dict[str, Any] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    output: str = "mlruns"
+    threads: int = 0
+    existing: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if Path(self.name).name != self.name or self.name in (".", ".."):
+            raise ValueError(f"name is {self.name!r}: expected one word without folders")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds is {self.seeds}: expected one number or several, each once")
+        if self.paper and self.paper not in PAPER:
+            raise ValueError(f"paper is {self.paper!r}: expected one of {', '.join(PAPER)}")
+
+    @property
+    def labels(self) -> dict[str, dict[str, str]]:
+        """What the row of each variant that has one says by column."""
+        return {
+            name: variant.labels or {self.columns[0]: name}
+            for name, variant in self.variants.items()
+            if not variant.is_stage1 and (variant.module == RUN or variant.results)
+        }
+
+    @property
+    def folder(self) -> Path:
+        """Where its report, its children's logs and its lock are."""
+        return Path(self.output) / "studies" / self.name
+
+    def metric_of(self, figure: str) -> str:
+        """The metric that holds a figure, by our name of it."""
+        if isinstance(self.metrics, dict) and figure in self.metrics:
+            return self.metrics[figure]
+        return "perf/test_ms_per_image" if figure == MILLISECONDS else f"mask/test/{figure}"
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One run of a study: the words that follow `python -m MODULE`, without its tags.
+
+    folder: where it writes, a run's own directory; results: its file of numbers there, if it is no
+    run; rests_on: hashes of what its words name, its config files and the children it needs.
+    """
+
+    name: str
+    variant: str
+    seed: int
+    words: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    module: str = RUN
+    folder: str = ""
+    results: str = ""
+    rests_on: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a run of `experiments.run`, which tracks itself."""
+        return self.module == RUN
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the command line, its config files and the children it depends on."""
+        return _sha256(self.module, *self.words, *self.rests_on)
+
+    def command(self, study: str, parent: str) -> list[str]:
+        """What follows `python`; a run gets the tags by which its study finds it.
+
+        One that trains goes on where it was; with given weights there is nothing to go on with.
+        """
+        if not self.is_run:
+            return ["-m", self.module, *self.words]
+        resume = () if "--weights" in self.words else ("--resume", "auto")
+        return ["-m", RUN, *self.words, "--tags", json.dumps(self.all_tags(study, parent)), *resume]
+
+    def all_tags(self, study: str, parent: str) -> dict[str, str]:
+        """What a tracked run says of whose child it is."""
+        own = {STUDY_TAG: study, CHILD_TAG: self.name, COMMAND_TAG: self.sha256, PARENT_TAG: parent}
+        return {**self.tags, **own}
+
+    def shown_command(self, study: str, parent: str, *, words: Sequence[str]) -> str:
+        """The command as a person or a scheduler types it.
+
+        words: those of the study itself, which must run a child that is no run, and track it.
+        """
+        if self.is_run:
+            return shlex.join(["python", *self.command(study, parent)])
+        return shlex.join(["python", "-m", "experiments.study", *words, "--child", self.name])
+
+
+def plan_children(study: Study) -> list[Child]:
+    """Every variant under every seed, what is needed before what needs it.
+
+    Raises ValueError for an odd name, or a need that is none of the variants above.
+    """
+    known = {*study.existing}
+    for name, variant in study.variants.items():
+        if not re.fullmatch(r"[\w-]+", name):
+            raise ValueError(
+                f"study: a variant is called {name!r}: expected letters, digits, - and _ alone"
+            )
+        if missing := [need for need in variant.all_needs if need not in known]:
+            raise ValueError(
+                f"variants.{name} needs {missing[0]!r}, which is none of the variants above it: "
+                f"expected one of {', '.join(known) or 'none'}"
+            )
+        known.add(name)
+    planned: dict[str, Child] = {}
+    for seed in study.seeds:
+        for name in study.variants:
+            child = _child_of(study, name, seed, planned)
+            planned[child.name] = child
+    return list(planned.values())
+
+
+def dotted(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested settings with dotted keys."""
+    flat: dict[str, object] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            flat |= dotted(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _child_of(study: Study, name: str, seed: int, planned: Mapping[str, Child]) -> Child:
+    """One variant under one seed, after those that it needs."""
+    variant = study.variants[name]
+    child = f"{name}_s{seed}"
+    is_run = variant.module == RUN
+    folder = f"{study.output}/studies/{study.name}/children/{child}"
+    if is_run:
+        folder = f"{study.output}/runs/{study.name}.{child}"
+    needs = [planned[f"{need}_s{seed}"] for need in variant.all_needs if need in study.variants]
+    places = {key: str(value) for key, value in study.values.items()}
+    places |= {**study.existing, **{need.variant: need.folder for need in needs}}
+    places |= {"here": folder, "seed": str(seed), "name": name}
+    words = [filled(word, places) for word in variant.all_flags()]
+    rests_on = [need.sha256 for need in needs]
+    if is_run:
+        base, over = (study.base, study.settings)
+        if variant.is_stage1:
+            base, over = (study.stage1, study.stage1_settings)
+        configs = (*base, *variant.configs)
+        settings = {**dotted(over), **variant.all_settings(), "seed": seed}
+        words = [
+            *(word for config in configs for word in ("--config", config)),
+            *(w for key, value in settings.items() for w in (f"--{key}", _as_word(value, places))),
+            *words,
+            *("--name", f"{study.name}.{child}", "--experiment", study.name),
+            *("--output", study.output),
+        ]
+        rests_on.append(_configuration_sha256(configs))
+    return Child(
+        child,
+        name,
+        seed,
+        tuple(words),
+        tuple(need.name for need in needs),
+        variant.module,
+        folder,
+        f"{folder}/{variant.results}" if variant.results else "",
+        tuple(rests_on),
+        {key: filled(value, places) for key, value in variant.tags.items()},
+    )
+
+
+def _as_word(value: object, places: Mapping[str, str]) -> str:
+    """A setting as it is typed."""
+    return filled(value, places) if isinstance(value, str) else json.dumps(value)
+
+
+def filled(text: str, places: Mapping[str, object]) -> str:
+    """The text with each `{name}` that is a place replaced; other braces stay as they are."""
+    return PLACE.sub(lambda found: str(places.get(found[1], found[0])), text)
+
+
+def _sha256(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()
+
+
+@cache
+def _configuration_sha256(configs: tuple[str, ...]) -> str:
+    """The hash of what these files say together."""
+    return _sha256(json.dumps(load_config(configs), sort_keys=True, default=str))

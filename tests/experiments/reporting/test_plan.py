@@ -1,0 +1,130 @@
+"""Holds that a study's children are commands: every variant under every seed, needs first."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments.reporting import plan
+from experiments.reporting.plan import Child, Study, Variant, plan_children
+
+
+def children(variants: dict[str, Variant], **settings: object) -> list[Child]:
+    study = {
+        "name": "trial",
+        "base": ["neu_tiny_stage2.yaml"],
+        "stage1": ["neu_tiny_stage1.yaml"],
+        "settings": {"data": {"init_args": {"root": "D"}}},
+        "output": "out",
+    }
+    return plan_children(Study(variants=variants, **{**study, **settings}))  # type: ignore[arg-type]
+
+
+STAGE1 = Variant(is_stage1=True)
+STAGE2 = Variant(pretrained="stage1", settings={"trainer.max_epochs": 2})
+BOTH = {"stage1": STAGE1, "stage2": STAGE2}
+
+
+def test_every_variant_runs_under_every_seed() -> None:
+    names = [child.name for child in children(BOTH, seeds=[0, 7])]
+    assert names == ["stage1_s0", "stage2_s0", "stage1_s7", "stage2_s7"]
+
+
+def test_child_of_stage_2_trains_on_its_child_of_stage_1() -> None:
+    stage1, stage2 = children(BOTH, seeds=[3])
+    assert stage1.words[:2] == ("--config", "neu_tiny_stage1.yaml")
+    assert "--data.init_args.root" not in stage1.words
+    assert stage2.needs == ("stage1_s3",)
+    assert stage2.words == (
+        *("--config", "neu_tiny_stage2.yaml", "--data.init_args.root", "D"),
+        *("--trainer.max_epochs", "2", "--pretrained", "out/runs/trial.stage1_s3", "--seed", "3"),
+        *("--name", "trial.stage2_s3", "--experiment", "trial", "--output", "out"),
+    )
+
+
+def test_folder_that_is_there_already_stands_for_a_variant() -> None:
+    (child,) = children({"stage2": STAGE2}, existing={"stage1": "runs/mine"})
+    assert child.needs == ()
+    assert child.words[child.words.index("--pretrained") + 1] == "runs/mine"
+
+
+def test_a_variants_setting_beats_the_studys() -> None:
+    (child,) = children({"other": Variant(settings={"data.init_args.root": "E"})})
+    assert child.words[child.words.index("--data.init_args.root") + 1] == "E"
+
+
+def test_command_says_whose_child_it_is_and_resumes() -> None:
+    (child,) = children({"stage1": STAGE1})
+    words = child.command("trial", "parent-id")
+    assert json.loads(words[words.index("--tags") + 1]) == {
+        "study": "trial",
+        "child": "stage1_s0",
+        "command_sha256": child.sha256,
+        "mlflow.parentRunId": "parent-id",
+    }
+    assert words[-2:] == ["--resume", "auto"]
+
+
+def test_child_that_tests_given_weights_does_not_resume() -> None:
+    child = children({**BOTH, "again": Variant(tests="stage2")})[2]
+    assert child.needs == ("stage2_s0",)
+    place = "out/runs/trial.stage2_s0"
+    assert {place, f"{place}/thresholds.json", "zero_shot"} < {*child.words}
+    assert "--resume" not in child.command("trial", "id")
+
+
+BENCH = Variant(
+    flags=["inference", "--out", "{here}/rows.json", "--repeats", "{repeats}"],
+    needs=["stage1"],
+    module="experiments.bench",
+    results="rows.json",
+    tags={"dataset": "{name}"},
+)
+
+
+def test_child_may_be_another_command_with_a_folder_of_its_own() -> None:
+    child = children({"stage1": STAGE1, "cost": BENCH}, seeds=[2], values={"repeats": 3})[1]
+    rows = "out/studies/trial/children/cost_s2/rows.json"
+    assert child.words == ("inference", "--out", rows, "--repeats", "3")
+    assert (child.results, child.tags) == (rows, {"dataset": "cost"})
+    assert child.command("trial", "id") == ["-m", "experiments.bench", *child.words]
+    shown = child.shown_command("trial", "id", words=["--config", "trial.yaml"])
+    assert shown == "python -m experiments.study --config trial.yaml --child cost_s2"
+
+
+def test_child_is_another_when_its_words_or_what_it_needs_are() -> None:
+    changed = {**BOTH, "stage1": replace(STAGE1, settings={"trainer.max_epochs": 3})}
+    before, after = (children({**found, "cost": BENCH}) for found in (BOTH, changed))
+    assert [one.words for one in before[1:]] == [one.words for one in after[1:]]
+    assert not {one.sha256 for one in before} & {one.sha256 for one in after}
+
+
+def test_child_is_another_when_its_configuration_says_other_things(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    known = set()
+    for content in ("seed: 0\n", "seed: 0 # the same\n", "seed: 1\n"):
+        config.write_text(content)
+        plan._configuration_sha256.cache_clear()
+        known.add(children({"a": Variant(configs=[str(config)])})[0].sha256)
+    assert len(known) == 2
+
+
+def test_braces_of_a_prompt_stay_as_they_are() -> None:
+    flags = ["--prompt", "Plate {b} of {} with {here}", "--seed", "{seed}"]
+    (child,) = children({"a": Variant(flags=flags, module="experiments.generate")})
+    assert child.words[1] == "Plate {b} of {} with out/studies/trial/children/a_s0"
+    assert child.words[3] == "0"
+
+
+@pytest.mark.parametrize(
+    ("variants", "words"),
+    [
+        ({"stage2": STAGE2}, "stage2 needs 'stage1', which is none of the variants above it"),
+        ({"b": Variant(needs=["a"]), "a": Variant()}, "b needs 'a', which is none"),
+        ({"a:b": Variant()}, "called 'a:b': expected letters, digits"),
+    ],
+)
+def test_variants_that_cannot_be_run_are_refused(variants: dict[str, Variant], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        children(variants)
