@@ -38,7 +38,7 @@ _MIRRORED_PAIRS = {
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What is said of one picture (section 5.1); every field but `product` may be empty.
+    """What is said of one image (section 5.1); every field but `product` may be empty.
 
     `defect` is "" for a good part. Fields are plain phrases without a final full stop, and do not
     hold the template's own joints (" with ", " of " in `material`, ", characterized by ").
@@ -108,7 +108,7 @@ class Caption:
         """The caption with location and shape words of `mask` (H, W), where non-zero is defect.
 
         Other phrases of the shape stay unless they tell a place, which no mask can follow. An
-        empty mask means that the defect has left the picture: a caption of a good part.
+        empty mask means that the defect has left the image: a caption of a good part.
         """
         if not self.defect:
             return self
@@ -122,7 +122,7 @@ class Caption:
         return replace(self, location=location_of(mask), morphology=morphology)
 
     def flipped(self, *, horizontal: bool, vertical: bool) -> "Caption":
-        """The caption of the mirrored picture: left and right, top and bottom change places."""
+        """The caption of the mirrored image: left and right, top and bottom change places."""
         pairs = _MIRRORED_PAIRS["horizontal"] if horizontal else []
         pairs = pairs + (_MIRRORED_PAIRS["vertical"] if vertical else [])
         return replace(

@@ -1,4 +1,4 @@
-"""Record -> Sample: the picture is opened, transformed, and described by what is left in sight."""
+"""Record -> Sample: the image is opened, transformed, and described by what is left in sight."""
 
 import hashlib
 
@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from datamodules.annotation import is_known_good, open_pair
-from datamodules.language.wording import Wording
+from datamodules.language.caption_choice import CaptionChoice
 from datamodules.manifest import Manifest
 from datamodules.sample import GOOD_ID, Record, Sample
 from datamodules.sampler import Draw
@@ -20,7 +20,7 @@ CACHE_LIMIT_BYTES = 2 * 1024**3
 class DefectDataset(Dataset[Sample]):
     """The Samples of some rows of a manifest.
 
-    in_memory: decoded pictures are kept, up to 2 GiB over all workers; the rest is read anew.
+    in_memory: decoded images are kept, up to 2 GiB over all workers; the rest is read anew.
     `has_mask` is True where every pixel is known: a good part needs no mask file for that.
     vocabulary: whose ids the classes get, with all names that the rows show; None: the manifest's.
     """
@@ -33,7 +33,7 @@ class DefectDataset(Dataset[Sample]):
         *,
         seed: int,
         in_memory: bool = False,
-        wording: Wording | None = None,
+        caption_choice: CaptionChoice | None = None,
         vocabulary: Vocabulary | None = None,
     ) -> None:
         self.manifest = manifest
@@ -42,7 +42,7 @@ class DefectDataset(Dataset[Sample]):
         self.transform = transform
         self.seed = seed
         self.in_memory = in_memory
-        self.wording = wording or Wording()
+        self.caption_choice = caption_choice or CaptionChoice()
         self.epoch = 0
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._kept_bytes = 0
@@ -61,7 +61,7 @@ class DefectDataset(Dataset[Sample]):
     def __getitem__(self, draw: Draw | int) -> Sample:
         """The Sample of a Draw, or of an index into `rows` in this epoch, the same at each call.
 
-        Raises the one-line FileNotFoundError or ValueError of a picture that went bad.
+        Raises the one-line FileNotFoundError or ValueError of a image that went bad.
         """
         row, turn = draw if isinstance(draw, Draw) else (int(self.rows[draw]), self.epoch)
         record = self.manifest[row]
@@ -83,7 +83,7 @@ class DefectDataset(Dataset[Sample]):
             image=to_tensor(image),
             mask=torch.from_numpy(mask.astype(np.int64)),
             has_mask=has_mask,
-            caption=self.wording.words(
+            caption=self.caption_choice.caption_of(
                 caption,
                 record,
                 shown=[names[class_id] for class_id in class_ids],

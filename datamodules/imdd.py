@@ -12,25 +12,14 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.batch_plan import BatchPlan, plan_batches
 from datamodules.dataset import DefectDataset
-from datamodules.few_shots import FewShots
-from datamodules.held_out import TypeDivision
-from datamodules.language.wording import Wording
-from datamodules.latent_dataset import LatentDataset
-from datamodules.latent_store import LatentStore
+from datamodules.language.caption_choice import CaptionChoice
+from datamodules.latents import LatentDataset, LatentStore
 from datamodules.manifest import Manifest, Source
 from datamodules.preparing.preparation import prepare
-from datamodules.refusals import (
-    check_batch_sizes,
-    check_origin,
-    check_shares,
-    check_unlabelled,
-    leak_line,
-)
 from datamodules.sample import UNLABELLED, Sample
-from datamodules.sampler import Draw, ResumableLoader, ResumableSampler
-from datamodules.splits import spread_over_types
+from datamodules.sampler import BatchPlan, Draw, ResumableLoader, ResumableSampler, plan_batches
+from datamodules.splits import FewShots, TypeDivision, spread_over_types
 from datamodules.transforms import NativeCrop, Transform, Unchanged
 from datamodules.vocabulary import Vocabulary
 
@@ -43,15 +32,15 @@ class IMDDDataModule(LightningDataModule):
 
     source, root: read, verified and split here (`preparation.py` tells of protocol and copies),
     the manifest goes to `manifest_folder`. manifest: used as it is; `root` then replaces its data
-    folder where it is given. allow_leakage: train although alike pictures are in training and
+    folder where it is given. allow_leakage: train although alike images are in training and
     test; the run records it. shots_per_type, image_budget: train on so many images of each type,
-    or in all (`few_shots.py`), `split_seed` chooses. use_unlabelled: train on unlabelled pictures
+    or in all (`splits.py`), `split_seed` chooses. use_unlabelled: train on unlabelled images
     too, which only stage 1 can use. held_out_types: names kept out of training; test_types: `all`,
-    `seen` or `held_out`, what the test shows and asks for (`held_out.py`).
-    captions: `built`, `released` or `both` (`wording.py`). latents: `online`, or the folder that
-    experiments.cache_latents wrote, which stage 1 then trains on instead of pictures.
+    `seen` or `held_out`, what the test shows and asks for (`splits.py`).
+    captions: `built`, `released` or `both` (`caption_choice.py`). latents: `online`, or the folder
+    that experiments.cache_latents wrote, which stage 1 then trains on instead of images.
     batch_size: images in one pass of one process; global_batch_size: in one step of all processes
-    and passes (`batch_plan.py`). draws_per_epoch: all training images once where None.
+    and passes (`sampler.py`). draws_per_epoch: all training images once where None.
     max_val_images: validate on so many only, the mix of types kept; val_transform: cuts them, each
     always at the same place; whole ones where None.
     Under DDP each rank loads its share by itself, whatever `use_distributed_sampler` says.
@@ -89,22 +78,22 @@ class IMDDDataModule(LightningDataModule):
         in_memory: bool = True,
     ) -> None:
         super().__init__()
-        check_origin(source, root, manifest)
-        check_batch_sizes(batch_size, eval_batch_size, global_batch_size or 1)
-        check_unlabelled(use_unlabelled, held_out_types)
+        _check_origin(source, root, manifest)
+        _check_batches(batch_size, eval_batch_size, global_batch_size or 1)
+        _check_unlabelled(use_unlabelled, held_out_types)
         self.source, self.root = source, root
         self.manifest, self.manifest_folder = manifest, manifest_folder
         self.train_transform = train_transform or NativeCrop()
         self.val_transform = val_transform or Unchanged()
         self.batch_size, self.global_batch_size = batch_size, global_batch_size
-        self.draws_per_epoch = draws_per_epoch
-        self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
+        self.draws_per_epoch, self.eval_batch_size = draws_per_epoch, eval_batch_size
+        self.num_workers = num_workers
         self.fractions = (train_fraction, val_fraction, test_fraction)
         self.split_seed, self.protocol, self.copies = split_seed, protocol, copies
         self.allow_leakage, self.use_unlabelled = allow_leakage, use_unlabelled
         self.few_shots = FewShots(shots_per_type, image_budget, split_seed)
         self.held_out_types, self.test_types = held_out_types, test_types
-        self.wording, self.latents = Wording(captions), latents
+        self.caption_choice, self.latents = CaptionChoice(captions), latents
         self.seed, self.max_val_images, self.in_memory = seed, max_val_images, in_memory
         self._division: TypeDivision | None = None
 
@@ -158,11 +147,11 @@ class IMDDDataModule(LightningDataModule):
         return torch.stack([dataset[Draw(int(rows[k]), turn)].image for turn, k in turns])
 
     def training_dataset(self) -> DefectDataset:
-        """The augmented training pictures themselves, also where latents are cached."""
+        """The augmented training images themselves, also where latents are cached."""
         return self._dataset(self._training_rows(), self.train_transform)
 
     def prepare_data(self) -> None:
-        """Write the manifest of the source, on one process; only new pictures are opened.
+        """Write the manifest of the source, on one process; only new images are opened.
 
         Raises FileNotFoundError or ValueError for data that is missing, broken or leaking.
         """
@@ -180,7 +169,7 @@ class IMDDDataModule(LightningDataModule):
         for title, left_out in (("unusable", done.refused), ("copied", done.copies)):
             if left_out:
                 LOGGER.warning(
-                    "%d %s pictures of %s are left out, the first is %s (%s)",
+                    "%d %s images of %s are left out, the first is %s (%s)",
                     len(left_out),
                     title,
                     self.source.name,
@@ -193,7 +182,7 @@ class IMDDDataModule(LightningDataModule):
         if self._division is None:
             index = Manifest.open(self._manifest_path(), self.root or None)
             if index.leaks and not self.allow_leakage:
-                raise ValueError(leak_line(index))
+                raise ValueError(_leak_line(index))
             self._division = TypeDivision(index, self.held_out_types, self.test_types)
 
     def train_dataloader(self) -> ResumableLoader:
@@ -265,17 +254,23 @@ class IMDDDataModule(LightningDataModule):
             transform,
             seed=self.seed,
             in_memory=self.in_memory,
-            wording=self.wording,
+            caption_choice=self.caption_choice,
             vocabulary=vocabulary or self.vocabulary,
         )
 
     def fit_captions(self, count_tokens: Callable[[str], int], token_limit: int) -> None:
         """Shorten the captions to what a text encoder reads, the defect's words last of all."""
-        self.wording = Wording(self.wording.choice, count_tokens, token_limit)
+        self.caption_choice = CaptionChoice(self.caption_choice.choice, count_tokens, token_limit)
 
     def _eval_loader(self, dataset: DefectDataset) -> ResumableLoader:
         rank, world_size = self._rank()
-        check_shares(len(dataset), world_size)
+        if len(dataset) < world_size:
+            # A process without any would let the others wait for ever.
+            raise ValueError(
+                f"there are {len(dataset)} images to evaluate for {world_size} processes, expected "
+                "at least one each: raise the split's fraction or max_val_images, or use fewer "
+                "processes"
+            )
         sampler = ResumableSampler(
             dataset.rows, shuffle=False, rank=rank, world_size=world_size, even_ranks=False
         )
@@ -291,3 +286,41 @@ class IMDDDataModule(LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _check_origin(source: Source | None, root: str, manifest: str) -> None:
+    """Nothing for exactly one of source and manifest; ValueError otherwise."""
+    if (source is None) == (not manifest):
+        got = "neither" if source is None else "both"
+        raise ValueError(
+            f"the data has {got} of source and manifest, expected exactly one: name a source "
+            "with its root, or a manifest that experiments.prepare wrote"
+        )
+    if source is not None and not root:
+        raise ValueError(f"source {source.name} has no root: give the folder with its data")
+
+
+def _check_batches(*sizes: int) -> None:
+    if min(sizes) < 1:
+        got = " and ".join(map(str, sizes))
+        raise ValueError(f"batch sizes are {got}, expected 1 or more")
+
+
+def _check_unlabelled(use_unlabelled: bool, held_out_types: tuple[str, ...]) -> None:
+    if use_unlabelled and held_out_types:
+        raise ValueError(
+            f"use_unlabelled is true and held_out_types names {', '.join(held_out_types)}: "
+            "unlabelled images may show them, set only one of both"
+        )
+
+
+def _leak_line(index: Manifest) -> str:
+    """Why a manifest is not trained on, in one line."""
+    if index.leaks < 0:
+        found = "nobody has looked for alike images in its splits"
+    else:
+        found = f"{index.leaks} pairs of alike images are in different splits"
+    return (
+        f"manifest {index.path}: {found}; expected none: prepare it again with --copies drop, or "
+        "set data.init_args.allow_leakage to true, which the run will record"
+    )

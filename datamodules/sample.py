@@ -14,7 +14,7 @@ from datamodules.captions import Caption
 
 GOOD = "good"
 GOOD_ID = 0
-# The split of pictures of which nobody has said whether they are good: never validated or tested.
+# The split of images of which nobody has said whether they are good: never validated or tested.
 UNLABELLED = "unlabelled"
 
 
@@ -29,10 +29,10 @@ class MaskValues:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One annotated place in the pixels of its picture.
+    """One annotated place in the pixels of its image.
 
     kind and numbers: "box" (left, top, width, height); "polygon" (x0, y0, x1, y1, ...);
-    "runs" (start, length, start, length, ...), 0-based, down the columns of the whole picture.
+    "runs" (start, length, start, length, ...), 0-based, down the columns of the whole image.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row of a manifest: where the picture and its annotation lie, and what is said of them.
+    """One row of a manifest: where the image and its annotation lie, and what is said of them.
 
     Paths are relative to the manifest's root. The annotation is a `mask` file or `regions`, or
-    neither. `defects` names the types in the picture, the dominant one first, and is empty for a
+    neither. `defects` names the types in the image, the dominant one first, and is empty for a
     good part. Records of one `group` (capture run, board, wafer) never part between splits.
-    released_caption came with the data, verbatim. window_xywh_px cuts a tile out of the picture.
+    released_caption came with the data, verbatim. window_xywh_px cuts a tile out of the image.
     width_px, height_px and the file's sha256 are 0 and "" until `inspection.py` has looked.
     flaw: why the annotation's text is unusable; such a record never reaches a manifest.
     is_generated: painted by a model, so that it may be trained on but never validated or tested.
@@ -88,7 +88,7 @@ class Sample:
     class_ids: the defect types that are visible, dominant first, empty for good; seed: of the noise
     that a stage draws for this sample, the same in whichever process and after a resume.
     latents (c, h, w) and image_embedding (D,) stand in for the pixels where these were cached.
-    variant_id: the same number comes with the same picture in the same crop and colours.
+    variant_id: the same number comes with the same image in the same crop and colours.
     """
 
     image: Tensor

@@ -1,20 +1,25 @@
-"""Records -> the same Records with a split: by group, stratified by type, stable by hash.
+"""Who trains and who is tested: splits by group, types held out, and a few shots of each type.
 
-Groups (capture runs, boards, wafers) never part; `check_groups` holds that for any manifest, and
-alike pictures are the matter of `leakage.py`.
+Records get their split by group, stratified by type, stable by hash. Groups (capture runs, boards,
+wafers) never part; `check_groups` holds that for any manifest, alike images are the matter of
+`preparing/leakage.py`. The class ids of both sides of `TypeDivision` are each vocabulary's own;
+`dataset.py` translates the manifest's.
 """
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from datamodules.manifest import Manifest
 from datamodules.sample import GOOD, UNLABELLED, Record
+from datamodules.vocabulary import normalise_name
 
 SPLITS = ("train", "val", "test")
 FIRST_SERVED = ("train", "test", "val")
+ALL, SEEN, HELD_OUT = "all", "seen", "held_out"  # what a test shows and asks for
 
 
 def assign_splits(
@@ -30,7 +35,7 @@ def assign_splits(
     train, val, test: shares of the images, summing to one. A record without split follows its
     group; unlabelled ones stay so. Where a source gives splits to all records but none is "val",
     whole groups of its "train" become "val". A type with three groups or more is in every split.
-    Generated pictures train, and so does all that shares a group with them.
+    Generated images train, and so does all that shares a group with them.
     """
     shares = _checked_shares(train=train, val=val, test=test)
     records = [replace(r, split="train") if r.is_generated and not r.split else r for r in records]
@@ -80,8 +85,8 @@ def supervised_thirds(records: Sequence[Record]) -> list[Record]:
     """The records under the supervised protocol (NOTES 18), in their order.
 
     Of each product's every defect type, sorted by name, the first third trains and the rest is
-    tested, whole groups at a time. Good pictures keep a published split; without one they are cut
-    the same way. Unlabelled and generated pictures stay where they are.
+    tested, whole groups at a time. Good images keep a published split; without one they are cut
+    the same way. Unlabelled and generated images stay where they are.
     """
     splits: dict[str, str] = {}
     kept = {r.group: r.split for r in records if not r.defects and r.split in ("train", "test")}
@@ -160,3 +165,135 @@ def _cut(
 def hash_rank(name: str, seed: int) -> str:
     """Where a name comes in an order that the seed shuffles."""
     return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
+
+
+class TypeDivision:
+    """Rows and names of training and of the test of a manifest, with `held_out` types kept out.
+
+    training: the vocabulary of the seen types; a group of images of which one shows a held-out
+    type neither trains nor validates. tested: the vocabulary of the test. `test_types` says which:
+    `all` names, on all images; those `seen`, on images without a held-out type; those
+    `held_out`, on images that show no other. Raises ValueError for unknown names or words, and
+    where no type is left to train on.
+    """
+
+    def __init__(self, index: Manifest, held_out: Sequence[str], test_types: str) -> None:
+        if test_types not in (ALL, SEEN, HELD_OUT):
+            raise ValueError(f"test_types is {test_types!r}: expected {ALL}, {SEEN} or {HELD_OUT}")
+        if test_types == HELD_OUT and not held_out:
+            raise ValueError("test_types is 'held_out', but held_out_types names none: name some")
+        self.training, unseen = index.vocabulary.division(held_out)
+        if held_out and len(self.training) == 1:
+            raise ValueError(
+                f"held_out_types names all types of {index.path}: expected at least one to train on"
+            )
+        self.index, self.test_types = index, test_types
+        self.tested = {ALL: index.vocabulary, SEEN: self.training, HELD_OUT: unseen}[test_types]
+        self.held_out = unseen.names[1:]
+        self.held_out_words = unseen.words - set(unseen.entries[0])
+
+    def rows_of(self, split: str) -> np.ndarray:
+        """The rows of a split that take part, ascending; ValueError where there are none."""
+        given = self.index.rows_of(split)
+        rows = given[self._taking_part(split)[given]] if self.held_out_words else given
+        if len(rows) == 0:
+            raise ValueError(
+                f"manifest {self.index.path} has no {split} images among {len(self.index)}"
+                + (
+                    f" but those that held_out_types {', '.join(self.held_out)} leave out: "
+                    "hold out fewer"
+                    if len(given)
+                    else f": give {split}_fraction a share and the data more groups"
+                )
+            )
+        return rows
+
+    def _taking_part(self, split: str) -> np.ndarray:
+        """(rows of the manifest,) bool, whether the row may be in this split."""
+        # Per row, whether each of its types is held out.
+        shown = [
+            [normalise_name(name) in self.held_out_words for name in names]
+            for names in self.index.column("defects")
+        ]
+        if split != "test":
+            groups = self.index.column("group")
+            closed = {group for group, held in zip(groups, shown, strict=True) if any(held)}
+            return np.array([group not in closed for group in groups])
+        fits: dict[str, Callable[[list[bool]], bool]] = {
+            ALL: lambda held: True,
+            SEEN: lambda held: not any(held),
+            HELD_OUT: lambda held: any(held) and all(held),
+        }
+        return np.array([fits[self.test_types](held) for held in shown])
+
+
+@dataclass(frozen=True, slots=True)
+class FewShots:
+    """Which training images are used where few are wanted: some of each type, or a budget for all.
+
+    per_type: images of each type, good included; budget: images in all, defects first and good
+    ones as they fill up (NOTES 19); None for no limit. A smaller number is part of a larger one.
+    Generated images are not counted and stay, so that K real ones can be compared with and without
+    them. Raises ValueError for both, and for numbers below 1.
+    """
+
+    per_type: int | None = None
+    budget: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        given = [limit for limit in (self.per_type, self.budget) if limit is not None]
+        if len(given) > 1 or any(limit < 1 for limit in given):
+            raise ValueError(
+                f"shots_per_type is {self.per_type} and image_budget {self.budget}: expected one "
+                "of them, 1 or more, or neither; leave the other out or raise it"
+            )
+
+    def choose(self, index: Manifest, rows: np.ndarray) -> np.ndarray:
+        """The rows of `rows` that are used, ascending."""
+        if self.per_type is None and self.budget is None:
+            return rows
+        is_generated = np.array(index.column("is_generated"), dtype=bool)[rows]
+        real = rows[~is_generated]
+        images, types = index.column("image"), index.types_of(real)
+        names = [images[row] for row in real.tolist()]
+        if self.budget is not None:
+            places = within_budget(names, types, self.budget, seed=self.seed)
+        else:
+            assert self.per_type is not None
+            places = k_shot(names, types, self.per_type, seed=self.seed)
+        return np.union1d(real[places], rows[is_generated])
+
+
+def k_shot(images: Sequence[str], types: Sequence[str], k: int, *, seed: int) -> list[int]:
+    """The places of at most `k` images per type (good included), ascending.
+
+    A type with fewer images keeps all.
+    """
+    by_type = ranked_by_type(images, types, seed)
+    return sorted(place for members in by_type.values() for place in members[:k])
+
+
+def within_budget(
+    images: Sequence[str], types: Sequence[str], budget: int, *, seed: int
+) -> list[int]:
+    """The places of at most `budget` images, ascending: defect types in turn, then good."""
+    by_type = ranked_by_type(images, types, seed)
+    good = by_type.pop(GOOD, [])
+    in_turn = sorted(
+        (turn, name, place)
+        for name, members in by_type.items()
+        for turn, place in enumerate(members)
+    )
+    return sorted([*(place for _, _, place in in_turn), *good][:budget])
+
+
+def ranked_by_type(images: Sequence[str], types: Sequence[str], seed: int) -> dict[str, list[int]]:
+    """The places of each type in the order of the seed."""
+    by_type: dict[str, list[int]] = defaultdict(list)
+    for place, name in enumerate(types):
+        by_type[name].append(place)
+    return {
+        name: sorted(members, key=lambda place: hash_rank(images[place], seed))
+        for name, members in by_type.items()
+    }

@@ -1,7 +1,7 @@
 """Augmentations of both stages, and the only place that sets value ranges.
 
 A transform moves image, mask and caption together: words of place follow the pixels. Geometry is
-one affine warp per sample; the colours are changed by albumentations. Grey pictures stay one
+one affine warp per sample; the colours are changed by albumentations. Grey images stay one
 channel until `to_tensor`: a third of the work.
 """
 
@@ -23,10 +23,10 @@ LEVELS = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
 
 
 class Transform(ABC):
-    """A change of one picture; the same arguments always give the same result.
+    """A change of one image; the same arguments always give the same result.
 
-    size_px: the side of the square that comes out, 0 where each picture keeps its own size.
-    variants: the data draws from so many fixed changes of each picture, in turn; None: a new one
+    size_px: the side of the square that comes out, 0 where each image keeps its own size.
+    variants: the data draws from so many fixed changes of each image, in turn; None: a new one
     at each turn.
     """
 
@@ -46,7 +46,7 @@ class Transform(ABC):
 
 
 class Unchanged(Transform):
-    """The whole picture as it is, for validation and test."""
+    """The whole image as it is, for validation and test."""
 
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, caption: Caption, *, has_mask: bool, seed: int
@@ -81,7 +81,7 @@ class ResizedCrop(Transform):
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, caption: Caption, *, has_mask: bool, seed: int
     ) -> tuple[np.ndarray, np.ndarray, Caption]:
-        """The picture mirrored, turned, recoloured and cropped to a square of image_size_px."""
+        """The image mirrored, turned, recoloured and cropped to a square of image_size_px."""
         rng = np.random.default_rng(seed)
         horizontal = bool(rng.random() < self.horizontal_flip_probability)
         vertical = bool(rng.random() < self.vertical_flip_probability)
@@ -108,7 +108,7 @@ class NativeCrop(Transform):
     """A square crop at native resolution, often on a defect, so that small defects stay whole.
 
     With `defect_probability` the crop holds a random pixel of a random defect type of the
-    picture. scale: random zoom, 1 is native. Pictures smaller than the crop are reflected.
+    image. scale: random zoom, 1 is native. Images smaller than the crop are reflected.
     Raises ValueError for `variants` below 1.
     """
 
@@ -200,7 +200,7 @@ def _mirror(horizontal: bool, vertical: bool) -> np.ndarray:
 def _crop_shape(
     width: int, height: int, area: float, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Width and height of a crop of a share `area`, its shape up to 4:3 from the picture's."""
+    """Width and height of a crop of a share `area`, its shape up to 4:3 from the image's."""
     aspect = (4 / 3) ** rng.uniform(-0.5, 0.5)
     aspect = float(np.clip(aspect, area, 1 / area))
     return width * (area * aspect) ** 0.5, height * (area / aspect) ** 0.5
@@ -222,7 +222,7 @@ def _defect_pixel(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray | No
 def _window_centre(
     shape: tuple[int, ...], window: float, target: np.ndarray | None, rng: np.random.Generator
 ) -> np.ndarray:
-    """The (x, y) centre of a window in the picture, with the target inside where there is one."""
+    """The (x, y) centre of a window in the image, with the target inside where there is one."""
     length = np.array([shape[1], shape[0]], dtype=float)
     nearest = np.minimum(window / 2, length - window / 2)
     farthest = np.maximum(window / 2, length - window / 2)

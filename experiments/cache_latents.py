@@ -15,8 +15,7 @@ from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from datamodules.latent_dataset import LatentShards
-from datamodules.latent_store import LatentStore
+from datamodules.latents import LatentShards, LatentStore
 from experiments.command import run_command
 from experiments.configuration import load_layers, parse_stage, split_stages
 from experiments.running.stage_run import StageRun, expected_warnings_hidden, latent_index

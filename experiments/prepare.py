@@ -3,7 +3,7 @@
     python -m experiments.prepare --source mtd --root RAW --out DATA
 
 The pictures stay where they are, untouched. OUT gets manifest.parquet, manifest.quarantine.csv
-(what was left out and why), dataset_card.md and croissant.json. A killed run goes on where it was;
+(what was left out and why), dataset_card.md. A killed run goes on where it was;
 a second run only opens what is new.
 """
 

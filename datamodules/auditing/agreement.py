@@ -1,6 +1,6 @@
 """How far two annotators agree: on types by Cohen's kappa, on masks by overlap (section 5.1).
 
-Both take what the two said of the same pictures; where the answers lie is the caller's matter.
+Both take what the two said of the same images; where the answers lie is the caller's matter.
 """
 
 import math
@@ -30,7 +30,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class MaskAgreement:
-    """Two annotators' masks, counted per picture and type: `agreement` and its disagreements.
+    """Two annotators' masks, counted per image and type: `agreement` and its disagreements.
 
     both_absent and overlapping agree; below_iou, only_first and only_second do not. mean_iou is
     over what both drew, NaN where nothing was.
@@ -77,7 +77,7 @@ def mask_agreement(
 ) -> MaskAgreement:
     """The agreement of two annotators' masks (H, W) of class ids at IoU >= 0.75 (section 5.1).
 
-    Each picture and each type of `class_ids` is one thing to judge: both leave it blank or overlap
+    Each image and each type of `class_ids` is one thing to judge: both leave it blank or overlap
     enough (agreed), or one draws what the other does not, or they overlap too little. Kappa takes
     "drawn" and "blank" as labels; a pair that overlaps too little counts as drawn by one only,
     half to each, because section 5.1 gives a kappa and no rule. ValueError for two sizes.
@@ -87,13 +87,13 @@ def mask_agreement(
     if len(first) != len(second) or not first or not class_ids:
         raise ValueError(
             f"two annotators gave {len(first)} and {len(second)} masks of {len(class_ids)} types: "
-            "expected one mask each for the same pictures, and at least one type"
+            "expected one mask each for the same images, and at least one type"
         )
     for index, (mask, other) in enumerate(zip(first, second, strict=True)):
         if mask.shape != other.shape:
             raise ValueError(
                 f"masks {index} have the sizes {mask.shape} and {other.shape}: expected both "
-                "annotators' masks at the size of the picture"
+                "annotators' masks at the size of the image"
             )
         for class_id in class_ids:
             verdict, overlap = _compare(mask == class_id, other == class_id, least_iou)
@@ -112,7 +112,7 @@ def mask_agreement(
 
 
 def _compare(mask: np.ndarray, other: np.ndarray, least_iou: float) -> tuple[str, float | None]:
-    """The verdict on one type in one picture, and the IoU where both drew something."""
+    """The verdict on one type in one image, and the IoU where both drew something."""
     area, other_area = int(mask.sum()), int(other.sum())
     if not area and not other_area:
         return "both_absent", None

@@ -12,7 +12,7 @@ DENIAL = re.compile(
     r".*?(?=[.;:!?](?:\s|$)|\b(?:but|however|yet|although|though|while|whereas|except)\b|$)",
     re.IGNORECASE | re.DOTALL,
 )
-# What the defect came from or may lead to is not in the picture either.
+# What the defect came from or may lead to is not in the image either.
 CAUSE_OR_EFFECT = re.compile(
     r"\b(?:caused by|due to|formed by|stem\w* from|result\w* from|attributed to"
     r"|(?:could|can|may|might) (?:lead to|result in|cause)|leading to|resulting in|risk of"
@@ -181,7 +181,7 @@ PLAIN = frozenset(
     }
 )
 
-# Products that the vocabulary does not list, because no picture of the data shows them.
+# Products that the vocabulary does not list, because no image of the data shows them.
 STRANGE_PRODUCT = re.compile(r"\bbathroom (?:fixtures?|equipment)\b", re.IGNORECASE)
 UNTELLING_PRODUCTS = frozenset({"industrial part", "metal surface", "textured surface", "label"})
 KIN_PRODUCTS = (

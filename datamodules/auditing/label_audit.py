@@ -63,8 +63,8 @@ def with_several(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, tuple[Value, .
 def shifted_rows(rows: Sequence[ReleasedCaption]) -> list[tuple[ReleasedCaption, ...]]:
     """Runs of rows whose captions are the items 1, 2, 3 of one answer, across a change of label.
 
-    One answer describes one picture's class; where its lines were laid over pictures of two
-    classes, those behind the change have a caption that was meant for another picture.
+    One answer describes one image's class; where its lines were laid over images of two
+    classes, those behind the change have a caption that was meant for another image.
     """
     runs: list[list[ReleasedCaption]] = []
     for row in rows:

@@ -24,7 +24,7 @@ _NEIGHBOUR_BITS = np.array([[128, 1, 2], [64, 0, 4], [32, 16, 8]], np.uint8)
 def location_of(mask: np.ndarray) -> str:
     """Where the non-zero pixels of `mask` (H, W) lie, in words: "the upper left"; "" for none.
 
-    The picture is cut in thirds both ways and the centroid decides; a mask that covers more than
+    The image is cut in thirds both ways and the centroid decides; a mask that covers more than
     half is "most of the surface", apart spots around an empty centroid are "several places".
     """
     region = _binary(mask)
@@ -62,10 +62,10 @@ def morphology_of(mask: np.ndarray) -> str:
     if not size:
         return ""
     region = _binary(mask)
-    picture_px = region.shape
+    image_px = region.shape
     region = _cut_out(region)
     part_count, parts = _largest_parts(region)
-    directions = _directions_of_bands(parts, picture_px, area=cv2.countNonZero(region))
+    directions = _directions_of_bands(parts, image_px, area=cv2.countNonZero(region))
     if directions:
         banded = f"{size} {directions[0]} banded area"
         return f"a {banded}" if len(directions) == 1 else f"{banded}s"
@@ -107,17 +107,17 @@ def _largest_parts(region: np.ndarray) -> tuple[int, list[np.ndarray]]:
 
 
 def _directions_of_bands(
-    parts: list[np.ndarray], picture_px: tuple[int, ...], *, area: int
+    parts: list[np.ndarray], image_px: tuple[int, ...], *, area: int
 ) -> list[str]:
     """The direction of each band where parallel bands make up the region, else nothing.
 
-    A band crosses 90 % of the picture, is straight, twice as long as wide and no hairline: at
+    A band crosses 90 % of the image, is straight, twice as long as wide and no hairline: at
     least a fiftieth of its length wide. Specks beside it, up to a fifth of the area, are let be.
     """
     directions = []
     area_of_bands = 0
     for part in parts:
-        if part.shape[0] < 0.9 * picture_px[0] and part.shape[1] < 0.9 * picture_px[1]:
+        if part.shape[0] < 0.9 * image_px[0] and part.shape[1] < 0.9 * image_px[1]:
             continue
         narrow, wide, direction = _principal_axes(part)
         part_area = cv2.countNonZero(part)

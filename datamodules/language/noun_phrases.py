@@ -1,4 +1,4 @@
-"""What a caption says is in the picture, as phrases: the pseudo-labels of training by captions.
+"""What a caption says is in the image, as phrases: the pseudo-labels of training by captions.
 
 A small chunker over our own terms, without a tagger: between words that cannot stand inside a
 noun phrase, what holds a known defect, product or material, or the word for a shape, is one.

@@ -1,6 +1,6 @@
 """The caption tables of the IMDD-1M release, read with all their quirks; captions stay verbatim.
 
-What is wrong with the captions themselves is told in `caption_audit.py`; joining them to pictures
+What is wrong with the captions themselves is told in `caption_audit.py`; joining them to images
 is a source's work (`sources/imdd1m_release.py`).
 """
 
@@ -16,7 +16,7 @@ ENCODINGS = ("utf-8-sig", "cp950", "latin-1")
 GOOD_WORDS = ("good", "normal coding")
 MATERIALS = ("monocrystalline", "polycrystalline")
 CODES = {"SDI": "spot defect", "SPDI": "steel-pit defect"}
-# Where the first word of the category is not what the pictures show.
+# Where the first word of the category is not what the images show.
 PRODUCTS = {("MT_tiles", "tiles"): "magnetic tile"}
 
 # Label ids, then the domain: "39-258fabric", "397_398silicon", "570gear", "543_551_ic_chip".

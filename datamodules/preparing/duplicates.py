@@ -1,9 +1,9 @@
 """Fingerprints -> pairs of copies: pixel-identical, near, or turned and mirrored.
 
-Pictures of one product resemble each other more than many a copy resembles its original, so no
+Images of one product resemble each other more than many a copy resembles its original, so no
 fixed similarity parts the two. A pair counts as copies where it is far more alike than either
-picture is to the many look-alikes of its product. Two looks of 6 kB a picture are kept in memory.
-What a picture is reduced to is said in `fingerprints.py`.
+image is to the many look-alikes of its product. Two looks of 6 kB a image are kept in memory.
+What a image is reduced to is said in `fingerprints.py`.
 """
 
 import math
@@ -28,14 +28,14 @@ from datamodules.preparing.fingerprints import (
 )
 
 EVEN_DEVIATION = 2.0
-# A picture may have this many copies before they are taken for look-alikes of its product.
+# A image may have this many copies before they are taken for look-alikes of its product.
 LARGEST_FAMILY = 16
 BLOCK = 512
 HASH_BANDS = 24
 FEWEST_HASH_BITS = 16
 LARGEST_BUCKET = 32
 LARGEST_LISTED_GROUP = 32
-# Among a thousand pictures drawn at random the few nearest tell how alike a product's parts are.
+# Among a thousand images drawn at random the few nearest tell how alike a product's parts are.
 SAMPLED_PICTURES = 1024
 SAMPLED_FAMILY = 4
 SMALLEST_CANDIDATE_SIMILARITY = 0.5
@@ -43,7 +43,7 @@ SMALLEST_CANDIDATE_SIMILARITY = 0.5
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures of one origin: `first` turned by `turn` (one of TURNS) is `second`.
+    """Two images of one origin: `first` turned by `turn` (one of TURNS) is `second`.
 
     kind: "exact" (same pixels), "near" (alike as it stands), "turned" (alike after the turn).
     similarity: correlation of the fine looks in [-1, 1], 1 where exact.
@@ -73,18 +73,18 @@ def find_duplicates(
     aspect_tolerance: float = 0.1,
     limit_of_exhaustive: int = 20_000,
 ) -> Duplicates:
-    """All pairs of copies among N pictures, first < second, in order.
+    """All pairs of copies among N images, first < second, in order.
 
     thumbnails: (N, 48, 48) uint8; sizes_px: (N, 2) width and height, whose ratios must agree
-    within `aspect_tolerance`. Even pictures are compared by hash only; above
-    `limit_of_exhaustive` candidates come from hashes. Of more than 32 identical pictures those
+    within `aspect_tolerance`. Even images are compared by hash only; above
+    `limit_of_exhaustive` candidates come from hashes. Of more than 32 identical images those
     beyond are paired with the first only: decide by `duplicate_groups`, not by single pairs.
     Raises ValueError for shapes that differ.
     """
     _check_shapes(thumbnails, pixel_sha256, sizes_px)
     members: dict[str, list[int]] = {}
-    for picture, name in enumerate(pixel_sha256):
-        members.setdefault(name, []).append(picture)
+    for image, name in enumerate(pixel_sha256):
+        members.setdefault(name, []).append(image)
     pairs = _identical(members.values())
     groups = [g for g in members.values() if thumbnails[g[0]].std() >= EVEN_DEVIATION]
     if len(groups) < 2:
@@ -113,7 +113,7 @@ def find_duplicates(
 
 
 def duplicate_groups(pairs: Sequence[Pair], count: int) -> np.ndarray:
-    """Labels (count,) int: pictures linked by any chain of pairs share one, others have their own.
+    """Labels (count,) int: images linked by any chain of pairs share one, others have their own.
 
     Labels are dense and in the order of first appearance.
     """
@@ -134,12 +134,12 @@ def _check_shapes(thumbnails: np.ndarray, hashes: Sequence[str], sizes: np.ndarr
     if sizes is not None and (sizes.shape != (len(hashes), 2) or np.min(sizes, initial=1) < 1):
         raise ValueError(
             f"sizes_px has shape {sizes.shape} and least {np.min(sizes, initial=1)}, expected "
-            f"({len(hashes)}, 2) of at least 1 px: give width and height of every picture"
+            f"({len(hashes)}, 2) of at least 1 px: give width and height of every image"
         )
 
 
 def _identical(groups: Iterable[list[int]]) -> list[Pair]:
-    """The pairs inside groups of pixel-identical pictures."""
+    """The pairs inside groups of pixel-identical images."""
     return [
         Pair(first, second, "exact", TURNS[0], 1.0)
         for group in groups
@@ -149,7 +149,7 @@ def _identical(groups: Iterable[list[int]]) -> list[Pair]:
 
 
 def _between(ones: list[int], others: list[int], *, turn: int, similarity: float) -> list[Pair]:
-    """The pairs of two groups of identical pictures whose first members are near copies."""
+    """The pairs of two groups of identical images whose first members are near copies."""
     back = -turn % 4 if turn < 4 else turn
     kind = "turned" if turn else "near"
     return [
@@ -229,7 +229,7 @@ def _accepted(
 def _candidates(rows: np.ndarray) -> tuple[np.ndarray, int]:
     """Pairs (C, 2) that share a bucket of random-hyperplane bits in some turn, and cut buckets.
 
-    Every picture keeps at most twice its family of them, the most alike ones.
+    Every image keeps at most twice its family of them, the most alike ones.
     """
     hyperplanes = np.random.default_rng(0)
     bits = max(FEWEST_HASH_BITS, math.ceil(math.log2(len(rows))))
@@ -241,7 +241,7 @@ def _candidates(rows: np.ndarray) -> tuple[np.ndarray, int]:
         sizes = np.unique(plain, return_counts=True)[1]
         capped += int((sizes > LARGEST_BUCKET).sum())
         for turn in range(len(TURNS)):
-            # Turning the planes back is turning the picture, at a fraction of the cost.
+            # Turning the planes back is turning the image, at a fraction of the cost.
             inverse = -turn % 4 if turn < 4 else turn
             codes = _codes(rows, turned_rows(planes, inverse)) if turn else plain
             mates = _bucket_mates(codes, plain[order], order)
@@ -261,7 +261,7 @@ def _codes(rows: np.ndarray, planes: np.ndarray) -> np.ndarray:
 
 
 def _bucket_mates(codes: np.ndarray, sorted_codes: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Pairs (P, 2) of each picture and the others with its code, 32 of them at most."""
+    """Pairs (P, 2) of each image and the others with its code, 32 of them at most."""
     start = np.searchsorted(sorted_codes, codes, side="left")
     sizes = np.searchsorted(sorted_codes, codes, side="right") - start
     counts = np.minimum(sizes, LARGEST_BUCKET)
@@ -285,7 +285,7 @@ def _ranked(pairs: np.ndarray, similarity: np.ndarray) -> tuple[np.ndarray, ...]
 def _strongest(
     pairs: np.ndarray, similarity: np.ndarray, *, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each pair once, with its best similarity, that is among the best of either picture."""
+    """Each pair once, with its best similarity, that is among the best of either image."""
     order = np.lexsort((-similarity, pairs[:, 1], pairs[:, 0]))
     _, once = np.unique(pairs[order, 0] * count + pairs[order, 1], return_index=True)
     pairs, similarity = pairs[order[once]], similarity[order[once]]

@@ -1,6 +1,6 @@
-"""A picture -> its fingerprint: a hash of its pixels and a small grey thumbnail; how alike two are.
+"""A image -> its fingerprint: a hash of its pixels and a small grey thumbnail; how alike two are.
 
-Nothing here searches or decides: which pictures are copies is said by `duplicates.py`.
+Nothing here searches or decides: which images are copies is said by `duplicates.py`.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 # At 20 px every sound cell of one product looks like the next; at 64 px a copy that was taken a
 # second time, two pixels aside, does not look like its own twin any more.
 THUMBNAIL_PX = 48
-# Turns are counter-clockwise quarters; a mirrored picture is mirrored left to right before.
+# Turns are counter-clockwise quarters; a mirrored image is mirrored left to right before.
 TURNS = ("0", "90", "180", "270", "mirrored", "mirrored 90", "mirrored 180", "mirrored 270")
 PAIR_BLOCK = 4096
 
@@ -31,7 +31,7 @@ class Look:
     """One way to look at a thumbnail: a band of its detail with local contrast made equal.
 
     largest_ratio: how near a copy must be, in distances to the look-alikes of its product.
-    smallest_background: how alike unrelated pictures are taken to be at least.
+    smallest_background: how alike unrelated images are taken to be at least.
     certain_similarity: what is a copy whatever its product looks like.
     """
 
@@ -49,7 +49,7 @@ BROAD = Look(24, 1.0, 4.0, largest_ratio=0.1, smallest_background=0.5, certain_s
 
 
 def fingerprint(image: np.ndarray) -> Fingerprint:
-    """The fingerprint of a decoded picture, (H, W, 3) RGB or (H, W) grey, uint8.
+    """The fingerprint of a decoded image, (H, W, 3) RGB or (H, W) grey, uint8.
 
     The hash covers pixels and shape; RGB with three equal channels counts as grey. The
     thumbnail is squeezed to a square. Raises ValueError for another shape or type.
@@ -62,18 +62,18 @@ def fingerprint(image: np.ndarray) -> Fingerprint:
     return Fingerprint(digest.hexdigest(), cv2.resize(grey, size_px, interpolation=cv2.INTER_AREA))
 
 
-def turned(pictures: np.ndarray, turn: int) -> np.ndarray:
-    """Pictures (..., S, S) after TURNS[turn]."""
-    pictures = pictures[..., ::-1] if turn >= 4 else pictures
-    return np.rot90(pictures, turn % 4, axes=(-2, -1))
+def turned(images: np.ndarray, turn: int) -> np.ndarray:
+    """Images (..., S, S) after TURNS[turn]."""
+    images = images[..., ::-1] if turn >= 4 else images
+    return np.rot90(images, turn % 4, axes=(-2, -1))
 
 
 def look_at(thumbnails: np.ndarray, look: Look) -> np.ndarray:
     """Thumbnails (N, 48, 48) in one look: (N, S * S) float16 rows of zero mean and unit length."""
     features = np.empty((len(thumbnails), look.side_px**2), np.float16)
     size_px = (look.side_px, look.side_px)
-    for row, picture in enumerate(thumbnails):
-        thumbnail = picture.astype(np.float32)
+    for row, image in enumerate(thumbnails):
+        thumbnail = image.astype(np.float32)
         if look.side_px != len(thumbnail):
             thumbnail = cv2.resize(thumbnail, size_px, interpolation=cv2.INTER_AREA)
         detail = thumbnail - cv2.GaussianBlur(thumbnail, (0, 0), look.surround_px)
@@ -89,14 +89,14 @@ def look_at(thumbnails: np.ndarray, look: Look) -> np.ndarray:
 
 
 def turned_rows(rows: np.ndarray, turn: int) -> np.ndarray:
-    """Rows (N, S * S) of pictures after TURNS[turn], float32."""
+    """Rows (N, S * S) of images after TURNS[turn], float32."""
     side_px = math.isqrt(rows.shape[1])
-    pictures = rows.astype(np.float32).reshape(-1, side_px, side_px)
-    return np.ascontiguousarray(turned(pictures, turn)).reshape(len(rows), -1)
+    images = rows.astype(np.float32).reshape(-1, side_px, side_px)
+    return np.ascontiguousarray(turned(images, turn)).reshape(len(rows), -1)
 
 
 def similarity_of_pairs(pairs: np.ndarray, rows: np.ndarray, *, turn: int) -> np.ndarray:
-    """Similarity (P,) of the turned first and the second picture of every pair."""
+    """Similarity (P,) of the turned first and the second image of every pair."""
     alike = np.empty(len(pairs), np.float32)
     for start in range(0, len(pairs), PAIR_BLOCK):
         first, second = pairs[start : start + PAIR_BLOCK].T
@@ -133,16 +133,16 @@ def turns_of_pairs(
         look: similarity_in_turns(pairs, looks[look], aspects=aspects, tolerance=tolerance)
         for look in looks
     }
-    # Rounded, so that among equals of a symmetric picture the plain turn wins.
+    # Rounded, so that among equals of a symmetric image the plain turn wins.
     turn = np.argmax(np.round(alike[FINE] + alike[BROAD], 2), axis=1)
     return alike[FINE][np.arange(len(pairs)), turn], turn
 
 
 def _grey_where_equal(image: np.ndarray) -> np.ndarray:
-    is_picture = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-    if not is_picture or image.dtype != np.uint8 or not image.size:
+    is_image = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+    if not is_image or image.dtype != np.uint8 or not image.size:
         raise ValueError(
-            f"picture is {image.dtype} of shape {image.shape}, expected uint8 (H, W) or "
+            f"image is {image.dtype} of shape {image.shape}, expected uint8 (H, W) or "
             "(H, W, 3) that is not empty: decode it with image_files.open_image"
         )
     if image.ndim == 2:

@@ -19,8 +19,8 @@ from datamodules.preparing.fingerprints import Fingerprint, fingerprint
 from datamodules.sample import GOOD, GOOD_ID, Record
 from datamodules.vocabulary import Vocabulary
 
-BLANK_MASK = "blank mask in a defective picture: kept without a mask"
-TURNED = "turned by EXIF: the stored pixels are used, --upright true turns picture and annotation"
+BLANK_MASK = "blank mask in a defective image: kept without a mask"
+TURNED = "turned by EXIF: the stored pixels are used, --upright true turns image and annotation"
 REFUSALS = (FileNotFoundError, ValueError, OSError, cv2.error)
 
 
@@ -46,26 +46,26 @@ def inspect(record: Record, root: Path) -> Inspection:
         path = root / record.image
         refuse_odd_paths(root, record)
         vocabulary = local_vocabulary(record)
-        picture, ids = open_pair(record, root, vocabulary=vocabulary)
-        refuse_other_size(record, picture)
+        image, ids = open_pair(record, root, vocabulary=vocabulary)
+        refuse_other_size(record, image)
         refuse_hidden_mark(record, path)
         record = replace(
             record,
-            width_px=picture.shape[1],
-            height_px=picture.shape[0],
+            width_px=image.shape[1],
+            height_px=image.shape[0],
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         )
         record, notes = describe(record, ids, vocabulary=vocabulary)
         if read_header(path).orientation != 1:
             notes = (*notes, TURNED)
-        seen = fingerprint(picture)
+        seen = fingerprint(image)
     except REFUSALS as error:
         return Inspection(record, problem=reason_of(error))
     return Inspection(record, notes=notes, fingerprint=seen)
 
 
 def reason_of(error: Exception) -> str:
-    """Why a picture is refused, in one line; of an error of the system without its number."""
+    """Why a image is refused, in one line; of an error of the system without its number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename} cannot be opened ({error.strerror}): check the file and its name"
     return str(error).split("\n", maxsplit=1)[0]
@@ -91,19 +91,19 @@ def refuse_hidden_mark(record: Record, path: Path) -> None:
         return
     if read_text(path).get(SYNTHETIC_KEY) == YES:
         raise ValueError(
-            f"picture {record.image} carries the mark of a generated one, but is listed as real: "
+            f"image {record.image} carries the mark of a generated one, but is listed as real: "
             "prepare its folder with --source generated"
         )
 
 
-def refuse_other_size(record: Record, picture: np.ndarray) -> None:
-    """Nothing, where the picture has the size that the annotation tells of, if it tells any."""
+def refuse_other_size(record: Record, image: np.ndarray) -> None:
+    """Nothing, where the image has the size that the annotation tells of, if it tells any."""
     told = record.width_px, record.height_px
-    stored = picture.shape[1], picture.shape[0]
+    stored = image.shape[1], image.shape[0]
     if told != (0, 0) and told != stored:
         raise ValueError(
-            f"picture {record.image} is {stored[0]} x {stored[1]} px, but was annotated at "
-            f"{told[0]} x {told[1]} px, expected one size: annotate the picture that is there"
+            f"image {record.image} is {stored[0]} x {stored[1]} px, but was annotated at "
+            f"{told[0]} x {told[1]} px, expected one size: annotate the image that is there"
         )
 
 

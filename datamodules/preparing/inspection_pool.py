@@ -15,7 +15,7 @@ from datamodules.preparing.inspection_store import InspectionStore, key_of
 from datamodules.sample import Record
 
 CHUNK = 64
-# Below this many pictures, starting processes takes longer than they save.
+# Below this many images, starting processes takes longer than they save.
 THREADS_SUFFICE = 4_000
 Progress = Callable[[int, int], None]
 
@@ -68,6 +68,6 @@ def _whole(results: Iterator[list[Inspection]]) -> Iterator[list[Inspection]]:
         yield from results
     except BrokenProcessPool as error:
         raise OSError(
-            "a process that inspects pictures was killed, perhaps for lack of memory: run the same "
-            "command again with fewer --workers, finished pictures are kept"
+            "a process that inspects images was killed, perhaps for lack of memory: run the same "
+            "command again with fewer --workers, finished images are kept"
         ) from error

@@ -73,7 +73,7 @@ class InspectionStore:
         except sqlite3.Error as error:
             raise OSError(
                 f"cannot write {self.path} ({error}): make room and run the same command again, "
-                "finished pictures are kept"
+                "finished images are kept"
             ) from error
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""The leakage guard: no picture of the test split, not even turned or recompressed, is trained on.
+"""The leakage guard: no image of the test split, not even turned or recompressed, is trained on.
 
-Alike pictures are found by `duplicates.py`; here it is settled what becomes of them, and whether a
+Alike images are found by `duplicates.py`; here it is settled what becomes of them, and whether a
 split leaks.
 """
 
@@ -14,9 +14,9 @@ from datamodules.preparing.duplicates import Pair, duplicate_groups
 from datamodules.preparing.quarantine import Refused
 from datamodules.sample import UNLABELLED, Record
 
-# Of two alike pictures in different splits the one of the earlier split stays.
+# Of two alike images in different splits the one of the earlier split stays.
 PRECEDENCE = ("test", "val", "train", UNLABELLED)
-# More alike pictures than this mean, as a rule, that the set's parts are all photographed alike.
+# More alike images than this mean, as a rule, that the set's parts are all photographed alike.
 MAX_ALIKE_FRACTION = 0.5
 ALL_ALIKE = (
     "parts are photographed alike, or the data is full of copies; allow it with "
@@ -27,7 +27,7 @@ ALL_ALIKE = (
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Two alike pictures in different splits; `kind` is the pair's (exact, turned, near)."""
+    """Two alike images in different splits; `kind` is the pair's (exact, turned, near)."""
 
     first: str
     second: str
@@ -61,7 +61,7 @@ def settle_copies(
     """The records that stay, the pairs among them, and those that go because they would leak."""
     dropped = [] if keep else copies_to_drop(records, pairs, max_alike_fraction)
     twin: dict[int, tuple[int, str]] = {}
-    # The reason names a picture of another split before one of the same.
+    # The reason names a image of another split before one of the same.
     splits = [record.split for record in records]
     for pair in sorted(pairs, key=lambda pair: splits[pair.first] == splits[pair.second]):
         twin.setdefault(pair.first, (pair.second, pair.kind))
@@ -88,7 +88,7 @@ def copies_to_drop(
 ) -> list[int]:
     """The rows that must go so that given splits do not leak, ascending.
 
-    Of pictures that a chain of likeness links across given splits, those of test stay, before val,
+    Of images that a chain of likeness links across given splits, those of test stay, before val,
     train and unlabelled ones. Raises ValueError where more than the allowed share of a
     split would go.
     """
@@ -105,7 +105,7 @@ def copies_to_drop(
     for split, count in Counter(records[row].split for row in dropped).items():
         if split != UNLABELLED and count > max_alike_fraction * sizes[split]:
             raise ValueError(
-                f"{count} of {sizes[split]} {split} pictures look like pictures of another split: "
+                f"{count} of {sizes[split]} {split} images look like images of another split: "
                 f"{ALL_ALIKE}"
             )
     return sorted(dropped)
@@ -119,7 +119,7 @@ def link_groups(
     """The records with one group for all that are alike: no split can part them.
 
     Only pairs within one split, or without any, are linked: given splits stay as they are.
-    Raises ValueError where more than half of all pictures are linked into one.
+    Raises ValueError where more than half of all images are linked into one.
     """
     group_of: dict[tuple[str, str], int] = {}
     own = [group_of.setdefault((r.split, r.group), len(group_of)) for r in records]
@@ -134,7 +134,7 @@ def link_groups(
     largest = int(np.bincount(labels).max())
     if largest > max(largest_before, max_alike_fraction * len(records), 3):
         raise ValueError(
-            f"{largest} of {len(records)} pictures are linked by likeness and could not be split: "
+            f"{largest} of {len(records)} images are linked by likeness and could not be split: "
             f"{ALL_ALIKE}"
         )
     name_of_label: dict[int, str] = {}
@@ -145,6 +145,6 @@ def link_groups(
 
 
 def _part(first: str, second: str) -> bool:
-    """Whether two splits are both given and differ; unlabelled pictures can only be trained on."""
+    """Whether two splits are both given and differ; unlabelled images can only be trained on."""
     sides = {"train" if split == UNLABELLED else split for split in (first, second)}
     return len(sides) == 2 and "" not in sides

@@ -1,4 +1,4 @@
-"""Changed copies of pictures and masks: upright, redacted, smaller, without metadata (section 5.1).
+"""Changed copies of images and masks: upright, redacted, smaller, without metadata (section 5.1).
 
 Originals are never touched: copies lie in a folder of their own, whose name follows from the
 changes, and a copy that is there already is not made again.
@@ -22,7 +22,6 @@ from datamodules.annotation import draw_region, open_annotation, runs_of
 from datamodules.decode import open_pixels, upright
 from datamodules.formats.image_header import read_header
 from datamodules.formats.synthetic_mark import read_text, with_mark
-from datamodules.manifest_file import replacing
 from datamodules.preparing.inspection import (
     REFUSALS,
     local_vocabulary,
@@ -32,6 +31,7 @@ from datamodules.preparing.inspection import (
 )
 from datamodules.preparing.metadata_stripping import strip_metadata
 from datamodules.sample import MaskValues, Record, Region
+from datamodules.whole_files import whole
 
 BoxXywh = tuple[int, int, int, int]
 REDACTION_COLUMNS = ("image", "left", "top", "width", "height")
@@ -39,11 +39,11 @@ REDACTION_COLUMNS = ("image", "left", "top", "width", "height")
 
 @dataclass(frozen=True)
 class Changes:
-    """What copies of the pictures differ in; with all off nothing is copied.
+    """What copies of the images differ in; with all off nothing is copied.
 
-    longest_side_px: larger pictures are shrunk to it, 0 for none; make_upright: turned as EXIF
+    longest_side_px: larger images are shrunk to it, 0 for none; make_upright: turned as EXIF
     asks, with their annotation; strip: metadata (EXIF, XMP, comments) is left out; redactions:
-    boxes (left, top, width, height) in stored pixels that are painted over, by picture path.
+    boxes (left, top, width, height) in stored pixels that are painted over, by image path.
     """
 
     longest_side_px: int = 0
@@ -62,7 +62,7 @@ class Changes:
 
 
 def read_redactions(path: str) -> dict[str, tuple[BoxXywh, ...]]:
-    """The boxes of a CSV with the columns image, left, top, width, height, by picture; "" for none.
+    """The boxes of a CSV with the columns image, left, top, width, height, by image; "" for none.
 
     Raises FileNotFoundError, or ValueError for a wrong header, a number that is none and a box
     without area.
@@ -93,13 +93,13 @@ def copy_all(
 ) -> list[Record]:
     """The records of changed copies below `folder`, in the same order; bad ones have a flaw.
 
-    Raises ValueError for a redaction of a picture that is not there: a typing error must not
+    Raises ValueError for a redaction of a image that is not there: a typing error must not
     publish what was to be hidden.
     """
     unknown = sorted(changes.redactions.keys() - {record.image for record in records})
     if unknown:
         raise ValueError(
-            f"redactions name {unknown[0]!r}, which is no picture of the data ({len(unknown)} such "
+            f"redactions name {unknown[0]!r}, which is no image of the data ({len(unknown)} such "
             "names): expected paths below the root as in the manifest"
         )
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
@@ -146,8 +146,8 @@ def _repainted(record: Record, root: Path, folder: Path, *, changes: Changes) ->
     source = root / record.image
     stored = open_pixels(source)
     refuse_other_size(record, stored)
-    picture = _redacted(stored.copy(), record.image, changes)
-    size_px = picture.shape[0], picture.shape[1]
+    pixels = _redacted(stored.copy(), record.image, changes)
+    size_px = pixels.shape[0], pixels.shape[1]
     orientation = read_header(source).orientation if changes.make_upright else 1
 
     def moved(pixels: np.ndarray, interpolation: int = cv2.INTER_NEAREST) -> np.ndarray:
@@ -155,7 +155,7 @@ def _repainted(record: Record, root: Path, folder: Path, *, changes: Changes) ->
 
     image = f"{record.image}.png"
     text = read_text(source) if record.is_generated else {}
-    _write_png(folder / image, moved(picture, cv2.INTER_AREA), source, text)
+    _write_png(folder / image, moved(pixels, cv2.INTER_AREA), source, text)
     regions = tuple(_moved_region(region, moved, size_px) for region in record.regions)
     changed = replace(record, image=image, regions=regions, width_px=0, height_px=0)
     if not record.mask:
@@ -169,15 +169,15 @@ def _repainted(record: Record, root: Path, folder: Path, *, changes: Changes) ->
     return replace(changed, mask=mask, mask_values=values)
 
 
-def _redacted(picture: np.ndarray, image: str, changes: Changes) -> np.ndarray:
-    flat = np.median(picture, axis=(0, 1))
+def _redacted(pixels: np.ndarray, image: str, changes: Changes) -> np.ndarray:
+    flat = np.median(pixels, axis=(0, 1))
     for left, top, width, height in changes.redactions.get(image, ()):
-        inside = picture[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
+        inside = pixels[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
         if not inside.size:
             raise ValueError(f"redaction {(left, top, width, height)} lies outside {image}")
         # Flat, not blurred: a blur of known letters can be undone.
         inside[...] = flat
-    return picture
+    return pixels
 
 
 def _shrunk(pixels: np.ndarray, longest_side_px: int, interpolation: int) -> np.ndarray:
@@ -192,7 +192,7 @@ def _shrunk(pixels: np.ndarray, longest_side_px: int, interpolation: int) -> np.
 def _moved_region(
     region: Region, moved: Callable[[np.ndarray, int], np.ndarray], size_px: tuple[int, int]
 ) -> Region:
-    """The region of the moved picture: a box stays a box, other outlines become runs."""
+    """The region of the moved image: a box stays a box, other outlines become runs."""
     coverage = moved(draw_region(region, size_px=size_px).astype(np.uint8) * 255, cv2.INTER_AREA)
     # Half covered counts, but what is thinner than that must not vanish.
     inside = (coverage >= min(128, int(coverage.max()))).astype(np.uint8)
@@ -223,7 +223,7 @@ def _is_current(target: Path, source: Path) -> bool:
 def _made(target: Path, source: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     state = source.stat()
-    with replacing(target) as temporary:
+    with whole(target) as temporary:
         yield temporary
         os.utime(temporary, ns=(state.st_atime_ns, state.st_mtime_ns))
 

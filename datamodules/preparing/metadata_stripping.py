@@ -40,7 +40,7 @@ def _strip_jpeg(data: bytes, path: Path) -> bytes:
         if kind not in JPEG_DROPPED:
             kept.append(data[place:end])
         place = end
-    raise ValueError(f"{path} is not a readable JPEG: it has no picture after its head; replace it")
+    raise ValueError(f"{path} is not a readable JPEG: it has no image after its head; replace it")
 
 
 def _strip_png(data: bytes, path: Path) -> bytes:
@@ -59,11 +59,11 @@ def _strip_png(data: bytes, path: Path) -> bytes:
 def _coded_anew(data: bytes, path: Path) -> bytes:
     written = io.BytesIO()
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            bare = Image.frombytes(picture.mode, picture.size, picture.tobytes())
-            if palette := picture.getpalette():
+        with Image.open(io.BytesIO(data)) as image:
+            bare = Image.frombytes(image.mode, image.size, image.tobytes())
+            if palette := image.getpalette():
                 bare.putpalette(palette)
-            bare.save(written, format=picture.format, **_lossless(picture.format))
+            bare.save(written, format=image.format, **_lossless(image.format))
     except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise ValueError(

@@ -31,7 +31,7 @@ from datamodules.preparing.tiles import tile_records
 from datamodules.sample import Record
 from datamodules.splits import assign_splits, check_groups, supervised_thirds
 
-HASHED_SEARCH = "alike pictures were sought by hashes, which miss about one pair in twenty"
+HASHED_SEARCH = "alike images were sought by hashes, which miss about one pair in twenty"
 CHOICES = {
     "protocol": ("published", "groups", "thirds"),
     "copies": ("drop", "exact", "keep"),
@@ -43,8 +43,8 @@ CHOICES = {
 class Preparation:
     """What came of a preparation.
 
-    refused: unusable pictures; copies: alike pictures that were left out of training; leaks: alike
-    pictures that stayed in different splits; notes: what was found and settled, with counts.
+    refused: unusable images; copies: alike images that were left out of training; leaks: alike
+    images that stayed in different splits; notes: what was found and settled, with counts.
     """
 
     manifest: Manifest
@@ -84,11 +84,11 @@ def prepare(
     """The manifest of a source at `path`, and what was left out on the way.
 
     fractions: train, val, test; protocol: `published` keeps a set's own split, `groups` cuts
-    anew, `thirds` is NOTES 18. copies: what becomes of alike pictures in different given splits,
+    anew, `thirds` is NOTES 18. copies: what becomes of alike images in different given splits,
     `drop` (turned and recompressed ones too), `exact`, or `keep`; more than max_alike_fraction of
     a split is an error. on_bad: `quarantine` up to
-    max_bad_fraction of the pictures, or `error`. changes: index changed copies, written beside the
-    manifest. tiling_px: larger pictures become tiles of that side and overlap. Raises
+    max_bad_fraction of the images, or `error`. changes: index changed copies, written beside the
+    manifest. tiling_px: larger images become tiles of that side and overlap. Raises
     FileNotFoundError, ValueError or OSError.
     """
     path = Path(path)
@@ -124,7 +124,7 @@ def look_at_all(
     tiling_px: tuple[int, int],
     look: Callable[..., list[Inspection]],
 ) -> tuple[list[Inspection], Path]:
-    """The inspections of a source's pictures, of their copies or tiles where asked; their root."""
+    """The inspections of a source's images, of their copies or tiles where asked; their root."""
     records = read_source(source, root)
     if changes:
         copies = folder / changes.folder_name
@@ -146,12 +146,12 @@ def settle(
     fractions: tuple[float, float, float],
     split_seed: int,
 ) -> Settled:
-    """The records with splits that alike pictures do not cross, and what that took.
+    """The records with splits that alike images do not cross, and what that took.
 
     alike: what becomes of copies, and the largest share of them that is taken for copies.
     """
     copies, max_alike_fraction = alike
-    found = compare_pictures(inspections)
+    found = compare_images(inspections)
     pairs: Sequence[Pair] = [
         pair for pair in found.pairs if copies != "exact" or pair.kind == "exact"
     ]
@@ -163,7 +163,7 @@ def settle(
     records = link_groups(records, pairs, max_alike_fraction)
     train, val, test = fractions
     records = assign_splits(records, train=train, val=val, test=test, seed=split_seed)
-    # An unlabelled picture has a split of its own from the start, so it was linked to no other.
+    # An unlabelled image has a split of its own from the start, so it was linked to no other.
     records, pairs, more = settle_more(records, pairs)
     check_groups(records)
     notes = Counter({HASHED_SEARCH: int(found.search == "hashed")})
@@ -175,7 +175,7 @@ def read_source(source: Source, root: Path) -> list[Record]:
     records = source.records(root)
     if not records:
         raise ValueError(
-            f"{root} holds no pictures of source {source.name}: expected its original layout; "
+            f"{root} holds no images of source {source.name}: expected its original layout; "
             "check the path"
         )
     windows = Counter((record.image, record.window_xywh_px) for record in records)
@@ -192,7 +192,7 @@ def with_tiles(
     tile_px: int,
     overlap_px: int,
 ) -> list[Inspection]:
-    """The inspections with those of tiles in place of large pictures."""
+    """The inspections with those of tiles in place of large images."""
     parts = [
         [] if i.problem else tile_records(i.record, tile_px=tile_px, overlap_px=overlap_px)
         for i in inspections
@@ -227,8 +227,8 @@ def with_protocol(
     return [replace(i, record=r) for i, r in zip(inspections, records, strict=True)]
 
 
-def compare_pictures(inspections: Sequence[Inspection]) -> Duplicates:
-    """The alike pictures among usable ones, which all have a fingerprint."""
+def compare_images(inspections: Sequence[Inspection]) -> Duplicates:
+    """The alike images among usable ones, which all have a fingerprint."""
     seen = [found.fingerprint for found in inspections if found.fingerprint is not None]
     sizes_px = [(found.record.width_px, found.record.height_px) for found in inspections]
     return find_duplicates(

@@ -1,17 +1,17 @@
-"""The pictures that are left out of a manifest, named one by one with the reason."""
+"""The images that are left out of a manifest, named one by one with the reason."""
 
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datamodules.manifest_file import replacing
 from datamodules.preparing.inspection import Inspection
+from datamodules.whole_files import whole
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A picture that is not in the manifest: which, from which source, and why."""
+    """A image that is not in the manifest: which, from which source, and why."""
 
     image: str
     source: str
@@ -19,7 +19,7 @@ class Refused:
 
 
 def refuse_bad(inspections: Sequence[Inspection], path: Path, *, limit: float) -> list[Refused]:
-    """The unusable pictures, named in the quarantine file.
+    """The unusable images, named in the quarantine file.
 
     Raises ValueError where they are more than `limit` of all, and where none is left.
     """
@@ -28,18 +28,18 @@ def refuse_bad(inspections: Sequence[Inspection], path: Path, *, limit: float) -
         for i in inspections
         if i.problem
     ]
-    # Written before anything can end the work: whoever must mend pictures needs all of them named.
+    # Written before anything can end the work: whoever must mend images needs all of them named.
     write_quarantine(path, refused, [])
     if len(refused) > limit * len(inspections):
         remedy = "allow more with --max_bad_fraction" if limit else "allow some with --on_bad"
         raise ValueError(
-            f"{len(refused)} of {len(inspections)} pictures are unusable, expected at most "
+            f"{len(refused)} of {len(inspections)} images are unusable, expected at most "
             f"{limit:.1%}; the first is {refused[0].image} ({refused[0].reason}): "
             f"correct them, or {remedy}"
         )
     if len(refused) == len(inspections):
         raise ValueError(
-            f"all {len(refused)} pictures are unusable, expected some to index; the first is "
+            f"all {len(refused)} images are unusable, expected some to index; the first is "
             f"{refused[0].image} ({refused[0].reason}): correct them, all are named in "
             f"{path.with_suffix('.quarantine.csv')}"
         )
@@ -47,9 +47,9 @@ def refuse_bad(inspections: Sequence[Inspection], path: Path, *, limit: float) -
 
 
 def write_quarantine(manifest: Path, refused: Sequence[Refused], copies: Sequence[Refused]) -> Path:
-    """The file beside the manifest that names all left-out pictures, one a row, with reasons."""
+    """The file beside the manifest that names all left-out images, one a row, with reasons."""
     path = manifest.with_suffix(".quarantine.csv")
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("image", "source", "kind", "reason"))
         for kind, left_out in (("refused", refused), ("copy", copies)):

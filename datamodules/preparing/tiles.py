@@ -1,4 +1,4 @@
-"""One Record of a large picture -> the Records of its tiles, which know their place.
+"""One Record of a large image -> the Records of its tiles, which know their place.
 
 Tiles are windows, not copies. How a model puts the answers for tiles together is `nets/tiling.py`.
 """
@@ -14,7 +14,7 @@ def tile_records(record: Record, *, tile_px: int, overlap_px: int) -> list[Recor
 
     Tiles are tile_px wide and high, overlap by at least overlap_px and cover every pixel; those
     at the far rims are moved inward. What each of them shows is told by its own inspection. A
-    defective picture that nobody outlined stays whole: no one can say which tile is defective.
+    defective image that nobody outlined stays whole: no one can say which tile is defective.
     """
     if tile_px <= overlap_px or overlap_px < 0:
         raise ValueError(

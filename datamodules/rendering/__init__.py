@@ -1,1 +1,1 @@
-"""Procedural pictures of surfaces and their defects, for `sources/synthetic.py`."""
+"""Procedural images of surfaces and their defects, for `sources/synthetic.py`."""

@@ -33,7 +33,7 @@ Paint = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
 class Defect:
     """A type of defect.
 
-    shape and paint draw it; max_area_share: its largest part of the picture; least_contrast: what
+    shape and paint draw it; max_area_share: its largest part of the image; least_contrast: what
     is left of the paint's contrast at severity 0; look and causes: words for the caption.
     """
 
@@ -193,6 +193,6 @@ DEFECTS = (
 def _distance_to_rim(coverage: np.ndarray) -> np.ndarray:
     """The distance of each covered pixel to the shape's rim in pixels; 0 outside.
 
-    The picture's border is no rim: a shape that leaves the picture goes on behind it.
+    The image's border is no rim: a shape that leaves the image goes on behind it.
     """
     return cv2.distanceTransform((coverage >= 0.5).astype(np.uint8), cv2.DIST_L2, 5)

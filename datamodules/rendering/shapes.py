@@ -11,7 +11,7 @@ FIXED_POINT_BITS = 4
 
 
 def smooth_blob(rng: np.random.Generator, size_px: int, area_px: float) -> np.ndarray:
-    """One smooth, roughly elliptic patch that lies wholly in the picture where it fits."""
+    """One smooth, roughly elliptic patch that lies wholly in the image where it fits."""
     return _fill(_patch_outline(rng, area_px, roughness=0.04, stretch=1.9), rng, size_px)
 
 
@@ -87,7 +87,7 @@ def branches(rng: np.random.Generator, size_px: int, area_px: float) -> np.ndarr
 
 
 def edge_chunk(rng: np.random.Generator, size_px: int, area_px: float) -> np.ndarray:
-    """A piece with a broken outline at an edge or a corner of the picture."""
+    """A piece with a broken outline at an edge or a corner of the image."""
     side = np.sqrt(area_px)
     corner = rng.random() < 0.4
     radius = 1.12 * side if corner else 0.80 * side

@@ -9,7 +9,7 @@ from datamodules.preparing.duplicates import Duplicates, Pair, duplicate_groups
 from datamodules.preparing.inspection_pool import Progress, inspect_all
 from datamodules.preparing.inspection_store import InspectionStore
 from datamodules.preparing.leakage import find_leaks
-from datamodules.preparing.preparation import compare_pictures
+from datamodules.preparing.preparation import compare_images
 from datamodules.sample import Record
 from experiments.audits.findings import Finding, Section, counts_of
 from experiments.tables import Table
@@ -33,7 +33,7 @@ def audit_pictures(
     store.close()
     broken = [Finding("unusable", i.record.image, i.problem) for i in inspections if i.problem]
     usable = [inspection for inspection in inspections if not inspection.problem]
-    found = compare_pictures(usable) if usable else Duplicates((), "exhaustive")
+    found = compare_images(usable) if usable else Duplicates((), "exhaustive")
     seen = [inspection.record for inspection in usable]
     findings = [*broken, *pair_findings(seen, found.pairs)]
     labels = duplicate_groups(found.pairs, len(seen))

@@ -18,8 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.manifest import Manifest
-from datamodules.manifest_file import COLUMNS, SCHEMA, write_table
+from datamodules.manifest import COLUMNS, SCHEMA, Manifest, write_table
 from experiments.measuring.measurements import BenchSettings, Measurement
 
 VERB = "data"

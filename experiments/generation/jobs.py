@@ -8,10 +8,10 @@ import numpy as np
 
 from datamodules.annotation import open_mask
 from datamodules.decode import image_paths, open_pixels, sha256_of
-from datamodules.few_shots import FewShots
 from datamodules.manifest import Manifest
 from datamodules.sample import GOOD
 from datamodules.sources.generated import mask_values
+from datamodules.splits import FewShots
 from datamodules.vocabulary import Vocabulary
 from experiments.generation.prompts import Prompt
 from experiments.generation.windows import Window, draw_mask, window_around

@@ -19,7 +19,7 @@ from callbacks.finite_guard import FiniteGuard
 from callbacks.progress import PlainProgress
 from callbacks.run_record import RunRecord
 from datamodules.imdd import ONLINE, IMDDDataModule
-from datamodules.latent_store import LatentStore, StoreIndex
+from datamodules.latents import LatentStore, StoreIndex
 from experiments.checkpoints import CONFIG_NAME, write_configuration
 from experiments.configuration import build_stage, stage_parser
 from experiments.running.expected_warnings import expected_warnings_hidden

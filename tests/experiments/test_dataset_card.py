@@ -1,17 +1,15 @@
-"""The card tells what is in a manifest, for people and for machines."""
+"""The card tells what is in a manifest."""
 
-import hashlib
-import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from datamodules.about import About
-from datamodules.manifest_file import COLUMNS
+from datamodules.manifest import COLUMNS
 from datamodules.preparing.preparation import Preparation
 from datamodules.preparing.quarantine import Refused
-from experiments.dataset_card import CARD_NAME, CROISSANT_NAME, write_card
+from experiments.dataset_card import CARD_NAME, write_card
 from tests.experiments.audits.small_manifest import small_manifest
 
 ABOUT = About("Small parts", "CC0-1.0", "https://example.org/cc0", "Us 2026", "", (), "made here")
@@ -28,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_card_tells_licence_counts_and_what_was_left_out(folder: Path) -> None:
     text = (folder / CARD_NAME).read_text(encoding="utf-8")
-    for words in ("CC0-1.0", "9 pictures in 5 groups", "1 unusable, 0 copies", "2 x blank mask"):
+    for words in ("CC0-1.0", "9 images in 5 groups", "1 unusable, 0 copies", "2 x blank mask"):
         assert words in text
 
 
@@ -37,26 +35,8 @@ def test_card_explains_every_column(folder: Path) -> None:
     assert all(f"| {name} |" in text for name in COLUMNS)
 
 
-def test_croissant_names_the_file_with_its_hash(folder: Path) -> None:
-    card = json.loads((folder / CROISSANT_NAME).read_text(encoding="utf-8"))
-    (file,) = card["distribution"]
-    content = (folder / file["contentUrl"]).read_bytes()
-    assert file["sha256"] == hashlib.sha256(content).hexdigest()
-    assert (card["@type"], card["license"]) == ("sc:Dataset", ABOUT.licence_url)
-
-
-def test_croissant_fields_are_columns_of_that_file(folder: Path) -> None:
-    card = json.loads((folder / CROISSANT_NAME).read_text(encoding="utf-8"))
-    (records,) = card["recordSet"]
-    file_id = card["distribution"][0]["@id"]
-    for field in records["field"]:
-        assert field["source"]["extract"]["column"] in COLUMNS
-        assert field["source"]["fileObject"]["@id"] == file_id
-    assert {"image", "defects", "split", "licence"} <= {f["name"] for f in records["field"]}
-
-
 def test_second_card_replaces_the_first(folder: Path) -> None:
     done = Preparation(small_manifest(folder, count=6), [], [], [], Counter())
     write_card(folder, done, about=ABOUT)
-    assert "6 pictures" in (folder / CARD_NAME).read_text(encoding="utf-8")
-    assert not list(folder.glob("*.tmp"))
+    assert "6 images" in (folder / CARD_NAME).read_text(encoding="utf-8")
+    assert not list(folder.glob("*.unfinished"))

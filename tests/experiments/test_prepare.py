@@ -87,7 +87,6 @@ def test_originals_are_untouched_and_the_index_is_written(tiles: Path, tmp_path:
     prepare("mtd", tiles, tmp_path / "out")
     assert contents(tiles) == before
     assert sorted(p.name for p in (tmp_path / "out").iterdir() if p.name[0] != ".") == [
-        "croissant.json",
         "dataset_card.md",
         "manifest.parquet",
         "manifest.quarantine.csv",

@@ -95,7 +95,7 @@ def test_redaction_outside_its_picture_is_a_flaw(part, raw):
 
 def test_redaction_of_an_unknown_picture_stops_the_work(part, raw):
     changes = Changes(redactions={"typo.png": ((0, 0, 5, 5),)})
-    with pytest.raises(ValueError, match=r"'typo\.png', which is no picture"):
+    with pytest.raises(ValueError, match=r"'typo\.png', which is no image"):
         copy_all([part], raw, raw.parent / "copies", changes=changes)
 
 

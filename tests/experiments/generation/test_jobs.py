@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from datamodules.captions import Caption
-from datamodules.few_shots import k_shot
 from datamodules.manifest import write_manifest
 from datamodules.sample import Record
+from datamodules.splits import k_shot
 from datamodules.vocabulary import Vocabulary
 from experiments.generation.jobs import good_training_images
 

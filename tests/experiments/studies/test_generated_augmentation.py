@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from datamodules.captions import Caption
-from datamodules.few_shots import FewShots
 from datamodules.manifest import write_manifest
 from datamodules.sample import Record
 from datamodules.sources.merged import Merged
+from datamodules.splits import FewShots
 from datamodules.vocabulary import Vocabulary
 from experiments.reporting.plan import Child, plan_children
 from experiments.study import read_study

@@ -1,6 +1,6 @@
-"""Which words go with a sample: the built caption or the one that came with the data.
+"""Which caption a sample gets: the built one or the one that came with the data.
 
-Whatever the choice, the words fit the text encoder that is told to `fit`: nothing is cut silently.
+Whatever the choice, it fits the text encoder's token limit, and nothing is cut silently.
 """
 
 import logging
@@ -15,8 +15,8 @@ LOGGER = logging.getLogger(__name__)
 
 
 @dataclass
-class Wording:
-    """How samples are described.
+class CaptionChoice:
+    """The choice between captions, and the token limit that they are shortened to.
 
     choice: "built" from the template's fields, "released" where the data has a caption of its
     own, "both" for either at even odds. token_limit: the text encoder's, 0 for none. Raises
@@ -32,13 +32,13 @@ class Wording:
         if self.choice not in CHOICES:
             raise ValueError(f"captions: got {self.choice!r}, expected one of {', '.join(CHOICES)}")
 
-    def words(
+    def caption_of(
         self, caption: Caption, record: Record, *, shown: Sequence[str], moved: bool, seed: int
     ) -> str:
-        """The words for a sample of a record.
+        """The caption for a sample of a record.
 
         caption: the record's, made true for the sample; shown: the defects in sight; moved: the
-        picture was mirrored, turned or cropped, so that free text may tell no place any more.
+        image was mirrored, turned or cropped, so that free text may tell no place any more.
         """
         same_types = set(shown) == set(record.defects)
         if record.released_caption and same_types and self._takes_released(record, seed):
@@ -61,7 +61,7 @@ class Wording:
         if self.count_tokens is None or not self.token_limit:
             return caption.render()
         text, is_shortened = caption.fit(self.count_tokens, self.token_limit)
-        return self._told(text, record, is_shortened)
+        return self._counted(text, record, is_shortened)
 
     def _fit_free(self, text: str, record: Record) -> str:
         if self.count_tokens is None or not self.token_limit:
@@ -69,9 +69,9 @@ class Wording:
         text, is_shortened = defect_first(
             text, record.defects, count_tokens=self.count_tokens, limit=self.token_limit
         )
-        return self._told(text, record, is_shortened)
+        return self._counted(text, record, is_shortened)
 
-    def _told(self, text: str, record: Record, is_shortened: bool) -> str:
+    def _counted(self, text: str, record: Record, is_shortened: bool) -> str:
         if is_shortened and self.shortened_count == 0:
             LOGGER.warning(
                 "captions over %d tokens are shortened, the defect's words stay; the first is that "

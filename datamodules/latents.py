@@ -1,23 +1,31 @@
-"""Latents of augmented training pictures on disk, in shards: the cached way of stage 1 (NOTES 11).
+"""Latents of augmented training images on disk, in shards: the cached way of stage 1 (NOTES 11).
 
 Every training row is kept in several augmented variants: position = variant * rows + place of the
 row. A shard holds the latents, the image tower's embedding (for the implicit captioner) and the
 caption as text, which is no larger than token ids and fits any tokenizer; never a text embedding.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
 
-from datamodules.manifest_file import replacing
+from datamodules.dataset import DefectDataset, item_seed
+from datamodules.decode import sha256_of
+from datamodules.manifest import Manifest
+from datamodules.sample import Batch, Sample, collate
+from datamodules.sampler import Draw
+from datamodules.whole_files import whole, write_whole
 
 INDEX_NAME = "index.json"
 ARRAYS = ("latents", "embeddings")
 VERSION = 1
+NO_PIXELS = torch.zeros(3, 0, 0), torch.zeros(0, 0, dtype=torch.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +77,7 @@ class LatentStore:
         if path.is_file():
             LatentStore.open(self.folder).check(self.index)
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self.index), indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(asdict(self.index), indent=2) + "\n")
 
     def check(self, wanted: StoreIndex) -> None:
         """Nothing, where the store was made from what is wanted; else ValueError."""
@@ -109,13 +115,12 @@ class LatentStore:
             raise ValueError(f"shard {shard} got {len(latents)} samples, expected {expected}")
         hashes = {}
         for name, values in zip(ARRAYS, (latents, embeddings), strict=True):
-            with replacing(self._path(shard, f"{name}.npy")) as temporary:
-                with temporary.open("wb") as file:
+            with whole(self._path(shard, f"{name}.npy")) as unfinished:
+                with unfinished.open("wb") as file:
                     np.save(file, values.astype(np.float16))
-                hashes[name] = hashlib.sha256(temporary.read_bytes()).hexdigest()
+                hashes[name] = sha256_of(unfinished)
         content = {"sha256": hashes, "captions": list(captions)}
-        with replacing(self._path(shard, "shard.json")) as temporary:
-            temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        write_whole(self._path(shard, "shard.json"), json.dumps(content, ensure_ascii=False))
 
     def read(self, position: int) -> tuple[np.ndarray, np.ndarray, str]:
         """The latents (c, h, w), the embedding (D,) and the caption at a position."""
@@ -129,7 +134,7 @@ class LatentStore:
             hashes = self._read_json(shard)["sha256"]
             for name in ARRAYS:
                 path = self._path(shard, f"{name}.npy")
-                if not path.is_file() or _sha256(path) != hashes[name]:
+                if not path.is_file() or sha256_of(path) != hashes[name]:
                     raise ValueError(
                         f"{path} is damaged, expected sha256 {hashes[name]}: remove "
                         f"{self._path(shard, 'shard.json').name} beside it and write it again"
@@ -157,5 +162,86 @@ class LatentStore:
         return self.folder / f"{shard:06d}.{name}"
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+class LatentDataset(Dataset[Sample]):
+    """The Samples of training rows from a store: latents and image embedding instead of pixels.
+
+    The turn of a Draw picks the variant, so that successive epochs see all of them in rotation.
+    """
+
+    def __init__(
+        self, manifest: Manifest, rows: np.ndarray, store: LatentStore, *, seed: int = 0
+    ) -> None:
+        self.manifest, self.rows, self.store, self.seed = manifest, rows, store, seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        """The Sample of a Draw; FileNotFoundError where the store is not finished."""
+        place = int(np.searchsorted(self.rows, draw.row))
+        variant = draw.turn % self.store.index.variants
+        latents, embedding, caption = self.store.read(variant * len(self.rows) + place)
+        image, mask = NO_PIXELS
+        defects = self.manifest[draw.row].defects
+        return Sample(
+            image=image,
+            mask=mask,
+            has_mask=False,
+            caption=caption,
+            class_ids=tuple(self.manifest.vocabulary.id_of(name) for name in defects),
+            row=draw.row,
+            seed=item_seed(self.seed, draw.turn, draw.row) >> 1,
+            latents=torch.from_numpy(np.array(latents)),
+            image_embedding=torch.from_numpy(np.array(embedding)),
+        )
+
+
+class _Batches(Dataset[Batch]):
+    """Batches of given draws, in order."""
+
+    def __init__(self, dataset: DefectDataset, draws: list[list[Draw]]) -> None:
+        self.dataset, self.draws = dataset, draws
+
+    def __len__(self) -> int:
+        return len(self.draws)
+
+    def __getitem__(self, index: int) -> Batch:
+        return collate([self.dataset[draw] for draw in self.draws[index]])
+
+
+class LatentShards(LightningDataModule):
+    """The augmented images of a store's unfinished shards, in order; a rank has every nth shard.
+
+    shard_of_batch: which shard each batch belongs to, there once the loader is made.
+    """
+
+    def __init__(
+        self, dataset: DefectDataset, store: LatentStore, *, batch_size: int, num_workers: int = 0
+    ) -> None:
+        super().__init__()
+        self.dataset, self.store = dataset, store
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.shard_of_batch: list[int] = []
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Batches that do not cross shards."""
+        rank, world_size = (0, 1)
+        if self.trainer is not None:
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        batches: list[list[Draw]] = []
+        self.shard_of_batch = []
+        for shard in range(rank, self.store.shard_count, world_size):
+            if self.store.is_finished(shard):
+                continue
+            draws = [self._draw(position) for position in self.store.positions_of(shard)]
+            for start in range(0, len(draws), self.batch_size):
+                batches.append(draws[start : start + self.batch_size])
+                self.shard_of_batch.append(shard)
+        # Whole batches as items: Lightning would take a batch sampler of ours apart.
+        return DataLoader(
+            _Batches(self.dataset, batches), batch_size=None, num_workers=self.num_workers
+        )
+
+    def _draw(self, position: int) -> Draw:
+        variant, place = divmod(position, self.store.index.row_count)
+        return Draw(int(self.dataset.rows[place]), variant)
