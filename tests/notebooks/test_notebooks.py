@@ -1,4 +1,4 @@
-"""Holds that each notebook runs from top to bottom, shows pictures, and defines nothing."""
+"""Holds that each notebook runs from top to bottom, shows images, and defines nothing."""
 
 import ast
 import io
@@ -10,7 +10,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from experiments import run, study
+from experiments import run
+from experiments.cli import call_command
+from experiments.study import study
 from tests.experiments.small_run import small_words
 
 ROOT = Path(__file__).parents[2]
@@ -29,23 +31,23 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def study_file(output: Path) -> Path:
-    """A study on a few small pictures, which has run."""
+    """A study on a few small images, which has run."""
     file = output / "floor.yaml"
     file.write_text(
         "from: studies/constant_answers.yaml\n"
-        "study: {init_args: {answers: [good]}}\n"
+        "variants: {scratch: null, crack: null}\n"
         "settings: {data: {init_args: {"
         "source: {init_args: {image_count: 24, image_size_px: 64}}, "
         f"root: {output / 'floor'}, manifest_folder: {output / 'manifests'}}}}}}}\n"
     )
     with redirect_stdout(io.StringIO()), pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        assert study.main(["--config", str(file), "--output", str(output)]) == 0
+        assert call_command(study, ["--config", str(file), "--output", str(output)]) == 0
     return file
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_notebook_runs_from_top_to_bottom_and_shows_pictures(
+def test_notebook_runs_from_top_to_bottom_and_shows_images(
     file: Path, output: Path, study_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RUN", str(output / "runs" / "quickstart"))
@@ -55,8 +57,8 @@ def test_notebook_runs_from_top_to_bottom_and_shows_pictures(
     notebook = nbformat.read(file, as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
     outputs = [one for cell in notebook.cells for one in cell.get("outputs", [])]
-    pictures = [one for one in outputs if "image/png" in one.get("data", {})]
-    assert pictures
+    images = [one for one in outputs if "image/png" in one.get("data", {})]
+    assert images
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
