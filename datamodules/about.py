@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import yaml
@@ -23,14 +23,12 @@ SCHEMES = ("http", "https")
 class Download:
     """One official file: its address, the sha256 that proves it, its size in bytes (0 unknown).
 
-    extract_to: folder below the raw root where the archive is unpacked, "" for the root itself.
     Raises ValueError for a scheme other than http and https, and for what is no sha256.
     """
 
     url: str
     sha256: str
     size_bytes: int = 0
-    extract_to: str = ""
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -39,11 +37,6 @@ class Download:
         if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise ValueError(
                 f"sha256 of {self.url} is {self.sha256!r}: expected 64 lower-case hex digits"
-            )
-        folder = PurePosixPath(self.extract_to)
-        if folder.is_absolute() or ".." in folder.parts or "\\" in self.extract_to:
-            raise ValueError(
-                f"extract_to of {self.url} is {self.extract_to!r}: expected a folder below the root"
             )
         if self.file_name in ("", ".", "..") or re.search(r"[/\\\x00-\x1f:]", self.file_name):
             raise ValueError(f"download url is {self.url!r}: expected one that ends in a file name")

@@ -1,5 +1,6 @@
 """A command's folder of results, which appears whole or not at all."""
 
+import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -44,4 +45,19 @@ def check_is_free(folder: Path, *, entries: Collection[str], overwrite: bool) ->
         raise ValueError(
             f"output {folder} holds {foreign[0]!r}, which this command doesn't write: "
             "choose another --out, it is not overwritten"
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Nothing, where files can be made in `folder` or the folder itself can be made; else OSError.
+
+    Asked before the long work, so that a full verification is not lost.
+    """
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        reason = "is not a folder" if not nearest.is_dir() else "may not be written to"
+        raise OSError(
+            f"cannot write to {folder}: {nearest} {reason}; choose another folder with --out"
         )

@@ -7,7 +7,6 @@ The pictures stay where they are, untouched. OUT gets manifest.parquet, manifest
 a second run only opens what is new.
 """
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +34,7 @@ from experiments.configuration_errors import (
     typed_error_line,
 )
 from experiments.dataset_card import write_card
+from experiments.output_folder import check_writable
 
 MANIFEST_NAME = "manifest.parquet"
 # Option -> type, default, what --help says; the words of `preparing/preparation.py`.
@@ -125,21 +125,6 @@ def progress_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("inspecting", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def check_writable(folder: Path) -> None:
-    """Nothing, where files can be made in `folder` or the folder itself can be made; else OSError.
-
-    Asked before the long work, so that a full verification is not lost.
-    """
-    nearest = folder.absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        reason = "is not a folder" if not nearest.is_dir() else "may not be written to"
-        raise OSError(
-            f"cannot write to {folder}: {nearest} {reason}; choose another folder with --out"
-        )
 
 
 def summary_table(manifest: Manifest) -> Table:

@@ -7,7 +7,6 @@ import pytest
 
 from datamodules.preparing.materialise import Changes
 from datamodules.preparing.preparation import prepare
-from tests.datamodules.fetching import archive_traps
 from tests.datamodules.malformed import (
     annotations,
     manifests,
@@ -118,17 +117,3 @@ def test_malformed_input_is_refused_where_copies_are_made(
     check_lines(ending.lines, case.name)
     assert ending.changed == []
     assert ending.warned == []
-
-
-def test_malformed_inputs_are_many_and_no_two_alike(capsys: pytest.CaptureFixture[str]) -> None:
-    families = (archive_traps.traps, archive_traps.bombs, archive_traps.damaged)
-    archives = [trap for family in families for trap in family()]
-    called = [case.name for case in CASES]
-    faulty = [case for case in CASES if case.fault or case.name in FAULTS]
-    held = len(CASES) - len(faulty)
-    with capsys.disabled():
-        print(f"\n{held} malformed data sets and {len(archives)} archives are refused clearly")
-        print(f"{len(faulty)} more malformed data sets are not yet, and must fail")
-    assert len(set(called)) == len(called)
-    assert set(called) >= FAULTS.keys()
-    assert held >= FEWEST_CASES
