@@ -1,115 +1,100 @@
-"""`python -m experiments.bench data`: our speed and memory beside a reference's, as ratios.
+"""`python -m experiments.bench data`: our speed and memory beside a reference's, as ratios."""
 
-Every file of `benchmarks/` is one benchmark: it says in `VERB` to which word it belongs, and its
-`measure(settings)` gives the rows. A new file is found without an edit here. The name of a file in
-place of the word runs that one alone.
-"""
-
-import importlib
-import json
-import os
-import pkgutil
-import platform
 from collections.abc import Sequence
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING, Literal
 
-from jsonargparse import ArgumentParser
-from rich.console import Console
+from experiments.cli import nearest_names, run_command
 
-import experiments.benchmarks
-from experiments.command import run_command
-from experiments.configuration_errors import nearest_names
-from experiments.measuring.measurements import NOTE, BenchSettings, Measurement, to_table
-from experiments.tables import to_rich
+if TYPE_CHECKING:
+    from experiments.benchmarks.measurement import Measurement
 
-PACKAGES = (
-    "opencv-python-headless",
-    "pillow",
-    "torch",
-    "torchvision",
-    "albumentations",
-    "numpy",
-    "diffusers",
-    "transformers",
-    "lightning",
-)
+NOTE = "CPU time of one process with one thread; the machine was shared"
+PACKAGES = "opencv-python-headless pillow torch torchvision numpy diffusers torchmetrics"
 
 
-def build_parser() -> ArgumentParser:
-    """The command's arguments."""
-    parser = ArgumentParser(prog="python -m experiments.bench", description=__doc__)
-    parser.add_argument("verb", type=str, help=f"what to measure: {', '.join(verbs())}")
-    parser.add_argument("--images", type=str, default="", help="pictures, else some are rendered")
-    parser.add_argument("--image_size_px", type=int, default=512, help="side of the training crop")
-    parser.add_argument("--repeats", type=int, default=7, help="turns; the median counts")
-    parser.add_argument("--out", type=str, default="", help="also write the rows to this JSON file")
-    return parser
+def bench(
+    verb: Literal["data", "stage1", "inference", "metrics"],
+    /,
+    *,
+    part: str = "",
+    images: Path | None = None,
+    image_size_px: int = 512,
+    repeats: int = 7,
+    out: Path | None = None,
+) -> None:
+    """Measure our speed, work and memory beside a reference in the same run; print the ratios.
 
+    A ratio above 1 is for us; the limit beside it is what is thought possible.
 
-def main(argv: list[str] | None = None) -> int:
-    """Print the table and write the JSON; ValueError or OSError for what a user can cause."""
-    arguments = build_parser().parse_args(argv)
-    settings = BenchSettings(
-        images=Path(arguments.images) if arguments.images else None,
-        image_size_px=arguments.image_size_px,
-        repeats=arguments.repeats,
-    )
-    out = Path(arguments.out) if arguments.out else None
+    Args:
+        verb: what to measure
+        part: one part of it alone, for example work
+        images: a folder of images, else some are rendered
+        image_size_px: side of the training crop
+        repeats: turns; the median counts
+        out: also write the rows to this JSON file
+    """
+    from importlib import import_module
+
+    from experiments.benchmarks.measurement import BenchSettings
+
+    settings = BenchSettings(images, image_size_px, repeats)
     if out and not out.absolute().parent.is_dir():
         raise ValueError(f"--out: the folder of {out} is missing: make it or choose another")
+    parts = import_module(f"experiments.benchmarks.{verb}").PARTS
+    if part and part not in parts:
+        raise ValueError(f"--part: bench {verb} has no {part!r}; {nearest_names(part, parts)}")
     rows: list[Measurement] = []
-    for room in rooms(arguments.verb):
-        rows += room.measure(settings)
+    for measure in [parts[part]] if part else parts.values():
+        rows += measure(settings)
         if out:
             # After each, so that what took minutes outlives an interruption of what follows.
-            write_rows(out, arguments.verb, rows)
+            write_rows(out, verb, rows)
+    show(verb, rows)
+
+
+def show(verb: str, rows: Sequence["Measurement"]) -> None:
+    """Print the rows as a table, settings in words."""
+    from rich.console import Console
+
+    from experiments.tables import Table, to_rich
+
+    columns = ("measured", "ours", "reference", "unit", "ratio", "limit", "settings")
+    cells = []
+    for row in rows:
+        words = [
+            f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in row.settings.items()
+        ]
+        figures = (row.name, row.ours, row.reference, row.unit, row.ratio, row.limit)
+        cells.append((*figures, ", ".join(words)))
     console = Console()
-    console.print(to_rich(to_table(f"bench {arguments.verb}: ratio above 1 is for us", rows)))
+    title = f"bench {verb}: ratio above 1 is for us"
+    console.print(to_rich(Table(title, columns, tuple(cells))))
     console.print(NOTE, highlight=False)
-    return 0
 
 
-def verbs() -> list[str]:
-    """The words that the benchmarks belong to."""
-    return sorted({room.VERB for room in _all_rooms()})
-
-
-def rooms(verb: str) -> list[ModuleType]:
-    """The benchmarks of the word, by name, or the one of that name; ValueError where none is."""
-    named = {room.__name__.rpartition(".")[2]: room for room in _all_rooms()}
-    found = [room for name, room in named.items() if verb in (room.VERB, name)]
-    if not found:
-        raise ValueError(f"bench has no {verb!r}; {nearest_names(verb, [*verbs(), *named])}")
-    return found
-
-
-def write_rows(path: Path, verb: str, rows: Sequence[Measurement]) -> None:
+def write_rows(path: Path, verb: str, rows: Sequence["Measurement"]) -> None:
     """The rows with versions and the note as JSON, whole or not at all."""
+    import json
+    import os
+    import platform
+    from dataclasses import asdict
+    from importlib.metadata import version
+
+    from datamodules.whole_files import write_whole
+
     content = {
         "verb": verb,
         "note": NOTE,
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES.split()},
         "measurements": [asdict(row) for row in rows],
     }
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _all_rooms() -> list[ModuleType]:
-    """The benchmarks' modules by name."""
-    folder = experiments.benchmarks
-    names = sorted(module.name for module in pkgutil.iter_modules(folder.__path__))
-    return [importlib.import_module(f"{folder.__name__}.{name}") for name in names]
+    write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(bench)

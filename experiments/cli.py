@@ -86,8 +86,9 @@ def call_command(command: Command, words: Sequence[str]) -> int:
 
     Each keyword of the signature is an option: `bool` a flag, `list[...]` one or more values that
     may be repeated, `Literal[...]` or an Enum a choice, `X | None` an option that may be left out;
-    values stay as they were typed. With `*overrides: str` the command takes what is no option as
-    well. Raises ValueError for words that it does not take.
+    values stay as they were typed. A positional-only parameter is a leading word; with
+    `*overrides: str` the command takes what is no option as well. Raises ValueError for words that
+    it does not take.
     """
     parser = command_parser(command)
     # For --help, which ends here, and for what is wrong.
@@ -98,7 +99,13 @@ def call_command(command: Command, words: Sequence[str]) -> int:
             f"{parser.prog}: got {rest[0]!r}, expected one of its options; "
             + nearest_names(rest[0].partition("=")[0], known)
         )
-    return command(*rest, **vars(settings)) or 0
+    values = vars(settings)
+    leading = [
+        values.pop(name)
+        for name, parameter in inspect.signature(command).parameters.items()
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY
+    ]
+    return command(*leading, *rest, **values) or 0
 
 
 def command_parser(command: Command) -> CommandParser:
@@ -114,6 +121,9 @@ def command_parser(command: Command) -> CommandParser:
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             continue
         text, default = helps.get(name, ""), parameter.default
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            parser.add_argument(name, help=text.replace("%", "%%"), **_option(hints[name]))
+            continue
         if default not in (inspect.Parameter.empty, None, "", [], (), False):
             text += f" (default: {default.value if isinstance(default, Enum) else default})"
         parser.add_argument(

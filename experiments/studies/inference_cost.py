@@ -47,5 +47,5 @@ def measured_by(study: Study, name: str, results: Results) -> list[Row]:
         for key, figure in figures.items()
         if (ours := results.of(name, f"{path}/{key}"))
     ]
-    # Not run yet, or without what it needs: a GPU.
+    # Not run yet.
     return found or [Row(benchmark, labels["unit"], None, runs=runs)]

@@ -1,0 +1,280 @@
+"""Stage 2: work, memory and time from an image to its masks, beside the paper's ancestor.
+
+The ancestor takes the same features by whole nets, one crop after the other.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from datamodules.vocabulary import Vocabulary
+from experiments.benchmarks.measurement import (
+    FEWEST_REPEATS,
+    BenchSettings,
+    Measurement,
+    Words,
+    compare_times,
+    count_peak_gb,
+    count_tf,
+    counted,
+    time_in_turns,
+)
+from experiments.benchmarks.stage1 import Sizes, count_image_tower
+from lightning_modules.equations.diffusion import add_noise
+from lightning_modules.mask_finetune import MaskFinetune
+from lightning_modules.nets.autoencoder import KlAutoencoder
+from lightning_modules.nets.denoiser import Denoiser
+from lightning_modules.nets.diffusion_features import DiffusionFeatures, shared_noise
+from lightning_modules.nets.diffusion_model import DiffusionModel, implicit_condition
+from lightning_modules.nets.image_encoder import ClipImageEncoder, ImageEncoder, TimmImageEncoder
+from lightning_modules.nets.mask_generator import MaskGenerator
+from lightning_modules.nets.taesd_autoencoder import TaesdAutoencoder
+from lightning_modules.nets.text_encoder import HashedTextEncoder
+from lightning_modules.weights_io import RANDOM
+
+SIDE_PX, CLASS_COUNT, TIMESTEP = 512, 100, 50
+# What the stages, two whole nets and the ways through them are known to cost, TF an image.
+KNOWN_TF = {
+    "VAE encoding": 1.117,
+    "image tower and captioner": 0.035,
+    "U-Net to its last tap": 0.740,
+    "VAE decoding to its last tap": 0.623,
+    "pyramid": 0.031,
+    "mask generator": 0.092,
+    "U-Net to its end": 0.803,
+    "VAE decoding to the image": 2.515,
+}
+KNOWN_WAYS_TF = {
+    "same taps, stopped at the last": 2.480,
+    "no decoder taps": 1.857,
+    "TAESD's encoder, no decoder taps": 0.862,
+}
+KNOWN_ANCESTOR_TF = 4.435
+THROUGHPUT_SIZES = Sizes(image_size_px=128)  # so that 16 crops do not take minutes
+PAPER_SIZES = Sizes(
+    unet_channels=(320, 640, 1280, 1280),
+    vae_channels=(128, 256, 512, 512),
+    text_width=768,
+    norm_groups=32,
+    batch_size=1,
+    image_size_px=512,
+)
+CROPS_A_SIDE = (1, 4)
+PAPER_GB = 18.7  # the paper's pipeline on an A100, one image
+LIGHT_TOWER = "test_resnet"  # timm's smallest
+
+
+class AncestorFeatures(DiffusionFeatures):
+    """The eight maps of `taps: full`, read by hooks from whole passes, one crop after the other.
+
+    The U-Net runs to its end, the decoder to an image that nobody looks at. Written from a
+    description of what that system computes, on our nets and noise: only the work differs.
+    """
+
+    def __init__(self, diffusion: DiffusionModel) -> None:
+        super().__init__(diffusion, TIMESTEP, taps="full")
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Maps (B, channels[i], H / strides[i], W / strides[i]) of image (B, 3, H, W)."""
+        each = [self.maps_of_one(crop) for crop in image.split(1)]
+        return [torch.cat(maps) for maps in zip(*each, strict=True)]
+
+    def maps_of_one(self, crop: Tensor) -> list[Tensor]:
+        """The maps of one crop (1, 3, H, W)."""
+        model = self.diffusion
+        vae = cast(KlAutoencoder, model.autoencoder).vae
+        encoder_taps = [stage.resnets[1] for stage in vae.encoder.down_blocks[-2:]]
+        unet_taps = [stage.resnets[-1] for stage in model.denoiser.unet.up_blocks]
+        decoder_taps = [stage.resnets[2] for stage in vae.decoder.up_blocks[:2]]
+        with recorded_inputs([*unet_taps, *encoder_taps, *decoder_taps]) as maps:
+            z_0 = model.autoencoder.encode(crop)
+            condition = implicit_condition(model.caption(crop))
+            t = torch.full((1,), self.feature_timestep, device=crop.device)
+            z_t = add_noise(z_0, shared_noise(z_0), t, model.schedule.alpha_bar)
+            model.denoiser(z_t, t, condition.tokens, condition.mask)
+            model.autoencoder.decode(z_0)
+        return maps
+
+
+@contextmanager
+def recorded_inputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """A list of the first inputs of the modules, in their order, filled when the block ends."""
+    inputs: dict[nn.Module, Tensor] = {}
+    found: list[Tensor] = []
+
+    def record(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        inputs[module] = arguments[0]
+
+    handles = [module.register_forward_pre_hook(record) for module in modules]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+    found += [inputs[module] for module in modules]
+
+
+def make_diffusion(sizes: Sizes, image_encoder: ImageEncoder | None = None) -> DiffusionModel:
+    """The paper's nets at these widths with random weights; the image tower is a light one."""
+    model = DiffusionModel(
+        KlAutoencoder(block_channels=sizes.vae_channels, norm_groups=sizes.norm_groups),
+        HashedTextEncoder(sizes.text_width),
+        image_encoder or TimmImageEncoder(LIGHT_TOWER),
+        denoiser=partial(
+            Denoiser,
+            block_channels=sizes.unet_channels,
+            norm_groups=sizes.norm_groups,
+            zero_init=False,  # zero outputs would hide where two passes differ
+        ),
+    )
+    return model.eval()
+
+
+def make_stage2(diffusion: DiffusionModel, sizes: Sizes) -> MaskFinetune:
+    """Stage 2 on it; its heads are as much narrower than 256 as the U-Net is than 320."""
+    width, side_px = 256 * sizes.unet_channels[0] // 320, sizes.image_size_px
+    generator = MaskGenerator(width, feedforward_width=8 * width, pixel_feedforward_width=4 * width)
+    model = MaskFinetune(
+        diffusion, generator, RANDOM, taps="full", tile_px=side_px, tile_overlap_px=side_px // 4
+    )
+    return model.eval()
+
+
+def name_defects(model: MaskFinetune, count: int = 3) -> MaskFinetune:
+    """The model, which now names so many types."""
+    model.set_vocabulary(Vocabulary.from_names([f"defect {number}" for number in range(count)]))
+    return model
+
+
+@contextmanager
+def fake_stage2() -> Iterator[MaskFinetune]:
+    """Stage 2 at full width under 16-bit autocast, and all made inside, without memory."""
+    # Names are set outside: metrics copy their states, and texts are numbers, not shapes.
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    torch.set_default_dtype(torch.bfloat16)  # fake weights cannot be cast afterwards
+    try:
+        with fake:
+            tower = ClipImageEncoder()
+            tower._loaded = True  # random weights cost the same as those that are read
+            model = make_stage2(make_diffusion(PAPER_SIZES, tower), PAPER_SIZES)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    name_defects(model, CLASS_COUNT)
+    with fake, torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        yield model
+
+
+def measure_work(settings: BenchSettings) -> list[Measurement]:
+    """TF of each stage beside what it is known to cost, of each way to features beside whole nets.
+
+    The image tower is left out of the ways, and the text tower, which is done once the names are
+    set. torch counts no grid sampling, which is under 1 % of the mask generator's work.
+    """
+    with fake_stage2() as model:
+        work, taesd = count_stages(model)
+        image = torch.zeros(1, 3, SIDE_PX, SIDE_PX)
+        whole = count_tf(lambda: model.score_tiles(image))
+    encoder, unet = work["VAE encoding"], work["U-Net to its last tap"]
+    ways = (encoder + unet + work["VAE decoding to its last tap"], encoder + unet, taesd + unet)
+    ancestor = encoder + work["U-Net to its end"] + work["VAE decoding to the image"]
+    row = partial(counted, unit="TF/image")
+    return [
+        *(row(f"work: {name}", tf, KNOWN_TF[name], limit=1.0) for name, tf in work.items()),
+        *(
+            row(f"work: features, {name}", tf, ancestor, limit=KNOWN_ANCESTOR_TF / known)
+            for (name, known), tf in zip(KNOWN_WAYS_TF.items(), ways, strict=True)
+        ),
+        row("work: whole image, tensors in, masks out", whole, None),
+    ]
+
+
+def measure_memory(settings: BenchSettings) -> list[Measurement]:
+    """GB with the weights of one image's features and of the whole way to its masks, counted."""
+    with fake_stage2() as model:
+        image = torch.zeros(1, 3, SIDE_PX, SIDE_PX)
+        ancestor = AncestorFeatures(model.features.diffusion)
+        model.requires_grad_(True)  # the tracker fails at frozen weights
+        sides = (model.features, ancestor, model.score_tiles)
+        features, reference, whole = (count_peak_gb(partial(side, image)) for side in sides)
+    return [
+        counted("memory: features, beside whole nets", features, reference, "GB"),
+        counted("memory: tensors in, masks out, beside the paper's", whole, PAPER_GB, "GB"),
+    ]
+
+
+def count_stages(model: MaskFinetune) -> tuple[dict[str, float], float]:
+    """TF of each stage by name, and of TAESD's encoder."""
+    diffusion, image = model.features.diffusion, torch.zeros(1, 3, SIDE_PX, SIDE_PX)
+    vae, unet = diffusion.autoencoder, diffusion.denoiser
+    tower = cast(ClipImageEncoder, diffusion.image_encoder)
+    taps = model.features(image)
+    z_0, maps = vae.encode(image), model.pyramid(image, taps)
+    t, text = torch.ones(1, dtype=torch.int64), torch.zeros(1, 1, PAPER_SIZES.text_width)
+    mask = torch.ones(1, 1, dtype=torch.bool)
+    captioning = count_tf(lambda: diffusion.captioner(torch.zeros(1, tower.width)))
+    taesd = TaesdAutoencoder("", "", latent_channels=vae.latent_channels)
+    return {
+        "VAE encoding": count_tf(lambda: vae.encode_with_maps(image)),
+        "image tower and captioner": count_image_tower(tower) + captioning,
+        "U-Net to its last tap": count_tf(lambda: unet.maps(z_0, t, text, mask)),
+        "VAE decoding to its last tap": count_tf(lambda: vae.maps_of_decoding(z_0)),
+        "pyramid": count_tf(lambda: model.pyramid(image, taps)),
+        "mask generator": count_tf(lambda: model.mask_generator(maps)),
+        "U-Net to its end": count_tf(lambda: unet(z_0, t, text, mask)),
+        "VAE decoding to the image": count_tf(lambda: vae.decode(z_0)),
+    }, count_tf(lambda: taesd.encoder(image))
+
+
+def measure_throughput(
+    settings: BenchSettings,
+    sizes: Sizes = THROUGHPUT_SIZES,
+    crops_a_side: Sequence[int] = CROPS_A_SIDE,
+) -> list[Measurement]:
+    """Crops a second from an image to its masks, beside the same with the ancestor's features.
+
+    RuntimeError where one crop's masks differ in a bit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        ours = name_defects(make_stage2(make_diffusion(sizes), sizes))
+        images = [image_of_crops(ours, side) for side in crops_a_side]
+    other = copy.deepcopy(ours)
+    other.features = AncestorFeatures(other.features.diffusion)
+    crop = images[0][:, : ours.tile_px, : ours.tile_px]
+    if not torch.equal(predict(ours, crop), predict(other, crop)):
+        raise RuntimeError("our masks of one crop are not those of the ancestor's features")
+    words: Words = {"px": sizes.image_size_px, "one crop": "same bits"}
+    return [
+        compare_times(
+            f"end to end: batch {side**2}, beside whole nets one by one",
+            *time_in_turns(
+                [partial(predict, model, image) for model in (ours, other)], repeats=FEWEST_REPEATS
+            ),
+            count=side**2,
+            unit="crops/s per core",
+            settings=words,
+        )
+        for side, image in zip(crops_a_side, images, strict=True)
+    ]
+
+
+def image_of_crops(model: MaskFinetune, crops_a_side: int) -> Tensor:
+    """Noise (3, H, W) in [-1, 1] that the model cuts into so many crops along each side."""
+    side_px = model.tile_px + (crops_a_side - 1) * (model.tile_px - model.tile_overlap_px)
+    return torch.rand(3, side_px, side_px) * 2 - 1
+
+
+@torch.no_grad()
+def predict(model: MaskFinetune, image: Tensor) -> Tensor:
+    """The anomaly map of an image, after all masks were made."""
+    return model.predict_image(image).anomaly_map
+
+
+PARTS = {"work": measure_work, "memory": measure_memory, "throughput": measure_throughput}
