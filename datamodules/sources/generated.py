@@ -51,7 +51,7 @@ class Generated(Source):
         records = []
         for number, line in enumerate(read_text(table).splitlines(), start=1):
             place = f"{TABLE} line {number}"
-            row = _read_row(line, f"{table} line {number}")
+            row = read_row(line, f"{table} line {number}")
             try:
                 record = self._record(row)
                 refuse_unmarked(root / record.image, _word_of(row, "checkpoint_sha256"))
@@ -91,7 +91,8 @@ def mask_values(defect: str) -> tuple[MaskValues, ...]:
     return grey_values(defect, largest_good=HIGHEST_GOOD_GREY, highest=HIGHEST_GREY)
 
 
-def _read_row(line: str, place: str) -> Row:
+def read_row(line: str, place: str) -> Row:
+    """The object of a line; ValueError, which names the place, for a line that is none."""
     try:
         row = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:

@@ -1,6 +1,7 @@
-"""Claims about the command that compares real and generated pictures."""
+"""Holds what the comparison of real and generated images says, and that it finds copies."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,39 +13,37 @@ from PIL import Image
 
 from datamodules.decode import open_image
 from datamodules.manifest import Manifest
-from datamodules.transforms import to_tensor
-from experiments.fidelity import main
-from experiments.judging.fidelity_measures import Settings, measure_distance
-from experiments.judging.picture_sets import TensorPictures, describe
-from experiments.runs import read_runs
+from datamodules.preparing.fingerprints import TURNS, fingerprint, turned
+from datamodules.vocabulary import Vocabulary
+from experiments.cli import call_command
+from experiments.fidelity import FILES, fidelity
+from experiments.generation.copies import NO_COPY, find_copies, most_similar_window
+from experiments.generation.fidelity_report import COPY_COLOR, distances, diversity
+from experiments.generation.views import GeneratedViews, ViewFeatures, extract_features
 from lightning_modules.nets.feature_extractors import TimmExtractor
 from tests.experiments.audits.small_manifest import rewritten, small_manifest
+from tests.experiments.refused import refused
 from tests.lightning_modules.small_weights import NET, save_net
 
 SIDE = 24
 
 
-def tile_files(data: Path) -> list[Path]:
-    """Real magnetic tiles of many parts, large enough for crops of 128 px."""
-    files = sorted((data / "mtd").rglob("*.jpg"))[::35]
-    large = [path for path in files if min(Image.open(path).size) >= 128]
-    return large[:16]
-
-
 def write_crops(manifest: Manifest, split: str, folder: Path) -> None:
-    """Crops of the split's pictures as if a model had generated them, by type."""
+    """Crops of the split's images as if a model had generated them, by type."""
     for number, row in enumerate(manifest.rows_of(split)):
         record = manifest[int(row)]
         target = folder / (record.defects or ("good",))[0] / f"{number}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
-        picture = Image.open(manifest.root / record.image)
-        picture.crop((0, 10, SIDE, 10 + SIDE)).save(target)
+        image = Image.open(manifest.root / record.image)
+        image.crop((0, 10, SIDE, 10 + SIDE)).save(target)
 
 
-def compared(folder: Path, *more: str, split: str = "test") -> dict[str, float]:
-    """The figures of crops of a split against a small manifest, names without their prefix."""
+def words_for(folder: Path, *more: str, split: str = "test") -> list[str]:
+    """The command line that compares crops of a split with a small manifest."""
     if not (folder / "manifest.parquet").exists():
-        write_crops(small_manifest(folder, count=36), split, folder / "generated")
+        small_manifest(folder, count=36)
+    if not (folder / "generated").exists():
+        write_crops(Manifest.open(folder / "manifest.parquet"), split, folder / "generated")
         save_net(folder)
     words = {
         "real": folder / "manifest.parquet",
@@ -52,103 +51,203 @@ def compared(folder: Path, *more: str, split: str = "test") -> dict[str, float]:
         "extractor": NET,
         "weights": folder / "net.safetensors",
         "out": folder / "report",
+        "device": "cpu",
     }
-    assert main([f"--{key}={value}" for key, value in words.items()] + list(more)) == 0
+    return [f"--{key}={value}" for key, value in words.items()] + list(more)
+
+
+def compared(folder: Path, *more: str, split: str = "test") -> dict[str, float]:
+    """The figures of the report, names without their prefix."""
+    call_command(fidelity, words_for(folder, *more, split=split))
     figures = json.loads((folder / "report/results.json").read_text())
-    return {name.split("/")[-1]: value for name, value in figures.items()}
+    return {name.removeprefix("generation/train/"): value for name, value in figures.items()}
 
 
-def test_report_has_figures_words_and_pictures(tmp_path: Path) -> None:
+def red_pixels(folder: Path) -> int:
+    grid = np.asarray(Image.open(folder / "report" / "nearest_neighbours.png"))
+    return int((grid == COPY_COLOR).all(axis=-1).sum())
+
+
+def test_report_has_figures_of_the_images_and_of_the_baseline(tmp_path: Path) -> None:
     figures = compared(tmp_path)
-    for kind in ("fid", "kid", "kid_std", "is", "diversity", "nearest", "fid_held_out"):
-        assert np.isfinite(figures[f"{kind}_{NET}"])
-    assert {path.name for path in (tmp_path / "report").iterdir()} == {
-        "results.json",
-        "results.md",
-        "real_and_generated.png",
-        "nearest_neighbours.png",
-    }
+    kinds = ("fid", "kid", "kid_std", "is", "diversity", "nearest")
+    baseline = ("fid_held_out", "kid_held_out", "nearest_held_out")
+    assert all(np.isfinite(figures[f"{kind}_{NET}"]) for kind in (*kinds, *baseline))
+    assert {path.name for path in (tmp_path / "report").iterdir()} == set(FILES)
     text = (tmp_path / "report/results.md").read_text()
     assert "biased upwards" in text and "weights_sha256" in text
+    assert figures["copies"] == red_pixels(tmp_path) == 0
 
 
 def test_copied_training_crops_are_caught_and_held_out_ones_are_not(tmp_path: Path) -> None:
     figures = compared(tmp_path, split="train")
     assert figures["copies"] == figures["views_generated"] == 12
     assert figures["copies_share_held_out"] == 0
-
-
-def test_whole_pictures_are_compared_squeezed(tmp_path: Path) -> None:
-    figures = compared(tmp_path, "--real_transform=whole")
-    assert figures["views_real"] == 12
-
-
-def test_more_views_are_cut_where_asked(tmp_path: Path) -> None:
-    assert compared(tmp_path, "--views_per_picture=3")["views_real"] == 36
+    assert red_pixels(tmp_path) > 0
 
 
 def test_generated_records_never_stand_for_real_ones(tmp_path: Path) -> None:
     manifest = small_manifest(tmp_path, count=36)
-    write_crops(manifest, "test", tmp_path / "generated")
-    save_net(tmp_path)
     train = manifest.rows_of("train")[:5]
     records = [replace(manifest[row], is_generated=row in train) for row in range(36)]
     rewritten(tmp_path / "manifest.parquet", records, tmp_path / "raw")
     assert compared(tmp_path)["views_real"] == 7
 
 
-def test_tracked_run_has_the_figures(tmp_path: Path) -> None:
-    output = tmp_path / "mlruns"
-    figures = compared(tmp_path, "--experiment=quality", f"--output={output}")
-    (run,) = read_runs(output, "quality")
-    assert run.metrics[f"generation/train/fid_{NET}"] == pytest.approx(figures[f"fid_{NET}"])
-    assert run.params["real_transform"] == "crop"
-    assert run.status == "FINISHED"
+def test_crops_need_generated_squares_of_one_size_and_whole_images_do_not(tmp_path: Path) -> None:
+    words = words_for(tmp_path)
+    Image.new("L", (30, 20)).save(tmp_path / "generated/odd.png")
+    assert "compare whole images with --real_transform whole" in refused(fidelity, *words)
+    figures = compared(tmp_path, "--real_transform=whole")
+    assert (figures["views_real"], figures["views_generated"]) == (12, 13)
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("word", "message"),
     [
-        (["--real_transform=half"], "expected crop or whole"),
-        (["--views_per_picture=0"], "expected 1 or more"),
-        (["--real_transform=whole", "--views_per_picture=2"], "a whole picture has one view"),
-        (["--split=holdout"], "no real 'holdout' pictures, it has test, train, val"),
-        (["--real=none.parquet"], "none.parquet is missing"),
-        (["--generated=nowhere"], "holds no picture"),
-        (["--weights=nothing.safetensors"], "nothing is downloaded"),
-        (["--extractor=resnet500"], "or a timm name such as"),
-        (["--extracter=x"], "see --help"),
+        ("--real_transform=half", "invalid choice: 'half'"),
+        ("--batch_size=0", "expected 1 or more"),
+        ("--split=holdout", "no real 'holdout' images, it has test, train, val"),
+        ("--real=none.parquet", "none.parquet is missing"),
+        ("--generated=nowhere", "holds no image"),
+        ("--weights=nothing.safetensors", "nothing is downloaded"),
+        ("--extractor=resnet500", "or a timm name"),
+        ("--extracter=x", "did you mean --extractor"),
     ],
 )
-def test_wrong_words_are_one_line(tmp_path: Path, words: list[str], message: str) -> None:
-    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
-        compared(tmp_path, *words)
-    assert "\n" not in str(caught.value)
+def test_wrong_words_are_one_line(tmp_path: Path, word: str, message: str) -> None:
+    assert message in refused(fidelity, *words_for(tmp_path), word)
 
 
-def test_crops_need_generated_squares_of_one_size(tmp_path: Path) -> None:
-    compared(tmp_path)
-    Image.new("L", (30, 20)).save(tmp_path / "generated/odd.png")
-    with pytest.raises(ValueError, match="compare whole pictures with --real_transform whole"):
-        compared(tmp_path, "--overwrite")
-    assert compared(tmp_path, "--overwrite", "--real_transform=whole")["views_generated"] == 13
+WORDS = Vocabulary.parse("crack; stain, blot; dark stain; good")
+
+
+def write_images(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (32, 32), 90).save(folder / name)
+
+
+def test_table_tells_images_prompts_and_types(tmp_path: Path) -> None:
+    write_images(tmp_path, "grid.png", *(f"images/{number}.png" for number in range(4)))
+    rows: list[dict[str, object]] = [
+        {"image": "images/0.png", "prompt": "Plate with blot.", "defect": None},
+        {"image": "images/1.png", "prompt": "Plate with no defect."},
+        {"image": "images/2.png", "prompt": "something", "defect": "crack;stain"},
+        {"image": "images/3.png", "prompt": "cracked plate"},
+    ]
+    (tmp_path / "generated.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    views = GeneratedViews(tmp_path, WORDS)
+    assert views.kinds == ["stain", "good", "crack", ""]
+    assert views.prompts == [row["prompt"] for row in rows]
+    assert views[2].pixels.shape == (32, 32, 3) and views[2].kind == "crack"
+    (tmp_path / "generated.jsonl").write_text('{"image": "a.png"}\n{"prompt": "none"}')
+    with pytest.raises(ValueError, match="line 2 names no image"):
+        GeneratedViews(tmp_path, WORDS)
+
+
+def test_any_folder_is_taken_with_its_subfolders_as_types(tmp_path: Path) -> None:
+    write_images(tmp_path, "dark_stain/a.png", "crack/b.jpg", "masks/b.png", "c.bmp")
+    views = GeneratedViews(tmp_path, WORDS)
+    assert dict(zip(views.names, views.kinds, strict=True)) == {
+        "dark_stain/a.png": "dark stain",
+        "crack/b.jpg": "crack",
+        "c.bmp": "",
+    }
+
+
+def features_of(features: torch.Tensor, kind: str = "crack") -> ViewFeatures:
+    count = len(features)
+    return ViewFeatures(features, None, np.zeros((count, 48, 48), np.uint8), (kind,) * count)
+
+
+def test_diversity_is_of_images_of_one_prompt_and_of_real_ones_of_its_type(seed: int) -> None:
+    real = torch.randn(4, 8)
+    same = features_of(real[[0] * 4])
+    prompts = ["one", "one", "two", "alone"]
+    found = diversity(same, features_of(real), prompts, "net")
+    assert found["diversity_net"] == pytest.approx(0, abs=1e-9)
+    assert found["diversity_real_net"] > 0.5
+    assert found["diversity_prompts"] == 1
+    assert np.isnan(diversity(same, features_of(real, "stain"), prompts, "n")["diversity_real_n"])
+
+
+def texture(seed: int, side_px: int = 160) -> np.ndarray:
+    """A grey surface (side, side, 3) with detail of some pixels, like every other of its kind."""
+    noise = np.random.default_rng(seed).standard_normal((side_px, side_px))
+    smooth = cv2.GaussianBlur(noise, (0, 0), 3)
+    grey = (128 + 40 * smooth / smooth.std()).clip(0, 255).astype(np.uint8)
+    return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+
+
+def crop(image: np.ndarray, turn: int = 0, *, left: int = 37, top: int = 61) -> np.ndarray:
+    cut = image[top : top + 64, left : left + 64]
+    return np.ascontiguousarray(turned(cut.transpose(2, 0, 1), turn).transpose(1, 2, 0))
+
+
+def thumbnails_of(*views: np.ndarray) -> np.ndarray:
+    return np.stack([fingerprint(view).thumbnail for view in views])
+
+
+TRAIN = [texture(seed) for seed in range(40)]
+TRAIN_CROPS = thumbnails_of(*(crop(image, left=10, top=20) for image in TRAIN))
+NO_IMAGES, NO_WINDOWS = np.empty((0, 1), int), np.empty((0, 1, 48, 48), np.uint8)
+
+
+@pytest.mark.parametrize("turn", range(len(TURNS)))
+def test_copy_is_found_in_any_turn_and_the_very_place_that_it_came_from(turn: int) -> None:
+    view = crop(TRAIN[3], turn)
+    window = most_similar_window(TRAIN[3], view)
+    assert np.array_equal(window, crop(TRAIN[3]))
+    views, windows = thumbnails_of(view, crop(texture(99))), thumbnails_of(window, window)
+    found = find_copies(views, TRAIN_CROPS, np.array([[3, 3]]), windows[None])
+    assert found.tolist() == [3, NO_COPY]
+    noise = np.random.default_rng(0).integers(-5, 6, (64, 64, 3))
+    noisy = (crop(TRAIN[7], turn, left=10, top=20) + noise).clip(0, 255).astype(np.uint8)
+    assert find_copies(thumbnails_of(noisy), TRAIN_CROPS, NO_IMAGES, NO_WINDOWS).tolist() == [7]
+
+
+def test_window_is_found_at_the_rim_and_in_an_image_smaller_than_the_view() -> None:
+    corner = crop(TRAIN[1], left=96, top=96)
+    assert np.array_equal(most_similar_window(TRAIN[1], corner), corner)
+    assert most_similar_window(TRAIN[1][:50, :30], corner).shape == (64, 64, 3)
+    large = cv2.resize(TRAIN[1], (501, 403))
+    view = large[403 - 150 :, 501 - 150 :]
+    assert np.array_equal(most_similar_window(large, view), view)
+
+
+@pytest.mark.parametrize(
+    ("views", "expected"),
+    [
+        (lambda: np.repeat(TRAIN_CROPS[2:3], 60, axis=0), 2),
+        (lambda: thumbnails_of(*(crop(texture(seed)) for seed in range(100, 160))), NO_COPY),
+        (lambda: np.full((2, 48, 48), 100, np.uint8), NO_COPY),
+    ],
+    ids=["one copy repeated", "other surfaces of the kind", "even images"],
+)
+def test_copies_are_far_nearer_than_similar_images(
+    views: Callable[[], np.ndarray], expected: int
+) -> None:
+    assert (find_copies(views(), TRAIN_CROPS, NO_IMAGES, NO_WINDOWS) == expected).all()
 
 
 def test_real_weights_put_tiles_before_blurred_tiles_and_noise(
-    shared_data: Path, shared_weights: Path
+    shared_data: Path, shared_weights: Path, tmp_path: Path
 ) -> None:
     weights = shared_weights / "mobilenetv2_100/mobilenetv2_100_same_fp16.safetensors"
     settings = {"pixel_mean": 0.5, "pixel_deviation": 0.5, "padding": "same"}
     extractor = TimmExtractor("mobilenetv2_100", weights, **settings)
-    tiles = [open_image(path)[:128, :128] for path in tile_files(shared_data)]
+    files = sorted((shared_data / "mtd").rglob("*.jpg"))[::35]
+    tiles = [open_image(path)[:128, :128] for path in files if min(Image.open(path).size) >= 128]
     noise = np.random.default_rng(0).integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
-    blurred = [cv2.GaussianBlur(tile, (0, 0), 4) for tile in tiles[8:]]
-    real, *others = (
-        describe(extractor, TensorPictures(torch.stack([to_tensor(p) for p in pictures]), [""] * 8))
-        for pictures in (tiles[:8], tiles[8:], blurred, noise)
-    )
-    figures = [
-        measure_distance(real, other, extractor="net", settings=Settings()) for other in others
-    ]
+    blurred = [cv2.GaussianBlur(tile, (0, 0), 4) for tile in tiles[8:16]]
+    sets = {"real": tiles[:8], "tiles": tiles[8:16], "blurred": blurred, "noise": noise}
+    features = []
+    for name, images in sets.items():
+        (tmp_path / name).mkdir()
+        for number, pixels in enumerate(images):
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+        features.append(extract_features(extractor, GeneratedViews(tmp_path / name, WORDS), 4))
+    figures = [distances(features[0], other, "net", seed=0) for other in features[1:]]
     for kind in ("fid_net", "kid_net"):
         assert figures[0][kind] < figures[1][kind] < figures[2][kind]
