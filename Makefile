@@ -4,7 +4,10 @@
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-CONFIG ?= quickstart.yaml
+STAGE1 = $$(ls -td mlruns/runs/quickstart_stage1* | head -n 1)
+STAGE2 = $$(ls -td mlruns/runs/quickstart_stage2* | head -n 1)
+# A stage that a signal stopped has saved and ended well, but has no results.
+FINISHED = || { echo "error: the stage was stopped before its end: go on with it first" >&2; exit 1; }
 # Two workers fit the two cores that the tests are meant for; more only cost memory there.
 WORKERS ?= 2
 
@@ -12,11 +15,15 @@ WORKERS ?= 2
 
 # Synthetic data, stage 1, stage 2, test, prediction and pictures: minutes on two cores.
 quickstart: $(STAMP)
-	$(RUN) -m experiments.run --config $(CONFIG)
+	$(RUN) -m experiments.run --config quickstart_stage1.yaml
+	@test -f "$(STAGE1)/results.json" $(FINISHED)
+	$(RUN) -m experiments.run --config quickstart_stage2.yaml \
+	    --pretrained "$(STAGE1)"
+	@test -f "$(STAGE2)/results.json" $(FINISHED)
 	$(RUN) -m experiments.prepare --source synthetic --source.init_args.image_count 24 \
 	    --source.init_args.image_size_px 192 --source.init_args.seed 1 \
 	    --root mlruns/data/unseen --out mlruns/data/unseen
-	$(RUN) -m experiments.predict --checkpoint "$$(ls -td mlruns/runs/quickstart* | head -n 1)" \
+	$(RUN) -m experiments.predict --checkpoint "$(STAGE2)" \
 	    --images 'mlruns/data/unseen/*/images/*.png' --out mlruns/predictions --overwrite
 
 test: lint

@@ -36,7 +36,8 @@ class IMDDDataModule(LightningDataModule):
     test; the run records it. shots_per_type, image_budget: train on so many images of each type,
     or in all (`splits.py`), `split_seed` chooses. use_unlabelled: train on unlabelled images
     too, which only stage 1 can use. held_out_types: names kept out of training; test_types: `all`,
-    `seen` or `held_out`, what the test shows and asks for (`splits.py`).
+    `seen` or `held_out`, what the test shows and asks for (`splits.py`). labels: further words
+    for the types, such as "scratch, scuff; crack".
     captions: `built`, `released` or `both` (`caption_choice.py`). latents: `online`, or the folder
     that experiments.cache_latents wrote, which stage 1 then trains on instead of images.
     batch_size: images in one pass of one process; global_batch_size: in one step of all processes
@@ -71,6 +72,7 @@ class IMDDDataModule(LightningDataModule):
         use_unlabelled: bool = False,
         held_out_types: tuple[str, ...] = (),
         test_types: str = "all",
+        labels: str = "",
         captions: str = "built",
         latents: str = "online",
         seed: int = 0,
@@ -81,18 +83,17 @@ class IMDDDataModule(LightningDataModule):
         _check_origin(source, root, manifest)
         _check_batches(batch_size, eval_batch_size, global_batch_size or 1)
         _check_unlabelled(use_unlabelled, held_out_types)
-        self.source, self.root = source, root
+        self.source, self.root, self.num_workers = source, root, num_workers
         self.manifest, self.manifest_folder = manifest, manifest_folder
         self.train_transform = train_transform or NativeCrop()
         self.val_transform = val_transform or Unchanged()
         self.batch_size, self.global_batch_size = batch_size, global_batch_size
         self.draws_per_epoch, self.eval_batch_size = draws_per_epoch, eval_batch_size
-        self.num_workers = num_workers
         self.fractions = (train_fraction, val_fraction, test_fraction)
         self.split_seed, self.protocol, self.copies = split_seed, protocol, copies
         self.allow_leakage, self.use_unlabelled = allow_leakage, use_unlabelled
         self.few_shots = FewShots(shots_per_type, image_budget, split_seed)
-        self.held_out_types, self.test_types = held_out_types, test_types
+        self.held_out_types, self.test_types, self.labels = held_out_types, test_types, labels
         self.caption_choice, self.latents = CaptionChoice(captions), latents
         self.seed, self.max_val_images, self.in_memory = seed, max_val_images, in_memory
         self._division: TypeDivision | None = None
@@ -183,7 +184,7 @@ class IMDDDataModule(LightningDataModule):
             index = Manifest.open(self._manifest_path(), self.root or None)
             if index.leaks and not self.allow_leakage:
                 raise ValueError(_leak_line(index))
-            self._division = TypeDivision(index, self.held_out_types, self.test_types)
+            self._division = TypeDivision(index, self.held_out_types, self.test_types, self.labels)
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled, augmented training batches, whose place in the order is part of checkpoints."""

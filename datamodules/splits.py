@@ -173,22 +173,25 @@ class TypeDivision:
     training: the vocabulary of the seen types; a group of images of which one shows a held-out
     type neither trains nor validates. tested: the vocabulary of the test. `test_types` says which:
     `all` names, on all images; those `seen`, on images without a held-out type; those
-    `held_out`, on images that show no other. Raises ValueError for unknown names or words, and
-    where no type is left to train on.
+    `held_out`, on images that show no other. labels: further words for the types, as they are
+    typed. Raises ValueError for unknown names or words, and where no type is left to train on.
     """
 
-    def __init__(self, index: Manifest, held_out: Sequence[str], test_types: str) -> None:
+    def __init__(
+        self, index: Manifest, held_out: Sequence[str], test_types: str, labels: str = ""
+    ) -> None:
         if test_types not in (ALL, SEEN, HELD_OUT):
             raise ValueError(f"test_types is {test_types!r}: expected {ALL}, {SEEN} or {HELD_OUT}")
         if test_types == HELD_OUT and not held_out:
             raise ValueError("test_types is 'held_out', but held_out_types names none: name some")
-        self.training, unseen = index.vocabulary.division(held_out)
+        vocabulary = index.vocabulary.with_words(labels) if labels else index.vocabulary
+        self.training, unseen = vocabulary.division(held_out)
         if held_out and len(self.training) == 1:
             raise ValueError(
                 f"held_out_types names all types of {index.path}: expected at least one to train on"
             )
         self.index, self.test_types = index, test_types
-        self.tested = {ALL: index.vocabulary, SEEN: self.training, HELD_OUT: unseen}[test_types]
+        self.tested = {ALL: vocabulary, SEEN: self.training, HELD_OUT: unseen}[test_types]
         self.held_out = unseen.names[1:]
         self.held_out_words = unseen.words - set(unseen.entries[0])
 

@@ -107,6 +107,20 @@ class Vocabulary:
         first = ("good", *(word for word in extra if word != "good"))
         return cls((first, *defects), tuple(word for words in negated for word in words))
 
+    def with_words(self, text: str) -> "Vocabulary":
+        """This vocabulary with the words of a typed list added to the classes that they speak of.
+
+        Each part of "crack, fissure; scratch" holds a word that is known already; ValueError,
+        with the nearest known ones, for a part without.
+        """
+        given = Vocabulary.parse(text)
+        entries = list(self.entries)
+        for words in given.entries:
+            known = [word for word in words if word in self.words]
+            class_id = self.id_of(known[0] if known else words[0])
+            entries[class_id] = tuple(dict.fromkeys((*entries[class_id], *words)))
+        return Vocabulary(tuple(entries), (*self.negatives, *given.negatives))
+
     def prompts(
         self, class_id: int, templates: Sequence[str] = DEFECT_TEMPLATES
     ) -> list[list[str]]:

@@ -11,14 +11,15 @@ import argparse
 import logging
 from pathlib import Path
 
+from jsonargparse import Namespace
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from datamodules.latents import LatentShards, LatentStore
 from experiments.command import run_command
-from experiments.configuration import load_layers, parse_stage, split_stages
-from experiments.running.stage_run import StageRun, expected_warnings_hidden, latent_index
+from experiments.config import load_config, parse_stage
+from experiments.train import expected_warnings_hidden, latent_index, prepare_stage
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.latent_encoding import LatentEncoding, LatentWriter
 
@@ -34,11 +35,11 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(
             "expected --config NAME and --out FOLDER, for example --config stage1.yaml"
         )
-    _, raw = split_stages({"name": "cache", **load_layers(arguments.config, overrides)})[0]
-    run = StageRun(parse_stage(raw))
+    stage = parse_stage({"name": "cache", **load_config(arguments.config, overrides)})
+    run = prepare_stage(stage)
     if not isinstance(run.model, DiffusionPretrain):
         raise ValueError(
-            f"the first stage is {type(run.model).__name__}, expected DiffusionPretrain: "
+            f"the stage is {type(run.model).__name__}, expected DiffusionPretrain: "
             "latents are kept for stage 1"
         )
     store = LatentStore(
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def write_missing(run: StageRun, store: LatentStore) -> None:
+def write_missing(run: Namespace, store: LatentStore) -> None:
     """Predict the shards that are not there yet, on the devices of the configuration."""
     assert isinstance(run.model, DiffusionPretrain)
     data = LatentShards(
@@ -62,7 +63,7 @@ def write_missing(run: StageRun, store: LatentStore) -> None:
         batch_size=run.data.batch_size,
         num_workers=run.data.num_workers,
     )
-    settings = run.trainer_settings.as_dict()
+    settings = run.trainer.as_dict()
     chosen = {key: settings[key] for key in TRAINER_KEYS if settings.get(key) is not None}
     trainer = Trainer(
         **chosen,

@@ -19,10 +19,9 @@ from experiments.checkpoints import Restored, load_any
 from experiments.command import run_command
 from experiments.devices import default_device, on_device
 from experiments.predictor import set_naming
-from experiments.running.expected_warnings import expected_warnings_hidden
-from experiments.running.stage_run import prepare_alone
 from experiments.tables import Table, to_rich
 from experiments.thresholds import THRESHOLDS_NAME, write_thresholds
+from experiments.train import expected_warnings_hidden, prepare_alone
 from lightning_modules.metrics.calibration import (
     Calibration,
     CalibrationRule,

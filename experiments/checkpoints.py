@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import rank_zero_only
 
-from experiments.configuration import (
+from experiments.config import (
     build_stage,
     parse_stage,
     read_layer,

@@ -12,7 +12,7 @@ from experiments.tables import Table, print_table, to_csv, to_latex, to_markdown
 
 if TYPE_CHECKING:
     from experiments.reporting.paper_tables import PaperTable
-    from experiments.runs import RunRow
+    from experiments.tracking import RunRow
 
 SIDE_BY_SIDE_RUNS = 6
 MACHINE = "system/"  # how busy it was says nothing of a model
@@ -58,7 +58,7 @@ def compare(
         )
     if out and not paper:
         raise ValueError("--out writes the paper's table: add --paper")
-    from experiments.runs import read_runs
+    from experiments.tracking import read_runs
 
     runs = read_runs(output, experiment)
     title = f"experiment {experiment}"

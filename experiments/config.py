@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from datamodules.about import source_class_path
 from experiments.cli import nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
-SOURCE_FOLDER = Path(__file__).parents[1] / "datamodules" / "sources"
 BASE_KEY = "from"
 WORD_KEYS = ("name", "experiment", "setting", "scale", "output")
 STAGE_KEYS = (*WORD_KEYS, "tags", "seed", "data", "model", "trainer")
@@ -58,7 +58,8 @@ def load_config(
     pairs = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
     layer: dict[str, object] = {}
     for key, text in pairs.items():
-        value = read_value(key, text)
+        # A folder called 2024 is a name; all other values are read as in a YAML file.
+        value = text if key in SHORT_KEYS else read_value(key, text)
         set_dotted(layer, full_key(key), Typed(value) if isinstance(value, dict) else value)
     return merge_layers(raw, expand_source(layer))
 
@@ -153,10 +154,11 @@ def set_dotted(node: dict[str, object], key: str, value: object) -> None:
     *parts, last = key.split(".")
     for part in parts:
         below = node.get(part)
-        if not isinstance(below, dict):
-            below = {"class_path": below} if isinstance(below, str) else {}
-            node[part] = below
-        node = below
+        if isinstance(below, dict):
+            node = below
+        else:
+            node[part] = {"class_path": below} if isinstance(below, str) else {}
+            node = node[part]  # type: ignore[assignment]
     node[last] = value
 
 
@@ -176,26 +178,10 @@ def expand_source(layer: dict[str, object]) -> dict[str, object]:
     arguments = data.get("init_args") if isinstance(data, dict) else None
     source = arguments.get("source") if isinstance(arguments, dict) else None
     if isinstance(source, str):
-        arguments["source"] = {"class_path": source_class(source)}  # type: ignore[index]
+        arguments["source"] = {"class_path": source_class_path(source)}  # type: ignore[index]
     elif isinstance(source, dict) and isinstance(source.get("class_path"), str):
-        source["class_path"] = source_class(source["class_path"])
+        source["class_path"] = source_class_path(source["class_path"])
     return layer
-
-
-def source_class(name: str) -> str:
-    """The class path that a source's name means: "neu_seg" -> "datamodules.sources.neu_seg.NeuSeg".
-
-    A dotted name is a class path already. ValueError with the known names for any other.
-    """
-    if "." in name:
-        return name
-    known = sorted(path.stem for path in SOURCE_FOLDER.glob("*.py") if path.stem[0] != "_")
-    if name not in known:
-        raise ValueError(
-            f"--source: got {name!r}, expected a file name of datamodules/sources or a class path; "
-            + nearest_names(name, known)
-        )
-    return f"datamodules.sources.{name}." + "".join(part.capitalize() for part in name.split("_"))
 
 
 def stage_parser() -> ArgumentParser:
@@ -310,7 +296,7 @@ def fault_line(raw: Mapping[str, object], message: str) -> str:
             return f"{where}.class_path: got {owner}, expected a class of {found[1]}; {near}"
         elif text.startswith("No module named"):
             return f"{where}.class_path: got {owner}, which cannot be imported: {text}"
-    got = repr(_value_at(raw, where))
+    got = repr(value_at(raw, where))
     got = got if len(got) <= 80 else f"{got[:77]}..."
     if expected:
         return f"{where}: got {got}, expected {_type_words(expected)}"
@@ -353,7 +339,7 @@ def _merge_items(key: str, items: Sequence[object], upper: Mapping[str, object])
     return merged
 
 
-def _value_at(node: object, key: str) -> object:
+def value_at(node: object, key: str) -> object:
     """What the raw configuration holds at a dotted key."""
     for part in key.split(".") if key else ():
         node = node.get(part) if isinstance(node, Mapping) else None

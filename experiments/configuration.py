@@ -4,6 +4,7 @@ How a fault in a configuration is worded is in `configuration_errors.py`. A stag
 its data, model and trainer. A run has one stage, or the two of the paper.
 """
 
+import argparse
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
@@ -292,3 +293,42 @@ def _holds(node: object, parts: list[str]) -> bool:
         else:
             return False
     return True
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """The words of the command itself; everything else is an override of the configuration."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.run",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", action="append", metavar="YAML", help="may be repeated")
+    parser.add_argument(
+        "--only", choices=STAGE_NAMES, help="run this stage of a two-stage config alone"
+    )
+    parser.add_argument(
+        "--weights", metavar="RUN", help="train nothing: calibrate and test this run's weights"
+    )
+    parser.add_argument(
+        "--thresholds", metavar="FILE", help="with --weights: these thresholds, nothing calibrated"
+    )
+    parser.add_argument(
+        "--resume",
+        default="never",
+        metavar="auto|never|RUN",
+        help="go on with the newest unfinished run of this name, with none, or with this directory",
+    )
+    parser.add_argument("--print_config", action="store_true", help="print the layers merged")
+    parser.add_argument("--help", "-h", action="store_true", help="this, and all keys of a stage")
+    return parser
+
+
+def chosen_stages(raw: dict[str, object], only: str | None) -> list[tuple[str, dict[str, object]]]:
+    """The configuration's stages, or the one named; ValueError where it has no such stage."""
+    stages = split_stages(raw)
+    chosen = [(name, stage) for name, stage in stages if only in (None, name)]
+    if not chosen:
+        raise ValueError(
+            f"--only {only}: the configuration is one stage, not two; leave --only out"
+        )
+    return chosen

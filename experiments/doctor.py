@@ -147,7 +147,7 @@ def examine_tracking(output: Path) -> Finding:
     if not database.exists():
         return Finding(part, f"{database} will be made by the first run")
     # Imported here: MLflow takes seconds, and the other findings must not wait for it.
-    from experiments.runs import experiment_names
+    from experiments.tracking import experiment_names
 
     try:
         names = experiment_names(output)

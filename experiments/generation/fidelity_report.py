@@ -27,8 +27,8 @@ from experiments.generation.views import (
     Views,
     extract_features,
 )
-from experiments.runs import write_results
 from experiments.tables import Table, metrics_table, to_markdown
+from experiments.tracking import write_results
 from lightning_modules.metrics.generation import (
     frechet_distance,
     inception_score,

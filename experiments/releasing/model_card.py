@@ -16,8 +16,8 @@ from datamodules.about import About
 from datamodules.manifest import Manifest
 from experiments.checkpoints import PRETRAINED_KEY, Restored
 from experiments.releasing.release import class_nodes
-from experiments.runs import RESULTS_NAME
 from experiments.tables import Table, to_markdown
+from experiments.tracking import RESULTS_NAME
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.weights_io import RELEASE_NAME, sha256_of
 

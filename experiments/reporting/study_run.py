@@ -10,7 +10,8 @@ from mlflow.tracking import MlflowClient
 
 from experiments.reporting.plan import CHILD_TAG, COMMAND_TAG, STUDY_TAG, Child, Study
 from experiments.reporting.usual_report import ChildResult, Results
-from experiments.runs import RunRow, initialise_tracking, read_runs, run_logger
+from experiments.run_logger import RunLogger
+from experiments.tracking import RunRow, initialise_tracking, read_runs
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class StudyRun:
             self.run_id = parents[-1].run_id
         else:
             tags = {STUDY_TAG: self.name, ROLE_TAG: PARENT_ROLE}
-            self.run_id = str(run_logger(self.output, self.name, self.name, tags).run_id)
+            self.run_id = str(RunLogger(self.output, self.name, self.name, tags).run_id)
 
     def open(self) -> None:
         """The run runs, again perhaps."""
@@ -75,7 +76,7 @@ class StudyRun:
         numbers = {}
         if child.results:
             numbers = flat_numbers(json.loads(Path(child.results).read_text(encoding="utf-8")))
-        tracked = run_logger(self.output, self.name, child.name, tags)
+        tracked = RunLogger(self.output, self.name, child.name, tags)
         tracked.log_hyperparams({"command": shlex.join([child.module, *child.words])})
         tracked.log_metrics(numbers)
         tracked.close()

@@ -155,3 +155,16 @@ def test_division_leaves_the_negatives_in_both():
 def test_division_refuses_good_and_unknown_names(novel):
     with pytest.raises(ValueError, match=r"good|not in the vocabulary"):
         Vocabulary.from_names(["crack"]).division(novel)
+
+
+def test_labels_add_words_to_the_classes_that_they_speak_of() -> None:
+    known = Vocabulary.from_names(["crack", "scratch"])
+    given = known.with_words("scratch, scuff; good, fine; not shadow")
+    assert given.entries == (
+        ("good", "no defect", "normal", "fine"), ("crack",), ("scratch", "scuff"),
+    )  # fmt: skip
+    assert given.negatives == ("shadow",)
+    with pytest.raises(
+        ValueError, match=r"'scrach' is not in the vocabulary: did you mean scratch"
+    ):
+        known.with_words("scrach, scuff")

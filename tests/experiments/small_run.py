@@ -1,64 +1,80 @@
 """The quickstart cut down to seconds, what it leaves behind, and how a refused run ends."""
 
+import io
 import json
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
-from experiments import run
-from experiments.command import run_command
-from experiments.runs import RunRow, read_runs
+from experiments.cli import call_command, error_line, is_user_error
+from experiments.run import run
+from experiments.tracking import RunRow, read_runs
+
+STAGES = ("stage1", "stage2")
 
 
-def small_words(output: Path) -> list[str]:
-    """The quickstart in `output`, cut down to four steps of four crops of 64 px in each stage."""
-    settings = {
+def small_words(stage: str, output: Path, *more: str) -> list[str]:
+    """The quickstart's stage in `output`, cut down to four steps of four crops of 64 px."""
+    settings: dict[str, object] = {
         "output": output,
-        "data.init_args.root": output / "data",
+        "root": output / "data",
         "data.init_args.manifest_folder": output / "manifests",
-        "data.init_args.source.init_args.image_count": 48,
-        "data.init_args.source.init_args.image_size_px": 72,
+        "source.image_count": 48,
+        "source.image_size_px": 72,
         "data.init_args.batch_size": 4,
         "data.init_args.draws_per_epoch": 16,
         "data.init_args.train_transform.init_args.crop_size_px": 64,
-        "finetune.model.init_args.tile_px": 64,
-        "finetune.model.init_args.tile_overlap_px": 0,
         "trainer.max_epochs": 1,
         "trainer.check_val_every_n_epoch": 1,
         "trainer.log_every_n_steps": 2,
         "trainer.limit_val_batches": 3,
         "trainer.limit_test_batches": 6,
     }
-    return [f"--{key}={value}" for key, value in settings.items()]
+    if stage == "stage2":
+        settings |= {
+            "pretrained": output / "runs" / "quickstart_stage1",
+            "model.init_args.tile_px": 64,
+            "model.init_args.tile_overlap_px": 0,
+        }
+    words = [f"--{key}={value}" for key, value in settings.items()]
+    return ["--config", f"quickstart_{stage}.yaml", *words, *more]
 
 
 @dataclass(frozen=True, slots=True)
 class SmallRun:
-    """A finished run: its output folder, its directory, and what it printed."""
+    """Both stages, finished: their output folder, and what stage 2 printed."""
 
     output: Path
-    directory: Path
-    printed: str
+    printed: str = ""
+
+    def directory(self, stage: str) -> Path:
+        return self.output / "runs" / f"quickstart_{stage}"
 
     def checkpoint(self, stage: str) -> dict[str, dict[str, torch.Tensor]]:
-        return torch.load(self.directory / stage / "checkpoints" / "last.ckpt", weights_only=True)
+        return torch.load(self.directory(stage) / "checkpoints" / "last.ckpt", weights_only=True)
 
     def read(self, stage: str, name: str) -> dict[str, object]:
-        return json.loads((self.directory / stage / name).read_text())
+        return json.loads((self.directory(stage) / name).read_text())
 
     def tracked(self, stage: str) -> RunRow:
         (row,) = (row for row in read_runs(self.output, "quickstart") if stage in row.name)
         return row
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The one line that the command ends with; its exit code is 2."""
-    with pytest.raises(SystemExit) as ending:
-        run_command(lambda _: run.main(list(words)))
-    text = capsys.readouterr().err
-    assert ending.value.code == 2
-    lines = [line for line in text.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1 and "Traceback" not in text
-    return lines[0]
+def run_both(output: Path) -> SmallRun:
+    """Stage 1, and stage 2 on it."""
+    for stage in STAGES:
+        with redirect_stdout(io.StringIO()) as printed:
+            assert call_command(run, small_words(stage, output)) == 0
+    return SmallRun(output, printed.getvalue())
+
+
+def refusal(*words: str) -> str:
+    """The one line with which the command refuses the words."""
+    with pytest.raises(Exception) as caught:
+        call_command(run, list(words))
+    assert is_user_error(caught.value)
+    return error_line(caught.value)

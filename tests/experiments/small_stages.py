@@ -7,7 +7,7 @@ import torch
 
 from datamodules.vocabulary import Vocabulary
 from experiments.checkpoints import write_configuration
-from experiments.configuration import build_stage, load_layers, parse_stage
+from experiments.config import build_stage, load_config, parse_stage
 from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.image_encoder import ClipImageEncoder
 from lightning_modules.nets.text_encoder import ClipTextEncoder
@@ -71,7 +71,7 @@ def paper_words(weights: Path) -> dict[str, str]:
 def write_run(directory: Path, config: str, overrides: dict[str, str]) -> Path:
     """The run directory of an untrained stage of `config`: config.yaml and checkpoint."""
     torch.manual_seed(0)
-    settings = parse_stage(load_layers([config], overrides))
+    settings = parse_stage(load_config([config], overrides))
     settings.trainer = None
     write_configuration(settings, directory)
     model = build_stage(settings).model

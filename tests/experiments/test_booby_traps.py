@@ -11,10 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import export, run
+from experiments import export
 from experiments.checkpoints import load_pretrain
+from experiments.cli import call_command
 from experiments.command import run_command
 from experiments.predict import predict
+from experiments.run import run
 from lightning_modules.weights_io import STAMP, stamp
 from tests.experiments.refused import refused
 from tests.experiments.small_stages import ENTRIES, write_run
@@ -105,7 +107,7 @@ def test_test_of_given_weights_springs_no_trap(
     folder = tmp_path_factory.mktemp("run")
     torch.save(Shell(folder / "trace"), directory / "checkpoints" / "last.ckpt")
     words = ["--config", "baselines/constant.yaml", "--weights", str(directory)]
-    line = refusal(capsys, run.main, [*words, *data_words(folder)])
+    line = refusal(capsys, lambda some: call_command(run, some), [*words, *data_words(folder)])
     assert "last.ckpt cannot be read" in line and not (folder / "trace").exists()
 
 

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 
 from datamodules.latents import LatentDataset, LatentStore
 from datamodules.sampler import Draw
-from experiments import run
 from experiments.cache_latents import main
-from experiments.configuration import load_layers, parse_stage, split_stages
-from experiments.running.stage_run import StageRun
+from experiments.cli import call_command
+from experiments.config import load_config, parse_stage
+from experiments.run import run
+from experiments.train import prepare_stage
 from lightning_modules.latent_encoding import LatentEncoding
 from lightning_modules.nets.image_encoder import ClipImageEncoder
 
@@ -69,9 +71,9 @@ def store(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> LatentS
     return LatentStore.open(out)
 
 
-def online(words: list[str]) -> StageRun:
+def online(words: list[str]) -> Namespace:
     configs, overrides = words[1:4:2], words[4:]
-    return StageRun(parse_stage(split_stages(load_layers(configs, overrides))[0][1]))
+    return prepare_stage(parse_stage(load_config(configs, overrides)))
 
 
 def test_store_holds_every_variant_of_every_training_picture(store: LatentStore) -> None:
@@ -104,7 +106,7 @@ def test_variants_come_in_rotation(store: LatentStore, words: list[str]) -> None
 
 
 def test_stage_1_trains_on_the_store(store: LatentStore, words: list[str]) -> None:
-    assert run.main([*words, f"--data.init_args.latents={store.folder}"]) == 0
+    assert call_command(run, [*words, f"--data.init_args.latents={store.folder}"]) == 0
     output = Path(next(word for word in words if word.startswith("--output=")).split("=")[1])
     (record,) = output.glob("runs/cached*/results.json")
     results = json.loads(record.read_text())
@@ -161,7 +163,7 @@ def test_store_of_something_else_is_refused(
     store: LatentStore, words: list[str], change: str, what: str
 ) -> None:
     with pytest.raises(ValueError, match=f"has {what}"):
-        run.main([*words, f"--data.init_args.latents={store.folder}", change])
+        call_command(run, [*words, f"--data.init_args.latents={store.folder}", change])
 
 
 def test_image_tower_that_learns_is_refused(words: list[str], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from datamodules.vocabulary import Vocabulary
 from experiments.checkpoints import check_own_classes, load_stage, write_configuration
-from experiments.configuration import load_layers, parse_stage
+from experiments.config import load_config, parse_stage
 from lightning_modules.baselines.constant import Constant
 from lightning_modules.weights_io import STAMP, stamp
 
@@ -22,7 +22,7 @@ def directory(tmp_path: Path) -> Path:
     file.parent.mkdir()
     state = model.state_dict()
     torch.save({STAMP: stamp("constant", vocabulary.entries), "state_dict": state}, file)
-    write_configuration(parse_stage(load_layers(["baselines/constant.yaml"])), tmp_path)
+    write_configuration(parse_stage(load_config(["baselines/constant.yaml"])), tmp_path)
     point = {"pixel_threshold": 0.25, "image_threshold": 0.75}
     (tmp_path / "thresholds.json").write_text(json.dumps(point))
     return tmp_path

@@ -7,7 +7,8 @@ import pytest
 
 from experiments.cli import call_command
 from experiments.compare import compare
-from experiments.runs import initialise_tracking, run_logger
+from experiments.run_logger import RunLogger
+from experiments.tracking import initialise_tracking
 
 
 @pytest.fixture(scope="module")
@@ -16,15 +17,15 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mlruns")
     initialise_tracking(folder)
     for name, iou in (("weak", 0.25), ("strong", 0.75), ("middle", 0.5)):
-        logger = run_logger(folder, "study", name, {})
+        logger = RunLogger(folder, "study", name, {})
         logger.log_metrics({"mask/test/iou_image": iou, "mask/val/iou_image": iou / 2})
         logger.close()
     for seed, iou in ((0, 0.9), (0, 0.4), (1, 0.6)):
         tags = {"seed": str(seed), "setting": "zero_shot", "dataset": "visa", "scale": "tiny"}
-        logger = run_logger(folder, "seeds", f"far_s{seed} late", tags)
+        logger = RunLogger(folder, "seeds", f"far_s{seed} late", tags)
         logger.log_metrics({"mask/test/iou_image": iou})
         logger.close()
-    run_logger(folder, "empty", "x", {}).experiment  # noqa: B018 - makes the experiment
+    RunLogger(folder, "empty", "x", {}).experiment  # noqa: B018 - makes the experiment
     return folder
 
 

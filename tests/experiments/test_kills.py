@@ -26,7 +26,7 @@ from mlflow.tracking import MlflowClient
 from torch import Tensor
 
 from datamodules.sample import Batch
-from experiments.runs import read_runs, tracking_uri
+from experiments.tracking import read_runs, tracking_uri
 
 pytestmark = pytest.mark.slow
 NAME = "killed"

@@ -1,4 +1,4 @@
-"""Holds that what a user types wrongly ends a run as one line, before anything is written."""
+"""Holds that what a user types wrongly ends a run as one line, fast, and before it writes."""
 
 import subprocess
 import sys
@@ -6,106 +6,103 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from experiments import run
-from experiments.command import run_command
+from experiments.cli import call_command
+from experiments.run import run
 from tests.experiments.small_run import refusal, small_words
 
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (["--config", "quikstart.yaml"], "did you mean quickstart.yaml"),
-        ([], "no config was given"),
-        (["--config", "quickstart.yaml", "--sed", "1"], "did you mean seed"),
-        (["--config", "quickstart.yaml", "--seed", "one"], "seed: got 'one', expected int"),
-        (["--config", "quickstart.yaml", "--model.init_args.tile_pix", "1"], "tile_pix: got an"),
-        (["--config", "stage1_tiny.yaml", "--only", "finetune"], "leave --only out"),
-        (["--config", "stage1_tiny.yaml", "--resume", "nowhere"], "there is no such directory"),
-        (["--config", "stage1_tiny.yaml", "--weights", "x", "--resume", "auto"], "leave one out"),
-        (["--config", "stage1_tiny.yaml", "--thresholds", "x"], "name their run by --weights"),
-    ],
-    ids=[
-        "unknown config",
-        "no config",
-        "unknown key",
-        "wrong type",
-        "wrong stage",
-        "one stage",
-        "nothing to resume",
-        "nothing to train",
-        "thresholds of nothing",
-    ],
-)
-def test_fault_of_a_configuration_is_one_line_and_writes_nothing(
-    words: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = tmp_path / "mlruns"
-    assert line in refusal(capsys, *words, *(["--output", str(output)] if words else []))
-    assert not output.exists()
+ROOT = Path(__file__).parents[2]
+STAGE1 = ["--config", "stage1_tiny.yaml"]
+# Words, what their one line says, and whether that needs no torch.
+REFUSED = {
+    "unknown config": (["--config", "quikstart_stage1"], "did you mean quickstart_stage", True),
+    "no config": ([], "required: --config", True),
+    "unknown key": ([*STAGE1, "--sed", "1"], "did you mean seed", True),
+    "key of two stages": (["--config", "{file}"], "pretrain: got an unknown key", True),
+    "no option": (["word", *STAGE1], "got the word 'word'", True),
+    "unknown source": ([*STAGE1, "--source", "foldr"], "did you mean folder", True),
+    "no value": ([*STAGE1, "--manifest"], "--manifest has no value", True),
+    "no run to resume": ([*STAGE1, "--resume", "nowhere"], "there is no such directory", True),
+    "missing weights": ([*STAGE1, "--weights", "nowhere"], "nowhere is missing", True),
+    "nothing to train": ([*STAGE1, "--weights", "x", "--resume", "auto"], "leave one out", True),
+    "thresholds of nothing": ([*STAGE1, "--thresholds", "x"], "their run by --weights", True),
+    "wrong type": ([*STAGE1, "--seed", "one"], "seed: got 'one', expected int", False),
+    "unknown argument": ([*STAGE1, "--model.init_args.warm_steps", "1"], "warmup_steps", False),
+    "output in a file": ([*STAGE1, "--output", "{file}"], "choose another with --output", False),
+    "stem": (
+        ["--config", "stage2_tiny.yaml", "--model.init_args.stem", "false"], "set stem: true", False
+    ),
+    "short epoch": (
+        small_words("stage1", Path("{folder}"), "--data.init_args.global_batch_size=4096"),
+        "expected at least global_batch_size 4096", False,
+    ),
+}  # fmt: skip
 
 
-def test_fault_of_stage_2_is_found_before_stage_1_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def train(*_: object, **__: object) -> None:
-        raise AssertionError("stage 1 trained")
-
-    monkeypatch.setattr(run, "StageRun", train)
-    words = ["--config", "quickstart.yaml", *small_words(tmp_path)]
-    with pytest.raises(ValueError, match="set stem: true"):
-        run.main([*words, "--finetune.model.init_args.stem", "false"])
-
-
-def test_output_that_is_a_file_is_one_line_with_a_remedy(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "file").write_text("mine")
-    line = refusal(capsys, "--config", "quickstart.yaml", "--output", str(tmp_path / "file"))
-    assert str(tmp_path / "file") in line and "--output" in line
-    assert (tmp_path / "file").read_text() == "mine"
+@pytest.mark.parametrize("case", REFUSED)
+def test_fault_is_one_line_and_leaves_no_run(case: str, tmp_path: Path) -> None:
+    words, line, _ = REFUSED[case]
+    file, output = tmp_path / "two.yaml", tmp_path / "mlruns"
+    file.write_text("from: stage1_tiny.yaml\npretrain: {}\n")
+    words = [word.format(file=file, folder=output) for word in words]
+    if words and not any("--output" in word for word in words):
+        words += ["--output", str(output)]
+    assert line in refusal(*words)
+    assert not list(output.glob("runs/*")) and not (output / "mlflow.db").exists()
 
 
-def test_command_refuses_a_broken_database_in_a_process_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_text("no database" * 100)
-    words = ["--config", "quickstart.yaml", "--output", str(tmp_path)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "experiments.run", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
+def test_help_and_refused_words_need_no_torch(tmp_path: Path) -> None:
+    file = tmp_path / "two.yaml"
+    file.write_text("pretrain: {}\n")
+    fast = [words for words, _, is_fast in REFUSED.values() if is_fast]
+    fast += [["--help"], [*STAGE1, "--print_config"]]
+    fast = [[word.format(file=file, folder=tmp_path) for word in words] for words in fast]
+    script = (
+        "import sys\nfrom experiments.cli import call_command\nfrom experiments.run import run\n"
+        f"for words in {fast!r}:\n"
+        "    try:\n        call_command(run, words)\n"
+        "    except (ValueError, OSError, SystemExit):\n        pass\n"
+        "    assert not {'torch', 'lightning', 'mlflow'} & {*sys.modules}, words\n"
     )
-    assert ended.returncode == 2
-    (line,) = ended.stderr.splitlines()
-    assert line.startswith("error: tracking database") and "is not an SQLite database" in line
-    assert (tmp_path / "mlflow.db").read_text() == "no database" * 100
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, cwd=ROOT)
 
 
 def test_print_config_prints_the_layers_merged_and_runs_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--config", "quickstart.yaml", "--output", str(tmp_path / "out"), "--seed", "7"]
-    assert run.main([*words, "--print_config"]) == 0
+    words = [*STAGE1, "--output", str(tmp_path / "out"), "--seed", "7", "--print_config"]
+    assert call_command(run, words) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed["seed"] == 7 and printed["pretrain"]["trainer"]["max_epochs"] >= 1
+    assert printed["seed"] == 7 and printed["trainer"]["max_epochs"] >= 1
     assert not (tmp_path / "out").exists()
 
 
-def test_run_that_is_told_to_stop_does_not_end_as_a_success() -> None:
-    def stopped(_: list[str] | None) -> int:
-        raise SIGTERMException
-
-    with pytest.raises(SystemExit) as ending:
-        run_command(stopped)
-    assert ending.value.code not in (None, 0)
-
-
-def test_epoch_of_less_than_one_step_is_one_line_and_leaves_no_run(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("word", "option"),
+    [
+        ("--trainer.help", "--trainer.max_epochs"),
+        ("--data.init_args.source.help", "--data.init_args.source.init_args.image_count"),
+    ],
+)
+def test_help_of_a_class_names_its_arguments(
+    word: str, option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--config", "quickstart.yaml", *small_words(tmp_path), "--only", "pretrain"]
-    line = refusal(capsys, *words, "--pretrain.data.init_args.global_batch_size=4096")
-    assert "expected at least global_batch_size 4096" in line
-    assert not (tmp_path / "runs").exists()
+    assert call_command(run, [*STAGE1, word]) == 0
+    assert option in capsys.readouterr().out
+
+
+def test_command_refuses_a_broken_database_in_a_process_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("no database" * 100)
+    ended = subprocess.run(
+        [sys.executable, "-m", "experiments.run", *small_words("stage1", tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert ended.returncode == 2
+    (line,) = (line for line in ended.stderr.splitlines() if line.startswith("error:"))
+    assert "tracking database" in line and "is not an SQLite database" in line
+    assert "Traceback" not in ended.stderr
+    assert (tmp_path / "mlflow.db").read_text() == "no database" * 100
+    assert not list((tmp_path / "runs").iterdir())

@@ -9,19 +9,13 @@ from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule
 from torch import nn
 
-from experiments.configuration import (
-    CONFIG_FOLDER,
-    load_layers,
-    parse_stage,
-    split_stages,
-    stage_parser,
-)
+from experiments.config import CONFIG_FOLDER, build_stage, load_config, parse_stage
 
-STUDIES = CONFIG_FOLDER / "studies"  # held by studies/test_shipped_studies.py
+HELD_BY_STUDIES = ("studies", "systems")  # by studies/test_shipped_studies.py
 FILES = sorted(
     path.relative_to(CONFIG_FOLDER).as_posix()
     for path in CONFIG_FOLDER.rglob("*.yaml")
-    if path.parent != STUDIES
+    if path.parent.name not in HELD_BY_STUDIES and "\npretrain:" not in path.read_text()
 )
 # A data config says what to learn on, and a strategy how: the config beneath is a user's choice.
 BENEATH = {
@@ -29,27 +23,25 @@ BENEATH = {
     "strategy": ["stage1_tiny.yaml"],
     "paper45m.yaml": ["stage2.yaml"],
 }
-PRETRAIN = "lightning_modules.diffusion_pretrain.DiffusionPretrain"
-FINETUNE = "lightning_modules.mask_finetune.MaskFinetune"
+PAIRS = ["", "quickstart_", "mtd_tiny_", "neu_tiny_"]  # of stage1.yaml and stage2.yaml
 
 
 @cache
-def parse(file: str) -> dict[str, Namespace]:
-    """The stages of a shipped config by name, typed and checked."""
+def parse(file: str) -> Namespace:
+    """A shipped config, typed and checked."""
     kind = Path(file).parent.name or file.partition("_")[0]
-    raw = load_layers([*BENEATH.get(kind, []), file])
-    return {name: parse_stage({"name": "x", **stage}) for name, stage in split_stages(raw)}
+    return parse_stage({"name": "x", **load_config([*BENEATH.get(kind, []), file])})
 
 
 def build(stage: Namespace) -> Namespace:
     """The stage's objects, their weights on the meta device: shapes without memory."""
     with torch.device("meta"):
-        return stage_parser().instantiate(stage)
+        return build_stage(stage)
 
 
 @cache
 def model_of(file: str) -> LightningModule:
-    return build(parse(file)[""]).model
+    return build(parse(file)).model
 
 
 def count(part: object) -> int:
@@ -58,11 +50,10 @@ def count(part: object) -> int:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_shipped_config_builds_in_every_stage(file: str) -> None:
-    for stage in parse(file).values():
-        objects = build(stage)
-        assert isinstance(objects.model, LightningModule)
-        assert isinstance(objects.data, LightningDataModule)
+def test_shipped_config_builds(file: str) -> None:
+    objects = build(parse(file))
+    assert isinstance(objects.model, LightningModule)
+    assert isinstance(objects.data, LightningDataModule)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -76,37 +67,29 @@ def test_shipped_config_names_no_path_of_a_machine(file: str) -> None:
     assert not [word for word in words if word.startswith(("/", "~")) and word[1:]]
 
 
-@pytest.mark.parametrize("file", ["quickstart.yaml", "mtd_tiny.yaml", "neu_tiny.yaml"])
-def test_both_stages_of_a_run_have_one_diffusion_model_and_one_data_set(file: str) -> None:
-    stages = parse(file)
-    assert list(stages) == ["pretrain", "finetune"]
-    assert [stage.model.class_path for stage in stages.values()] == [PRETRAIN, FINETUNE]
-    one, two = stages.values()
-    assert one.model.init_args.diffusion == two.model.init_args.diffusion
-    assert one.data.init_args.source == two.data.init_args.source
-    assert one.data.init_args.root == two.data.init_args.root
-
-
-def test_stage_1_and_2_have_one_diffusion_model() -> None:
+@pytest.mark.parametrize("pair", PAIRS)
+def test_stage_1_and_2_have_one_diffusion_model(pair: str) -> None:
     one, two = (
-        parse(file)[""].model.init_args.diffusion for file in ("stage1.yaml", "stage2.yaml")
+        dict(vars(parse(f"{pair}{stage}.yaml").model.init_args.diffusion.init_args))
+        for stage in ("stage1", "stage2")
     )
-    assert dict(vars(two.init_args)) | {"schedule": None} == dict(vars(one.init_args)) | {
-        "schedule": None
-    }
+    assert {**one, "schedule": None} == {**two, "schedule": None}
 
 
-@pytest.mark.parametrize("file", ["quickstart.yaml", "stage1_tiny.yaml", "stage2_tiny.yaml"])
+@pytest.mark.parametrize("pair", PAIRS[1:])
+def test_stage_2_stands_on_stage_1_of_the_same_data(pair: str) -> None:
+    one, two = (parse(f"{pair}{stage}.yaml") for stage in ("stage1", "stage2"))
+    assert two.model.init_args.pretrained == f"mlruns/runs/{pair}stage1"
+    for key in ("source", "root", "manifest"):
+        assert one.data.init_args[key] == two.data.init_args[key]
+    for file in (f"{pair}stage1", f"{pair}stage2"):
+        assert load_config([f"{file}.yaml"])["name"] == file
+
+
+@pytest.mark.parametrize("file", ["quickstart_stage2.yaml", "stage1_tiny.yaml", "own_data.yaml"])
 def test_tiny_configs_need_no_download(file: str) -> None:
-    text = str([stage.model for stage in parse(file).values()])
+    text = str(parse(file).model)
     assert "Clip" not in text and "KlAutoencoder" not in text
-
-
-def test_override_reaches_into_a_list_that_a_stage_takes_from_its_base() -> None:
-    key = "pretrain.trainer.callbacks.0.init_args.decay"
-    stages = dict(split_stages(load_layers(["quickstart.yaml"], {key: "0.9"})))
-    callbacks = parse_stage({"name": "x", **stages["pretrain"]}).trainer.callbacks
-    assert callbacks[0].init_args.decay == 0.9 and len(callbacks) > 1
 
 
 TABLE_2 = {
@@ -157,12 +140,12 @@ TABLE_3 = {
 
 @pytest.mark.parametrize(("key", "value"), TABLE_2.items())
 def test_stage_1_holds_table_2(key: str, value: object) -> None:
-    assert parse("stage1.yaml")[""][key] == value
+    assert parse("stage1.yaml")[key] == value
 
 
 @pytest.mark.parametrize(("key", "value"), TABLE_3.items())
 def test_stage_2_holds_table_3(key: str, value: object) -> None:
-    assert parse("stage2.yaml")[""][key] == value
+    assert parse("stage2.yaml")[key] == value
 
 
 @pytest.mark.parametrize(("file", "table"), [("stage1.yaml", TABLE_2), ("stage2.yaml", TABLE_3)])
@@ -175,7 +158,7 @@ def test_each_row_of_a_table_is_written_out_and_not_left_to_a_default(
 
 
 def test_ema_decay_of_stage_1_is_table_2s() -> None:
-    callbacks = {one.class_path: one for one in parse("stage1.yaml")[""].trainer.callbacks}
+    callbacks = {one.class_path: one for one in parse("stage1.yaml").trainer.callbacks}
     assert callbacks["callbacks.ema.WeightEma"].init_args.decay == 0.9999
 
 
@@ -226,5 +209,5 @@ def test_stage_2_takes_a_clip_from_its_configuration() -> None:
     key = "model.init_args.clip"
     path = "lightning_modules.nets.clip_mask_pooling.ClipMaskPooling"
     given = {f"{key}.class_path": path, f"{key}.init_args.pretrained": "some/folder"}
-    raw = load_layers(["stage2.yaml"], given)
+    raw = load_config(["stage2.yaml"], given)
     assert build(parse_stage({"name": "x", **raw})).model.clip.pretrained == "some/folder"

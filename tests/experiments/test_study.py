@@ -10,8 +10,8 @@ from experiments.cli import call_command
 from experiments.reporting import children
 from experiments.reporting.plan import CHILD_TAG, PARENT_TAG, Child, Study
 from experiments.reporting.study_run import StudyRun
-from experiments.runs import RunRow, read_runs
 from experiments.study import INCOMPLETE_CODE, study
+from experiments.tracking import RunRow, read_runs
 
 
 @pytest.fixture
@@ -164,7 +164,10 @@ def test_child_that_is_no_run_has_finished_once_it_is_tracked_with_the_numbers_i
         (["--config", "CONFIG", "--variants.good.need", "[a]"], "good.need: .* did you mean needs"),
         (["--config", "CONFIG", "--variants.good.needs", "a"], "needs"),
         (["--config", "CONFIG", "--paper", "table_9"], "paper is 'table_9': expected .*table_1"),
-        (["--config", "CONFIG", "--report.class_path", "experiments.runs.RunRow"], "UsualReport"),
+        (
+            ["--config", "CONFIG", "--report.class_path", "experiments.tracking.RunRow"],
+            "UsualReport",
+        ),
     ],
 )
 def test_wrong_words_are_refused(config: Path, words: list[str], message: str) -> None:

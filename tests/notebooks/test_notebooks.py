@@ -10,10 +10,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from experiments import run
 from experiments.cli import call_command
 from experiments.study import study
-from tests.experiments.small_run import small_words
+from tests.experiments.small_run import STAGES, run_both
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -23,9 +22,9 @@ FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small run of both stages."""
     folder = tmp_path_factory.mktemp("mlruns")
-    with redirect_stdout(io.StringIO()), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        assert run.main(["--config", "quickstart.yaml", *small_words(folder)]) == 0
+        run_both(folder)
     return folder
 
 
@@ -50,7 +49,8 @@ def study_file(output: Path) -> Path:
 def test_notebook_runs_from_top_to_bottom_and_shows_images(
     file: Path, output: Path, study_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RUN", str(output / "runs" / "quickstart"))
+    for stage in STAGES:
+        monkeypatch.setenv(stage.upper(), str(output / "runs" / f"quickstart_{stage}"))
     monkeypatch.setenv("OUTPUT", str(output))
     monkeypatch.setenv("STUDY", str(study_file))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))

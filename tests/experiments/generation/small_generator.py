@@ -8,7 +8,7 @@ from PIL import Image
 from torch import nn
 
 from experiments.checkpoints import write_configuration
-from experiments.configuration import build_stage, load_layers, parse_stage
+from experiments.config import build_stage, load_config, parse_stage
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.weights_io import STAMP, stamp
 from tests.lightning_modules.small_parts import defect_batch
@@ -18,7 +18,7 @@ SIDE_PX = 64
 
 def write_run(directory: Path) -> Path:
     """The run directory of an untrained stage 1 of 64 px whose denoiser says something."""
-    raw: dict = load_layers(["stage1_tiny.yaml"])
+    raw: dict = load_config(["stage1_tiny.yaml"])
     parts = raw["model"]["init_args"]["diffusion"]["init_args"]
     parts["image_encoder"]["init_args"]["model_name"] = "test_resnet"
     parts["denoiser"]["init_args"] |= {"block_channels": [16, 16, 32], "norm_groups": 8}

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from datamodules.imdd import IMDDDataModule
-from experiments.running.stage_run import accumulate
+from experiments.train import accumulate
 
 
 def passes(global_batch_size: int | None, *, process_count: int, given: int = 1) -> int:

@@ -1,4 +1,4 @@
-"""Claims about run directories, the tracking database and what is read back from it."""
+"""Claims about the tracking database, what is read back from it, and results.json."""
 
 import json
 import math
@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from experiments.runs import (
+from experiments.run_logger import RunLogger
+from experiments.tracking import (
     experiment_names,
     initialise_tracking,
-    new_run_directory,
     read_runs,
-    run_logger,
     tracking_uri,
     write_results,
 )
@@ -49,7 +48,7 @@ def test_environment_names_the_server(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_process_waits_for_the_one_that_makes_the_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("experiments.runs.LOCK_SECONDS", 0.01)
+    monkeypatch.setattr("experiments.tracking.LOCK_SECONDS", 0.01)
     with FileLock(tmp_path / ".mlflow.db.lock"), pytest.raises(ValueError, match="another process"):
         initialise_tracking(tmp_path)
 
@@ -78,24 +77,24 @@ def test_locked_database_is_one_line_with_remedy(tmp_path: Path) -> None:
 
 
 def test_run_is_read_back_with_metrics_params_and_tags(output: Path) -> None:
-    logger = run_logger(output, "study", "first", {"stage": "pretrain"})
+    logger = RunLogger(output, "study", "first", {"stage": "pretrain"})
     logger.log_hyperparams({"model": {"width": 8, "note": "x" * 5000}})
     logger.log_metrics({"mask/test/iou_image": 0.5}, step=1)
     logger.close()
     [row] = read_runs(output, "study")
     assert (row.name, row.status) == ("first", "FINISHED")
     assert row.metrics == {"mask/test/iou_image": 0.5}
-    assert row.params["model/width"] == "8" and len(row.params["model/note"]) == 5000
+    assert row.params["model.width"] == "8" and len(row.params["model.note"]) == 5000
     assert row.tags["stage"] == "pretrain"
 
 
 def test_logger_does_not_decide_where_later_runs_go(output: Path, tmp_path: Path) -> None:
-    run_logger(output, "study-d", "first", {}).log_metrics({"a": 1.0})
+    RunLogger(output, "study-d", "first", {}).log_metrics({"a": 1.0})
     assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
 
 
 def test_artifacts_lie_under_the_output(output: Path, tmp_path: Path) -> None:
-    logger = run_logger(output, "pictures", "first", {})
+    logger = RunLogger(output, "pictures", "first", {})
     (tmp_path / "note.txt").write_text("seen")
     logger.log_artifact(tmp_path / "note.txt", "notes")
     logger.close()
@@ -104,7 +103,7 @@ def test_artifacts_lie_under_the_output(output: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_experiment_names_the_known(output: Path) -> None:
-    run_logger(output, "ablation", "x", {}).log_metrics({"a": 1.0})
+    RunLogger(output, "ablation", "x", {}).log_metrics({"a": 1.0})
     with pytest.raises(ValueError, match=r"'ablatoin' is not in .*; did you mean ablation\?"):
         read_runs(output, "ablatoin")
 
@@ -113,17 +112,6 @@ def test_reading_makes_no_database(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is missing: run python -m"):
         read_runs(tmp_path, "study")
     assert not list(tmp_path.iterdir())
-
-
-def test_taken_run_name_gets_a_number(tmp_path: Path) -> None:
-    names = [new_run_directory(tmp_path, "tiny").name for _ in range(3)]
-    assert names == ["tiny", "tiny-2", "tiny-3"]
-
-
-@pytest.mark.parametrize("name", ["", "..", "a/b", "/a"])
-def test_run_name_with_folders_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="one word without folders"):
-        new_run_directory(tmp_path, name)
 
 
 def test_results_are_flat_valid_json(tmp_path: Path) -> None:

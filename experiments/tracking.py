@@ -1,0 +1,172 @@
+"""Runs in MLflow: where its database is, what is read back of runs; results.json beside it.
+
+What a run logs, also while its tracker is down, is in `run_logger.py`.
+"""
+
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import DatabaseError
+
+from datamodules.whole_files import write_whole
+from experiments.cli import nearest_names
+
+DATABASE_NAME = "mlflow.db"
+RESULTS_NAME = "results.json"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+LOCK_SECONDS = 120
+MOST_RUNS = 50_000  # the most that MLflow answers at once
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One tracked run: its last metrics, its parameters and tags as text."""
+
+    run_id: str
+    name: str
+    status: str
+    started: datetime
+    metrics: dict[str, float]
+    params: dict[str, str]
+    tags: dict[str, str]
+
+
+def tracking_uri(output: Path) -> str:
+    """Where runs are tracked: MLFLOW_TRACKING_URI, else the SQLite file in `output`."""
+    return os.environ.get(URI_VARIABLE) or f"sqlite:///{_database(output)}"
+
+
+def artifact_folder(output: Path) -> str | None:
+    """Where artifacts lie beside our own database; None where a server decides."""
+    local = tracking_uri(output) == f"sqlite:///{_database(output)}"
+    return (output / "artifacts").resolve().as_uri() if local else None
+
+
+def initialise_tracking(output: Path) -> str:
+    """The tracking URI, its database made and migrated once under a file lock.
+
+    Every rank may call it: the first creates, the others wait (four that race for a fresh
+    database fail). Raises ValueError when the database is locked or is not one.
+    """
+    uri = tracking_uri(output)
+    _quieten_tracker()
+    if "://" in uri and not uri.startswith("sqlite:"):
+        return uri
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(output / f".{DATABASE_NAME}.lock", timeout=LOCK_SECONDS), _one_line(uri):
+            MlflowClient(uri).search_experiments(max_results=1)
+    except Timeout as error:
+        raise ValueError(
+            f"tracking database in {output} is still being made by another process after "
+            f"{LOCK_SECONDS} s: wait for it, or give this run its own --output"
+        ) from error
+    return uri
+
+
+def read_runs(output: Path, experiment: str) -> list[RunRow]:
+    """The experiment's runs, oldest first.
+
+    Raises FileNotFoundError without a database, ValueError for an unknown experiment.
+    """
+    client = _open_database(output)
+    with _one_line(tracking_uri(output)):
+        experiments = {found.name: found.experiment_id for found in client.search_experiments()}
+        if experiment not in experiments:
+            # MLflow's own "Default" is always there and empty.
+            known = sorted(name for name in experiments if name != "Default")
+            raise ValueError(
+                f"experiment {experiment!r} is not in {output}; {nearest_names(experiment, known)}"
+            )
+        order = ["attributes.start_time ASC"]
+        runs = client.search_runs([experiments[experiment]], max_results=MOST_RUNS, order_by=order)
+    return [
+        RunRow(
+            run_id=run.info.run_id,
+            name=run.info.run_name or run.info.run_id,
+            status=run.info.status,
+            started=datetime.fromtimestamp(run.info.start_time / 1000, tz=UTC),
+            metrics=dict(run.data.metrics),
+            params=dict(run.data.params),
+            tags=dict(run.data.tags),
+        )
+        for run in runs
+    ]
+
+
+def experiment_names(output: Path) -> list[str]:
+    """The names of all experiments that are tracked in `output`."""
+    client = _open_database(output)
+    with _one_line(tracking_uri(output)):
+        return sorted(experiment.name for experiment in client.search_experiments())
+
+
+def write_results(run_directory: Path, metrics: Mapping[str, float]) -> Path:
+    """The run's results.json, metric -> number, written whole or not at all; nan becomes null."""
+    numbers = {key: float(value) for key, value in sorted(metrics.items())}
+    flat = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+    path = run_directory / RESULTS_NAME
+    write_whole(path, json.dumps(flat, indent=2, allow_nan=False) + "\n")
+    return path
+
+
+def read_results(run_directory: Path) -> dict[str, float]:
+    """What `write_results` wrote; null becomes nan."""
+    flat = json.loads((run_directory / RESULTS_NAME).read_text(encoding="utf-8"))
+    return {key: math.nan if value is None else float(value) for key, value in flat.items()}
+
+
+def _database(output: Path) -> Path:
+    """The absolute path of the SQLite file in `output`."""
+    return output.resolve() / DATABASE_NAME
+
+
+def _open_database(output: Path) -> MlflowClient:
+    """A client of the existing tracker; a missing database is an error, not created."""
+    uri = tracking_uri(output)
+    _quieten_tracker()
+    if uri == f"sqlite:///{_database(output)}" and not _database(output).is_file():
+        raise FileNotFoundError(
+            f"tracking database {output / DATABASE_NAME} is missing: run python -m "
+            "experiments.run first, or name the folder of its runs with --output"
+        )
+    with _one_line(uri):
+        return MlflowClient(uri)
+
+
+@contextmanager
+def _one_line(uri: str) -> Iterator[None]:
+    """What is wrong with the tracker becomes a ValueError of one line with its remedy."""
+    try:
+        yield
+    except (DatabaseError, MlflowException) as error:
+        reason = " ".join(str(error).split("[SQL:")[0].split())
+        if "database is locked" in reason:
+            reason = (
+                f"tracking database {uri} is locked by another process: wait for it or close it "
+                "(an open database browser counts), or use another --output"
+            )
+        elif "not a database" in reason:
+            reason = (
+                f"tracking database {uri} is not an SQLite database: move the file away, "
+                "or use another --output"
+            )
+        else:
+            reason = f"tracker {uri} answered: {reason}"
+        raise ValueError(reason) from error
+
+
+def _quieten_tracker() -> None:
+    """Keep MLflow from printing tracebacks and migrations that we report in one line."""
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -1,0 +1,362 @@
+"""A run from its configuration to its results: data and net made ready, fit, calibrated, tested."""
+
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import lightning
+import torch
+import yaml
+from filelock import FileLock
+from jsonargparse import Namespace
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+
+from callbacks.checkpoint import (
+    FOLDER_NAME,
+    KEY,
+    LAST_NAME,
+    RunStopped,
+    SafeCheckpoint,
+    StopSignal,
+)
+from callbacks.finite_guard import FiniteGuard
+from callbacks.progress import PlainProgress
+from callbacks.run_record import RunRecord
+from datamodules.imdd import ONLINE, IMDDDataModule
+from datamodules.latents import LatentStore, StoreIndex
+from experiments.checkpoints import CONFIG_NAME, write_configuration
+from experiments.config import build_stage
+from experiments.resume import AUTO, NEVER, run_directory
+from experiments.run_logger import RUN_ID_NAME, SPOOL_NAME, RunLogger
+from experiments.tables import metrics_table, to_markdown, to_rich
+from experiments.thresholds import THRESHOLDS_NAME, read_thresholds, write_thresholds
+from experiments.tracking import (
+    RESULTS_NAME,
+    initialise_tracking,
+    read_results,
+    tracking_uri,
+    write_results,
+)
+from lightning_modules.diffusion_pretrain import DiffusionPretrain
+from lightning_modules.latent_encoding import parts_sha256
+from lightning_modules.segmentation_module import SegmentationModule
+from lightning_modules.weights_io import read_stage
+
+MEASURED_IMAGES = 256
+# What Lightning says of any run like ours: frozen parts evaluate on purpose, and the data is read
+# by the process itself at tiny scale.
+EXPECTED_WARNINGS = (
+    ".*LeafSpec.*",
+    "Found .* module.s. in eval mode",
+    ".*does not have many workers",
+    ".*number of training batches .* is smaller than the logging interval",
+    # A sharded image tower of timm; its answer is not written to.
+    ".*returned a view tensor.*",
+    # Validation metrics are reduced already; training losses are the first process's own.
+    ".*sync_dist=True.*",
+)
+
+
+def train(
+    stage: Namespace,
+    *,
+    resume: str = NEVER,
+    weights: Path | None = None,
+    thresholds: Path | None = None,
+) -> None:
+    """Fit, calibrate and test the stage in its run directory, and print what came out.
+
+    resume: the run to go on with, see `resume.py`; weights: a run whose weights are tested,
+    nothing is trained; thresholds: with it, a file of thresholds, nothing is calibrated. Raises
+    FileNotFoundError or ValueError, one line, for what stage, data or weights refuse, RunStopped
+    with the word for --resume as its note where a signal stopped it.
+    """
+    with run_directory(stage, resume) as (directory, checkpoint):
+        if (directory / RESULTS_NAME).is_file():
+            deliver_spool(stage, directory)
+            return report(read_results(directory), directory, stage)
+        objects = prepare_stage(stage, weights, thresholds)
+        data, model = objects.data, objects.model
+        log = tracked_run(stage, directory, data=data, model=model)
+        stop = StopSignal()
+        trainer = build_trainer(objects.trainer, directory, data=data, stop=stop, log=log)
+        results: dict[str, float] = {}
+        try:
+            with expected_warnings_hidden(), stop.listening(), log.watching_machine():
+                if weights is None and any(one.requires_grad for one in model.parameters()):
+                    done = metrics_of_the_end(checkpoint, trainer, log)
+                    if checkpoint is not None and done:
+                        # Lightning would leave the weights that train in place of their averages.
+                        model.restore(read_stage(checkpoint))
+                    else:
+                        trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+                    results |= numbers(done or trainer.callback_metrics)
+                results |= calibrate_and_test(trainer, model, data, thresholds)
+        except RunStopped as stopped:
+            log.set_status("KILLED")
+            is_saved = (directory / FOLDER_NAME / LAST_NAME).is_file()
+            # Before a run saves there is nothing that a named directory could go on from.
+            stopped.add_note(str(directory) if is_saved else AUTO)
+            raise
+        finish(results, directory, log)
+        report(results, directory, stage)
+
+
+def prepare_stage(
+    stage: Namespace, weights: Path | None = None, thresholds: Path | None = None
+) -> Namespace:
+    """The stage's `data`, `model` and `trainer` settings, data and weights read, ready to run."""
+    lightning.seed_everything(stage.seed, workers=True, verbose=False)
+    objects = build_stage(stage)
+    data: IMDDDataModule = objects.data
+    model: DiffusionPretrain | SegmentationModule = objects.model
+    prepare_alone(data)
+    data.setup("fit")
+    if weights is None:
+        data.batches_per_epoch(1)  # an epoch of less than one step is refused here
+        model.load()
+        model.measure(data.training_images(MEASURED_IMAGES))
+    elif isinstance(model, SegmentationModule):
+        model.restore(read_stage(weights))
+    else:
+        raise ValueError(
+            f"{type(model).__name__} finds no masks to test: expected a stage 2 or a baseline"
+        )
+    if isinstance(model, SegmentationModule):
+        model.set_vocabulary(data.vocabulary)
+        # A closed list of names refuses those of the test here, before anything trains.
+        model.check_vocabulary(data.division.tested)
+        if thresholds is not None:
+            model.post_processing.calibrate(read_thresholds(thresholds))
+    else:
+        text_encoder = model.diffusion.text_encoder
+        data.fit_captions(text_encoder.token_counter(), text_encoder.max_tokens)
+        if data.latents != ONLINE:
+            store = LatentStore.open(data.latents)
+            made = store.index
+            store.check(
+                latent_index(model, data, variants=made.variants, per_shard=made.samples_per_shard)
+            )
+    return objects
+
+
+def tracked_run(
+    stage: Namespace,
+    directory: Path,
+    *,
+    data: IMDDDataModule,
+    model: DiffusionPretrain | SegmentationModule,
+) -> RunLogger:
+    """The tracked run of the directory, a new one with the settings; config.yaml is written."""
+    tags = {
+        "stage": type(model).__name__,
+        "setting": stage.setting,
+        "scale": stage.scale,
+        "seed": str(stage.seed),
+        "latents": "online" if data.latents == ONLINE else "cached",
+    }
+    if isinstance(model, SegmentationModule):
+        tags |= model.tags()
+    initialise_tracking(Path(stage.output))
+    log = RunLogger(
+        Path(stage.output),
+        stage.experiment,
+        # Of a study's children the directory says whose they are, here the experiment does.
+        directory.name.removeprefix(f"{stage.experiment}."),
+        {**tags, **stage.tags},
+        directory=directory,
+        id_file=directory / RUN_ID_NAME,
+    )
+    write_configuration(stage, directory)
+    if log.is_new:
+        log.log_hyperparams(yaml.safe_load((directory / CONFIG_NAME).read_text(encoding="utf-8")))
+    return log
+
+
+def build_trainer(
+    settings: Namespace,
+    directory: Path,
+    *,
+    data: IMDDDataModule,
+    stop: StopSignal,
+    log: RunLogger,
+) -> Trainer:
+    """The Trainer of the configuration with the callbacks that every run has."""
+    arguments = {key: value for key, value in settings.as_dict().items() if value is not None}
+    if not sys.stdout.isatty():
+        arguments |= {"enable_progress_bar": False, "enable_model_summary": False}
+    configured: list[Callback] = arguments.pop("callbacks", [])
+    own: list[Callback] = [
+        RunRecord(),
+        FiniteGuard(),
+        stop,
+        SafeCheckpoint(),
+        RichProgressBar() if sys.stdout.isatty() else PlainProgress(),
+    ]
+    if not arguments.get("fast_dev_run"):
+        own.append(LearningRateMonitor("step"))
+    given = {type(callback) for callback in configured}
+    trainer = Trainer(
+        **arguments,
+        callbacks=[
+            *configured,
+            *(callback for callback in own if type(callback) not in given),
+        ],
+        logger=log,
+        default_root_dir=directory,
+    )
+    accumulate(trainer, data)
+    return trainer
+
+
+def accumulate(trainer: Trainer, data: IMDDDataModule) -> None:
+    """Make each step of as many passes as `global_batch_size` needs; ValueError where it cannot."""
+    plan = data.plan(trainer.world_size)
+    if data.global_batch_size is None:
+        return
+    if trainer.accumulate_grad_batches not in (1, plan.accumulation):
+        raise ValueError(
+            f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}, but "
+            f"global_batch_size {data.global_batch_size} needs {plan.accumulation}: leave it out"
+        )
+    trainer.accumulate_grad_batches = plan.accumulation
+
+
+def metrics_of_the_end(
+    checkpoint: Path | None, trainer: Trainer, log: RunLogger
+) -> dict[str, float]:
+    """What a checkpoint of the end of training measured; nothing where training goes on.
+
+    A step that was saved, but killed before it was logged, is logged then.
+    """
+    if checkpoint is None:
+        return {}
+    # Mapped into memory: only what is looked at is read.
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    end, progress = trainer.max_epochs, saved[KEY]
+    is_end = 0 < trainer.max_steps <= saved["global_step"]
+    if is_end or (end is not None and 0 <= end <= epochs):
+        return dict(progress["metrics"])
+    log.log_missing(progress["unlogged"], progress["unlogged_step"])
+    return {}
+
+
+def calibrate_and_test(
+    trainer: Trainer,
+    model: LightningModule,
+    data: IMDDDataModule,
+    thresholds: Path | None,
+) -> dict[str, float]:
+    """Validate, which sets the thresholds where none are given, then test; figures by name."""
+    results: dict[str, float] = {}
+    if thresholds is None:
+        for metrics in trainer.validate(model, data, verbose=False):
+            results |= metrics
+    if isinstance(model, SegmentationModule):
+        if thresholds is None and trainer.is_global_zero:
+            assert model.calibration is not None
+            write_thresholds(
+                Path(trainer.default_root_dir) / THRESHOLDS_NAME,
+                model.calibration,
+                naming=model.naming,
+                split="val",
+                manifest_sha256=data.index.sha256,
+            )
+        model.set_vocabulary(data.division.tested)
+        for metrics in trainer.test(model, data, verbose=False):
+            results |= metrics
+    return results
+
+
+@rank_zero_only
+def finish(results: Mapping[str, float], directory: Path, log: RunLogger) -> None:
+    """Write results.json and a table of it, and hand the run's files to the tracker."""
+    write_results(directory, results)
+    table = to_markdown(metrics_table(directory.name, dict(sorted(results.items()))))
+    (directory / "results.md").write_text(table + "\n", encoding="utf-8")
+    for pattern in ("*.json", "results.md", CONFIG_NAME):
+        for file in sorted(directory.glob(pattern)):
+            log.log_artifact(file)
+    log.close()
+
+
+@rank_zero_only
+def report(results: Mapping[str, float], directory: Path, stage: Namespace) -> None:
+    """Print the results, where they lie, and how to look at them."""
+    console = Console()
+    shown = {
+        name: value
+        for name, value in sorted(results.items())
+        if "/test/" in name or name.startswith(("pretrain/val/", "perf/"))
+    }
+    console.print(to_rich(metrics_table("results", shown)))
+    console.print(f"run directory: {directory}", soft_wrap=True)
+    uri = tracking_uri(Path(stage.output))
+    look = f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
+    console.print(f"compare runs:  {look}", soft_wrap=True)
+
+
+@rank_zero_only
+def deliver_spool(stage: Namespace, directory: Path) -> None:
+    """Send what waits for the tracker since a finished run's end, and end its run there."""
+    if (directory / SPOOL_NAME).is_file():
+        initialise_tracking(Path(stage.output))
+        RunLogger(
+            Path(stage.output),
+            stage.experiment,
+            directory.name,
+            {},
+            directory=directory,
+            id_file=directory / RUN_ID_NAME,
+        ).close()
+
+
+def prepare_alone(data: IMDDDataModule) -> None:
+    """Let the data be prepared, by one process after the other where several want the same."""
+    if data.source is None:
+        data.prepare_data()
+        return
+    folder = Path(data.manifest_folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".prepare.lock"):
+        data.prepare_data()
+
+
+def latent_index(
+    model: DiffusionPretrain, data: IMDDDataModule, *, variants: int, per_shard: int
+) -> StoreIndex:
+    """What a store of this stage's latents must be made from."""
+    words = [f"{name}={value}" for name, value in sorted(vars(data.train_transform).items())]
+    return StoreIndex(
+        manifest_sha256=data.index.sha256,
+        parts_sha256=parts_sha256(model.diffusion),
+        transform=f"{type(data.train_transform).__name__}({', '.join(words)})",
+        seed=data.seed,
+        row_count=len(data.training_dataset()),
+        variants=variants,
+        samples_per_shard=per_shard,
+    )
+
+
+def numbers(metrics: Mapping[str, object]) -> dict[str, float]:
+    """The metrics as plain numbers, without the step-wise twins that Lightning keeps."""
+    return {
+        name: float(value)  # type: ignore[arg-type]
+        for name, value in metrics.items()
+        if not name.endswith(("_step", "_epoch"))
+    }
+
+
+@contextmanager
+def expected_warnings_hidden() -> Iterator[None]:
+    """Hides what Lightning says of any run like ours."""
+    with warnings.catch_warnings():
+        for message in EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield
