@@ -1,101 +1,150 @@
 """`prepare`: a data set in its original layout -> a verified, split manifest.
 
     python -m experiments.prepare --source mtd --root RAW --out DATA
+    python -m experiments.prepare --source coco --root RAW --out DATA --source.product plate
 
-The pictures stay where they are, untouched. OUT gets manifest.parquet, manifest.quarantine.csv
-(what was left out and why), dataset_card.md. A killed run goes on where it was;
-a second run only opens what is new.
+The images stay where they are, untouched. OUT gets manifest.parquet, manifest.quarantine.csv
+(what was left out and why) and dataset_card.md. A killed run goes on where it was; a second run
+only opens what is new.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from datamodules.about import source_class_path
-from datamodules.manifest import Manifest, Source
-from datamodules.preparing.materialise import Changes, read_redactions
-from datamodules.preparing.preparation import Preparation, prepare
-from datamodules.splits import SPLITS
-from experiments.command import run_command
-from experiments.configuration import apply_override, parse_overrides
-from experiments.configuration_errors import (
-    check_base,
-    check_keys,
-    check_nodes,
-    typed_error_line,
-)
-from experiments.dataset_card import write_card
+from experiments.cli import nearest_names, run_command
 from experiments.output_folder import check_writable
 
+if TYPE_CHECKING:
+    from datamodules.manifest import Manifest, Source
+    from datamodules.preparing.preparation import Preparation
+
 MANIFEST_NAME = "manifest.parquet"
-# Option -> type, default, what --help says; the words of `preparing/preparation.py`.
-OPTIONS: dict[str, tuple[type, object, str]] = {
-    "train_fraction": (float, 0.6, "share of the images"),
-    "val_fraction": (float, 0.15, "share of the images"),
-    "test_fraction": (float, 0.25, "share of the images"),
-    "split_seed": (int, 0, "another seed, another split"),
-    "protocol": (str, "published", "published: keep a set's own split; groups: cut anew; thirds"),
-    "copies": (str, "drop", "alike pictures across given splits: drop, exact, keep"),
-    "max_alike_fraction": (float, 0.5, "more alike pictures than this share are an error"),
-    "on_bad": (str, "quarantine", "unusable pictures: quarantine, error"),
-    "max_bad_fraction": (float, 0.05, "more unusable pictures than this share are an error"),
-    "strip_metadata": (bool, False, "copy the pictures without EXIF, XMP and comments"),
-    "upright": (bool, False, "copy the pictures as EXIF turns them, with their annotation"),
-    "redactions": (str, "", "CSV image,left,top,width,height: boxes painted over in copies"),
-    "longest_side_px": (int, 0, "copy larger pictures shrunk to this side, 0 keeps them"),
-    "tile_px": (int, 0, "index larger pictures as tiles of this side, 0 keeps them whole"),
-    "tile_overlap_px": (int, 64, "least overlap of neighbouring tiles"),
-    "workers": (int, 0, "processes that inspect, 0 for one per core"),
-}
-KEYS = ("source", "root", "out", *OPTIONS)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Write the manifest and print what is in it; after an error an older manifest stays."""
-    settings = _parse(sys.argv[1:] if argv is None else argv)
-    source: Source = settings.source
-    path = Path(settings.out) / MANIFEST_NAME
-    check_writable(path.parent)
-    fractions = (settings.train_fraction, settings.val_fraction, settings.test_fraction)
+def prepare(
+    *overrides: str,
+    source: str,
+    root: Path,
+    out: Path,
+    train_fraction: float = 0.6,
+    val_fraction: float = 0.15,
+    test_fraction: float = 0.25,
+    split_seed: int = 0,
+    protocol: Literal["published", "groups", "thirds"] = "published",
+    copies: Literal["drop", "exact", "keep"] = "drop",
+    max_alike_fraction: float = 0.5,
+    on_bad: Literal["quarantine", "error"] = "quarantine",
+    max_bad_fraction: float = 0.05,
+    strip_metadata: bool = False,
+    upright: bool = False,
+    redactions: str = "",
+    longest_side_px: int = 0,
+    tile_px: int = 0,
+    tile_overlap_px: int = 64,
+    workers: int = 0,
+) -> None:
+    """A data set in its original layout becomes a verified, split manifest.
+
+    Settings of the source itself are given as --source.NAME VALUE.
+
+    Args:
+        source: name of a source (mtd, folder, coco, ...), or its class path
+        root: folder of the original data
+        out: folder for manifest.parquet
+        train_fraction: share of the images
+        val_fraction: share of the images
+        test_fraction: share of the images
+        split_seed: another seed, another split
+        protocol: published: keep a set's own split; groups: cut anew; thirds: of each type the
+            first third trains
+        copies: what becomes of alike images across given splits
+        max_alike_fraction: more alike images than this share are an error
+        on_bad: what becomes of unusable images
+        max_bad_fraction: more unusable images than this share are an error
+        strip_metadata: index copies without EXIF, XMP and comments
+        upright: index copies that are turned as EXIF says, with their annotation
+        redactions: CSV image,left,top,width,height: boxes painted over in copies
+        longest_side_px: index copies of larger images shrunk to this side, 0 keeps them
+        tile_px: index larger images as tiles of this side, 0 keeps them whole
+        tile_overlap_px: least overlap of neighbouring tiles
+        workers: processes that inspect, 0 for one per core
+    """
+    check_writable(out)
+    from datamodules.preparing import preparation
+    from datamodules.preparing.materialise import Changes, read_redactions
+    from experiments.dataset_card import write_card
+
+    built = build_source(source, overrides)
     changes = Changes(
-        longest_side_px=settings.longest_side_px,
-        make_upright=settings.upright,
-        strip=settings.strip_metadata,
-        redactions=read_redactions(settings.redactions),
+        longest_side_px=longest_side_px,
+        make_upright=upright,
+        strip=strip_metadata,
+        redactions=read_redactions(redactions),
     )
     console = Console()
     with progress_bar(console) as progress:
-        done = prepare(
-            source,
-            settings.root,
-            path,
-            fractions=fractions,
-            split_seed=settings.split_seed,
-            protocol=settings.protocol,
-            copies=settings.copies,
-            max_alike_fraction=settings.max_alike_fraction,
-            on_bad=settings.on_bad,
-            max_bad_fraction=settings.max_bad_fraction,
+        done = preparation.prepare(
+            built,
+            root,
+            out / MANIFEST_NAME,
+            fractions=(train_fraction, val_fraction, test_fraction),
+            split_seed=split_seed,
+            protocol=protocol,
+            copies=copies,
+            max_alike_fraction=max_alike_fraction,
+            on_bad=on_bad,
+            max_bad_fraction=max_bad_fraction,
             changes=changes,
-            tiling_px=(settings.tile_px, settings.tile_overlap_px),
-            workers=settings.workers,
+            tiling_px=(tile_px, tile_overlap_px),
+            workers=workers,
             progress=progress,
         )
-    write_card(path.parent, done, about=source.about)
+    write_card(out, done, about=built.about)
     report(console, done)
-    return 0
 
 
-def report(console: Console, done: Preparation) -> None:
+def build_source(name: str, overrides: Sequence[str]) -> "Source":
+    """The source of that name with its settings; ValueError, one line, for what is wrong in them.
+
+    overrides: words such as --source.product plate; values are read as in a YAML file.
+    """
+    from jsonargparse import ArgumentParser
+
+    from datamodules.about import source_class_path
+    from datamodules.manifest import Source
+    from experiments import config
+
+    node: dict[str, object] = {"source": {"class_path": source_class_path(name)}}
+    for key, text in config.parse_overrides(overrides).items():
+        if not key.startswith("source."):
+            known = [*list(signature(prepare).parameters)[1:], "source.NAME"]
+            raise ValueError(f"--{key}: expected an option; {nearest_names(key, known)}")
+        setting = config.full_key(key).removeprefix("data.init_args.")
+        config.set_dotted(node, setting, config.read_value(key, text))
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Source, "source", required=True)
+    built: Source = config.build_objects(parser, config.parse_typed(parser, node)).source
+    return built
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A function (done, total) that draws a bar on a terminal and nothing elsewhere."""
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("inspecting", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def report(console: Console, done: "Preparation") -> None:
     """Print what is in the manifest, what was left out, and where it lies."""
     manifest = done.manifest
     console.print(summary_table(manifest))
@@ -111,7 +160,7 @@ def report(console: Console, done: Preparation) -> None:
     lines += [
         f"manifest  {manifest.path}",
         f"images    {len(manifest)} in {groups} groups, under {manifest.root}",
-        f"leaks     {manifest.leaks} pairs of alike pictures in different splits",
+        f"leaks     {manifest.leaks} pairs of alike images in different splits",
         f"sha256    {manifest.sha256}",
         f"split     {manifest.split_sha256}",
     ]
@@ -119,92 +168,30 @@ def report(console: Console, done: Preparation) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-@contextmanager
-def progress_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A function (done, total) that draws a bar on a terminal and nothing elsewhere."""
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("inspecting", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def summary_table(manifest: "Manifest") -> Table:
+    """Images per type and split, with totals and groups, types in vocabulary order."""
+    from datamodules.splits import SPLITS
 
-
-def summary_table(manifest: Manifest) -> Table:
-    """Images per type and split, with totals, types in vocabulary order."""
+    all_splits, groups = manifest.column("split"), manifest.column("group")
     types = manifest.types_of(np.arange(len(manifest)))
-    all_splits = manifest.column("split")
     counts = Counter(zip(types, all_splits, strict=True))
     present = set(all_splits)
-    splits = [split for split in SPLITS if split in present] + sorted(present - set(SPLITS))
-    names = set(types)
-    order = [name for name in manifest.vocabulary.names if name in names]
+    splits = [split for split in (*SPLITS, *sorted(present - {*SPLITS})) if split in present]
+    order = [name for name in manifest.vocabulary.names if name in set(types)]
     table = Table(title=f"{manifest.source}: images per type and split")
     table.add_column("type")
     for split in [*splits, "all"]:
         table.add_column(split, justify="right")
-    for name in order + sorted(names - set(order)):
+    for name in order + sorted(set(types) - {*order}):
         row = [counts[name, split] for split in splits]
         table.add_row(name, *map(str, row), str(sum(row)))
-    totals = [sum(counts[name, split] for name in names) for split in splits]
+    totals = Counter(all_splits)
     table.add_section()
-    table.add_row("all", *map(str, totals), str(sum(totals)))
-    members = Counter(
-        split for split, _ in set(zip(all_splits, manifest.column("group"), strict=True))
-    )
-    groups = len(set(manifest.column("group")))
-    table.add_row("groups", *(str(members[split]) for split in splits), str(groups))
+    table.add_row("all", *(str(totals[split]) for split in splits), str(len(types)))
+    members = Counter(split for split, _ in set(zip(all_splits, groups, strict=True)))
+    table.add_row("groups", *(str(members[split]) for split in splits), str(len(set(groups))))
     return table
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="python -m experiments.prepare",
-        exit_on_error=False,
-        description="A data set in its original layout becomes a verified, split manifest.",
-    )
-    parser.add_subclass_arguments(
-        Source, "source", required=True, help="name of a source (mtd), or its class path"
-    )
-    parser.add_argument("--root", type=str, required=True, help="folder of the original data")
-    parser.add_argument("--out", type=str, required=True, help="folder for manifest.parquet")
-    for name, (kind, default, words) in OPTIONS.items():
-        parser.add_argument(f"--{name}", type=kind, default=default, help=words)
-    return parser
-
-
-def _parse(argv: Sequence[str]) -> Namespace:
-    """The typed arguments with the source made; ValueError, one line, for what is wrong in them."""
-    if any(word == "-h" or word.split("=")[0].endswith("help") for word in argv):
-        _parser().parse_args(["--help"])
-    pairs = parse_overrides(argv)
-    raw: dict[str, object] = {}
-    if "source" in pairs:
-        apply_override(raw, "source.class_path", source_class_path(pairs.pop("source")))
-    for key, text in pairs.items():
-        # A folder called 2024 is a name; all other values are read as in a YAML file.
-        apply_override(raw, key, text if key in ("root", "out") else _read_value(key, text))
-    check_keys("", raw, KEYS, owner="prepare")
-    for key in ("source", "root", "out"):
-        if not raw.get(key):
-            raise ValueError(f"--{key} is missing: expected --source NAME --root RAW --out DATA")
-    check_base("source", raw["source"], Source)
-    check_nodes("", raw)
-    parser = _parser()
-    try:
-        settings = parser.parse_object(raw)
-    except ArgumentError as error:
-        raise ValueError(typed_error_line("", raw, str(error))) from error
-    try:
-        return parser.instantiate(settings)
-    except ValueError as error:
-        # jsonargparse wraps the source's own one line in a report of all types that it tried.
-        raise ValueError(str(error.__cause__ or error)) from error
-
-
-def _read_value(key: str, text: str) -> object:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"--{key}: got {text!r}, which is not a YAML value") from error
-
-
 if __name__ == "__main__":
-    run_command(main)
+    run_command(prepare)

@@ -20,7 +20,7 @@ from datamodules.sample import GOOD, GOOD_ID, Record
 from datamodules.vocabulary import Vocabulary
 
 BLANK_MASK = "blank mask in a defective image: kept without a mask"
-TURNED = "turned by EXIF: the stored pixels are used, --upright true turns image and annotation"
+TURNED = "turned by EXIF: the stored pixels are used, --upright turns image and annotation"
 REFUSALS = (FileNotFoundError, ValueError, OSError, cv2.error)
 
 
