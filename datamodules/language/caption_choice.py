@@ -14,17 +14,21 @@ CHOICES = ("built", "released", "both")
 LOGGER = logging.getLogger(__name__)
 
 
+def count_nothing(text: str) -> int:
+    """No tokens: every caption fits."""
+    return 0
+
+
 @dataclass
 class CaptionChoice:
     """The choice between captions, and the token limit that they are shortened to.
 
     choice: "built" from the template's fields, "released" where the data has a caption of its
-    own, "both" for either at even odds. token_limit: the text encoder's, 0 for none. Raises
-    ValueError for another choice.
+    own, "both" for either at even odds. Raises ValueError for another choice.
     """
 
     choice: str = "built"
-    count_tokens: Callable[[str], int] | None = None
+    count_tokens: Callable[[str], int] = count_nothing
     token_limit: int = 0
     shortened_count: int = 0
 
@@ -41,37 +45,18 @@ class CaptionChoice:
         image was mirrored, turned or cropped, so that free text may tell no place any more.
         """
         same_types = set(shown) == set(record.defects)
-        if record.released_caption and same_types and self._takes_released(record, seed):
-            text = record.released_caption
-            text = without_places(text) if moved else text
-            if text:
-                return self._fit_free(text, record)
-        if record.split == UNLABELLED:
+        text = record.released_caption if same_types and self._takes_released(record, seed) else ""
+        text = without_places(text) if moved else text
+        if text:
+            count, limit = self.count_tokens, self.token_limit
+            fitted = defect_first(text, record.defects, count_tokens=count, limit=limit)
+        elif record.split == UNLABELLED:
             return caption.render_part()
-        if caption.defect and not same_types:
-            caption = replace(caption, defect=" and ".join(shown), cause="")
-        return self._fit(caption, record)
-
-    def _takes_released(self, record: Record, seed: int) -> bool:
-        if self.choice == "both":
-            return bool(seed & 1)
-        return self.choice == "released" or record.split == UNLABELLED
-
-    def _fit(self, caption: Caption, record: Record) -> str:
-        if self.count_tokens is None or not self.token_limit:
-            return caption.render()
-        text, is_shortened = caption.fit(self.count_tokens, self.token_limit)
-        return self._counted(text, record, is_shortened)
-
-    def _fit_free(self, text: str, record: Record) -> str:
-        if self.count_tokens is None or not self.token_limit:
-            return text
-        text, is_shortened = defect_first(
-            text, record.defects, count_tokens=self.count_tokens, limit=self.token_limit
-        )
-        return self._counted(text, record, is_shortened)
-
-    def _counted(self, text: str, record: Record, is_shortened: bool) -> str:
+        else:
+            if caption.defect and not same_types:
+                caption = replace(caption, defect=" and ".join(shown), cause="")
+            fitted = caption.fit(self.count_tokens, self.token_limit)
+        text, is_shortened = fitted
         if is_shortened and self.shortened_count == 0:
             LOGGER.warning(
                 "captions over %d tokens are shortened, the defect's words stay; the first is that "
@@ -81,3 +66,8 @@ class CaptionChoice:
             )
         self.shortened_count += is_shortened
         return text
+
+    def _takes_released(self, record: Record, seed: int) -> bool:
+        if self.choice == "both":
+            return bool(seed & 1)
+        return self.choice == "released" or record.split == UNLABELLED

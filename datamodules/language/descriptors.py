@@ -8,6 +8,11 @@ import numpy as np
 
 MOST_OF_THE_SURFACE = "most of the surface"
 SEVERAL_PLACES = "several places"
+PLACES = (
+    ("the upper left", "the top", "the upper right"),
+    ("the left", "the center", "the right"),
+    ("the lower left", "the bottom", "the lower right"),
+)
 SIZES = ("small", "medium", "large")
 DIRECTIONS = ("horizontal", "vertical", "diagonal")
 SHAPES = ("elongated", "round", "branched", "ring-shaped", "banded", "scattered", "irregular")
@@ -37,11 +42,7 @@ def location_of(mask: np.ndarray) -> str:
     across, columns = _third_of_centroid(cv2.reduce(region, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
     if not region[rows, columns].any() and cv2.connectedComponents(region, connectivity=8)[0] > 2:
         return SEVERAL_PLACES
-    if down == 1:
-        return ("the left", "the center", "the right")[across]
-    if across == 1:
-        return "the top" if down == 0 else "the bottom"
-    return f"the {('upper', '', 'lower')[down]} {('left', '', 'right')[across]}"
+    return PLACES[down][across]
 
 
 def size_of(mask: np.ndarray) -> str:
@@ -61,11 +62,9 @@ def morphology_of(mask: np.ndarray) -> str:
     size = size_of(mask)
     if not size:
         return ""
-    region = _binary(mask)
-    image_px = region.shape
-    region = _cut_out(region)
+    region = _cut_out(_binary(mask))
     part_count, parts = _largest_parts(region)
-    directions = _directions_of_bands(parts, image_px, area=cv2.countNonZero(region))
+    directions = _directions_of_bands(parts, mask.shape, area=cv2.countNonZero(region))
     if directions:
         banded = f"{size} {directions[0]} banded area"
         return f"a {banded}" if len(directions) == 1 else f"{banded}s"

@@ -60,8 +60,7 @@ class NounPhrases:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         classes = tuple(
-            Term("defect", name, tuple(synonyms), name, name, name)
-            for name, *synonyms in vocabulary.entries[1:]
+            Term("defect", name, tuple(synonyms)) for name, *synonyms in vocabulary.entries[1:]
         )
         # The later term has a spelling that both know: the data's own names win.
         self.terms = Terminology(Terminology.load().terms + classes)

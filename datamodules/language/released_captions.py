@@ -1,6 +1,6 @@
 """The caption tables of the IMDD-1M release, read with all their quirks; captions stay verbatim.
 
-What is wrong with the captions themselves is told in `caption_audit.py`; joining them to images
+What is wrong with the captions themselves is found in `caption_audit.py`; joining them to images
 is a source's work (`sources/imdd1m_release.py`).
 """
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CAPTION_HEADERS = ("description", "diversified description")
-ENCODINGS = ("utf-8-sig", "cp950", "latin-1")
 GOOD_WORDS = ("good", "normal coding")
 MATERIALS = ("monocrystalline", "polycrystalline")
 CODES = {"SDI": "spot defect", "SPDI": "steel-pit defect"}
@@ -21,7 +20,7 @@ PRODUCTS = {("MT_tiles", "tiles"): "magnetic tile"}
 
 # Label ids, then the domain: "39-258fabric", "397_398silicon", "570gear", "543_551_ic_chip".
 _FOLDER_NAME = re.compile(r"^(\d+)(?:[-_](\d+))?_?(\D.*)$")
-# A table at the top of the release whose name tells no domain; its folder is 266_353mvtec.
+# A table at the top of the release whose name says no domain; its folder is 266_353mvtec.
 _TOP_LEVEL_DOMAINS = {"this_Processed_Categories_Data (2)": "mvtec"}
 
 
@@ -30,7 +29,7 @@ class ReleasedCaption:
     """One row of a caption table.
 
     label: the id of one combination of defects; category: its string, verbatim; defects: its
-    defects without good, codes in words, empty also where no type is told (`is_good` is False).
+    defects without good, codes in words, empty also where no type is named (`is_good` is False).
     csv: the table's path below the root; row: counted from 1 below the header.
     """
 
@@ -54,16 +53,15 @@ def read_release(root: Path) -> list[ReleasedCaption]:
     Raises FileNotFoundError without any CSV, ValueError for a header, cell or label that is not
     the release's.
     """
-    root = Path(root)
     paths = sorted(
-        path for path in root.rglob("*") if path.suffix.lower() == ".csv" and path.is_file()
+        path for path in Path(root).rglob("*") if path.suffix.lower() == ".csv" and path.is_file()
     )
     if not paths:
         raise FileNotFoundError(
             f"caption release {root} holds no CSV file: expected the folder that holds "
             "5-10MT_tiles, 39-258fabric, ...; get it from github.com/NinaNeon/defect-detect"
         )
-    return [row for path in paths for row in read_table(path, root)]
+    return [row for path in paths for row in read_table(path, Path(root))]
 
 
 def read_table(path: Path, root: Path) -> list[ReleasedCaption]:
@@ -71,9 +69,9 @@ def read_table(path: Path, root: Path) -> list[ReleasedCaption]:
     text, encoding = decode(path.read_bytes())
     name = path.relative_to(root).as_posix()
     domain = domain_of(name)
-    lines = _rows(text, name)
+    lines = _lines(text, name)
     _, header = next(lines, (1, []))
-    places = _places_of_columns(header, name)
+    columns = _columns(header, name)
     rows: list[ReleasedCaption] = []
     for line, cells in lines:
         if not cells:
@@ -83,16 +81,23 @@ def read_table(path: Path, root: Path) -> list[ReleasedCaption]:
                 f"{name} line {line} has {len(cells)} cells: expected {len(header)} as in the "
                 "header; put cells that hold commas or line breaks in quotes"
             )
-        image_name, label, category, caption = (cells[place] for place in places)
+        image_name, label, category, caption = (cells[column] for column in columns)
         product, material, defects, is_good = split_category(category)
+        for cell, column in ((image_name, "image name"), (product, "category")):
+            if not cell.strip():
+                raise ValueError(
+                    f"{name} line {line} has no {column}: fill the cell or remove the row"
+                )
+        if not re.fullmatch(r"\s*[0-9]{1,9}\s*", label):
+            raise ValueError(
+                f"{name} line {line} has the label {label[:40]!r}: expected an integer such as 42"
+            )
         rows.append(
             ReleasedCaption(
                 domain=domain,
-                image_name=_filled(image_name, f"{name} line {line}", "image name"),
-                label=_label_number(label, f"{name} line {line}"),
-                product=_filled(
-                    PRODUCTS.get((domain, product), product), f"{name} line {line}", "category"
-                ),
+                image_name=image_name,
+                label=int(label),
+                product=PRODUCTS.get((domain, product), product),
                 defects=defects,
                 caption=caption,
                 encoding=encoding,
@@ -108,12 +113,12 @@ def read_table(path: Path, root: Path) -> list[ReleasedCaption]:
 
 def decode(content: bytes) -> tuple[str, str]:
     """The text of a file and the encoding that it was read by: UTF-8, else cp950, else Latin-1."""
-    for encoding in ENCODINGS[:-1]:
+    for encoding in ("utf-8-sig", "cp950"):
         try:
             return content.decode(encoding), encoding.removesuffix("-sig")
         except UnicodeDecodeError:
             continue
-    return content.decode(ENCODINGS[-1]), ENCODINGS[-1]
+    return content.decode("latin-1"), "latin-1"
 
 
 def domain_of(csv_name: str) -> str:
@@ -132,7 +137,7 @@ def domain_of(csv_name: str) -> str:
 def split_category(category: str) -> tuple[str, str, tuple[str, ...], bool]:
     """Product, material, defects and whether it is good: "solar cell, monocrystalline, crack".
 
-    A label that names only a product tells no type: no defects and not good.
+    A label that names only a product names no type: no defects and not good.
     """
     first, *others = (part.strip(" .") for part in category.split(","))
     product = re.sub(r"(?<=[a-z])Anomaly$", "", first)
@@ -142,7 +147,7 @@ def split_category(category: str) -> tuple[str, str, tuple[str, ...], bool]:
     return product, " ".join(materials), defects, bool(named) and not defects
 
 
-def _rows(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
     """Each row with the number of the line on which it starts."""
     # Strict, because an unclosed quote would make one long caption of all rows that follow.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -158,27 +163,14 @@ def _rows(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
         ) from error
 
 
-def _places_of_columns(header: list[str], name: str) -> tuple[int, int, int, int]:
+def _columns(header: list[str], name: str) -> list[int]:
     """Where image name, label, category and caption stand: by name, in any order and case."""
     names = [cell.strip().lower() for cell in header]
     captions = [cell for cell in names if cell in CAPTION_HEADERS]
-    wanted = ("image name", "label", "categories", captions[0] if captions else "description")
-    if any(names.count(cell) != 1 for cell in wanted) or len(captions) != 1:
+    wanted = ["image name", "label", "categories", *captions]
+    if len(captions) != 1 or any(names.count(cell) != 1 for cell in wanted):
         raise ValueError(
             f"{name} has the header {', '.join(header)[:80]!r}: expected the columns Image Name, "
             "label, Categories and Description (or Diversified Description), once each"
         )
-    image_name, label, category, caption = (names.index(cell) for cell in wanted)
-    return image_name, label, category, caption
-
-
-def _label_number(cell: str, place: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", cell.strip()):
-        raise ValueError(f"{place} has the label {cell[:40]!r}: expected an integer such as 42")
-    return int(cell)
-
-
-def _filled(cell: str, place: str, column: str) -> str:
-    if not cell.strip():
-        raise ValueError(f"{place} has no {column}: fill the cell or remove the row")
-    return cell
+    return [names.index(cell) for cell in wanted]

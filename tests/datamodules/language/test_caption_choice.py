@@ -10,71 +10,49 @@ from datamodules.sample import UNLABELLED, Record
 
 CAPTION = Caption("plate", "steel", "crack", "the left", "a small round area", "stress")
 RELEASED = "A crack runs over the plate. It lies at the left. The steel is grey."
-RECORD = Record(
-    image="a.png",
-    mask="",
-    mask_values=(),
-    defects=("crack",),
-    caption=CAPTION,
-    group="a",
-    source="parts",
-    released_caption=RELEASED,
-)
+RECORD = Record("a.png", "", (), ("crack",), CAPTION, "a", "parts", released_caption=RELEASED)
 
 
-def say(
-    choice: CaptionChoice, *, record: Record = RECORD, moved: bool = False, seed: int = 0
-) -> str:
-    return choice.caption_of(record.caption, record, shown=record.defects, moved=moved, seed=seed)
+def caption_by(choice: CaptionChoice, *, moved: bool = False, seed: int = 0) -> str:
+    return choice.caption_of(CAPTION, RECORD, shown=("crack",), moved=moved, seed=seed)
 
 
 def count_words(text: str) -> int:
     return len(text.split())
 
 
-def test_built_caption_is_the_template():
-    assert say(CaptionChoice("built")) == CAPTION.render()
+@pytest.mark.parametrize(
+    ("choice", "moved", "seed", "caption"),
+    [
+        ("built", False, 1, CAPTION.render()),
+        ("released", False, 0, RELEASED),
+        ("released", True, 0, "A crack runs over the plate. The steel is grey."),
+        ("both", False, 6, CAPTION.render()),
+        ("both", False, 7, RELEASED),
+    ],
+)
+def test_choice_decides_and_a_moved_image_has_no_places(choice, moved, seed, caption):
+    assert caption_by(CaptionChoice(choice), moved=moved, seed=seed) == caption
 
 
-def test_released_caption_is_verbatim_where_the_image_stays():
-    assert say(CaptionChoice("released")) == RELEASED
-
-
-def test_released_caption_tells_no_place_of_a_moved_image():
-    assert say(CaptionChoice("released"), moved=True) == (
-        "A crack runs over the plate. The steel is grey."
-    )
-
-
-def test_both_alternate_by_the_sample():
-    assert {say(CaptionChoice("both"), seed=seed) for seed in (6, 7)} == {
-        RELEASED,
-        CAPTION.render(),
-    }
-
-
-def test_crop_without_a_named_type_is_told_by_the_template():
-    words = CaptionChoice("released").caption_of(
-        CAPTION, RECORD, shown=("stain",), moved=True, seed=0
-    )
-    assert words.startswith("Plate of steel with stain")
-    assert "stress" not in words
+def test_crop_without_a_named_type_has_the_built_caption():
+    choice = CaptionChoice("released")
+    words = choice.caption_of(CAPTION, RECORD, shown=("stain",), moved=True, seed=0)
+    assert words.startswith("Plate of steel with stain") and "stress" not in words
 
 
 def test_unlabelled_image_is_not_called_good():
     record = replace(RECORD, split=UNLABELLED, defects=(), released_caption="")
-    words = CaptionChoice().caption_of(
-        Caption("plate", "steel"), record, shown=(), moved=False, seed=0
-    )
+    choice, caption = CaptionChoice(), Caption("plate", "steel")
+    words = choice.caption_of(caption, record, shown=(), moved=False, seed=0)
     assert words == "Plate of steel."
 
 
-@pytest.mark.parametrize("choice", ["built", "released"])
-def test_long_caption_keeps_the_defect_and_says_that_it_was_cut(choice, caplog):
-    choice = CaptionChoice(choice, count_words, 8)
-    words = [say(choice), say(choice)]
-    assert count_words(words[0]) <= 8
-    assert "crack" in words[0]
+@pytest.mark.parametrize("words", ["built", "released"])
+def test_long_caption_keeps_the_defect_and_says_once_that_it_was_cut(words, caplog):
+    choice = CaptionChoice(words, count_words, 8)
+    captions = [caption_by(choice), caption_by(choice)]
+    assert count_words(captions[0]) <= 8 and "crack" in captions[0]
     assert choice.shortened_count == 2
     assert caplog.text.count("over 8 tokens are shortened") == 1
 
