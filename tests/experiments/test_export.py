@@ -1,7 +1,8 @@
-"""Holds what export writes for stages that no other library knows, and what it refuses."""
+"""Holds what export writes for stages that no other library knows, its card, and refusals."""
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import export
-from experiments.checkpoints import load_pretrain, load_stage
+from datamodules.sources.synthetic import Synthetic
+from experiments.checkpoints import load_any, load_pretrain, load_stage
 from experiments.cli import call_command
-from experiments.command import run_command
+from experiments.export import export
+from experiments.model_card import card_text
 from experiments.predict import predict
-from experiments.releasing.release import without_machine, write_tensors
+from experiments.release import without_machine, write_tensors
 from lightning_modules.nets.taesd_autoencoder import TaesdAutoencoder
 from lightning_modules.weights_io import (
     MANIFEST_NAME,
@@ -23,37 +25,34 @@ from lightning_modules.weights_io import (
     sha256_of,
     write_manifest,
 )
+from tests.experiments.refused import refused
 from tests.experiments.small_stages import paper_words, write_run, write_weights
 
+GENERATOR = {
+    "width": 32,
+    "mask_queries": 4,
+    "transformer_layers": 1,
+    "pixel_decoder_layers": 1,
+    "attention_heads": 2,
+    "feedforward_width": 32,
+    "pixel_feedforward_width": 32,
+    "strides": [2, 4],
+}
 STAGE_2 = {
-    "model.init_args.mask_generator.init_args": json.dumps(
-        {
-            "width": 32,
-            "mask_queries": 4,
-            "transformer_layers": 1,
-            "pixel_decoder_layers": 1,
-            "attention_heads": 2,
-            "feedforward_width": 32,
-            "pixel_feedforward_width": 32,
-            "strides": [2, 4],
-        }
-    ),
+    "model.init_args.mask_generator.init_args": json.dumps(GENERATOR),
     "model.init_args.taps": "unet",
     "model.init_args.pretrained": "random",
     "model.init_args.tile_px": "32",
 }
+PARTS = "model.init_args.diffusion.init_args"
+NARROW = {f"{PARTS}.denoiser.init_args.block_channels": "[16, 16, 16]"}
 
 
-TAESD = "lightning_modules.nets.taesd_autoencoder.TaesdAutoencoder"
-
-
-def write_random_weights(folder: Path) -> dict[str, str]:
-    """The encoder's and the decoder's file of a random TAESD-like autoencoder, by name."""
-    folder.mkdir()
-    net = TaesdAutoencoder("", "")
-    for name, part in (("encoder", net.encoder), ("decoder", net.decoder)):
-        torch.save(part.state_dict(), folder / f"{name}.pth")
-    return {name: f"{folder}/{name}.pth" for name in ("encoder", "decoder")}
+def exported(run: Path, *more: str) -> Path:
+    """The release of a run, beside it."""
+    release = run.parent / "release"
+    call_command(export, ["--checkpoint", str(run), "--out", str(release), *more])
+    return release
 
 
 @pytest.fixture(scope="module")
@@ -66,125 +65,108 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "run"
 
 
+@pytest.fixture(scope="module")
+def released(run: Path) -> Path:
+    return exported(run)
+
+
 @pytest.fixture
-def release(run: Path, tmp_path: Path) -> Path:
-    export.main(["--checkpoint", str(run), "--out", str(tmp_path / "release")])
-    return tmp_path / "release"
+def release(released: Path, tmp_path: Path) -> Path:
+    """A copy of the release, to be spoilt."""
+    return shutil.copytree(released, tmp_path / "release")
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    """The one line that the command ends with; its exit code is 2."""
-    with pytest.raises(SystemExit) as ending:
-        run_command(lambda _: export.main([str(word) for word in words]))
-    text = capsys.readouterr().err
-    assert ending.value.code == 2
-    assert text.startswith("error: ") and text.count("\n") == 1
-    return text
-
-
-def fault_of(release: Path) -> str:
-    with pytest.raises((ValueError, FileNotFoundError)) as caught:
-        load_stage(release)
-    text = str(caught.value)
-    assert "\n" not in text and "expected" in text
-    return text
-
-
-def test_baseline_is_one_file_and_comes_back_with_words_and_thresholds(release: Path) -> None:
-    assert {path.name for path in release.iterdir()} == {
+def test_baseline_is_one_file_and_comes_back_with_words_and_thresholds(released: Path) -> None:
+    assert {path.name for path in released.iterdir()} == {
         "README.md", "config.yaml", "manifest.sha256", "model.safetensors", "release.json",
         "thresholds.json",
     }  # fmt: skip
-    model = load_stage(release)
+    model = load_stage(released)
     assert model.vocabulary is not None and model.vocabulary.names == ("good", "crack", "stain")
     assert model.post_processing.points.default.pixel == 0.25
+    index = json.loads((released / "release.json").read_text())
+    assert index["weights"][""]["sha256"] == sha256_of(released / "model.safetensors")
 
 
-def test_predict_takes_a_release(release: Path, tmp_path: Path) -> None:
+def test_predict_and_export_take_a_release(released: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((40, 30), dtype=np.uint8)).save(tmp_path / "part.png")
-    given = ["--checkpoint", release, "--images", tmp_path / "part.png", "--out", tmp_path / "out"]
+    given = ["--checkpoint", released, "--images", tmp_path / "part.png", "--out", tmp_path / "out"]
     assert call_command(predict, [*map(str, given), "--device", "cpu"]) == 0
-    (image,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["images"]
-    assert image["answer"] == "good"
-
-
-def test_release_can_be_exported_again(release: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    assert export.main(["--checkpoint", str(release), "--out", str(again)]) == 0
-    same = (again / "model.safetensors").read_bytes()
-    assert same == (release / "model.safetensors").read_bytes()
-
-
-def test_index_tells_releases_of_other_weights_apart(release: Path) -> None:
-    index = json.loads((release / "release.json").read_text())
-    assert index["weights"][""]["sha256"] == sha256_of(release / "model.safetensors")
+    call_command(export, ["--checkpoint", str(released), "--out", str(tmp_path / "again")])
+    files = [folder / "model.safetensors" for folder in (released, tmp_path / "again")]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_stage_1_without_counterpart_says_why_it_is_one_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    denoiser = "model.init_args.diffusion.init_args.denoiser.init_args"
-    narrow = {f"{denoiser}.block_channels": "[16, 16, 16]"}
-    run = write_run(tmp_path / "run", "stage1_tiny.yaml", narrow)
-    export.main(["--checkpoint", str(run), "--out", str(tmp_path / "release")])
+    release = exported(write_run(tmp_path / "run", "stage1_tiny.yaml", NARROW))
     assert "single file (diffusers has no counterpart of DctAutoencoder)" in capsys.readouterr().out
-    before, after = (read_stage(tmp_path / name).state for name in ("run", "release"))
+    before, after = (read_stage(folder).state for folder in (tmp_path / "run", release))
     assert before.keys() == after.keys()
     assert all(after[name].equal(value) for name, value in before.items())
+    assert "load_pretrain" in (release / "README.md").read_text()
 
 
 def test_release_of_parts_from_local_files_needs_those_files_no_more(tmp_path: Path) -> None:
-    taesd = {"class_path": TAESD, "init_args": write_random_weights(tmp_path / "files")}
-    parts = "model.init_args.diffusion.init_args"
-    narrow = {
-        f"{parts}.autoencoder": json.dumps(taesd),
-        f"{parts}.denoiser.init_args.block_channels": "[16, 16, 16]",
-    }
-    run = write_run(tmp_path / "run", "stage1_tiny.yaml", narrow)
+    (tmp_path / "files").mkdir()
+    net, files = TaesdAutoencoder("", ""), {}
+    for name, part in (("encoder", net.encoder), ("decoder", net.decoder)):
+        files[name] = str(tmp_path / "files" / f"{name}.pth")
+        torch.save(part.state_dict(), files[name])
+    kind = f"{TaesdAutoencoder.__module__}.{TaesdAutoencoder.__name__}"
+    taesd = json.dumps({"class_path": kind, "init_args": files})
+    run = write_run(tmp_path / "run", "stage1_tiny.yaml", {f"{PARTS}.autoencoder": taesd, **NARROW})
     shutil.rmtree(tmp_path / "files")
-    export.main(["--checkpoint", str(run), "--out", str(tmp_path / "release")])
-    shutil.rmtree(tmp_path / "run")
+    release = exported(run)
+    shutil.rmtree(run)
     z = torch.zeros(1, 32, 2, 2)
-    assert load_pretrain(tmp_path / "release").diffusion.autoencoder.decode(z).shape[-1] == 16
+    assert load_pretrain(release).diffusion.autoencoder.decode(z).shape[-1] == 16
 
 
 def test_stage_2_brings_the_weights_of_its_frozen_parts(tmp_path: Path) -> None:
     write_weights(tmp_path / "hub")
     run = write_run(tmp_path / "run", "stage2.yaml", {**paper_words(tmp_path / "hub"), **STAGE_2})
-    export.main(["--checkpoint", str(run), "--out", str(tmp_path / "release")])
+    release = exported(run)
     shutil.rmtree(tmp_path / "hub")
-    assert load_stage(tmp_path / "release").vocabulary is not None
-    assert (tmp_path / "release" / "vae" / "config.json").is_file()
+    assert load_stage(release).vocabulary is not None
+    assert (release / "vae" / "config.json").is_file()
+    assert "Frozen parts came from a local folder" in (release / "README.md").read_text()
+
+
+def change_manifest(content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / MANIFEST_NAME).write_bytes(content)
+
+
+def change_index(content: str) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        (folder / "release.json").write_text(content)
+        write_manifest(folder)
+
+    return change
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "line"),
     [
         (lambda folder: (folder / "config.yaml").open("a").write("\n"), "config.yaml has changed"),
         (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda folder: (folder / "extra.py").touch(), "extra.py is not one of its files"),
         (lambda folder: (folder / MANIFEST_NAME).unlink(), "manifest.sha256 is missing"),
-        (lambda folder: (folder / MANIFEST_NAME).write_text("0" * 64), "broken at"),
-        (lambda folder: (folder / MANIFEST_NAME).write_bytes(b"\xff"), "broken at"),
+        (change_manifest(b"0" * 64), "broken at"),
+        (change_manifest(b"\xff"), "broken at"),
+        (change_index(""), "release.json"),
+        (change_index('{"weights": {}}'), "release.json"),
+        (change_index('{"weights": {"": {"file": "../../x", "prefix": ""}}}'), "release.json"),
     ],
-    ids=["changed", "missing", "extra", "no manifest", "no names", "no text"],
 )
 def test_release_that_is_not_as_it_was_written_is_one_line(
-    damage: object, told: str, release: Path
+    damage: Callable[[Path], object], line: str, release: Path
 ) -> None:
-    assert callable(damage)
     damage(release)
-    assert told in fault_of(release)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", '{"weights": {}}', '{"weights": {"": {"file": "../../x", "prefix": ""}}}'],
-)
-def test_broken_index_is_one_line(text: str, release: Path) -> None:
-    (release / "release.json").write_text(text)
-    write_manifest(release)
-    assert "release.json" in fault_of(release)
+    with pytest.raises((ValueError, FileNotFoundError), match=line) as caught:
+        load_stage(release)
+    assert "\n" not in str(caught.value) and "expected" in str(caught.value)
 
 
 def test_files_of_version_control_are_no_fault(release: Path) -> None:
@@ -193,48 +175,27 @@ def test_files_of_version_control_are_no_fault(release: Path) -> None:
     assert load_stage(release).vocabulary is not None
 
 
-def test_an_earlier_release_is_replaced_only_when_asked(
-    run: Path, release: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = ["--checkpoint", run, "--out", release]
-    assert "--overwrite" in refusal(capsys, *given)
-    assert export.main([*map(str, given), "--overwrite"]) == 0
+def test_an_earlier_release_is_replaced_only_when_asked(run: Path, release: Path) -> None:
+    given = ("--checkpoint", run, "--out", release)
+    assert "--overwrite" in refused(export, *given)
+    call_command(export, [*map(str, given), "--overwrite"])
     assert [path.name for path in release.parent.iterdir()] == ["release"]
+    (release / "thesis.tex").touch()
+    assert "not overwritten" in refused(export, *given, "--overwrite")
 
 
-def test_a_folder_with_other_files_is_never_replaced(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "thesis.tex").touch()
-    text = refusal(capsys, "--checkpoint", run, "--out", tmp_path, "--overwrite")
-    assert "not overwritten" in text and (tmp_path / "thesis.tex").exists()
-
-
-def test_run_of_two_stages_asks_which(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for stage in ("pretrain", "finetune"):
-        (tmp_path / "two" / stage).mkdir(parents=True)
-    text = refusal(capsys, "--checkpoint", tmp_path / "two", "--out", tmp_path / "out")
-    assert f"name {tmp_path}/two/pretrain or {tmp_path}/two/finetune" in text
-
-
-def test_refused_export_leaves_nothing_behind(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_refused_export_leaves_nothing_behind(run: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(run, tmp_path / "broken")
     (broken / "results.json").write_text("{")
-    text = refusal(capsys, "--checkpoint", broken, "--out", tmp_path / "out")
-    assert "results.json is broken" in text
+    line = refused(export, "--checkpoint", broken, "--out", tmp_path / "out")
+    assert "results.json is no readable JSON" in line
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 
 def test_tied_and_permuted_tensors_are_written_with_their_values(tmp_path: Path) -> None:
     weight = torch.randn(2, 3, 4, 4)
-    state = {
-        "one": weight,
-        "tied": weight,
-        "part": weight[1],
-        "permuted": weight.to(memory_format=torch.channels_last),
-    }
+    permuted = weight.to(memory_format=torch.channels_last)
+    state = {"one": weight, "tied": weight, "part": weight[1], "permuted": permuted}
     write_tensors(tmp_path / "all.safetensors", state)
     back = read_tensors(tmp_path / "all.safetensors")
     assert all(back[name].equal(value) for name, value in state.items())
@@ -242,9 +203,47 @@ def test_tied_and_permuted_tensors_are_written_with_their_values(tmp_path: Path)
 
 @pytest.mark.parametrize("path", ["/data/mtd", "~/mtd", "../../mtd", "file:///data/mtd"])
 def test_paths_of_a_machine_are_cut_to_their_last_name(path: str) -> None:
-    assert without_machine({"data": {"roots": [path]}}) == {"data": {"roots": ["mtd"]}}
+    raw = {"name": "openai/clip", "text": "a/b, c", "rate": 1e-4, "on": None}
+    assert without_machine({**raw, "roots": [path]}) == {**raw, "roots": ["mtd"]}
 
 
-def test_hub_names_and_other_words_stay() -> None:
-    raw: dict[str, object] = {"name": "openai/clip", "text": "a/b, c", "rate": 1e-4, "on": None}
-    assert without_machine(raw) == raw
+RECORD = {
+    "git": {"commit": "abc123", "dirty": "yes"},
+    "packages": {"torch": "2.0.0"},
+    "data": {"dataset": "synthetic", "manifest_sha256": "f" * 64, "split_sha256": "e" * 64},
+}
+RESULTS = {"mask/test/iou_image": 0.5, "mask/test/aupro": None, "perf/images_per_s": 7.0}
+
+
+def test_card_tells_what_the_run_knows(run: Path, tmp_path: Path) -> None:
+    directory = shutil.copytree(run, tmp_path / "run")
+    (directory / "run_record.json").write_text(json.dumps(RECORD))
+    (directory / "results.json").write_text(json.dumps(RESULTS))
+    text = card_text(load_any(directory), reason="it is a baseline", licence="CC-BY-4.0")
+    about = Synthetic().about
+    for line in (
+        "| test | mask: iou_image | 0.5000 |",
+        "| test | mask: aupro | - |",
+        f"Data set: {about.title} (synthetic)",
+        f"Manifest: sha256 {'f' * 64}",
+        f"Split: sha256 {'e' * 64}",
+        f"Licences of the data: {about.licence}",
+        "commit abc123 with uncommitted changes",
+        "| torch | 2.0.0 |",
+        "Weights: CC-BY-4.0",
+        "Exported from `last.ckpt`, sha256 ",
+    ):
+        assert line in text
+    assert "license: cc-by-4.0" in text.split("---")[1]
+    assert "images_per_s" not in text and str(directory) not in text
+
+
+def test_card_says_what_nobody_recorded(released: Path) -> None:
+    text = (released / "README.md").read_text()
+    for line in (
+        "Manifest: sha256 unknown",
+        "unknown: the run directory holds no figures",
+        "Weights: unknown, nobody has stated one",
+        "Code: commit unknown",
+    ):
+        assert line in text

@@ -8,9 +8,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
-from experiments import export
 from experiments.checkpoints import load_pretrain
-from experiments.releasing.release import scheduler_of
+from experiments.cli import call_command
+from experiments.export import export
+from experiments.release import scheduler_of
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.equations.reverse_diffusion import step_back
 from lightning_modules.nets.diffusion_model import NoiseSchedule
@@ -27,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made_here")
     write_weights(folder / "hub")
     run = write_run(folder / "run", "stage1.yaml", paper_words(folder / "hub"))
-    export.main(["--checkpoint", str(run), "--out", str(folder / "release")])
+    call_command(export, ["--checkpoint", str(run), "--out", str(folder / "release")])
     shutil.move(folder / "hub", folder / "elsewhere")
     shutil.move(folder / "release", folder / "moved")
     return folder
@@ -122,24 +123,18 @@ def test_a_step_of_the_pipeline_is_our_ancestral_step(
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_cosine_schedule_becomes_the_pipelines() -> None:
-    schedule = NoiseSchedule(kind="cosine")
-    settings = {"kind": "cosine", "beta_start": 1e-4, "beta_end": 2e-2}
-    alphas = scheduler_of(schedule, settings).alphas_cumprod
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+def test_schedule_of_the_pipeline_is_ours(kind: str) -> None:
+    schedule = NoiseSchedule(kind=kind)
+    alphas = scheduler_of(schedule).alphas_cumprod
     torch.testing.assert_close(alphas, schedule.alpha_bar[1:], rtol=1e-3, atol=1e-7)
 
-    return scheduler_of(schedule, settings)
 
-
-def test_release_names_no_folder_of_the_machine_that_made_it(folder: Path) -> None:
+def test_release_holds_no_pickle_and_names_no_folder_of_the_machine(folder: Path) -> None:
     files = [path for path in (folder / "moved").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".md", ".safetensors", ".sha256", ".yaml"}
     texts = [path.read_bytes() for path in files if path.name != "tokenizer.json"]
     assert not [text for text in texts if str(folder).encode() in text or b"made_here" in text]
-
-
-def test_release_holds_no_pickle(folder: Path) -> None:
-    kinds = {path.suffix for path in (folder / "moved").rglob("*") if path.is_file()}
-    assert kinds == {".json", ".md", ".safetensors", ".sha256", ".yaml"}
 
 
 def test_pseudo_caption_comes_from_the_release_alone(ours: DiffusionPretrain, seed: int) -> None:
