@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from datamodules.whole_files import write_whole
 from lightning_modules.metrics.calibration import Calibration
 from lightning_modules.nets.post_processing import (
     VERSION,
@@ -38,6 +39,4 @@ def write_thresholds(
     text = json.dumps(
         {"version": VERSION, **made_on, **calibration.content()}, indent=2, allow_nan=False
     )
-    temporary = file.with_name(f".{file.name}")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(file)
+    write_whole(file, text + "\n")

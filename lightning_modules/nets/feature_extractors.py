@@ -4,7 +4,6 @@ What is computed from features is in `metrics/`; which file and settings a comma
 `experiments/fidelity.py`. Nothing is downloaded here.
 """
 
-import difflib
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_modules.nets.image_encoder import by_channel, create_timm
 from lightning_modules.weights_io import check_is_file, fill, read_tensors
 
 INCEPTION = "inception"
@@ -75,20 +75,18 @@ class TimmExtractor(FeatureExtractor):
         super().__init__()
         self.name = model_name
         state = read_tensors(weights)
-        settings = {"pad_type": padding} if padding else {}
-        try:
-            count = count_classes(model_name, state)
-            self.net = timm.create_model(model_name, num_classes=count, **settings)
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(unknown_name(model_name, settings, str(error))) from error
+        count = count_classes(model_name, state)
+        self.net = create_timm(
+            "extractor",
+            model_name,
+            padding=padding,
+            expected=f"{INCEPTION!r} or a timm name",
+            num_classes=count,
+        )
         config = self.net.pretrained_cfg
         self.input_px = int(config["input_size"][-1])
-        mean, deviation = (
-            config[key] if value is None else (value,) * 3
-            for key, value in (("mean", pixel_mean), ("std", pixel_deviation))
-        )
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
-        self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1))
+        self.register_buffer("mean", by_channel(config["mean"], pixel_mean))
+        self.register_buffer("deviation", by_channel(config["std"], pixel_deviation))
         fill(self.net, state, weights)
         self.requires_grad_(False).eval()
 
@@ -149,16 +147,6 @@ def count_classes(model_name: str, state: dict[str, Tensor]) -> int:
     config = timm.get_pretrained_cfg(model_name)
     head = state.get(f"{config.classifier}.weight") if config else None
     return 0 if head is None else len(head)
-
-
-def unknown_name(model_name: str, settings: dict[str, str], reason: str) -> str:
-    """What is wrong with the name of a net or its settings, in one line."""
-    near = ", ".join(difflib.get_close_matches(model_name, timm.list_models(), cutoff=0.5))
-    return (
-        f"extractor {model_name!r} with settings {settings} cannot be made "
-        f"({reason.splitlines()[0]}): expected {INCEPTION!r} or a timm name"
-        + (f" such as {near}" if near else "")
-    )
 
 
 def check_is_plain(path: Path) -> None:

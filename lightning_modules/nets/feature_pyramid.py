@@ -1,13 +1,12 @@
 """Feature maps of any strides brought to one width and to the strides that masks need."""
 
-import difflib
 from pathlib import Path
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_modules.nets.image_encoder import create_timm
 from lightning_modules.weights_io import fill, read_tensors
 
 PAPERS, HYBRID = "diffusion", "diffusion+timm"
@@ -101,17 +100,7 @@ class TimmEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.model_name, self.weights = model_name, Path(weights) if weights else None
-        settings = {"pad_type": padding} if padding else {}
-        try:
-            self.backbone = timm.create_model(
-                model_name, pretrained=False, features_only=True, **settings
-            )
-        except (RuntimeError, TypeError) as error:
-            near = ", ".join(difflib.get_close_matches(model_name, timm.list_models(), cutoff=0.5))
-            raise ValueError(
-                f"encoder {model_name!r} is no timm net that gives feature maps "
-                f"({str(error).splitlines()[0]}): expected a name such as {near or LIGHT_ENCODER}"
-            ) from error
+        self.backbone = create_timm("encoder", model_name, padding=padding, features_only=True)
         info = zip(
             self.backbone.feature_info.reduction(),
             self.backbone.feature_info.channels(),

@@ -1,5 +1,7 @@
 """Image towers in front of the implicit captioner: timm nets, learning or frozen, and CLIP's."""
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 import timm
@@ -11,6 +13,37 @@ from lightning_modules.weights_io import fill, load_from_hub, read_tensors
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+
+
+def create_timm(
+    part: str,
+    model_name: str,
+    *,
+    padding: str = "",
+    expected: str = "a timm name",
+    **settings: object,
+) -> nn.Module:
+    """A timm net with random weights; ValueError, with names like it, where timm makes none.
+
+    part, expected: words of the error; padding: timm's `pad_type`, "same" for weights that come
+    from TensorFlow.
+    """
+    if padding:
+        settings["pad_type"] = padding
+    try:
+        return timm.create_model(model_name, pretrained=False, **settings)
+    except (RuntimeError, TypeError, ValueError) as error:
+        near = ", ".join(difflib.get_close_matches(model_name, timm.list_models(), cutoff=0.5))
+        raise ValueError(
+            f"{part} {model_name!r} with settings {settings} cannot be made "
+            f"({str(error).splitlines()[0]}): expected {expected}"
+            + (f" such as {near}" if near else "")
+        ) from error
+
+
+def by_channel(values: Sequence[float], value: float | None) -> Tensor:
+    """Statistics (3, 1, 1) of pixels in [0, 1]: timm's `values`, or one for all where given."""
+    return torch.tensor(values if value is None else [value] * 3).view(3, 1, 1)
 
 
 class ImageEncoder(nn.Module):
@@ -35,7 +68,7 @@ class TimmImageEncoder(ImageEncoder):
 
     def __init__(self, model_name: str = "mobilenetv3_small_050") -> None:
         super().__init__()
-        self.backbone = timm.create_model(model_name, pretrained=False, num_classes=0)
+        self.backbone = create_timm("image tower", model_name, num_classes=0)
         with torch.no_grad():
             probe = torch.zeros(1, 3, 64, 64, device=next(self.backbone.parameters()).device)
             self.width = int(self.backbone.eval()(probe).shape[1])
@@ -68,20 +101,11 @@ class PretrainedTimmImageEncoder(ImageEncoder):
     ) -> None:
         super().__init__()
         self.weights = Path(weights)
-        settings = {"pad_type": padding} if padding else {}
-        try:
-            self.backbone = timm.create_model(model_name, num_classes=0, **settings)
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"image tower {model_name!r} with settings {settings} cannot be made "
-                f"({str(error).splitlines()[0]}): expected a timm name and settings that it takes"
-            ) from error
+        self.backbone = create_timm("image tower", model_name, padding=padding, num_classes=0)
         config = self.backbone.pretrained_cfg
         self.image_size_px = int(config["input_size"][-1])
-        mean = config["mean"] if pixel_mean is None else (pixel_mean,) * 3
-        deviation = config["std"] if pixel_deviation is None else (pixel_deviation,) * 3
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
-        self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1))
+        self.register_buffer("mean", by_channel(config["mean"], pixel_mean))
+        self.register_buffer("deviation", by_channel(config["std"], pixel_deviation))
         self.requires_grad_(False).eval()
         self.width = int(self.embed(torch.zeros(1, 3, 64, 64, device=self.mean.device)).shape[1])
         self._loaded = False

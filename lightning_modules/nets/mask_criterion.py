@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import torch
 from torch import Tensor, distributed
-from torch.distributed.nn.functional import all_gather
 from torch.nn import functional
 
 from datamodules.sample import Batch
@@ -278,10 +277,27 @@ def mean_over_ranks(totals: Tensor) -> Tensor:
 
 def gather(values: Tensor) -> Tensor:
     """All processes' values (B, ...) one below the other, with gradient to each of them."""
-    return torch.cat(all_gather(values)) if rank_count() > 1 else values
+    return _Gather.apply(values) if rank_count() > 1 else values
 
 
 def own_rows(row_count: int) -> slice:
     """Where this process's `row_count` rows are among those of `gather`."""
     first = distributed.get_rank() * row_count if rank_count() > 1 else 0
     return slice(first, first + row_count)
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all processes; torch's own mixes up gradients that are not contiguous, over gloo."""
+
+    @staticmethod
+    def forward(ctx: object, values: Tensor) -> Tensor:
+        values = values.contiguous()
+        parts = [torch.empty_like(values) for _ in range(rank_count())]
+        distributed.all_gather(parts, values)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        gradient = gradient.contiguous()
+        distributed.all_reduce(gradient)
+        return gradient[own_rows(len(gradient) // rank_count())]

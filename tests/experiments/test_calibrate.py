@@ -7,17 +7,18 @@ import pytest
 
 from datamodules.imdd import IMDDDataModule
 from datamodules.sources.synthetic import Synthetic
-from experiments import calibrate, export
+from experiments import calibrate as command
+from experiments.calibrate import calibrate
 from experiments.checkpoints import load_stage
-from experiments.command import run_command
+from experiments.cli import call_command
 from experiments.thresholds import read_thresholds
 from tests.experiments.small_stages import write_run
 
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two dozen synthetic pictures, half of them to validate on."""
-    folder = tmp_path_factory.mktemp("pictures")
+    """Two dozen synthetic images, half of them to validate on."""
+    folder = tmp_path_factory.mktemp("images")
     data = IMDDDataModule(
         Synthetic(image_count=24, image_size_px=64),
         str(folder / "data"),
@@ -45,21 +46,10 @@ def words(run: Path, *more: str) -> list[str]:
     return ["--checkpoint", str(run), "--device", "cpu", *more]
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *given: str) -> str:
-    """The one line that the command ends with; its exit code is 2."""
-    with pytest.raises(SystemExit) as ending:
-        run_command(lambda _: calibrate.main(list(given)))
-    text = capsys.readouterr().err
-    assert ending.value.code == 2
-    assert text.startswith("error: ") and text.count("\n") == 1
-    return text
-
-
 def test_thresholds_of_the_run_are_written_anew_and_used(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = words(run, "--objective", "recall=0.8", "--min_images", "2")
-    assert calibrate.main(given) == 0
+    call_command(calibrate, words(run, "--objective", "recall=0.8", "--min_images", "2"))
     content = json.loads((run / "thresholds.json").read_text())
     assert content["objective"] == "recall=0.8" and content["split"] == "val"
     assert content["image"]["recall"]["value"] >= 0.8
@@ -69,39 +59,39 @@ def test_thresholds_of_the_run_are_written_anew_and_used(
     assert "thresholds for recall=0.8" in printed and str(run / "thresholds.json") in printed
 
 
-def test_another_manifest_split_and_file(run: Path, manifest: Path, tmp_path: Path) -> None:
+def test_another_manifest_split_naming_and_file(run: Path, manifest: Path, tmp_path: Path) -> None:
     out = tmp_path / "mine.json"
-    given = words(run, "--manifest", str(manifest), "--split", "train", "--out", str(out))
-    assert calibrate.main(given) == 0
+    given = ["--manifest", str(manifest), "--split", "train", "--naming", "independent"]
+    call_command(calibrate, words(run, *given, "--out", str(out)))
     content = json.loads(out.read_text())
     assert content["split"] == "train" and content["manifest_sha256"]
+    assert read_thresholds(out).naming == "independent"
 
 
-def test_test_split_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "got --split test, expected another" in refusal(capsys, *words(run, "--split", "test"))
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--split", "test"], "got --split test, expected another"),
+        (["--objective", "best"], "expected balanced, best_f1"),
+        (["--review_error_rate", "2"], r"review error rate is 2.0: expected a share in \[0, 1\]"),
+        (["--out", "nowhere/x.json"], "x.json is missing: make it"),
+        (["--naming", "sigmoid"], "expected softmax or independent"),
+    ],
+)
+def test_what_cannot_be_is_one_line_before_the_work(
+    run: Path, given: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(command, "choose")
+    with pytest.raises(ValueError, match=said) as caught:
+        call_command(calibrate, words(run, *given))
+    assert "\n" not in str(caught.value)
 
 
-def test_unknown_objective_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "expected balanced, best_f1" in refusal(capsys, *words(run, "--objective", "best"))
+def test_release_is_not_written_into(tmp_path: Path) -> None:
+    from experiments import export
 
-
-def test_release_is_not_written_into(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_run(tmp_path / "run", "baselines/constant.yaml", {"output": str(tmp_path)})
     export.main(["--checkpoint", str(run), "--out", str(tmp_path / "release")])
-    capsys.readouterr()
-    assert "whose files its hashes seal" in refusal(capsys, *words(tmp_path / "release"))
+    with pytest.raises(ValueError, match="whose files its hashes seal"):
+        call_command(calibrate, words(tmp_path / "release"))
     load_stage(tmp_path / "release")
-
-
-def test_naming_of_the_thresholds_is_kept_with_them(run: Path, tmp_path: Path) -> None:
-    file = tmp_path / "chosen.json"
-    assert calibrate.main(words(run, "--naming", "independent", "--out", str(file))) == 0
-    assert read_thresholds(file).naming == "independent"
-
-
-def test_file_in_a_missing_folder_is_refused_before_the_work(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(calibrate, "calibrate")
-    text = refusal(capsys, *words(run, "--out", str(tmp_path / "nowhere" / "x.json")))
-    assert "x.json is missing: make it" in text

@@ -147,7 +147,7 @@ def test_random_weights_are_never_used(
 
 
 def test_other_settings_than_the_file_s_are_one_line(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"encoder\.pth do not fit: size mismatch.*14\.") as caught:
+    with pytest.raises(ValueError, match=r"encoder\.pth do not fit.*14\.") as caught:
         loaded(folder, 16)
     assert "\n" not in str(caught.value)
 
