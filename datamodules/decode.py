@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 MAX_PIXELS = 100_000_000
@@ -33,6 +34,7 @@ DECODE_ERRORS = (
     ValueError,
     EOFError,
     IndexError,
+    TypeError,
     zlib.error,
     struct.error,
     cv2.error,
@@ -103,9 +105,8 @@ def open_grey_values(path: Path) -> np.ndarray:
                 f"mask {path} has mode {image.mode}, expected a grey one: "
                 "save it as an 8-bit grey PNG"
             )
-        if image.mode in ("1", "LA", "PA"):
-            image = image.convert("L")
-        pixels = upright(np.asarray(image), turn_back)
+        grey = image.convert("L") if image.mode in ("1", "LA", "PA") else image
+        pixels = upright(np.asarray(grey), turn_back)
     if pixels.ndim == 2:
         return pixels
     if (pixels[:, :, :3] != pixels[:, :, :1]).any():
@@ -137,7 +138,7 @@ def upright(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Image.Image, bytes]]:
+def _opened(path: Path) -> Iterator[tuple[ImageFile, bytes]]:
     """The image with its header read and its size checked, and the file's bytes.
 
     What goes wrong with either is one ValueError.
@@ -147,8 +148,8 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, bytes]]:
     try:
         data = path.read_bytes()
         with warnings.catch_warnings():
-            # Our own limit speaks in one line where Pillow would warn first.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # What is wrong with a file is said once, in one line of ours.
+            warnings.simplefilter("ignore")
             # From memory: of a mapped file, Pillow mixes up the sides of turned TIFFs.
             opened = Image.open(io.BytesIO(data))
         with opened as image:
@@ -169,7 +170,7 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, bytes]]:
         ) from error
 
 
-def _decode_by_opencv(image: Image.Image, data: bytes) -> np.ndarray | None:
+def _decode_by_opencv(image: ImageFile, data: bytes) -> np.ndarray | None:
     """The stored pixels, (H, W) or (H, W, 3), uint8 or uint16, without alpha; None when in doubt.
 
     In doubt are palettes, CMYK, animations, few bits, and files that may be damaged.

@@ -1,17 +1,15 @@
-"""The index of Records: Source yields them, write_manifest keeps them, Manifest opens them.
+"""The manifest: row number -> Record, and the source whose records a manifest holds.
 
-`manifest.parquet` is the document that users see and pass on. Beside it lies the same table as an
-uncompressed Arrow file, which every process maps into memory instead of holding rows: made anew
-where it is missing. Nothing here reads a pixel. Who goes to which split is `splits.py`, the way
-from a source to a manifest is `preparing/preparation.py`.
+A manifest is one Parquet file, typed and described by SCHEMA. Beside it lies the same table as an
+uncompressed Arrow file, which every process maps into memory instead of holding rows. Nothing here
+reads a pixel. Who goes to which split is `splits.py`, the way from a source to a manifest is
+`preparing/preparation.py`.
 """
 
 import dataclasses
-import glob
 import hashlib
 import json
-import os
-import tempfile
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,11 +22,13 @@ import pyarrow.parquet as pq
 
 from datamodules.about import About, about_of
 from datamodules.captions import Caption
+from datamodules.decode import sha256_of
 from datamodules.language.terminology import Terminology
 from datamodules.sample import GOOD, MaskValues, Record, Region
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary
 from datamodules.whole_files import whole
 
+LOGGER = logging.getLogger(__name__)
 VERSION = 3
 PREPARE_AGAIN = "write it again with python -m experiments.prepare"
 _MASK_VALUE = pa.struct([("low", pa.int32()), ("high", pa.int32()), ("name", pa.string())])
@@ -59,14 +59,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 SCHEMA = pa.schema(
     [pa.field(name, kind, metadata={"holds": words}) for name, (kind, words) in COLUMNS.items()]
 )
-SCHEMAS = {
-    # Before version 3 there were no generated images.
-    "2": SCHEMA.remove(SCHEMA.get_field_index("is_generated")),
-    str(VERSION): SCHEMA,
-}
 COMPUTED_COLUMNS = ("mask_kind",)
-# Few distinct words in many rows: kept once in the map.
-REPEATED_COLUMNS = ("mask_kind", "source", "split", "licence")
 
 
 class Source(ABC):
@@ -110,17 +103,24 @@ class Manifest:
     def __init__(self, path: Path, *, root: Path | None = None) -> None:
         metadata = _read_metadata(path)
         self.path = path
-        self.root = Path(metadata["root"]) if root is None else root
-        self.source = metadata["source"]
-        self.sha256 = metadata["sha256"]
-        self.split_sha256 = metadata["split_sha256"]
-        self.leaks = int(metadata["leaks"])
-        entries = json.loads(metadata["vocabulary"])
-        self.vocabulary = Vocabulary(tuple(tuple(words) for words in entries))
+        try:
+            self.root = Path(metadata["root"]) if root is None else root
+            self.source = metadata["source"]
+            self.sha256 = metadata["sha256"]
+            self.split_sha256 = metadata["split_sha256"]
+            self.leaks = int(metadata["leaks"])
+            entries = json.loads(metadata["vocabulary"])
+            self.vocabulary = Vocabulary(tuple(tuple(words) for words in entries))
+            if "\0" in metadata["root"]:
+                raise ValueError
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(
+                f"{path} has lost or spoilt words in its head, expected root, source, hashes, "
+                f"leaks and vocabulary: {PREPARE_AGAIN}"
+            ) from error
         table = _open_map(path)
         # One chunk a column, as the map is written: a row is found without searching.
         self._columns = {name: table.column(name).chunk(0) for name in SCHEMA.names}
-        self._stored = [name for name in SCHEMA.names if name not in COMPUTED_COLUMNS]
 
     @classmethod
     def open(cls, path: str | Path, root: str | Path | None = None) -> "Manifest":
@@ -141,16 +141,13 @@ class Manifest:
         """The Record of a row; IndexError outside 0..len-1."""
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} is outside the manifest's 0..{len(self) - 1}")
-        return record_of({name: self._columns[name][row].as_py() for name in self._stored})
+        stored = (name for name in SCHEMA.names if name not in COMPUTED_COLUMNS)
+        return record_of({name: self._columns[name][row].as_py() for name in stored})
 
     def rows_of(self, split: str) -> np.ndarray:
         """The rows of a split in ascending order, int64; empty where the split is unknown."""
-        column = self._columns["split"]
-        names = column.dictionary.to_pylist()
-        if split not in names:
-            return np.empty(0, dtype=np.int64)
-        codes = column.indices.to_numpy(zero_copy_only=False)
-        return np.flatnonzero(codes == names.index(split))
+        is_in_split = pc.equal(self._columns["split"], split)
+        return np.flatnonzero(is_in_split.to_numpy(zero_copy_only=False))
 
     def types_of(self, rows: np.ndarray) -> list[str]:
         """The dominant defect type of each row, "good" without any."""
@@ -169,10 +166,7 @@ class Manifest:
 
     def column(self, name: str) -> list[str]:
         """A column of words (image, group, source, split, licence, ...) for all rows."""
-        column = self._columns[name]
-        if isinstance(column, pa.DictionaryArray):
-            column = column.dictionary_decode()  # word by word, Arrow is 20 times slower
-        return column.to_pylist()
+        return self._columns[name].to_pylist()
 
 
 def write_manifest(
@@ -184,7 +178,7 @@ def write_manifest(
     source: str,
     leaks: int = -1,
 ) -> Manifest:
-    """The manifest now at `path`, complete or not there at all: a temporary file is renamed.
+    """The manifest now at `path`, complete or not there at all.
 
     Its sha256 covers records and vocabulary but not `root`: the same data has the same hash
     anywhere. Raises ValueError without records or with a generated one in val or test, OSError
@@ -193,8 +187,12 @@ def write_manifest(
     path = Path(path)
     if not records:
         raise ValueError(f"no records to write to {path}: the data folder {root} holds no images")
-    _refuse_generated(records)
-    rows = [{**dataclasses.asdict(record), "mask_kind": record.mask_kind} for record in records]
+    for record in records:
+        if record.is_generated and record.split in ("val", "test"):
+            raise ValueError(
+                f"generated image {record.image} is in the split {record.split}, expected train: "
+                "what a model painted proves nothing about real parts; leave it out or train on it"
+            )
     metadata = {
         "root": str(Path(root).resolve()),
         "vocabulary": json.dumps(vocabulary.entries),
@@ -202,23 +200,19 @@ def write_manifest(
         "sha256": records_sha256(records, vocabulary),
         "split_sha256": _sha256(sorted([record.image, record.split] for record in records)),
         "leaks": str(leaks),
+        "version": str(VERSION),
     }
-    write_table(path, pa.Table.from_pylist(rows, schema=SCHEMA), metadata)
-    return Manifest.open(path)
-
-
-def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str]) -> None:
-    """The table now at `path` and its map beside it; OSError where the folder cannot be written."""
+    rows = [{**dataclasses.asdict(record), "mask_kind": record.mask_kind} for record in records]
     try:
-        schema = SCHEMA.with_metadata({**metadata, "version": str(VERSION)})
         with whole(path) as unfinished:
-            pq.write_table(pa.table(table.columns, schema=schema), unfinished)
-        _write_map(path, table)
+            schema = SCHEMA.with_metadata(metadata)
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), unfinished)
     except OSError as error:
         raise OSError(
             f"cannot write {path} ({error.strerror or _first_line(error)}): "
             "expected a folder you may write to; choose another output folder"
         ) from error
+    return Manifest.open(path)
 
 
 def records_sha256(records: Sequence[Record], vocabulary: Vocabulary) -> str:
@@ -254,7 +248,7 @@ def _read_metadata(path: Path) -> dict[str, str]:
         raise _unreadable(path, error) from error
     metadata = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}
     version = metadata.get("version", "none")
-    if version not in SCHEMAS or not schema.equals(SCHEMAS[version]):
+    if version != str(VERSION) or not schema.equals(SCHEMA):
         raise ValueError(
             f"{path} is a Parquet file with manifest version {version}, expected {VERSION}: "
             f"{PREPARE_AGAIN}"
@@ -263,59 +257,50 @@ def _read_metadata(path: Path) -> dict[str, str]:
 
 
 def _open_map(path: Path) -> pa.Table:
-    """The rows of the manifest at `path`, mapped: no process holds them in its own memory."""
-    for place in _places_of_map(path):
-        try:
-            return pa.ipc.open_file(pa.memory_map(str(place))).read_all()
-        except (pa.ArrowException, OSError):
-            continue  # Not there, or damaged: it is made anew.
+    """The rows of the manifest at `path`, mapped: no process holds them in its own memory.
+
+    A map that is missing, damaged or of another manifest is made anew.
+    """
+    place = path.with_name(f".{path.name}.arrow")
+    stamp = {b"sha256_of_parquet": sha256_of(path).encode()}
     try:
-        table = pq.read_table(path)
+        table = pa.ipc.open_file(pa.memory_map(str(place))).read_all()
+        if table.schema.metadata == stamp:
+            return table
+    except (pa.ArrowException, OSError):
+        pass
+    try:
+        table = pq.read_table(path).combine_chunks().replace_schema_metadata(stamp)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
-    if "is_generated" not in table.column_names:
-        table = table.append_column(SCHEMA.field("is_generated"), pa.repeat(False, len(table)))
-    place = _write_map(path, table)
+    if not len(table) or any(_has_gaps(column) for column in table.columns):
+        raise ValueError(f"{path} has no rows, or cells that are empty: {PREPARE_AGAIN}")
+    try:
+        with (
+            whole(place) as unfinished,
+            pa.OSFile(str(unfinished), "wb") as file,
+            pa.ipc.new_file(file, table.schema) as writer,
+        ):
+            writer.write_table(table, max_chunksize=len(table))
+    except OSError:
+        LOGGER.warning(
+            "%s cannot be written: every process keeps the %d rows of %s in its own memory",
+            place,
+            len(table),
+            path,
+        )
+        return table
     return pa.ipc.open_file(pa.memory_map(str(place))).read_all()
 
 
-def _write_map(path: Path, table: pa.Table) -> Path:
-    """Where the table now lies as an Arrow file, one chunk a column; maps of older ones go."""
-    for name in REPEATED_COLUMNS:
-        position = table.schema.get_field_index(name)
-        table = table.set_column(position, name, table.column(name).dictionary_encode())
-    table = table.combine_chunks().replace_schema_metadata()
-    for place in _places_of_map(path):
-        try:
-            owner = glob.escape(place.name.rsplit("-", maxsplit=1)[0])
-            for older in set(place.parent.glob(f"{owner}-*.arrow")) - {place}:
-                older.unlink(missing_ok=True)
-            with (
-                whole(place) as unfinished,
-                pa.OSFile(str(unfinished), "wb") as sink,
-                pa.ipc.new_file(sink, table.schema) as writer,
-            ):
-                writer.write_table(table, max_chunksize=len(table))
-        except OSError:
-            continue  # A read-only data folder is no fault: there is a second place.
-        return place
-    raise OSError(
-        f"cannot write the map of {path} beside it or to {place.parent}: expected one of them to "
-        "be writable with room for it"
-    )
-
-
-def _places_of_map(path: Path) -> tuple[Path, Path]:
-    """Where the map of the very file at `path` may lie: beside it, or in the user's cache.
-
-    Its name holds the file's size and time, so that a map of another manifest is never opened.
-    """
-    state = path.stat()
-    stamp = f"{VERSION}-{state.st_size:x}{state.st_mtime_ns:x}.arrow"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = (cache if cache.is_dir() else Path(tempfile.gettempdir())) / "diffuse_defect"
-    owner = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    return path.with_name(f".{path.name}-{stamp}"), folder / f"{owner}-{stamp}"
+def _has_gaps(column: pa.ChunkedArray) -> bool:
+    """Whether a cell of a column, or a part of one, is empty."""
+    parts: list[pa.ChunkedArray] = []
+    if pa.types.is_list(column.type):
+        parts = [pc.list_flatten(column)]
+    elif pa.types.is_struct(column.type):
+        parts = column.flatten()
+    return column.null_count > 0 or any(map(_has_gaps, parts))
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
@@ -326,15 +311,6 @@ def _unreadable(path: Path, error: Exception) -> ValueError:
 
 def _first_line(error: Exception) -> str:
     return str(error).split("\n", maxsplit=1)[0]
-
-
-def _refuse_generated(records: Sequence[Record]) -> None:
-    for record in records:
-        if record.is_generated and record.split in ("val", "test"):
-            raise ValueError(
-                f"generated image {record.image} is in the split {record.split}, expected train: "
-                "what a model painted proves nothing about real parts; leave it out or train on it"
-            )
 
 
 def _sha256(items: Iterable[object]) -> str:

@@ -80,7 +80,7 @@ def prepare(
     """
     check_writable(out)
     from datamodules.preparing import preparation
-    from datamodules.preparing.materialise import Changes, read_redactions
+    from datamodules.preparing.copies import Changes, read_redactions
     from experiments.dataset_card import write_card
 
     built = build_source(source, overrides)

@@ -32,8 +32,8 @@ def read_header(path: Path) -> ImageHeader:
         raise ValueError(f"{path} is a symbolic link: copy the file that it leads to")
     try:
         with warnings.catch_warnings():
-            # Whoever opens the pixels refuses images that are too large.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Whoever opens the pixels says what is wrong with them.
+            warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 # Asked for EXIF that it lacks, Pillow would decode a whole PNG to look behind it.
                 has_exif = image.format != "PNG" or "exif" in image.info

@@ -2,8 +2,8 @@
 
 Images of one product resemble each other more than many a copy resembles its original, so no
 fixed similarity parts the two. A pair counts as copies where it is far more alike than either
-image is to the many look-alikes of its product. Two looks of 6 kB a image are kept in memory.
-What a image is reduced to is said in `fingerprints.py`.
+image is to the many look-alikes of its product. Two looks of 6 kB an image are kept in memory.
+What an image is reduced to is said in `fingerprints.py`.
 """
 
 import math
@@ -28,7 +28,7 @@ from datamodules.preparing.fingerprints import (
 )
 
 EVEN_DEVIATION = 2.0
-# A image may have this many copies before they are taken for look-alikes of its product.
+# An image may have this many copies before they are taken for look-alikes of its product.
 LARGEST_FAMILY = 16
 BLOCK = 512
 HASH_BANDS = 24
@@ -36,7 +36,7 @@ FEWEST_HASH_BITS = 16
 LARGEST_BUCKET = 32
 LARGEST_LISTED_GROUP = 32
 # Among a thousand images drawn at random the few nearest tell how alike a product's parts are.
-SAMPLED_PICTURES = 1024
+SAMPLED_IMAGES = 1024
 SAMPLED_FAMILY = 4
 SMALLEST_CANDIDATE_SIMILARITY = 0.5
 
@@ -58,11 +58,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """The pairs found, which search ("exhaustive", "hashed") and how many buckets it cut off."""
+    """The pairs found, and by which search: "exhaustive" or "hashed"."""
 
     pairs: tuple[Pair, ...]
     search: str
-    capped_buckets: int = 0
 
 
 def find_duplicates(
@@ -79,9 +78,7 @@ def find_duplicates(
     within `aspect_tolerance`. Even images are compared by hash only; above
     `limit_of_exhaustive` candidates come from hashes. Of more than 32 identical images those
     beyond are paired with the first only: decide by `duplicate_groups`, not by single pairs.
-    Raises ValueError for shapes that differ.
     """
-    _check_shapes(thumbnails, pixel_sha256, sizes_px)
     members: dict[str, list[int]] = {}
     for image, name in enumerate(pixel_sha256):
         members.setdefault(name, []).append(image)
@@ -95,11 +92,11 @@ def find_duplicates(
     aspects = np.log(sizes[searched, 0] / sizes[searched, 1]).astype(np.float32)
     tolerance = math.log1p(aspect_tolerance)
     if len(searched) <= limit_of_exhaustive:
-        search, capped = "exhaustive", 0
+        search = "exhaustive"
         accepted = [_accepted_of_all(looks[k], aspects, tolerance, look=k) for k in looks]
     else:
         search = "hashed"
-        candidates, capped = _candidates(looks[BROAD])
+        candidates = _candidates(looks[BROAD])
         accepted = [
             _accepted_of(candidates, looks[k], aspects=aspects, tolerance=tolerance, look=k)
             for k in looks
@@ -109,7 +106,7 @@ def find_duplicates(
     for (first, second), alike, quarter in zip(found, similarity, turn, strict=True):
         pairs += _between(groups[first], groups[second], turn=int(quarter), similarity=float(alike))
     ordered = sorted(pairs, key=lambda pair: (pair.first, pair.second))
-    return Duplicates(tuple(ordered), search, capped)
+    return Duplicates(tuple(ordered), search)
 
 
 def duplicate_groups(pairs: Sequence[Pair], count: int) -> np.ndarray:
@@ -122,20 +119,6 @@ def duplicate_groups(pairs: Sequence[Pair], count: int) -> np.ndarray:
     _, component = connected_components(matrix, directed=False)
     _, first, label = np.unique(component, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[label]
-
-
-def _check_shapes(thumbnails: np.ndarray, hashes: Sequence[str], sizes: np.ndarray | None) -> None:
-    expected = (len(hashes), FINE.side_px, FINE.side_px)
-    if thumbnails.shape != expected or thumbnails.dtype != np.uint8:
-        raise ValueError(
-            f"thumbnails are {thumbnails.dtype} of shape {thumbnails.shape}, expected uint8 of "
-            f"shape {expected} for {len(hashes)} hashes: make both with fingerprints.fingerprint"
-        )
-    if sizes is not None and (sizes.shape != (len(hashes), 2) or np.min(sizes, initial=1) < 1):
-        raise ValueError(
-            f"sizes_px has shape {sizes.shape} and least {np.min(sizes, initial=1)}, expected "
-            f"({len(hashes)}, 2) of at least 1 px: give width and height of every image"
-        )
 
 
 def _identical(groups: Iterable[list[int]]) -> list[Pair]:
@@ -205,7 +188,7 @@ def _accepted_of(
     pairs: np.ndarray, rows: np.ndarray, *, aspects: np.ndarray, tolerance: float, look: Look
 ) -> np.ndarray:
     """The copies (P, 2) among candidate pairs of rows in one look."""
-    sample = np.random.default_rng(0).permutation(len(rows))[:SAMPLED_PICTURES]
+    sample = np.random.default_rng(0).permutation(len(rows))[:SAMPLED_IMAGES]
     kept = min(SAMPLED_FAMILY + 1, len(sample))
     sampled, _ = _nearest(rows, sample, aspects=aspects, tolerance=tolerance, kept=kept)
     similarity = similarity_in_turns(pairs, rows, aspects=aspects, tolerance=tolerance)
@@ -226,20 +209,18 @@ def _accepted(
     return np.sort(pairs[is_copy | (similarity > look.certain_similarity)], axis=1)
 
 
-def _candidates(rows: np.ndarray) -> tuple[np.ndarray, int]:
-    """Pairs (C, 2) that share a bucket of random-hyperplane bits in some turn, and cut buckets.
+def _candidates(rows: np.ndarray) -> np.ndarray:
+    """Pairs (C, 2) that share a bucket of random-hyperplane bits in some turn.
 
     Every image keeps at most twice its family of them, the most alike ones.
     """
     hyperplanes = np.random.default_rng(0)
     bits = max(FEWEST_HASH_BITS, math.ceil(math.log2(len(rows))))
-    pairs, similarity, capped = np.empty((0, 2), np.int64), np.empty(0, np.float32), 0
+    pairs, similarity = np.empty((0, 2), np.int64), np.empty(0, np.float32)
     for _ in range(HASH_BANDS):
         planes = hyperplanes.standard_normal((bits, rows.shape[1]), np.float32)
         plain = _codes(rows, planes)
         order = np.argsort(plain, kind="stable")
-        sizes = np.unique(plain, return_counts=True)[1]
-        capped += int((sizes > LARGEST_BUCKET).sum())
         for turn in range(len(TURNS)):
             # Turning the planes back is turning the image, at a fraction of the cost.
             inverse = -turn % 4 if turn < 4 else turn
@@ -250,7 +231,7 @@ def _candidates(rows: np.ndarray) -> tuple[np.ndarray, int]:
             pairs = np.concatenate([pairs, np.sort(mates[is_close], axis=1)])
             similarity = np.concatenate([similarity, alike[is_close]])
         pairs, similarity = _strongest(pairs, similarity, count=len(rows))
-    return pairs, capped
+    return pairs
 
 
 def _codes(rows: np.ndarray, planes: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A image -> its fingerprint: a hash of its pixels and a small grey thumbnail; how alike two are.
+"""An image -> its fingerprint: a hash of its pixels and a small grey thumbnail; how alike two are.
 
 Nothing here searches or decides: which images are copies is said by `duplicates.py`.
 """
@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from datamodules.decode import grey_where_equal
+
 # At 20 px every sound cell of one product looks like the next; at 64 px a copy that was taken a
-# second time, two pixels aside, does not look like its own twin any more.
+# second time, two pixels aside, does not look like its own copy any more.
 THUMBNAIL_PX = 48
 # Turns are counter-clockwise quarters; a mirrored image is mirrored left to right before.
 TURNS = ("0", "90", "180", "270", "mirrored", "mirrored 90", "mirrored 180", "mirrored 270")
@@ -52,9 +54,9 @@ def fingerprint(image: np.ndarray) -> Fingerprint:
     """The fingerprint of a decoded image, (H, W, 3) RGB or (H, W) grey, uint8.
 
     The hash covers pixels and shape; RGB with three equal channels counts as grey. The
-    thumbnail is squeezed to a square. Raises ValueError for another shape or type.
+    thumbnail is squeezed to a square.
     """
-    pixels = _grey_where_equal(image)
+    pixels = image if image.ndim == 2 else grey_where_equal(image)
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
@@ -136,16 +138,3 @@ def turns_of_pairs(
     # Rounded, so that among equals of a symmetric image the plain turn wins.
     turn = np.argmax(np.round(alike[FINE] + alike[BROAD], 2), axis=1)
     return alike[FINE][np.arange(len(pairs)), turn], turn
-
-
-def _grey_where_equal(image: np.ndarray) -> np.ndarray:
-    is_image = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-    if not is_image or image.dtype != np.uint8 or not image.size:
-        raise ValueError(
-            f"image is {image.dtype} of shape {image.shape}, expected uint8 (H, W) or "
-            "(H, W, 3) that is not empty: decode it with image_files.open_image"
-        )
-    if image.ndim == 2:
-        return image
-    red, green, blue = (cv2.extractChannel(image, channel) for channel in range(3))
-    return red if np.array_equal(red, green) and np.array_equal(red, blue) else image

@@ -1,27 +1,48 @@
-"""One Record is opened and completed by what its pixels tell, or refused with a reason.
+"""Records completed by what their files tell, or refused with a reason; what was seen is kept.
 
 All sources are completed here alike: size and hash of the file, the defects that the mask shows,
-the caption's words of place and shape. Who inspects many records at once is `preparation.py`.
+the caption's words of place and shape. Finished inspections lie in one SQLite file, found again by
+the record and the state of its files: a killed run goes on where it was, a second one is short.
 """
 
+import dataclasses
 import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from datamodules.annotation import open_pair
+from datamodules.decode import sha256_of
 from datamodules.formats.image_header import read_header
 from datamodules.formats.synthetic_mark import SYNTHETIC_KEY, YES, read_text
 from datamodules.language.descriptors import location_of, morphology_of
-from datamodules.preparing.fingerprints import Fingerprint, fingerprint
+from datamodules.manifest import record_of
+from datamodules.preparing.fingerprints import THUMBNAIL_PX, Fingerprint, fingerprint
 from datamodules.sample import GOOD, GOOD_ID, Record
 from datamodules.vocabulary import Vocabulary
 
 BLANK_MASK = "blank mask in a defective image: kept without a mask"
 TURNED = "turned by EXIF: the stored pixels are used, --upright turns image and annotation"
-REFUSALS = (FileNotFoundError, ValueError, OSError, cv2.error)
+REFUSALS = (OSError, ValueError, cv2.error)
+STORE_NAME = ".inspections.db"
+# Raised whenever an inspection comes to see other things in the same file.
+RULES_VERSION = 5
+TABLE = f"inspections_{RULES_VERSION}"
+CHUNK = 64
+# Below this many images, starting processes takes longer than they save.
+THREADS_SUFFICE = 4_000
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +59,55 @@ class Inspection:
     fingerprint: Fingerprint | None = None
 
 
+def inspect_all(
+    records: Sequence[Record],
+    root: Path,
+    *,
+    kept_in: Path,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> list[Inspection]:
+    """The inspections of all records in their order; those kept in a folder are not done again.
+
+    workers: 0 takes one per core. Each finished chunk is kept at once. Raises OSError where they
+    cannot be kept or a process was killed.
+    """
+    keys = [_key_of(record, root) for record in records]
+    with _store(kept_in) as store:
+        done = {row: seen for row, key in enumerate(keys) if (seen := _find(store, key))}
+        left = [row for row in range(len(records)) if row not in done]
+        chunks = [left[start : start + CHUNK] for start in range(0, len(left), CHUNK)]
+        with _pool(len(left), workers or os.cpu_count() or 1) as pool:
+            work = partial(_inspect_chunk, root=root)
+            results = pool.map(work, [[records[row] for row in chunk] for chunk in chunks])
+            for chunk, inspections in zip(chunks, results, strict=True):
+                done.update(zip(chunk, inspections, strict=True))
+                with store:
+                    rows = [_row_of(keys[row], done[row]) for row in chunk]
+                    store.executemany(f"insert or replace into {TABLE} values (?, ?, ?)", rows)
+                if progress is not None:
+                    progress(len(done), len(records))
+    return [done[row] for row in range(len(records))]
+
+
 def inspect(record: Record, root: Path) -> Inspection:
     """The record with everything that its files tell; no error for a bad file, but a problem."""
     if record.flaw:
         return Inspection(record, problem=record.flaw)
     try:
         path = root / record.image
-        refuse_odd_paths(root, record)
+        check_names(root, record)
         vocabulary = local_vocabulary(record)
         image, ids = open_pair(record, root, vocabulary=vocabulary)
-        refuse_other_size(record, image)
-        refuse_hidden_mark(record, path)
-        record = replace(
-            record,
-            width_px=image.shape[1],
-            height_px=image.shape[0],
-            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        )
+        check_size(record, image)
+        is_marked = path.suffix.lower() == ".png" and read_text(path).get(SYNTHETIC_KEY) == YES
+        if is_marked and not record.is_generated:
+            raise ValueError(
+                f"image {record.image} carries the mark of a generated one, but is listed as real: "
+                "prepare its folder with --source generated"
+            )
+        height_px, width_px = image.shape[:2]
+        record = replace(record, width_px=width_px, height_px=height_px, sha256=sha256_of(path))
         record, notes = describe(record, ids, vocabulary=vocabulary)
         if read_header(path).orientation != 1:
             notes = (*notes, TURNED)
@@ -65,14 +118,14 @@ def inspect(record: Record, root: Path) -> Inspection:
 
 
 def reason_of(error: Exception) -> str:
-    """Why a image is refused, in one line; of an error of the system without its number."""
+    """Why an image is refused, in one line; of an error of the system without its number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename} cannot be opened ({error.strerror}): check the file and its name"
     return str(error).split("\n", maxsplit=1)[0]
 
 
-def refuse_odd_paths(root: Path, record: Record) -> None:
-    """Nothing for plain files and words; ValueError for unprintable ones, links, ways out."""
+def check_names(root: Path, record: Record) -> None:
+    """ValueError for unprintable names and words, links, and ways out of the root."""
     for name in (record.image, record.mask):
         if not name.isprintable():
             raise ValueError(f"{name!r} is a name with unprintable characters: rename the file")
@@ -85,19 +138,8 @@ def refuse_odd_paths(root: Path, record: Record) -> None:
             raise ValueError(f"type {word!r} has unprintable characters: write it in letters")
 
 
-def refuse_hidden_mark(record: Record, path: Path) -> None:
-    """Nothing for what is told to be generated; ValueError for a marked PNG that passes as real."""
-    if record.is_generated or path.suffix.lower() != ".png":
-        return
-    if read_text(path).get(SYNTHETIC_KEY) == YES:
-        raise ValueError(
-            f"image {record.image} carries the mark of a generated one, but is listed as real: "
-            "prepare its folder with --source generated"
-        )
-
-
-def refuse_other_size(record: Record, image: np.ndarray) -> None:
-    """Nothing, where the image has the size that the annotation tells of, if it tells any."""
+def check_size(record: Record, image: np.ndarray) -> None:
+    """ValueError where the annotation tells of another size than the image (H, W, ...) has."""
     told = record.width_px, record.height_px
     stored = image.shape[1], image.shape[0]
     if told != (0, 0) and told != stored:
@@ -116,34 +158,101 @@ def describe(
     """
     if ids is None or not (record.mask or record.regions):
         return record, ()
-    shown = shown_types(ids, vocabulary)
+    areas_px = np.bincount(ids.ravel(), minlength=len(vocabulary))
+    largest_first = np.argsort(-areas_px, kind="stable")
+    shown = [vocabulary.names[k] for k in largest_first if areas_px[k] and k != GOOD_ID]
     if not shown and record.defects:
         return replace(record, mask="", mask_values=(), regions=()), (BLANK_MASK,)
-    named = tuple(name for name in record.defects if name in shown)
-    hidden = tuple(name for name in record.defects if name not in shown)
-    defects = named + tuple(name for name in shown if name not in named) + hidden
+    named = [name for name in record.defects if name in shown]
+    hidden = [name for name in record.defects if name not in shown]
+    defects = (*named, *(name for name in shown if name not in named), *hidden)
     notes = tuple(f"{name} is named but not drawn" for name in hidden)
     caption = record.caption
-    is_boxed = record.mask_kind == "box"
     if defects:
+        # The outline of a box says nothing of the defect's own shape.
+        drawn = "" if record.mask_kind == "box" else morphology_of(ids)
         caption = replace(
             caption,
             defect=caption.defect or " and ".join(defects),
             location=caption.location or location_of(ids),
-            # The outline of a box says nothing of the defect's own shape.
-            morphology=caption.morphology or ("" if is_boxed else morphology_of(ids)),
+            morphology=caption.morphology or drawn,
         )
     return replace(record, defects=defects, caption=caption), notes
-
-
-def shown_types(ids: np.ndarray, vocabulary: Vocabulary) -> list[str]:
-    """The names of the defect ids in a mask, the largest area first."""
-    areas_px = np.bincount(ids.ravel(), minlength=len(vocabulary))
-    largest_first = np.argsort(-areas_px, kind="stable")
-    return [vocabulary.names[k] for k in largest_first if areas_px[k] and k != GOOD_ID]
 
 
 def local_vocabulary(record: Record) -> Vocabulary:
     """The names that the record's own annotation uses."""
     used = {value.name for value in record.mask_values} | {item.name for item in record.regions}
     return Vocabulary.from_names(sorted(used - {GOOD}) or ["defect"])
+
+
+def _inspect_chunk(records: Sequence[Record], root: Path) -> list[Inspection]:
+    cv2.setNumThreads(1)
+    return [inspect(record, root) for record in records]
+
+
+def _pool(count: int, workers: int) -> Executor:
+    if workers == 1 or count < THREADS_SUFFICE:
+        return ThreadPoolExecutor(workers)
+    # A fork would copy locks that other threads of this process hold.
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
+@contextmanager
+def _store(folder: Path) -> Iterator[sqlite3.Connection]:
+    """The open store of a folder; what goes wrong with it or with the workers is one OSError."""
+    path = folder / STORE_NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with closing(sqlite3.connect(path, timeout=60)) as store:
+            columns = "key blob primary key, content text not null, thumbnail blob"
+            store.execute(f"create table if not exists {TABLE} ({columns}) without rowid")
+            yield store
+    except sqlite3.Error as error:
+        raise OSError(
+            f"cannot use {path} ({error}), which only holds finished work: make room or remove "
+            "it, and run the same command again"
+        ) from error
+    except BrokenProcessPool as error:
+        raise OSError(
+            "a process that inspects images was killed, perhaps for lack of memory: run the same "
+            "command again with fewer --workers, finished images are kept"
+        ) from error
+
+
+def _key_of(record: Record, root: Path) -> bytes:
+    """What an inspection depends on: the record, and size and time of its files."""
+    states: list[list[int]] = []
+    for name in filter(None, (record.image, record.mask)):
+        try:
+            state = os.stat(root / name)
+        except (OSError, ValueError):  # a name that no file can have: inspection says so
+            continue
+        states.append([state.st_size, state.st_mtime_ns])
+    content = json.dumps([dataclasses.asdict(record), states])
+    return hashlib.sha256(content.encode()).digest()
+
+
+def _row_of(key: bytes, inspection: Inspection) -> tuple[bytes, str, bytes | None]:
+    seen = inspection.fingerprint
+    pixel_sha256 = seen.pixel_sha256 if seen else ""
+    content = [
+        dataclasses.asdict(inspection.record),
+        inspection.problem,
+        inspection.notes,
+        pixel_sha256,
+    ]
+    return key, json.dumps(content), seen.thumbnail.tobytes() if seen else None
+
+
+def _find(store: sqlite3.Connection, key: bytes) -> Inspection | None:
+    query = f"select content, thumbnail from {TABLE} where key = ?"
+    found = store.execute(query, (key,)).fetchone()
+    if found is None:
+        return None
+    record, problem, notes, pixel_sha256 = json.loads(found[0])
+    seen = None
+    if found[1] is not None:
+        thumbnail = np.frombuffer(found[1], np.uint8).reshape(THUMBNAIL_PX, THUMBNAIL_PX)
+        seen = Fingerprint(pixel_sha256, thumbnail)
+    return Inspection(record_of(record), problem, tuple(notes), seen)

@@ -1,6 +1,6 @@
 """The leakage guard: no image of the test split, not even turned or recompressed, is trained on.
 
-Alike images are found by `duplicates.py`; here it is settled what becomes of them, and whether a
+Alike images are found by `duplicates.py`; here it is decided what becomes of them, and whether a
 split leaks.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from datamodules.preparing.duplicates import Pair, duplicate_groups
-from datamodules.preparing.quarantine import Refused
 from datamodules.sample import UNLABELLED, Record
+from datamodules.splits import assign_splits, check_groups
 
 # Of two alike images in different splits the one of the earlier split stays.
 PRECEDENCE = ("test", "val", "train", UNLABELLED)
@@ -26,6 +26,15 @@ ALL_ALIKE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """An image that is left out of a manifest: which, from which source, and why."""
+
+    image: str
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Leak:
     """Two alike images in different splits; `kind` is the pair's (exact, turned, near)."""
 
@@ -36,85 +45,88 @@ class Leak:
     similarity: float
 
 
-def find_leaks(records: Sequence[Record], pairs: Sequence[Pair]) -> list[Leak]:
-    """The pairs whose records are in different splits, val and train apart too."""
-    return [
-        Leak(
-            records[pair.first].image,
-            records[pair.second].image,
-            (records[pair.first].split, records[pair.second].split),
-            pair.kind,
-            pair.similarity,
-        )
-        for pair in pairs
-        if _part(records[pair.first].split, records[pair.second].split)
-    ]
-
-
-def settle_copies(
+def resolve_leaks(
     records: Sequence[Record],
     pairs: Sequence[Pair],
     *,
-    keep: bool,
+    copies: str,
     max_alike_fraction: float = MAX_ALIKE_FRACTION,
-) -> tuple[list[Record], Sequence[Pair], list[Refused]]:
-    """The records that stay, the pairs among them, and those that go because they would leak."""
-    dropped = [] if keep else copies_to_drop(records, pairs, max_alike_fraction)
-    twin: dict[int, tuple[int, str]] = {}
-    # The reason names a image of another split before one of the same.
+    fractions: tuple[float, float, float],
+    split_seed: int,
+) -> tuple[list[Record], list[Refused], list[Leak]]:
+    """The records with splits, the copies that were left out for that, the leaks that stay.
+
+    copies: what becomes of alike images in different given splits, `drop`, `exact` (only those of
+    identical pixels are dropped) or `keep`; fractions: of train, val and test. Raises ValueError
+    where more than `max_alike_fraction` of a split would go.
+    """
+    left_out: list[Refused] = []
+    if copies == "exact":
+        pairs = [pair for pair in pairs if pair.kind == "exact"]
+    if copies != "keep":
+        records, pairs, left_out = drop_copies(records, pairs, max_alike_fraction)
+    records = link_groups(records, pairs, max_alike_fraction)
+    train, val, test = fractions
+    records = assign_splits(records, train=train, val=val, test=test, seed=split_seed)
+    if copies != "keep":
+        # An unlabelled image has a split of its own from the start, so it was linked to no other.
+        records, pairs, more = drop_copies(records, pairs, max_alike_fraction)
+        left_out += more
+    check_groups(records)
+    return list(records), left_out, find_leaks(records, pairs)
+
+
+def find_leaks(records: Sequence[Record], pairs: Sequence[Pair]) -> list[Leak]:
+    """The pairs whose records are in different splits, val and train apart too."""
+    leaks = []
+    for pair in pairs:
+        first, second = records[pair.first], records[pair.second]
+        if _part(first.split, second.split):
+            splits = first.split, second.split
+            leaks.append(Leak(first.image, second.image, splits, pair.kind, pair.similarity))
+    return leaks
+
+
+def drop_copies(
+    records: Sequence[Record], pairs: Sequence[Pair], max_alike_fraction: float = MAX_ALIKE_FRACTION
+) -> tuple[list[Record], list[Pair], list[Refused]]:
+    """The records that stay, the pairs among them, and those that go so that no split leaks.
+
+    Of images that a chain of likeness links across given splits, those of test stay, before val,
+    train and unlabelled ones.
+    """
+    alike: dict[int, list[int]] = defaultdict(list)
+    for row, label in enumerate(duplicate_groups(pairs, len(records))):
+        if records[row].split in PRECEDENCE:
+            alike[int(label)].append(row)
+    dropped = set()
+    for rows in alike.values():
+        kept = min((records[row].split for row in rows), key=PRECEDENCE.index)
+        dropped |= {row for row in rows if _part(records[row].split, kept)}
+    _check_share(records, dropped, max_alike_fraction)
+    like: dict[int, tuple[int, str]] = {}
+    # The reason names an image of another split before one of the same.
     splits = [record.split for record in records]
     for pair in sorted(pairs, key=lambda pair: splits[pair.first] == splits[pair.second]):
-        twin.setdefault(pair.first, (pair.second, pair.kind))
-        twin.setdefault(pair.second, (pair.first, pair.kind))
+        like.setdefault(pair.first, (pair.second, pair.kind))
+        like.setdefault(pair.second, (pair.first, pair.kind))
     left_out = []
-    for row in dropped:
-        other, kind = records[twin[row][0]], twin[row][1]
+    for row in sorted(dropped):
+        other, kind = records[like[row][0]], like[row][1]
         reason = f"{kind} copy of {other.image} ({other.split})"
         left_out.append(Refused(records[row].image, records[row].source, reason))
-    stay = sorted(set(range(len(records))) - set(dropped))
-    new_row = {row: place for place, row in enumerate(stay)}
+    stay = [row for row in range(len(records)) if row not in dropped]
+    place = {row: place for place, row in enumerate(stay)}
     kept_pairs = [
-        replace(pair, first=new_row[pair.first], second=new_row[pair.second])
+        replace(pair, first=place[pair.first], second=place[pair.second])
         for pair in pairs
-        if pair.first in new_row and pair.second in new_row
+        if pair.first in place and pair.second in place
     ]
     return [records[row] for row in stay], kept_pairs, left_out
 
 
-def copies_to_drop(
-    records: Sequence[Record],
-    pairs: Sequence[Pair],
-    max_alike_fraction: float = MAX_ALIKE_FRACTION,
-) -> list[int]:
-    """The rows that must go so that given splits do not leak, ascending.
-
-    Of images that a chain of likeness links across given splits, those of test stay, before val,
-    train and unlabelled ones. Raises ValueError where more than the allowed share of a
-    split would go.
-    """
-    labels = duplicate_groups(pairs, len(records))
-    alike: dict[int, list[int]] = defaultdict(list)
-    for row, label in enumerate(labels):
-        if records[row].split in PRECEDENCE:
-            alike[int(label)].append(row)
-    dropped = []
-    for rows in alike.values():
-        kept = min((records[row].split for row in rows), key=PRECEDENCE.index)
-        dropped += [row for row in rows if _part(records[row].split, kept)]
-    sizes = Counter(record.split for record in records)
-    for split, count in Counter(records[row].split for row in dropped).items():
-        if split != UNLABELLED and count > max_alike_fraction * sizes[split]:
-            raise ValueError(
-                f"{count} of {sizes[split]} {split} images look like images of another split: "
-                f"{ALL_ALIKE}"
-            )
-    return sorted(dropped)
-
-
 def link_groups(
-    records: Sequence[Record],
-    pairs: Sequence[Pair],
-    max_alike_fraction: float = MAX_ALIKE_FRACTION,
+    records: Sequence[Record], pairs: Sequence[Pair], max_alike_fraction: float = MAX_ALIKE_FRACTION
 ) -> list[Record]:
     """The records with one group for all that are alike: no split can part them.
 
@@ -128,20 +140,29 @@ def link_groups(
         for pair in pairs
         if records[pair.first].split == records[pair.second].split
     ]
-    label_of_group = duplicate_groups(links, len(group_of))
-    labels = label_of_group[own]
-    largest_before = int(np.bincount(own).max())
+    labels = duplicate_groups(links, len(group_of))[own]
     largest = int(np.bincount(labels).max())
+    largest_before = int(np.bincount(own).max())
     if largest > max(largest_before, max_alike_fraction * len(records), 3):
         raise ValueError(
             f"{largest} of {len(records)} images are linked by likeness and could not be split: "
             f"{ALL_ALIKE}"
         )
-    name_of_label: dict[int, str] = {}
+    names: dict[int, str] = {}
     return [
-        replace(record, group=name_of_label.setdefault(int(label), record.group))
+        replace(record, group=names.setdefault(int(label), record.group))
         for record, label in zip(records, labels, strict=True)
     ]
+
+
+def _check_share(records: Sequence[Record], dropped: set[int], max_alike_fraction: float) -> None:
+    sizes = Counter(record.split for record in records)
+    for split, count in Counter(records[row].split for row in sorted(dropped)).items():
+        if split != UNLABELLED and count > max_alike_fraction * sizes[split]:
+            raise ValueError(
+                f"{count} of {sizes[split]} {split} images look like images of another split: "
+                f"{ALL_ALIKE}"
+            )
 
 
 def _part(first: str, second: str) -> bool:

@@ -1,35 +1,27 @@
 """A source's records -> a verified, captioned, leak-free manifest, with what was left out and why.
 
-Each step is its own file: `inspection_pool.py` opens, `duplicates.py` compares, `leakage.py`
-settles, `splits.py` assigns, `manifest.py` keeps.
+Each step is its own file: `copies.py` changes, `inspection.py` opens, `duplicates.py` compares,
+`leakage.py` resolves, `splits.py` assigns, `manifest.py` keeps.
 """
 
+import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from datamodules.manifest import Manifest, Source, write_manifest
-from datamodules.preparing.duplicates import Duplicates, Pair, find_duplicates
-from datamodules.preparing.inspection import Inspection
-from datamodules.preparing.inspection_pool import Progress, inspect_all
-from datamodules.preparing.inspection_store import InspectionStore
-from datamodules.preparing.leakage import (
-    MAX_ALIKE_FRACTION,
-    Leak,
-    find_leaks,
-    link_groups,
-    settle_copies,
-)
-from datamodules.preparing.materialise import Changes, copy_all
-from datamodules.preparing.quarantine import Refused, refuse_bad, write_quarantine
-from datamodules.preparing.tiles import tile_records
-from datamodules.sample import Record
-from datamodules.splits import assign_splits, check_groups, supervised_thirds
+from datamodules.preparing.copies import Changes, copy_all
+from datamodules.preparing.duplicates import Duplicates, find_duplicates
+from datamodules.preparing.inspection import Inspection, Progress, inspect_all
+from datamodules.preparing.leakage import MAX_ALIKE_FRACTION, Leak, Refused, resolve_leaks
+from datamodules.preparing.tiles import with_tiles
+from datamodules.sample import UNLABELLED, Record
+from datamodules.splits import SPLITS, supervised_thirds
+from datamodules.whole_files import whole
 
 HASHED_SEARCH = "alike images were sought by hashes, which miss about one pair in twenty"
 CHOICES = {
@@ -49,16 +41,6 @@ class Preparation:
 
     manifest: Manifest
     refused: list[Refused]
-    copies: list[Refused]
-    leaks: list[Leak]
-    notes: Counter[str]
-
-
-@dataclass(frozen=True)
-class Settled:
-    """Records with splits, the copies that were left out, the leaks that were kept, and notes."""
-
-    records: list[Record]
     copies: list[Refused]
     leaks: list[Leak]
     notes: Counter[str]
@@ -84,94 +66,62 @@ def prepare(
     """The manifest of a source at `path`, and what was left out on the way.
 
     fractions: train, val, test; protocol: `published` keeps a set's own split, `groups` cuts
-    anew, `thirds` is NOTES 18. copies: what becomes of alike images in different given splits,
-    `drop` (turned and recompressed ones too), `exact`, or `keep`; more than max_alike_fraction of
-    a split is an error. on_bad: `quarantine` up to
-    max_bad_fraction of the images, or `error`. changes: index changed copies, written beside the
-    manifest. tiling_px: larger images become tiles of that side and overlap. Raises
-    FileNotFoundError, ValueError or OSError.
+    anew, `thirds` trains on the first third of each type. copies: what becomes of alike images
+    (`leakage.py`). on_bad: `quarantine` up to max_bad_fraction of the images, or `error`. changes:
+    index changed copies, written beside the manifest. tiling_px: larger images become tiles of
+    that side and overlap. Raises FileNotFoundError, ValueError or OSError.
     """
-    path = Path(path)
+    path, root = Path(path), Path(root)
     _check_choices(protocol=protocol, copies=copies, on_bad=on_bad)
-    look = partial(inspect_all, workers=workers, progress=progress)
-    inspections, root = look_at_all(
-        source, Path(root), path.parent, changes=changes, tiling_px=tiling_px, look=look
+    look = partial(inspect_all, kept_in=path.parent, workers=workers, progress=progress)
+    inspections, root = inspect_source(
+        source, root, path.parent, look=look, changes=changes, tiling_px=tiling_px
     )
     refused = refuse_bad(inspections, path, limit=max_bad_fraction if on_bad != "error" else 0)
     usable = with_protocol(inspections, source, protocol)
-    done = settle(
-        usable, alike=(copies, max_alike_fraction), fractions=fractions, split_seed=split_seed
+    found = compare_images(usable)
+    records, left_out, leaks = resolve_leaks(
+        [inspection.record for inspection in usable],
+        found.pairs,
+        copies=copies,
+        max_alike_fraction=max_alike_fraction,
+        fractions=fractions,
+        split_seed=split_seed,
     )
+    vocabulary, name = source.vocabulary(records), source.name
     manifest = write_manifest(
-        path,
-        done.records,
-        root=root,
-        vocabulary=source.vocabulary(done.records),
-        source=source.name,
-        leaks=len(done.leaks),
+        path, records, root=root, vocabulary=vocabulary, source=name, leaks=len(leaks)
     )
-    write_quarantine(path, refused, done.copies)
-    notes = done.notes + Counter(note for one in usable for note in one.notes)
-    return Preparation(manifest, refused, done.copies, done.leaks, notes)
+    write_quarantine(path, refused, left_out)
+    notes = Counter(note for one in usable for note in one.notes)
+    notes += Counter({HASHED_SEARCH: int(found.search == "hashed")})
+    return Preparation(manifest, refused, left_out, leaks, notes)
 
 
-def look_at_all(
+def inspect_source(
     source: Source,
     root: Path,
     folder: Path,
     *,
+    look: Callable[..., list[Inspection]],
     changes: Changes | None,
     tiling_px: tuple[int, int],
-    look: Callable[..., list[Inspection]],
 ) -> tuple[list[Inspection], Path]:
     """The inspections of a source's images, of their copies or tiles where asked; their root."""
     records = read_source(source, root)
     if changes:
         copies = folder / changes.folder_name
         records, root = copy_all(records, root, copies, changes=changes), copies
-    store = InspectionStore(folder)
-    look = partial(look, root=root, store=store)
+    look = partial(look, root=root)
     inspections = look(records)
     tile_px, overlap_px = tiling_px
     if tile_px:
         inspections = with_tiles(inspections, look, tile_px=tile_px, overlap_px=overlap_px)
-    store.close()
     return inspections, root
 
 
-def settle(
-    inspections: Sequence[Inspection],
-    *,
-    alike: tuple[str, float],
-    fractions: tuple[float, float, float],
-    split_seed: int,
-) -> Settled:
-    """The records with splits that alike images do not cross, and what that took.
-
-    alike: what becomes of copies, and the largest share of them that is taken for copies.
-    """
-    copies, max_alike_fraction = alike
-    found = compare_images(inspections)
-    pairs: Sequence[Pair] = [
-        pair for pair in found.pairs if copies != "exact" or pair.kind == "exact"
-    ]
-    records = [inspection.record for inspection in inspections]
-    settle_more = partial(
-        settle_copies, keep=copies == "keep", max_alike_fraction=max_alike_fraction
-    )
-    records, pairs, left_out = settle_more(records, pairs)
-    records = link_groups(records, pairs, max_alike_fraction)
-    train, val, test = fractions
-    records = assign_splits(records, train=train, val=val, test=test, seed=split_seed)
-    # An unlabelled image has a split of its own from the start, so it was linked to no other.
-    records, pairs, more = settle_more(records, pairs)
-    check_groups(records)
-    notes = Counter({HASHED_SEARCH: int(found.search == "hashed")})
-    return Settled(records, left_out + more, find_leaks(records, pairs), +notes)
-
-
 def read_source(source: Source, root: Path) -> list[Record]:
-    """The records of a source; FileNotFoundError or ValueError where there are none or twins."""
+    """The records of a source; ValueError for none, one listed twice, or a split that is none."""
     records = source.records(root)
     if not records:
         raise ValueError(
@@ -182,35 +132,46 @@ def read_source(source: Source, root: Path) -> list[Record]:
     (image, _), count = windows.most_common(1)[0]
     if count > 1:
         raise ValueError(f"image {image} is listed {count} times, expected once: drop the copies")
+    for record in records:
+        if record.split not in ("", *SPLITS, UNLABELLED):
+            raise ValueError(
+                f"image {record.image} is in the split {record.split!r}, expected train, val, "
+                "test or unlabelled: correct it"
+            )
     return records
 
 
-def with_tiles(
-    inspections: Sequence[Inspection],
-    look: Callable[[list[Record]], list[Inspection]],
-    *,
-    tile_px: int,
-    overlap_px: int,
-) -> list[Inspection]:
-    """The inspections with those of tiles in place of large images."""
-    parts = [
-        [] if i.problem else tile_records(i.record, tile_px=tile_px, overlap_px=overlap_px)
-        for i in inspections
+def refuse_bad(inspections: Sequence[Inspection], path: Path, *, limit: float) -> list[Refused]:
+    """The unusable images, named in the quarantine file.
+
+    Raises ValueError where they are more than `limit` of all, and where none is left.
+    """
+    refused = [
+        Refused(_printable(one.record.image), one.record.source, _printable(one.problem))
+        for one in inspections
+        if one.problem
     ]
-    tiles = iter(look([tile for tiles in parts if len(tiles) > 1 for tile in tiles]))
-    return [
-        one
-        for inspection, tiles_of_one in zip(inspections, parts, strict=True)
-        for one in (islice(tiles, len(tiles_of_one)) if len(tiles_of_one) > 1 else [inspection])
-    ]
+    # Written before anything can end the work: whoever must mend images needs all of them named.
+    quarantine = write_quarantine(path, refused, [])
+    if len(refused) > limit * len(inspections) or len(refused) == len(inspections):
+        remedy = "allow more with --max_bad_fraction" if limit else "allow some with --on_bad"
+        raise ValueError(
+            f"{len(refused)} of {len(inspections)} images are unusable, expected at most "
+            f"{limit:.1%} and some to index; the first is {refused[0].image} "
+            f"({refused[0].reason}): correct them, all are named in {quarantine}, or {remedy}"
+        )
+    return refused
 
 
-def with_cause(record: Record, source: Source) -> Record:
-    """The record with the usual cause of its dominant defect in the caption, where one is known."""
-    cause = source.causes.get(record.defects[0], "") if record.defects else ""
-    if not cause or record.caption.cause:
-        return record
-    return replace(record, caption=replace(record.caption, cause=cause))
+def write_quarantine(manifest: Path, refused: Sequence[Refused], copies: Sequence[Refused]) -> Path:
+    """The file beside the manifest that names all left-out images, one a row, with reasons."""
+    path = manifest.with_suffix(".quarantine.csv")
+    with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image", "source", "kind", "reason"))
+        for kind, left_out in (("refused", refused), ("copy", copies)):
+            writer.writerows((one.image, one.source, kind, one.reason) for one in left_out)
+    return path
 
 
 def with_protocol(
@@ -218,7 +179,7 @@ def with_protocol(
 ) -> list[Inspection]:
     """The usable inspections with causes, and with the splits that the protocol starts from."""
     inspections = [inspection for inspection in inspections if not inspection.problem]
-    records = [with_cause(inspection.record, source) for inspection in inspections]
+    records = [_with_cause(inspection.record, source) for inspection in inspections]
     if protocol == "groups":
         labelled = ("train", "val", "test")
         records = [replace(r, split="") if r.split in labelled else r for r in records]
@@ -242,3 +203,16 @@ def _check_choices(**chosen: str) -> None:
     for name, value in chosen.items():
         if value not in CHOICES[name]:
             raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(CHOICES[name])}")
+
+
+def _with_cause(record: Record, source: Source) -> Record:
+    """The record with the usual cause of its dominant defect in the caption, where one is known."""
+    cause = source.causes.get(record.defects[0], "") if record.defects else ""
+    if not cause or record.caption.cause:
+        return record
+    return replace(record, caption=replace(record.caption, cause=cause))
+
+
+def _printable(text: str) -> str:
+    """The text, its unprintable characters spelt out: a row stays on one line."""
+    return text if text.isprintable() else repr(text)[1:-1]

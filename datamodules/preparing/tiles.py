@@ -1,12 +1,35 @@
-"""One Record of a large image -> the Records of its tiles, which know their place.
+"""A large image as tiles: one Record becomes those of windows, which know their place.
 
-Tiles are windows, not copies. How a model puts the answers for tiles together is `nets/tiling.py`.
+How a model puts the answers for tiles together is `nets/tiling.py`.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from datamodules.captions import Caption
+from datamodules.preparing.inspection import Inspection
 from datamodules.sample import Record
+
+
+def with_tiles(
+    inspections: Sequence[Inspection],
+    look: Callable[[list[Record]], list[Inspection]],
+    *,
+    tile_px: int,
+    overlap_px: int,
+) -> list[Inspection]:
+    """The inspections with those of tiles, which `look` makes, in place of large images."""
+    parts = [
+        [] if i.problem else tile_records(i.record, tile_px=tile_px, overlap_px=overlap_px)
+        for i in inspections
+    ]
+    tiles = iter(look([tile for tiles in parts if len(tiles) > 1 for tile in tiles]))
+    return [
+        one
+        for inspection, tiles_of_one in zip(inspections, parts, strict=True)
+        for one in (islice(tiles, len(tiles_of_one)) if len(tiles_of_one) > 1 else [inspection])
+    ]
 
 
 def tile_records(record: Record, *, tile_px: int, overlap_px: int) -> list[Record]:
@@ -28,17 +51,16 @@ def tile_records(record: Record, *, tile_px: int, overlap_px: int) -> list[Recor
     blank = replace(
         record, defects=(), caption=bare, released_caption="", width_px=0, height_px=0, sha256=""
     )
-    across = tile_starts(record.width_px, tile_px, overlap_px)
-    down = tile_starts(record.height_px, tile_px, overlap_px)
     width, height = min(tile_px, record.width_px), min(tile_px, record.height_px)
     return [
-        replace(blank, window_xywh_px=(left, top, width, height)) for top in down for left in across
+        replace(blank, window_xywh_px=(left, top, width, height))
+        for top in _starts(record.height_px, tile_px, overlap_px)
+        for left in _starts(record.width_px, tile_px, overlap_px)
     ]
 
 
-def tile_starts(length_px: int, tile_px: int, overlap_px: int) -> list[int]:
+def _starts(length_px: int, tile_px: int, overlap_px: int) -> list[int]:
     """Where the tiles of one side begin, ascending, the last one ends with the side."""
     if length_px <= tile_px:
         return [0]
-    step = tile_px - overlap_px
-    return [*range(0, length_px - tile_px, step), length_px - tile_px]
+    return [*range(0, length_px - tile_px, tile_px - overlap_px), length_px - tile_px]

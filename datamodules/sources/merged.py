@@ -81,7 +81,9 @@ class Merged(Source):
         entries: list[tuple[str, ...]] = []
         for name in plain.names[1:]:
             term = Terminology.load().find(name, "defect")
-            words = [normalise_name(word) for word in (term.plural, *term.synonyms)] if term else []
+            words = (
+                [normalise_name(word) for word in (*term.forms[:1], *term.synonyms)] if term else []
+            )
             free = [word for word in dict.fromkeys(words) if word and word not in taken]
             taken |= set(free)
             entries.append((name, *free))

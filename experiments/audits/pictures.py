@@ -6,8 +6,7 @@ from dataclasses import asdict
 
 from datamodules.manifest import Manifest
 from datamodules.preparing.duplicates import Duplicates, Pair, duplicate_groups
-from datamodules.preparing.inspection_pool import Progress, inspect_all
-from datamodules.preparing.inspection_store import InspectionStore
+from datamodules.preparing.inspection import Progress, inspect_all
 from datamodules.preparing.leakage import find_leaks
 from datamodules.preparing.preparation import compare_images
 from datamodules.sample import Record
@@ -26,11 +25,9 @@ def audit_pictures(
     manifest, so that a second audit is short.
     """
     records = [manifest[row] for row in range(len(manifest))]
-    store = InspectionStore(manifest.path.parent)
     inspections = inspect_all(
-        records, manifest.root, store=store, workers=workers, progress=progress
+        records, manifest.root, kept_in=manifest.path.parent, workers=workers, progress=progress
     )
-    store.close()
     broken = [Finding("unusable", i.record.image, i.problem) for i in inspections if i.problem]
     usable = [inspection for inspection in inspections if not inspection.problem]
     found = compare_images(usable) if usable else Duplicates((), "exhaustive")

@@ -7,8 +7,8 @@ import pytest
 
 from datamodules.about import About
 from datamodules.manifest import COLUMNS
+from datamodules.preparing.leakage import Refused
 from datamodules.preparing.preparation import Preparation
-from datamodules.preparing.quarantine import Refused
 from experiments.dataset_card import CARD_NAME, write_card
 from tests.experiments.audits.small_manifest import small_manifest
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from datamodules.manifest import Manifest, Source
-from datamodules.preparing.materialise import Changes, read_redactions
+from datamodules.preparing.copies import Changes, read_redactions
 from datamodules.preparing.preparation import prepare
 from tests.datamodules.malformed.damage import PIXELS, Case, picture
 
@@ -60,7 +60,13 @@ def healthy_pictures(name: str) -> frozenset[str]:
     """The pictures of a source's fake layout."""
     with TemporaryDirectory() as folder:
         write_healthy(name, Path(folder) / "raw")
-        return frozenset(record.image for record in build(name).records(Path(folder) / "raw"))
+        records = build(name).records(Path(folder) / "raw")
+        return frozenset(bare(record.image) for record in records)
+
+
+def bare(image: str) -> str:
+    """The name of an image without ".png", which copies of other kinds get behind their own."""
+    return image.removesuffix(".png")
 
 
 def bring_to_an_end(case: Case, folder: Path, changes: Changes | None = None) -> Ending:
@@ -75,7 +81,8 @@ def bring_to_an_end(case: Case, folder: Path, changes: Changes | None = None) ->
         lines = _lines_of(case.source, root, manifest, changes=changes)
     after = files_of(folder)
     changed = [path for path in {*before, *after} if before.get(path) != after.get(path)]
-    kept = frozenset(Manifest.open(manifest).column("image")) if manifest.exists() else None
+    images = Manifest.open(manifest).column("image") if manifest.exists() else None
+    kept = None if images is None else frozenset(map(bare, images))
     # Shown to developers alone: those two are no concern of a user's.
     quiet = (DeprecationWarning, ResourceWarning)
     warned = [str(one.message) for one in heard if not issubclass(one.category, quiet)]

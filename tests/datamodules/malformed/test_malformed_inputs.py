@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.preparing.materialise import Changes
+from datamodules.preparing.copies import Changes
 from datamodules.preparing.preparation import prepare
 from tests.datamodules.malformed import (
     annotations,

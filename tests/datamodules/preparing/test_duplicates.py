@@ -1,8 +1,7 @@
-"""Claims about which pictures are found to be copies, on textures made here and on real data."""
+"""Which images are found to be copies, on textures made here and on real data."""
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import cv2
@@ -21,6 +20,14 @@ def texture(seed: int, height_px: int = 96, width_px: int = 96) -> np.ndarray:
     return np.clip(grey, 0, 255).astype(np.uint8)
 
 
+def parts(share: float, count: int) -> list[np.ndarray]:
+    """Parts of one product, which are alike in a share of their grey."""
+    product = texture(0).astype(np.float32)
+    return [
+        (share * product + (1 - share) * texture(k)).astype(np.uint8) for k in range(1, count + 1)
+    ]
+
+
 def duplicates_of(images: Sequence[np.ndarray], limit: int = 20_000) -> Duplicates:
     seen = [fingerprint(image) for image in images]
     return find_duplicates(
@@ -31,12 +38,17 @@ def duplicates_of(images: Sequence[np.ndarray], limit: int = 20_000) -> Duplicat
     )
 
 
-def among_others(*images: np.ndarray) -> list[np.ndarray]:
-    return [*images, *(texture(seed) for seed in range(100, 110))]
+def pairs_of(*images: np.ndarray) -> list[tuple[int, int, str, str]]:
+    """The pairs found among the images and ten others."""
+    return keys(duplicates_of([*images, *(texture(seed) for seed in range(100, 110))]))
 
 
-def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+def keys(found: Duplicates) -> list[tuple[int, int, str, str]]:
+    return [(pair.first, pair.second, pair.kind, pair.turn) for pair in found.pairs]
+
+
+def jpeg(image: np.ndarray) -> np.ndarray:
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 40])[1]
     return cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
 
 
@@ -45,93 +57,81 @@ def noisy(image: np.ndarray, deviation: float = 4) -> np.ndarray:
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def keys(found: Duplicates) -> list[tuple[int, int, str, str]]:
-    return [(pair.first, pair.second, pair.kind, pair.turn) for pair in found.pairs]
-
-
-def test_same_pixels_are_an_exact_pair() -> None:
-    found = duplicates_of(among_others(texture(1), texture(1)))
-    assert found.pairs == (Pair(0, 1, "exact", "0", 1.0),)
+ONE = texture(1)
+OBLONG = texture(1, height_px=60, width_px=120)
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("changed", "kind"),
     [
-        jpeg(texture(1), 40),
-        noisy(texture(1)),
-        (texture(1) * 0.6 + 70).astype(np.uint8),
-        cv2.resize(texture(1), (300, 300), interpolation=cv2.INTER_CUBIC),
-        np.roll(texture(1), 2, axis=1),
+        (ONE, "exact"),
+        (np.dstack([ONE] * 3), "exact"),
+        (jpeg(ONE), "near"),
+        (noisy(ONE), "near"),
+        ((ONE * 0.6 + 70).astype(np.uint8), "near"),
+        (cv2.resize(ONE, (300, 300), interpolation=cv2.INTER_CUBIC), "near"),
+        (np.roll(ONE, 2, axis=1), "near"),
     ],
-    ids=["recompressed", "noisy", "brighter", "enlarged", "shifted by two pixels"],
+    ids=["same", "as RGB", "recompressed", "noisy", "brighter", "enlarged", "shifted"],
 )
-def test_changed_copy_is_a_near_pair(changed: np.ndarray) -> None:
-    assert keys(duplicates_of(among_others(texture(1), changed))) == [(0, 1, "near", "0")]
+def test_changed_copy_is_a_pair(changed: np.ndarray, kind: str) -> None:
+    assert pairs_of(ONE, changed) == [(0, 1, kind, "0")]
 
 
 @pytest.mark.parametrize("turn", range(1, 8), ids=TURNS[1:])
-def test_each_turn_is_found_and_named(turn: int) -> None:
-    copy = noisy(np.ascontiguousarray(turned(texture(1), turn)))
-    found = keys(duplicates_of(among_others(texture(1), copy)))
-    assert found == [(0, 1, "turned", TURNS[turn])]
+@pytest.mark.parametrize("image", [ONE, OBLONG], ids=["square", "oblong"])
+def test_each_turn_is_found_and_named(image: np.ndarray, turn: int) -> None:
+    copy = noisy(np.ascontiguousarray(turned(image, turn)))
+    assert pairs_of(image, copy) == [(0, 1, "turned", TURNS[turn])]
 
 
-@pytest.mark.parametrize("turn", range(8), ids=TURNS)
-def test_turns_of_oblong_pictures_are_found(turn: int) -> None:
-    oblong = texture(1, height_px=60, width_px=120)
-    copy = noisy(np.ascontiguousarray(turned(oblong, turn)))
-    found = keys(duplicates_of(among_others(oblong, copy)))
-    assert [(first, second, name) for first, second, _, name in found] == [(0, 1, TURNS[turn])]
+@pytest.mark.parametrize(
+    "images",
+    [
+        [ONE, cv2.resize(ONE, (96, 40), interpolation=cv2.INTER_AREA)],
+        [texture(seed) for seed in range(60)],
+        parts(0.85, 59),
+        [ONE, ONE ^ (np.arange(96 * 96).reshape(96, 96) % 2 * 128).astype(np.uint8)],
+    ],
+    ids=["squeezed", "unrelated", "of one product", "other pixels"],
+)
+def test_what_is_no_copy(images: list[np.ndarray]) -> None:
+    assert not duplicates_of([*images, *(texture(seed) for seed in range(100, 110))]).pairs
 
 
-def test_the_same_picture_squeezed_to_another_shape_is_no_copy() -> None:
-    squeezed = cv2.resize(texture(1), (96, 40), interpolation=cv2.INTER_AREA)
-    assert not duplicates_of(among_others(texture(1), squeezed)).pairs
-
-
-def test_unrelated_textures_are_no_copies() -> None:
-    assert not duplicates_of([texture(seed) for seed in range(60)]).pairs
-
-
-def test_parts_of_one_product_are_no_copies_but_the_copy_among_them_is() -> None:
-    product = texture(0).astype(np.float32)
-    parts = [(0.7 * product + 0.3 * texture(seed)).astype(np.uint8) for seed in range(1, 80)]
-    found = duplicates_of([*parts, noisy(np.ascontiguousarray(turned(parts[5], 2)), 2)])
+def test_the_copy_among_parts_of_one_product_is_found() -> None:
+    images = parts(0.7, 79)
+    found = duplicates_of([*images, noisy(np.ascontiguousarray(turned(images[5], 2)), 2)])
     assert keys(found) == [(5, 79, "turned", "180")]
 
 
-def test_very_similar_parts_of_one_product_are_no_copies() -> None:
-    product = texture(0).astype(np.float32)
-    parts = [(0.85 * product + 0.15 * texture(seed)).astype(np.uint8) for seed in range(1, 60)]
-    assert not duplicates_of(parts).pairs
-
-
-def test_even_pictures_are_copies_only_where_their_pixels_are_the_same() -> None:
+def test_even_images_are_copies_only_where_their_pixels_are_the_same() -> None:
     even = [noisy(np.full((64, 64), grey, np.uint8), 1) for grey in (10, 10, 90)]
-    assert keys(duplicates_of(among_others(*even))) == [(0, 1, "exact", "0")]
+    assert pairs_of(*even) == [(0, 1, "exact", "0")]
 
 
-def test_every_identical_picture_is_paired_with_a_near_copy_of_one() -> None:
-    found = duplicates_of(among_others(texture(1), jpeg(texture(1), 40), texture(1)))
-    assert keys(found) == [(0, 1, "near", "0"), (0, 2, "exact", "0"), (1, 2, "near", "0")]
+def test_every_identical_image_is_paired_with_a_near_copy_of_one() -> None:
+    assert pairs_of(ONE, jpeg(ONE), ONE) == [
+        (0, 1, "near", "0"),
+        (0, 2, "exact", "0"),
+        (1, 2, "near", "0"),
+    ]
 
 
 def test_a_copy_that_comes_first_is_turned_the_other_way() -> None:
-    picture, quarter = texture(1), noisy(np.rot90(texture(1)))
-    found = duplicates_of(among_others(picture, quarter, picture))
-    assert [pair.turn for pair in found.pairs] == ["90", "0", "270"]
+    found = pairs_of(ONE, noisy(np.rot90(ONE)), ONE)
+    assert [turn for *_, turn in found] == ["90", "0", "270"]
 
 
-def test_very_many_identical_pictures_stay_one_group_with_few_pairs() -> None:
-    thumbnails = np.zeros((5000, 48, 48), np.uint8)
-    pairs = find_duplicates(thumbnails, ["same"] * 5000).pairs
+def test_very_many_identical_images_stay_one_group_with_few_pairs() -> None:
+    pairs = find_duplicates(np.zeros((5000, 48, 48), np.uint8), ["same"] * 5000).pairs
     assert len(pairs) < 10_000
     assert not duplicate_groups(pairs, 5000).any()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
-def test_few_pictures_are_compared_too(count: int) -> None:
-    thumbnails = np.stack([fingerprint(texture(1)).thumbnail] * 3)[:count].reshape(-1, 48, 48)
+def test_few_images_are_compared_too(count: int) -> None:
+    thumbnails = np.stack([fingerprint(ONE).thumbnail] * 3)[:count].reshape(-1, 48, 48)
     found = find_duplicates(thumbnails, [str(place) for place in range(count)])
     assert len(found.pairs) == count * (count - 1) // 2
 
@@ -145,40 +145,25 @@ def test_hashed_search_finds_what_the_exhaustive_one_finds() -> None:
     assert keys(hashed) == keys(exhaustive)
 
 
-def test_a_full_bucket_is_told() -> None:
-    product = texture(0).astype(np.float32)
-    parts = [(0.95 * product + 0.05 * texture(seed)).astype(np.uint8) for seed in range(1, 120)]
-    assert duplicates_of(parts, limit=100).capped_buckets > 0
-
-
-def test_thumbnails_of_another_size_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"shape \(2, 20, 20\), expected .* \(2, 48, 48\)"):
-        find_duplicates(np.zeros((2, 20, 20), np.uint8), ["a", "b"])
-
-
-def test_sizes_below_a_pixel_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"least 0, expected \(1, 2\) of at least 1 px"):
-        find_duplicates(np.zeros((1, 48, 48), np.uint8), ["a"], sizes_px=np.zeros((1, 2), int))
-
-
-def test_chains_of_pairs_are_one_group() -> None:
+def test_chains_of_pairs_are_one_group_and_others_are_alone() -> None:
     pairs = [Pair(4, 2, "near", "0", 0.9), Pair(2, 5, "near", "0", 0.9)]
     assert duplicate_groups(pairs, 6).tolist() == [0, 1, 2, 3, 2, 2]
-
-
-def test_without_pairs_everyone_is_alone() -> None:
     assert duplicate_groups([], 3).tolist() == [0, 1, 2]
 
 
-@cache
+def test_turns_do_what_their_names_say() -> None:
+    square = np.arange(4).reshape(2, 2)
+    assert turned(square, TURNS.index("90")).tolist() == [[1, 3], [0, 2]]
+    assert turned(square, TURNS.index("mirrored")).tolist() == [[1, 0], [3, 2]]
+    assert turned(square, TURNS.index("mirrored 180")).tolist() == [[2, 3], [0, 1]]
+
+
 def real_pairs(folder: Path, pattern: str) -> tuple[list[Path], Duplicates]:
     paths = sorted(folder.glob(pattern))
     return paths, duplicates_of([open_image(path)[..., 0] for path in paths])
 
 
-def test_test_pictures_of_neu_seg_with_a_turned_copy_in_training_are_found(
-    shared_data: Path,
-) -> None:
+def test_test_images_of_neu_seg_with_a_turned_copy_in_training_are_found(shared_data: Path) -> None:
     paths, found = real_pairs(shared_data / "neu_seg", "images/*/*.jpg")
     leaking = set()
     for pair in found.pairs:

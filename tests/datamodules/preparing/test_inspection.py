@@ -1,6 +1,7 @@
-"""What an inspection completes, notes and refuses."""
+"""What an inspection completes, notes, refuses and keeps."""
 
-import hashlib
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,16 @@ import pytest
 from PIL import Image
 
 from datamodules.captions import Caption
+from datamodules.decode import sha256_of
 from datamodules.formats.synthetic_mark import with_mark
-from datamodules.preparing.inspection import BLANK_MASK, TURNED, inspect
+from datamodules.preparing.inspection import (
+    BLANK_MASK,
+    STORE_NAME,
+    TURNED,
+    Inspection,
+    inspect,
+    inspect_all,
+)
 from datamodules.sample import Record, Region
 from tests.datamodules.conftest import write_part
 
@@ -21,24 +30,19 @@ def part(tmp_path: Path) -> Record:
     return replace(write_part(tmp_path, 1), caption=Caption("plate", "steel", "crack"))
 
 
-def test_size_and_hash_of_the_file_are_filled_in(part, tmp_path):
+def test_size_hash_place_and_shape_are_filled_in(part, tmp_path):
     seen = inspect(part, tmp_path).record
     assert (seen.width_px, seen.height_px) == (60, 40)
-    assert seen.sha256 == hashlib.sha256((tmp_path / part.image).read_bytes()).hexdigest()
-
-
-def test_caption_gets_place_and_shape_from_the_mask(part, tmp_path):
-    caption = inspect(part, tmp_path).record.caption
-    assert caption.location == "the left"
-    assert caption.morphology
+    assert seen.sha256 == sha256_of(tmp_path / part.image)
+    assert seen.caption.location == "the left"
+    assert seen.caption.morphology
 
 
 def test_types_that_only_the_mask_tells_are_named_largest_first(part, tmp_path):
     mask = np.zeros((40, 60), np.uint8)
     mask[:5], mask[30:] = 1, 2
     Image.fromarray(mask).save(tmp_path / part.mask)
-    unnamed = replace(part, defects=(), caption=Caption("plate"))
-    seen = inspect(unnamed, tmp_path).record
+    seen = inspect(replace(part, defects=(), caption=Caption("plate")), tmp_path).record
     assert seen.defects == ("stain", "crack")
     assert seen.caption.defect == "stain and crack"
 
@@ -47,8 +51,7 @@ def test_blank_mask_of_a_defective_part_is_noted_and_left_out(part, tmp_path):
     Image.fromarray(np.zeros((40, 60), np.uint8)).save(tmp_path / part.mask)
     seen = inspect(part, tmp_path)
     assert seen.notes == (BLANK_MASK,)
-    assert seen.record.mask_kind == "none"
-    assert seen.record.defects == ("crack",)
+    assert (seen.record.mask_kind, seen.record.defects) == ("none", ("crack",))
 
 
 def test_type_that_is_named_but_not_drawn_is_noted(part, tmp_path):
@@ -57,58 +60,106 @@ def test_type_that_is_named_but_not_drawn_is_noted(part, tmp_path):
     assert seen.record.defects == ("crack", "stain")
 
 
-def test_box_marks_its_record_as_boxed(part, tmp_path):
+def test_box_tells_the_place_and_no_shape(part, tmp_path):
     boxed = replace(part, mask="", regions=(Region("crack", "box", (4, 15, 10, 10)),))
-    seen = inspect(boxed, tmp_path).record
-    assert seen.mask_kind == "box"
-    assert seen.caption.location == "the left"
+    caption = inspect(boxed, tmp_path).record.caption
+    assert (caption.location, caption.morphology) == ("the left", "")
 
 
-@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n", b"hello"])
-def test_unreadable_picture_is_a_problem_and_no_error(part, tmp_path, content):
-    (tmp_path / part.image).write_bytes(content)
-    seen = inspect(part, tmp_path)
-    assert "not a readable image" in seen.problem
-    assert seen.fingerprint is None
-
-
-def test_missing_mask_is_a_problem(part, tmp_path):
-    (tmp_path / part.mask).unlink()
-    assert "missing" in inspect(part, tmp_path).problem
-
-
-def test_mask_of_another_size_is_a_problem(part, tmp_path):
-    Image.fromarray(np.zeros((40, 61), np.uint8)).save(tmp_path / part.mask)
-    assert "61x40" in inspect(part, tmp_path).problem
-
-
-def test_link_is_a_problem_because_it_may_lead_out(part, tmp_path):
-    (tmp_path / part.image).rename(tmp_path / "elsewhere.png")
-    (tmp_path / part.image).symlink_to(tmp_path / "elsewhere.png")
-    assert "symbolic link" in inspect(part, tmp_path).problem
-
-
-def test_flaw_of_the_annotation_is_the_problem(part, tmp_path):
-    assert inspect(replace(part, flaw="no XML"), tmp_path).problem == "no XML"
-
-
-def test_picture_of_another_size_than_annotated_is_a_problem(part, tmp_path):
-    assert inspect(replace(part, width_px=60, height_px=40), tmp_path).problem == ""
-    problem = inspect(replace(part, width_px=40, height_px=60), tmp_path).problem
-    assert "is 60 x 40 px, but was annotated at 40 x 60 px" in problem
-
-
-def test_picture_that_a_viewer_would_turn_is_noted(part, tmp_path):
+def turn(path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6
-    Image.open(tmp_path / part.image).save(tmp_path / part.image, exif=exif)
+    Image.open(path).save(path, exif=exif)
+
+
+def test_image_that_a_viewer_would_turn_is_noted(part, tmp_path):
+    turn(tmp_path / part.image)
     seen = inspect(part, tmp_path)
     assert seen.notes == (TURNED,)
     assert (seen.record.width_px, seen.record.height_px) == (60, 40)
 
 
-def test_generated_picture_that_passes_as_real_is_a_problem(part, tmp_path):
-    path = tmp_path / part.image
-    path.write_bytes(with_mark(path.read_bytes(), {"prompt": "crack"}))
-    assert "mark of a generated one" in inspect(part, tmp_path).problem
-    assert not inspect(replace(part, is_generated=True), tmp_path).problem
+def hide(path: Path) -> None:
+    path.rename(path.with_name("elsewhere.png"))
+    path.symlink_to(path.with_name("elsewhere.png"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda image, mask: image.write_bytes(b""), "not a readable image"),
+        (lambda image, mask: image.write_bytes(b"\x89PNG\r\n"), "not a readable image"),
+        (lambda image, mask: image.write_bytes(b"hello"), "not a readable image"),
+        (lambda image, mask: image.unlink(), "missing"),
+        (lambda image, mask: mask.unlink(), "missing"),
+        (lambda image, mask: Image.new("L", (61, 40)).save(mask), "61x40"),
+        (lambda image, mask: hide(image), "symbolic link"),
+        (
+            lambda image, mask: image.write_bytes(with_mark(image.read_bytes(), {"prompt": "a"})),
+            "mark of a generated one",
+        ),
+    ],
+)
+def test_bad_file_is_a_problem_in_one_line(
+    part, tmp_path, spoil: Callable[[Path, Path], object], problem: str
+):
+    spoil(tmp_path / part.image, tmp_path / part.mask)
+    seen = inspect(part, tmp_path)
+    assert problem in seen.problem
+    assert "\n" not in seen.problem
+    assert seen.fingerprint is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"flaw": "no XML"}, "no XML"),
+        ({"width_px": 60, "height_px": 40}, ""),
+        ({"width_px": 40, "height_px": 60}, "is 60 x 40 px, but was annotated at 40 x 60 px"),
+        ({"image": "../001.png"}, "leads out of the data root"),
+        ({"image": "a\n.png"}, "unprintable characters"),
+        ({"defects": ("cr\x07ack",)}, "unprintable characters"),
+    ],
+)
+def test_record_that_fits_no_file_is_a_problem(part, tmp_path, changes, problem):
+    seen = inspect(replace(part, **changes), tmp_path)
+    assert problem in seen.problem
+    assert bool(seen.problem) == bool(problem)
+
+
+def same(first: Inspection, second: Inspection) -> bool:
+    assert first.fingerprint is not None and second.fingerprint is not None
+    return replace(first, fingerprint=None) == replace(second, fingerprint=None) and np.array_equal(
+        first.fingerprint.thumbnail, second.fingerprint.thumbnail
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_finished_images_are_not_opened_again_unless_they_change(tmp_path, workers):
+    records = [write_part(tmp_path, k) for k in range(150)]
+    counts: list[int] = []
+
+    def look() -> list[Inspection]:
+        counts.clear()
+        return inspect_all(
+            records,
+            tmp_path,
+            kept_in=tmp_path / "out",
+            workers=workers,
+            progress=lambda done, _: counts.append(done),
+        )
+
+    first = look()
+    assert counts == [64, 128, 150]
+    assert [seen.record.image for seen in first] == [record.image for record in records]
+    assert all(map(same, first, look()))
+    assert counts == []
+    os.utime(tmp_path / records[3].image, ns=(1, 1))
+    look()
+    assert counts == [150]
+
+
+def test_file_that_is_no_database_is_one_line_with_the_remedy(part, tmp_path):
+    (tmp_path / STORE_NAME).write_text("hello " * 100)
+    with pytest.raises(OSError, match="make room or remove it"):
+        inspect_all([part], tmp_path, kept_in=tmp_path)

@@ -1,4 +1,4 @@
-"""What becomes of alike pictures in one split, in two, and in none."""
+"""What becomes of alike images in one split, in two, and in none."""
 
 from dataclasses import replace
 
@@ -6,93 +6,93 @@ import pytest
 
 from datamodules.captions import Caption
 from datamodules.preparing.duplicates import Pair
-from datamodules.preparing.leakage import copies_to_drop, find_leaks, link_groups
+from datamodules.preparing.leakage import drop_copies, find_leaks, link_groups, resolve_leaks
 from datamodules.sample import UNLABELLED, Record
 
 
-def picture(number: int, split: str = "") -> Record:
-    return Record(
-        image=f"{number}.png",
-        mask="",
-        mask_values=(),
-        defects=(),
-        caption=Caption("plate"),
-        group=f"g{number}",
-        source="parts",
-        split=split,
-    )
+def images(*splits: str) -> list[Record]:
+    return [
+        Record(f"{k}.png", "", (), (), Caption("plate"), f"g{k}", "parts", split)
+        for k, split in enumerate(splits)
+    ]
 
 
-def pair(first: int, second: int) -> Pair:
-    return Pair(first, second, "near", "0", 0.99)
+def pairs(*links: tuple[int, int]) -> list[Pair]:
+    return [Pair(first, second, "near", "0", 0.99) for first, second in links]
 
 
-@pytest.mark.parametrize("splits", [("train", "test"), ("test", "train")])
-def test_test_picture_stays_and_its_copy_in_training_goes(splits):
-    records = [picture(k, split) for k, split in enumerate(splits)]
-    records += [picture(k, "train") for k in range(2, 5)]
-    assert copies_to_drop(records, [pair(0, 1)]) == [splits.index("train")]
+@pytest.mark.parametrize(
+    ("splits", "links", "dropped"),
+    [
+        (["train", "test", "train", "train"], [(0, 1)], ["0.png"]),
+        (["test", "train", "train", "train"], [(0, 1)], ["1.png"]),
+        (["val", "train", "train", "train"], [(0, 1)], ["1.png"]),
+        (["train", "train"], [(0, 1)], []),
+        (["test", *["train"] * 7], [(0, 1), (1, 2)], ["1.png", "2.png"]),
+        (["test", UNLABELLED], [(0, 1)], ["1.png"]),
+        (["train", UNLABELLED], [(0, 1)], []),
+        (["", "test"], [(0, 1)], []),
+    ],
+)
+def test_copies_of_what_is_tested_are_not_trained_on(splits, links, dropped):
+    stay, kept_pairs, left_out = drop_copies(images(*splits), pairs(*links))
+    assert [one.image for one in left_out] == dropped
+    assert len(stay) == len(splits) - len(dropped)
+    assert not find_leaks(stay, kept_pairs)
 
 
-def test_copies_within_a_split_stay():
-    records = [picture(0, "train"), picture(1, "train")]
-    assert copies_to_drop(records, [pair(0, 1)]) == []
+def test_reason_names_the_copy_in_the_other_split():
+    records = images("train", "train", "train", "test", "train", "train", "train")
+    _, _, left_out = drop_copies(records, pairs((0, 1), (0, 3)))
+    assert left_out[0].reason == "near copy of 3.png (test)"
 
 
-def test_chain_of_likeness_to_a_test_picture_goes_whole():
-    records = [picture(0, "test"), *(picture(k, "train") for k in range(1, 8))]
-    assert copies_to_drop(records, [pair(0, 1), pair(1, 2)]) == [1, 2]
+def test_leak_names_both_images_and_splits():
+    records = images("train", "test", "train", "", "")
+    (leak,) = find_leaks(records, pairs((0, 1), (0, 2), (3, 4)))
+    assert (leak.first, leak.second, leak.splits) == ("0.png", "1.png", ("train", "test"))
 
 
-def test_unlabelled_copy_of_a_test_picture_goes():
-    records = [picture(0, "test"), picture(1, UNLABELLED)]
-    assert copies_to_drop(records, [pair(0, 1)]) == [1]
+def test_set_of_parts_that_all_look_alike_is_refused_unless_allowed():
+    records, alike = images("test", "train", "train"), pairs((0, 1), (0, 2))
+    with pytest.raises(ValueError, match=r"2 of 2 train images .* photographed alike"):
+        drop_copies(records, alike)
+    assert len(drop_copies(records, alike, max_alike_fraction=1)[0]) == 1
+    chain = pairs(*((k, k + 1) for k in range(4)))
+    with pytest.raises(ValueError, match="5 of 6 images are linked"):
+        link_groups(images(*[""] * 6), chain)
 
 
-def test_unlabelled_copy_of_a_training_picture_is_no_leak():
-    records = [picture(0, "train"), picture(1, UNLABELLED)]
-    assert copies_to_drop(records, [pair(0, 1)]) == []
-    assert find_leaks(records, [pair(0, 1)]) == []
-
-
-def test_set_of_parts_that_all_look_alike_is_refused():
-    records = [picture(0, "test"), picture(1, "train"), picture(2, "train")]
-    alike = [pair(0, 1), pair(0, 2)]
-    with pytest.raises(ValueError, match="photographed alike"):
-        copies_to_drop(records, alike)
-    assert copies_to_drop(records, alike, max_alike_fraction=1) == [1, 2]
-
-
-def test_pictures_without_a_split_that_are_alike_become_one_group():
-    records = [picture(k) for k in range(5)]
-    groups = [record.group for record in link_groups(records, [pair(0, 2)])]
-    assert groups == ["g0", "g1", "g0", "g3", "g4"]
-
-
-def test_likeness_joins_whole_groups():
-    records = [picture(k) for k in range(6)]
+def test_alike_images_without_a_split_become_one_group_with_their_groups():
+    records = images(*[""] * 6)
     records[1] = replace(records[1], group="g0")
-    groups = [record.group for record in link_groups(records, [pair(1, 2)])]
-    assert groups[:3] == ["g0", "g0", "g0"]
+    groups = [record.group for record in link_groups(records, pairs((1, 2)))]
+    assert groups == ["g0", "g0", "g0", "g3", "g4", "g5"]
 
 
 def test_likeness_across_given_splits_joins_nothing():
-    records = [picture(0, "train"), picture(1, "test"), picture(2, "test")]
-    assert link_groups(records, [pair(0, 1)]) == records
+    records = images("train", "test", "test")
+    assert link_groups(records, pairs((0, 1))) == records
 
 
-def test_linking_most_pictures_into_one_group_is_refused():
-    with pytest.raises(ValueError, match="photographed alike"):
-        link_groups([picture(k) for k in range(6)], [pair(k, k + 1) for k in range(4)])
-
-
-def test_leak_names_both_pictures_and_splits():
-    records = [picture(0, "train"), picture(1, "test")]
-    (leak,) = find_leaks(records, [pair(0, 1)])
-    assert (leak.first, leak.second) == ("0.png", "1.png")
-    assert leak.splits == ("train", "test")
-
-
-def test_pictures_of_one_split_do_not_leak():
-    records = [picture(0, "train"), picture(1, "train"), picture(2), picture(3)]
-    assert find_leaks(records, [pair(0, 1), pair(2, 3)]) == []
+@pytest.mark.parametrize(
+    ("copies", "kind", "left_out", "leaks"),
+    [
+        ("drop", "near", 1, 0),
+        ("drop", "exact", 1, 0),
+        ("exact", "near", 0, 0),
+        ("exact", "exact", 1, 0),
+        ("keep", "near", 0, 1),
+    ],
+)
+def test_copies_are_dropped_or_kept_as_asked(copies, kind, left_out, leaks):
+    found = [replace(pair, kind=kind) for pair in pairs((0, 1))]
+    done = resolve_leaks(
+        images("test", *["train"] * 9),
+        found,
+        copies=copies,
+        fractions=(0.6, 0.15, 0.25),
+        split_seed=0,
+    )
+    assert (len(done[1]), len(done[2])) == (left_out, leaks)
+    assert {record.split for record in done[0]} == {"train", "val", "test"}

@@ -1,4 +1,4 @@
-"""Large pictures as tiles that know their place."""
+"""Large images as tiles that know their place."""
 
 from dataclasses import replace
 
@@ -7,44 +7,29 @@ import pytest
 
 from datamodules.captions import Caption
 from datamodules.preparing.inspection import inspect
-from datamodules.preparing.tiles import tile_records, tile_starts
+from datamodules.preparing.tiles import tile_records
 from datamodules.sample import Record, Region
 from tests.datamodules.conftest import write_part
 
-BIG = Record(
-    image="big.png",
-    mask="",
-    mask_values=(),
-    defects=(),
-    caption=Caption("plate"),
-    group="big",
-    source="parts",
-    width_px=250,
-    height_px=90,
+BIG = replace(
+    Record("big.png", "", (), (), Caption("plate"), "big", "parts"), width_px=250, height_px=90
 )
 
 
 def test_tiles_cover_every_pixel_and_overlap_enough():
     covered = np.zeros((90, 250), int)
-    for tile in tile_records(BIG, tile_px=100, overlap_px=20):
+    tiles = tile_records(BIG, tile_px=100, overlap_px=20)
+    for tile in tiles:
         left, top, width, height = tile.window_xywh_px
         covered[top : top + height, left : left + width] += 1
     assert covered.min() == 1
-    assert tile_starts(250, 100, 20) == [0, 80, 150]
-
-
-def test_small_picture_stays_whole():
-    assert tile_records(BIG, tile_px=250, overlap_px=20) == [BIG]
-
-
-def test_tiles_stay_in_the_group_of_their_picture():
-    tiles = tile_records(BIG, tile_px=100, overlap_px=0)
+    assert [tile.window_xywh_px[0] for tile in tiles] == [0, 80, 150]
     assert {tile.group for tile in tiles} == {"big"}
 
 
-def test_defective_picture_without_an_outline_stays_whole():
-    record = replace(BIG, defects=("crack",))
-    assert tile_records(record, tile_px=100, overlap_px=20) == [record]
+@pytest.mark.parametrize(("record", "tile_px"), [(BIG, 250), (replace(BIG, defects=("a",)), 100)])
+def test_small_image_and_defective_one_without_an_outline_stay_whole(record, tile_px):
+    assert tile_records(record, tile_px=tile_px, overlap_px=20) == [record]
 
 
 def test_only_the_tile_with_the_defect_is_defective(tmp_path):

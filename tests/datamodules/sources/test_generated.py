@@ -9,8 +9,8 @@ from PIL import Image
 
 from datamodules.formats.synthetic_mark import marked_text
 from datamodules.manifest import Manifest, write_manifest
+from datamodules.preparing.copies import Changes
 from datamodules.preparing.inspection import inspect
-from datamodules.preparing.materialise import Changes
 from datamodules.preparing.preparation import prepare
 from datamodules.sample import UNLABELLED, Record
 from datamodules.sources.generated import Generated

@@ -1,16 +1,15 @@
 """Changed copies of images and masks: upright, redacted, smaller, without metadata (section 5.1).
 
 Originals are never touched: copies lie in a folder of their own, whose name follows from the
-changes, and a copy that is there already is not made again.
+changes, and a copy that is there already is not made again. A copy is a PNG file of the very
+pixels that training sees of an image, and nothing else: no metadata survives.
 """
 
 import csv
 import hashlib
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,17 +23,16 @@ from datamodules.formats.image_header import read_header
 from datamodules.formats.synthetic_mark import read_text, with_mark
 from datamodules.preparing.inspection import (
     REFUSALS,
+    check_names,
+    check_size,
     local_vocabulary,
     reason_of,
-    refuse_odd_paths,
-    refuse_other_size,
 )
-from datamodules.preparing.metadata_stripping import strip_metadata
 from datamodules.sample import MaskValues, Record, Region
 from datamodules.whole_files import whole
 
 BoxXywh = tuple[int, int, int, int]
-REDACTION_COLUMNS = ("image", "left", "top", "width", "height")
+REDACTION_COLUMNS = ["image", "left", "top", "width", "height"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Changes:
     def folder_name(self) -> str:
         """The folder of copies: another one for other changes."""
         words = repr((self.longest_side_px, self.make_upright, sorted(self.redactions.items())))
-        return f"pictures-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+        return f"images-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
 
 def read_redactions(path: str) -> dict[str, tuple[BoxXywh, ...]]:
@@ -74,26 +72,32 @@ def read_redactions(path: str) -> dict[str, tuple[BoxXywh, ...]]:
         raise FileNotFoundError(f"redactions {path} is missing: expected a CSV file")
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if list(rows.fieldnames or ()) != list(REDACTION_COLUMNS):
-                raise ValueError(
-                    f"{path} has the columns {rows.fieldnames}, expected "
-                    f"{','.join(REDACTION_COLUMNS)}"
-                )
-            for row in rows:
-                box = _box_of(row, f"{path} line {rows.line_num}")
-                boxes[row["image"]] = (*boxes.get(row["image"], ()), box)
+            header, *rows = list(csv.reader(file)) or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is no readable CSV ({error}): save it as UTF-8 CSV") from error
+    if header != REDACTION_COLUMNS:
+        raise ValueError(f"{path} has the columns {header}, expected {','.join(REDACTION_COLUMNS)}")
+    for number, (name, *cells) in enumerate(filter(None, rows), start=2):
+        try:
+            left, top, width, height = map(int, cells)
+            is_box = width > 0 and height > 0
+        except ValueError:
+            is_box = False
+        if not is_box:
+            raise ValueError(
+                f"{path} row {number}: expected whole numbers for left, top, width and height, "
+                "the last two positive; quote names with ','"
+            )
+        boxes[name] = (*boxes.get(name, ()), (left, top, width, height))
     return boxes
 
 
 def copy_all(
-    records: Sequence[Record], root: Path, folder: Path, *, changes: Changes, workers: int = 0
+    records: Sequence[Record], root: Path, folder: Path, *, changes: Changes
 ) -> list[Record]:
     """The records of changed copies below `folder`, in the same order; bad ones have a flaw.
 
-    Raises ValueError for a redaction of a image that is not there: a typing error must not
+    Raises ValueError for a redaction of an image that is not there: a typing error must not
     publish what was to be hidden.
     """
     unknown = sorted(changes.redactions.keys() - {record.image for record in records})
@@ -102,81 +106,60 @@ def copy_all(
             f"redactions name {unknown[0]!r}, which is no image of the data ({len(unknown)} such "
             "names): expected paths below the root as in the manifest"
         )
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        one = partial(materialise, root=root, folder=folder, changes=changes)
-        return list(pool.map(one, records))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(partial(copy_one, root=root, folder=folder, changes=changes), records))
 
 
-def materialise(record: Record, root: Path, folder: Path, *, changes: Changes) -> Record:
+def copy_one(record: Record, root: Path, folder: Path, *, changes: Changes) -> Record:
     """The record of a changed copy below `folder`; one with a flaw where it cannot be made."""
     if record.flaw:
         return record
     try:
-        refuse_odd_paths(root, record)
-        if not _needs_pixels(record, root, changes):
-            return _copied(record, root, folder)
-        return _repainted(record, root, folder, changes=changes)
+        check_names(root, record)
+        return _copied(record, root, folder, changes=changes)
     except REFUSALS as error:
         return replace(record, flaw=reason_of(error))
 
 
-def _needs_pixels(record: Record, root: Path, changes: Changes) -> bool:
-    header = read_header(root / record.image)
-    is_large = 0 < changes.longest_side_px < max(header.width_px, header.height_px)
-    is_turned = changes.make_upright and header.orientation != 1
-    return is_large or is_turned or record.image in changes.redactions
-
-
-def _copied(record: Record, root: Path, folder: Path) -> Record:
-    """The record of copies with the same pixels, without metadata but that of generated ones."""
-    source, target = root / record.image, folder / record.image
-    if not _is_current(target, source):
-        with _made(target, source) as temporary:
-            content = source.read_bytes()
-            bare = content if record.is_generated else strip_metadata(content, path=source)
-            temporary.write_bytes(bare)
-    if record.mask and not _is_current(folder / record.mask, root / record.mask):
-        with _made(folder / record.mask, root / record.mask) as temporary:
-            shutil.copyfile(root / record.mask, temporary)
-    return record
-
-
-def _repainted(record: Record, root: Path, folder: Path, *, changes: Changes) -> Record:
-    """The record of PNG copies with other pixels; the mask's copy holds class ids."""
+def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Record:
     source = root / record.image
     stored = open_pixels(source)
-    refuse_other_size(record, stored)
-    pixels = _redacted(stored.copy(), record.image, changes)
+    check_size(record, stored)
+    pixels = _redacted(stored, record.image, changes)
     size_px = pixels.shape[0], pixels.shape[1]
     orientation = read_header(source).orientation if changes.make_upright else 1
 
     def moved(pixels: np.ndarray, interpolation: int = cv2.INTER_NEAREST) -> np.ndarray:
         return _shrunk(upright(pixels, orientation), changes.longest_side_px, interpolation)
 
-    image = f"{record.image}.png"
+    is_png = record.image.lower().endswith(".png")
+    image = record.image if is_png else f"{record.image}.png"
+    copied = replace(record, image=image, width_px=0, height_px=0)
+    copy = moved(pixels, cv2.INTER_AREA)
     text = read_text(source) if record.is_generated else {}
-    _write_png(folder / image, moved(pixels, cv2.INTER_AREA), source, text)
-    regions = tuple(_moved_region(region, moved, size_px) for region in record.regions)
-    changed = replace(record, image=image, regions=regions, width_px=0, height_px=0)
+    _write_png(folder / copied.image, copy, source, text)
+    if orientation != 1 or copy.shape != pixels.shape:
+        regions = tuple(_moved_region(region, moved, size_px) for region in record.regions)
+        copied = replace(copied, regions=regions)
     if not record.mask:
-        return changed
+        return copied
     vocabulary = local_vocabulary(record)
     ids = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
     assert ids is not None  # a record with a mask file has an annotation
     mask = f"{record.mask}.ids.png"
     _write_png(folder / mask, moved(ids), root / record.mask)
     values = tuple(MaskValues(k, k, name) for k, name in enumerate(vocabulary.names))
-    return replace(changed, mask=mask, mask_values=values)
+    return replace(copied, mask=mask, mask_values=values)
 
 
-def _redacted(pixels: np.ndarray, image: str, changes: Changes) -> np.ndarray:
-    flat = np.median(pixels, axis=(0, 1))
+def _redacted(stored: np.ndarray, image: str, changes: Changes) -> np.ndarray:
+    pixels = stored.copy()
     for left, top, width, height in changes.redactions.get(image, ()):
         inside = pixels[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
         if not inside.size:
             raise ValueError(f"redaction {(left, top, width, height)} lies outside {image}")
         # Flat, not blurred: a blur of known letters can be undone.
-        inside[...] = flat
+        inside[...] = np.median(stored, axis=(0, 1))
     return pixels
 
 
@@ -204,37 +187,15 @@ def _moved_region(
 def _write_png(
     target: Path, pixels: np.ndarray, source: Path, text: Mapping[str, str] | None = None
 ) -> None:
-    if _is_current(target, source):
+    """The PNG now at `target`, unless it was made from the source as it is now."""
+    state = source.stat()
+    # A copy bears its original's time.
+    if target.is_file() and target.stat().st_mtime_ns == state.st_mtime_ns:
         return
     colours = pixels[..., ::-1] if pixels.ndim == 3 else pixels
     is_coded, data = cv2.imencode(".png", np.ascontiguousarray(colours))
     if not is_coded:
         raise ValueError(f"{source} cannot be written as PNG: {pixels.dtype} {pixels.shape}")
-    with _made(target, source) as temporary:
-        temporary.write_bytes(with_mark(data.tobytes(), text) if text else data.tobytes())
-
-
-def _is_current(target: Path, source: Path) -> bool:
-    """Whether the copy was made from the source as it is now: a copy bears its original's time."""
-    return target.is_file() and target.stat().st_mtime_ns == source.stat().st_mtime_ns
-
-
-@contextmanager
-def _made(target: Path, source: Path) -> Iterator[Path]:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    state = source.stat()
-    with whole(target) as temporary:
-        yield temporary
-        os.utime(temporary, ns=(state.st_atime_ns, state.st_mtime_ns))
-
-
-def _box_of(row: Mapping[str, str | None], place: str) -> BoxXywh:
-    if None in row:
-        raise ValueError(f"{place}: expected {len(REDACTION_COLUMNS)} cells; quote names with ','")
-    try:
-        left, top, width, height = (int(row[name] or "") for name in REDACTION_COLUMNS[1:])
-    except ValueError as error:
-        raise ValueError(f"{place}: expected whole numbers for left, top, width, height") from error
-    if width < 1 or height < 1:
-        raise ValueError(f"{place}: box of {width} x {height} px, expected a positive size")
-    return left, top, width, height
+    with whole(target) as unfinished:
+        unfinished.write_bytes(with_mark(data.tobytes(), text) if text else data.tobytes())
+        os.utime(unfinished, ns=(state.st_atime_ns, state.st_mtime_ns))

@@ -1,4 +1,4 @@
-"""Changed copies of pictures: what changes with them, and that originals stay."""
+"""Changed copies of images: what changes with them, and that originals stay."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +9,14 @@ from PIL import Image
 
 from datamodules.annotation import open_annotation
 from datamodules.decode import open_image
+from datamodules.preparing.copies import Changes, copy_all, copy_one, read_redactions
 from datamodules.preparing.inspection import inspect
-from datamodules.preparing.materialise import Changes, copy_all, materialise, read_redactions
 from datamodules.sample import Record, Region
 from datamodules.vocabulary import Vocabulary
 from tests.datamodules.conftest import TYPES, write_part
 
 NAMES = Vocabulary.from_names(TYPES)
+SECRET = "serial 4711"
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def part(raw: Path) -> Record:
 
 def copied(record: Record, raw: Path, changes: Changes) -> tuple[Record, Path]:
     folder = raw.parent / changes.folder_name
-    return materialise(record, raw, folder, changes=changes), folder
+    return copy_one(record, raw, folder, changes=changes), folder
 
 
 def ids_of(record: Record, folder: Path) -> np.ndarray:
@@ -40,40 +41,47 @@ def ids_of(record: Record, folder: Path) -> np.ndarray:
     return ids
 
 
-def test_without_changes_nothing_is_asked_for():
-    assert not Changes()
-    assert Changes(strip=True)
-
-
-def test_stripped_copy_has_the_same_pixels_and_mask(part, raw):
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_copy_without_metadata_has_the_same_pixels_and_mask(part, raw, suffix):
+    exif = Image.Exif()
+    exif[0x010E] = SECRET
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    part = replace(part, image=f"a.{suffix}", regions=(Region("crack", "polygon", (1, 2, 3, 4)),))
+    Image.fromarray(pixels).save(raw / part.image, exif=exif)
     copy, folder = copied(part, raw, Changes(strip=True))
+    assert SECRET.encode() in (raw / part.image).read_bytes()
+    assert SECRET.encode() not in (folder / copy.image).read_bytes()
     assert np.array_equal(open_image(folder / copy.image), open_image(raw / part.image))
     assert np.array_equal(ids_of(copy, folder), ids_of(part, raw))
+    assert copy.regions == part.regions
 
 
-def test_large_picture_shrinks_with_its_mask(part, raw):
+def test_large_image_shrinks_with_its_mask_and_small_ones_stay(part, raw):
     copy, folder = copied(part, raw, Changes(longest_side_px=30))
     assert open_image(folder / copy.image).shape == (20, 30, 3)
     assert abs(ids_of(copy, folder).mean() - ids_of(part, raw).mean()) < 0.02
+    copy, folder = copied(part, raw, Changes(longest_side_px=60))
+    assert open_image(folder / copy.image).shape == (40, 60, 3)
 
 
-def test_boxes_shrink_with_the_picture(part, raw):
-    boxed = replace(part, mask="", regions=(Region("crack", "box", (4, 14, 10, 10)),))
-    copy, _ = copied(boxed, raw, Changes(longest_side_px=30))
-    assert copy.regions == (Region("crack", "box", (2, 7, 5, 5)),)
+@pytest.mark.parametrize(
+    ("region", "moved"),
+    [
+        (Region("crack", "box", (4, 14, 10, 10)), Region("crack", "box", (2, 7, 5, 5))),
+        # Thinner than a pixel of the copy, and still there.
+        (Region("crack", "runs", (41, 1)), Region("crack", "runs", (0, 1))),
+    ],
+)
+def test_regions_shrink_with_the_image(part, raw, region, moved):
+    drawn = replace(part, mask="", regions=(region,))
+    copy, _ = copied(drawn, raw, Changes(longest_side_px=30))
+    assert copy.regions == (moved,)
 
 
-def test_region_thinner_than_a_shrunk_pixel_does_not_vanish(part, raw):
-    thin = replace(part, mask="", regions=(Region("crack", "runs", (41, 1)),))
-    copy, folder = copied(thin, raw, Changes(longest_side_px=10))
-    assert ids_of(copy, folder).any()
-
-
-def test_lying_picture_is_turned_upright_with_its_mask(part, raw):
+def test_lying_image_is_turned_upright_with_its_mask(part, raw):
     exif = Image.Exif()
     exif[274] = 6
-    stored = Image.open(raw / part.image)
-    stored.save(raw / part.image, exif=exif)
+    Image.open(raw / part.image).save(raw / part.image, exif=exif)
     copy, folder = copied(part, raw, Changes(make_upright=True))
     assert open_image(folder / copy.image).shape == (60, 40, 3)
     assert np.array_equal(ids_of(copy, folder), np.rot90(ids_of(part, raw), -1))
@@ -88,35 +96,26 @@ def test_redacted_box_is_flat_and_the_rest_unchanged(part, raw):
     assert np.array_equal(after, before)
 
 
-def test_redaction_outside_its_picture_is_a_flaw(part, raw):
+def test_redaction_of_an_unknown_image_stops_the_work_and_one_outside_is_a_flaw(part, raw):
+    unknown = Changes(redactions={"typo.png": ((0, 0, 5, 5),)})
+    with pytest.raises(ValueError, match=r"'typo\.png', which is no image"):
+        copy_all([part], raw, raw.parent / "copies", changes=unknown)
     copy, _ = copied(part, raw, Changes(redactions={part.image: ((90, 5, 20, 10),)}))
     assert "lies outside" in copy.flaw
 
 
-def test_redaction_of_an_unknown_picture_stops_the_work(part, raw):
-    changes = Changes(redactions={"typo.png": ((0, 0, 5, 5),)})
-    with pytest.raises(ValueError, match=r"'typo\.png', which is no image"):
-        copy_all([part], raw, raw.parent / "copies", changes=changes)
-
-
-def test_second_run_makes_no_copy_again(part, raw):
+def test_copy_is_made_again_only_where_the_original_changed(part, raw):
     changes = Changes(longest_side_px=30)
     copy, folder = copied(part, raw, changes)
-    (folder / copy.image).chmod(0o444)
     first = (folder / copy.image).stat()
     assert copied(part, raw, changes)[0] == copy
     assert (folder / copy.image).stat().st_ino == first.st_ino
-
-
-def test_copy_of_a_changed_original_is_made_again(part, raw):
-    changes = Changes(longest_side_px=30)
-    copied(part, raw, changes)
     Image.fromarray(np.zeros((40, 60), np.uint8)).save(raw / part.image)
     copy, folder = copied(part, raw, changes)
     assert not open_image(folder / copy.image).any()
 
 
-def test_bad_picture_becomes_a_flaw(part, raw):
+def test_bad_image_becomes_a_flaw(part, raw):
     (raw / part.image).write_bytes(b"gone")
     copy, folder = copied(part, raw, Changes(strip=True))
     assert copy.flaw
@@ -126,10 +125,12 @@ def test_bad_picture_becomes_a_flaw(part, raw):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        ("", "expected image,left,top"),
         ("image,x,y,w,h\n", "expected image,left,top"),
-        ("image,left,top,width,height\na.png,1,2,3\n", "whole numbers"),
+        ("image,left,top,width,height\na.png,1,2,3\n", "row 2: expected whole numbers"),
         ("image,left,top,width,height\na.png,1,2,nan,4\n", "whole numbers"),
-        ("image,left,top,width,height\na.png,1,2,0,4\n", "positive size"),
+        ("image,left,top,width,height\na.png,1,2,0,4\n", "positive"),
+        ("image,left,top,width,height\n\na, b.png,1,2,3,4\n", "whole numbers"),
     ],
 )
 def test_bad_table_of_redactions_is_one_line(tmp_path, text, reason):
@@ -139,7 +140,8 @@ def test_bad_table_of_redactions_is_one_line(tmp_path, text, reason):
     assert "\n" not in str(caught.value)
 
 
-def test_boxes_of_a_picture_are_gathered(tmp_path):
+def test_boxes_of_an_image_are_gathered(tmp_path):
     table = tmp_path / "redactions.csv"
     table.write_text("image,left,top,width,height\na.png,1,2,3,4\na.png,5,6,7,8\n")
     assert read_redactions(str(table)) == {"a.png": ((1, 2, 3, 4), (5, 6, 7, 8))}
+    assert read_redactions("") == {}
