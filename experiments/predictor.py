@@ -113,14 +113,12 @@ class Predictor:
         ValueError, one line, for an image or labels that are none.
         """
         self.use_labels(labels)
-        pixels = read_pixels(image)
-        reduced = torch.autocast(
-            self._stage.device.type, self._dtype, enabled=self._dtype != torch.float32
-        )
-        with torch.inference_mode(), reduced:
+        pixels, device = read_pixels(image), self._stage.device.type
+        is_reduced = self._dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(device, self._dtype, enabled=is_reduced):
             found = self._stage.predict_image(to_tensor(pixels))
         names = self.vocabulary.names
-        instances = tuple(
+        instances = [
             NamedInstance(
                 names[one.class_id],
                 one.class_id,
@@ -129,12 +127,12 @@ class Predictor:
                 one.box_xywh_px,
             )
             for one in found.instances
-        )
+        ]
         return Result(
             name=names[found.type_id],
             image_score=found.image_score,
             needs_review=found.needs_review,
-            instances=instances,
+            instances=tuple(instances),
             names=tuple(names),
             type_scores=found.type_scores.float().cpu().numpy(),
             label_map=found.label_map.cpu().numpy(),

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from datamodules.decode import IMAGE_SUFFIXES, image_paths
 from datamodules.formats.text_files import objects_of, read_json
 
+LIST_SUFFIXES = (".json", ".csv")
 TABLE_COLUMNS = ("image", "path")
 
 
@@ -36,27 +37,31 @@ def find_images(pattern: str, root: str = "") -> list[InputImage]:
     that is none.
     """
     path = Path(pattern).expanduser()
-    if path.is_file() and path.suffix.lower() in (".json", ".csv"):
-        return _listed_images(path, Path(root).expanduser() if root else path.parent)
-    if root:
+    is_list = path.is_file() and path.suffix.lower() in LIST_SUFFIXES
+    if root and not is_list:
         raise ValueError(
             f"--root {root} comes with --images {pattern}: expected a .json or .csv that names "
             "images; leave --root out"
         )
-    if path.is_file():
+    if is_list:
+        top = Path(os.path.abspath(Path(root).expanduser() if root else path.parent))
+        images = list(dict.fromkeys(_listed_images(path, top)))
+    elif path.is_file():
         return [InputImage(path.stem, path)]
-    is_folder = path.is_dir()
-    images = image_paths(path)
-    if not is_folder:
+    elif path.is_dir():
+        top, images = path, image_paths(path)
+    else:
         found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
         images = [one for one in found if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file()]
     if not images:
-        kind = "holds no image" if is_folder else "matches no image"
         raise FileNotFoundError(
-            f"--images {pattern} {kind}: expected an image, a folder, a glob in quotes of files "
-            f"that end in {' '.join(IMAGE_SUFFIXES)}, or a .json or .csv that names some"
+            f"--images {pattern} holds or matches no image: expected an image, a folder, a glob in "
+            f"quotes of files that end in {' '.join(IMAGE_SUFFIXES)}, or a .json or .csv that "
+            "names some"
         )
-    top = path if is_folder else Path(os.path.commonpath([image.parent for image in images]))
+    # A name that leads out of a list's root must not lead the results out of --out.
+    if not path.is_dir() and not (is_list and all(one.is_relative_to(top) for one in images)):
+        top = Path(os.path.commonpath([image.parent for image in images]))
     return name_images(images, top)
 
 
@@ -78,38 +83,33 @@ def check_images_stay(images: Iterable[InputImage], out: Path) -> None:
             raise ValueError(f"image {image.path} lies inside --out {out}: choose another --out")
 
 
-def _listed_images(file: Path, root: Path) -> list[InputImage]:
-    """The images that a list names, each once, named by their paths below `root`."""
-    top = Path(os.path.abspath(root))
-    images: dict[Path, None] = {}
-    for place, name in _listed_names(file):
+def _listed_images(file: Path, top: Path) -> Iterator[Path]:
+    """The images that a list names; ValueError or FileNotFoundError for a name of none."""
+    names = _names_in_coco(file) if file.suffix.lower() == ".json" else _names_in_table(file)
+    for place, name in names:
         if not isinstance(name, str) or not name:
             raise ValueError(f"{file} {place} has no file name: expected a path")
         image = Path(os.path.abspath(top / name))
         if not image.is_file():
             raise FileNotFoundError(
                 f"{file} names {name!r}, and {image} is missing: expected its names to start at "
-                f"{root}; say by --root where they start"
+                f"{top}; say by --root where they start"
             )
-        images[image] = None
-    if not images:
-        raise FileNotFoundError(f"--images {file} names no image: expected at least one")
-    # A name that leads out of the root must not lead the results out of --out.
-    if not all(image.is_relative_to(top) for image in images):
-        top = Path(os.path.commonpath([image.parent for image in images]))
-    return name_images(list(images), top)
+        yield image
 
 
-def _listed_names(file: Path) -> Iterator[tuple[str, object]]:
-    """The place and the path of each image in a COCO file or in a table."""
-    if file.suffix.lower() == ".json":
-        content = read_json(file)
-        if "images" not in content:
-            found = ", ".join(list(content)[:6]) or "nothing"
-            raise ValueError(f"{file} holds {found}: expected COCO's list of images")
-        for number, image in enumerate(objects_of(content["images"], f"images of {file}"), start=1):
-            yield f"image number {number}", image.get("file_name")
-        return
+def _names_in_coco(file: Path) -> Iterator[tuple[str, object]]:
+    """The place and the path of each image in a COCO file."""
+    content = read_json(file)
+    if "images" not in content:
+        found = ", ".join(list(content)[:6]) or "nothing"
+        raise ValueError(f"{file} holds {found}: expected COCO's list of images")
+    for number, image in enumerate(objects_of(content["images"], f"images of {file}"), start=1):
+        yield f"image number {number}", image.get("file_name")
+
+
+def _names_in_table(file: Path) -> Iterator[tuple[str, object]]:
+    """The place and the path of each image in a table."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)

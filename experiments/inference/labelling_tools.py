@@ -21,37 +21,40 @@ from experiments.inference.result_files import AddResult
 from experiments.predictor import NamedInstance, Result
 
 CONTROL, OBJECT = "defect", "image"
-MODEL_VERSION = "DiffuseDefect"
+INTERFACE = f"""<View>
+  <Image name="{OBJECT}" value="${OBJECT}" zoom="true"/>
+  <PolygonLabels name="{CONTROL}" toName="{OBJECT}" strokeWidth="2" pointSize="small">
+%s
+  </PolygonLabels>
+</View>
+"""
 
 
 @contextmanager
 def label_studio_tasks(path: Path, *, address: str) -> Iterator[AddResult]:
-    """A JSON list of tasks, written as they come: the image's address and polygons in percent.
+    """A JSON list of tasks: the image's address, and polygons in percent.
 
     The tasks also carry `answer`, `image_score` and `needs_review`, by which they can be filtered.
     address: what stands before the file name, where the images are served.
     """
-    with path.open("w", encoding="utf-8") as file:
-        separator = "[\n"
+    tasks: list[dict[str, object]] = []
 
-        def add(image: InputImage, result: Result) -> None:
-            nonlocal separator
-            facts = {
-                OBJECT: address + quote(image.file_name),
-                "answer": result.name,
-                "image_score": round(result.image_score, 4),
-                "needs_review": result.needs_review,
-            }
-            prediction = {
-                "model_version": MODEL_VERSION,
-                "score": result.image_score,
-                "result": [_polygon(one, number) for number, one in enumerate(result.instances)],
-            }
-            file.write(separator + json.dumps({"data": facts, "predictions": [prediction]}))
-            separator = ",\n"
+    def add(image: InputImage, result: Result) -> None:
+        facts = {
+            OBJECT: address + quote(image.file_name),
+            "answer": result.name,
+            "image_score": round(result.image_score, 4),
+            "needs_review": result.needs_review,
+        }
+        prediction = {
+            "model_version": "DiffuseDefect",
+            "score": result.image_score,
+            "result": [_polygon(one, number) for number, one in enumerate(result.instances)],
+        }
+        tasks.append({"data": facts, "predictions": [prediction]})
 
-        yield add
-        file.write("[\n]\n" if separator == "[\n" else "\n]\n")
+    yield add
+    path.write_text(json.dumps(tasks), encoding="utf-8")
 
 
 def _polygon(instance: NamedInstance, number: int) -> dict[str, object]:
@@ -81,15 +84,7 @@ def write_label_studio_interface(path: Path, vocabulary: Vocabulary) -> None:
         f"    <Label value={quoteattr(name)} background={quoteattr(color)}/>"
         for name, color in _colors(vocabulary)
     ]
-    lines = [
-        "<View>",
-        f'  <Image name="{OBJECT}" value="${OBJECT}" zoom="true"/>',
-        f'  <PolygonLabels name="{CONTROL}" toName="{OBJECT}" strokeWidth="2" pointSize="small">',
-        *labels,
-        "  </PolygonLabels>",
-        "</View>",
-    ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.write_text(INTERFACE % "\n".join(labels), encoding="utf-8")
 
 
 def write_cvat_labels(path: Path, vocabulary: Vocabulary) -> None:

@@ -1,6 +1,6 @@
 """Results as one HTML page: a card per image with thumbnail, outlines, names and scores.
 
-It is written card by card, so that its size is no matter of memory; every word that a user gave is
+The page itself is `report.html`, its filters are `report.js`; every word that a user gave is
 escaped. It needs nothing beside it and no network, and its policy says so to the browser.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
+from string import Template
 from urllib.parse import quote
 
 import cv2
@@ -17,108 +18,42 @@ import cv2
 from callbacks.drawing import class_color
 from experiments.inference.inputs import InputImage
 from experiments.inference.outlines import TOLERANCES_PX, trace_rings
-from experiments.inference.result_files import OVERLAYS_FOLDER, AddResult
+from experiments.inference.result_files import AddResult
 from experiments.predictor import NamedInstance, Result
 
+PAGE, SCRIPT = (Path(__file__).with_name(name) for name in ("report.html", "report.js"))
 THUMBNAIL_PX = 256
 # A browser holds a page of this many thumbnails of about 10 kB with ease.
 MAX_THUMBNAILS = 3000
-UNIT_RANGE = "type='number' min='0' max='1' step='0.05'"
-STYLE = """
-:root { color-scheme: light dark; --line: #8886; --soft: #8882 }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 1rem 1.5rem }
-form { position: sticky; top: 0; z-index: 1; padding: .6rem 0; background: Canvas;
-  border-bottom: 1px solid var(--line); display: flex; flex-wrap: wrap; gap: .5rem 1rem }
-input[type=number] { width: 4.5rem } label { white-space: nowrap }
-main { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1rem 0 }
-figure { margin: 0; padding: .5rem; width: 256px; border: 1px solid var(--line);
-  content-visibility: auto; contain-intrinsic-size: 256px 320px }
-figure[hidden] { display: none } figure.review { outline: 2px dashed orange }
-.picture { display: block; position: relative } .picture img { display: block; width: 100% }
-svg { position: absolute; inset: 0; width: 100%; height: 100% }
-path { fill: var(--color); fill-opacity: .18; fill-rule: evenodd; stroke: var(--color);
-  stroke-width: 2; vector-effect: non-scaling-stroke }
-.plain svg { display: none } figcaption { font-size: 13px; overflow-wrap: anywhere }
-ul { margin: .2rem 0 0; padding: 0; list-style: none; max-height: 8rem; overflow: auto }
-li::before { content: "\\25A0  "; color: var(--color) }
-"""
-SCRIPT = """
-const form = document.querySelector('form'), cards = [...document.querySelectorAll('figure')];
-function filter() {
-  const wanted = name => form.elements[name].value;
-  let shown = 0;
-  for (const card of cards) {
-    const said = card.dataset, score = Number(said.score);
-    const fits = (!wanted('answer') || said.answer === wanted('answer'))
-      && (!wanted('type') || said.types.split(' ').includes(wanted('type')))
-      && score >= Number(wanted('low') || 0) && score <= Number(wanted('high') || 1)
-      && (!form.elements.review.checked || said.review === '1')
-      && said.image.toLowerCase().includes(wanted('text').toLowerCase());
-    card.hidden = !fits;
-    shown += fits ? 1 : 0;
-  }
-  document.querySelector('output').textContent = `${shown} of ${cards.length} images`;
-  document.querySelector('main').classList.toggle('plain', !form.elements.outlines.checked);
-}
-form.addEventListener('input', filter);
-form.addEventListener('submit', event => event.preventDefault());
-filter();
-"""
 
 
 @contextmanager
 def report_page(path: Path, names: Sequence[str]) -> Iterator[AddResult]:
-    """The page's head, a card for each result as it comes, and the script that filters.
+    """The page with a card for each result.
 
     names: by class id. Beyond MAX_THUMBNAILS cards are without image and link to the overlay.
     """
-    with path.open("w", encoding="utf-8") as file:
-        file.write(_head(names))
-        card_count = 0
+    cards: list[str] = []
 
-        def add(image: InputImage, result: Result) -> None:
-            nonlocal card_count
-            card_count += 1
-            is_shown = card_count <= MAX_THUMBNAILS
-            file.write(
-                _card(image, result, _thumbnail(result) if is_shown else "look at the image")
-            )
+    def add(image: InputImage, result: Result) -> None:
+        is_shown = len(cards) < MAX_THUMBNAILS
+        cards.append(_card(image, result, _thumbnail(result) if is_shown else "look at the image"))
 
-        yield add
-        left_out = max(0, card_count - MAX_THUMBNAILS)
-        note = f"{left_out} images are without thumbnail: click for theirs." if left_out else ""
-        file.write(f"</main><p>{note}</p><script>{SCRIPT}</script></body></html>\n")
-
-
-def _head(names: Sequence[str]) -> str:
-    """All before the first card."""
-    script_hash = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    policy = (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{script_hash}'"
-    )
-    colors = "".join(
-        f".k{class_id} {{ --color: rgb{class_color(class_id)} }}\n"
-        for class_id in range(1, len(names))
-    )
+    yield add
+    script = SCRIPT.read_text(encoding="utf-8")
+    left_out = max(0, len(cards) - MAX_THUMBNAILS)
     options = [f"<option value='{k}'>{escape(name)}</option>" for k, name in enumerate(names)]
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width'>"
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<title>What is in the images</title><style>{STYLE}{colors}</style></head><body>"
-        "<h1>What is in the images</h1><form>"
-        "<label>answer <select name='answer'><option value=''>any</option>"
-        f"{''.join(options)}</select></label>"
-        "<label>shows <select name='type'><option value=''>anything</option>"
-        f"{''.join(options[1:])}</select></label>"
-        f"<label>score <input name='low' value='0' {UNIT_RANGE}></label>"
-        f"<label>to <input name='high' value='1' {UNIT_RANGE}></label>"
-        "<label>image <input name='text' type='search'></label>"
-        "<label><input name='review' type='checkbox'> needs review</label>"
-        "<label><input name='outlines' type='checkbox' checked> outlines</label>"
-        "<output></output></form><main>\n"
+    colors = [f".k{k} {{ --color: rgb{class_color(k)} }}" for k in range(1, len(names))]
+    page = Template(PAGE.read_text(encoding="utf-8")).substitute(
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        colors="\n".join(colors),
+        answers="".join(options),
+        types="".join(options[1:]),
+        cards="\n".join(cards),
+        note=f"{left_out} images are without thumbnail: click for theirs." if left_out else "",
     )
+    path.write_text(page, encoding="utf-8")
 
 
 def _card(image: InputImage, result: Result, thumbnail: str) -> str:
@@ -134,9 +69,9 @@ def _card(image: InputImage, result: Result, thumbnail: str) -> str:
         f"<figure data-image='{file_name}' data-answer='{result.names.index(result.name)}' "
         f"data-types='{' '.join(map(str, types))}' data-score='{result.image_score:.4f}' "
         f"data-review='{int(result.needs_review)}'{' class=review' if result.needs_review else ''}>"
-        f"<a class='picture' href='{OVERLAYS_FOLDER}/{quote(image.name)}.png'>{thumbnail}</a>"
+        f"<a class='image' href='overlays/{quote(image.name)}.png'>{thumbnail}</a>"
         f"<figcaption>{file_name}<br><b>{escape(result.name)}</b> {result.image_score:.2f}{review}"
-        f"<ul>{lines}</ul></figcaption></figure>\n"
+        f"<ul>{lines}</ul></figcaption></figure>"
     )
 
 

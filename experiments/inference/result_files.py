@@ -21,7 +21,6 @@ from datamodules.vocabulary import Vocabulary
 from experiments.inference.inputs import InputImage
 from experiments.predictor import NamedInstance, Result
 
-LABELS_FOLDER, OVERLAYS_FOLDER = "labels", "overlays"
 COLUMNS = ("image", "answer", "image_score", "needs_review", "defects", "best_defect_score")
 AddResult = Callable[[InputImage, Result], None]
 
@@ -32,13 +31,13 @@ def label_and_overlay_files(folder: Path) -> Iterator[AddResult]:
 
     def add(image: InputImage, result: Result) -> None:
         drawn = {
-            LABELS_FOLDER: label_image(result.label_map, len(result.names)),
-            OVERLAYS_FOLDER: Image.fromarray(result.draw()),
+            "labels": label_image(result.label_map, len(result.names)),
+            "overlays": Image.fromarray(result.draw()),
         }
-        for kind, picture in drawn.items():
+        for kind, pixels in drawn.items():
             path = folder / kind / f"{image.name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(path)
+            pixels.save(path)
 
     yield add
 
@@ -61,20 +60,18 @@ def results_table(path: Path) -> Iterator[AddResult]:
         writer.writerow(COLUMNS)
 
         def add(image: InputImage, result: Result) -> None:
-            counts = Counter(one.name for one in result.instances)
-            best = max((one.score for one in result.instances), default=None)
-            writer.writerow(
-                (
-                    image.file_name,
-                    result.name,
-                    f"{result.image_score:.4f}",
-                    int(result.needs_review),
-                    "; ".join(f"{count} {name}" for name, count in counts.most_common()),
-                    "" if best is None else f"{best:.4f}",
-                )
-            )
+            score, review = f"{result.image_score:.4f}", int(result.needs_review)
+            best = f"{result.instances[0].score:.4f}" if result.instances else ""
+            defects = "; ".join(count_defects(result))
+            writer.writerow((image.file_name, result.name, score, review, defects, best))
 
         yield add
+
+
+def count_defects(result: Result) -> list[str]:
+    """How many defects of each name there are, most first: ["3 crack", "1 pit"]."""
+    counts = Counter(one.name for one in result.instances)
+    return [f"{count} {name}" for name, count in counts.most_common()]
 
 
 @contextmanager
@@ -88,12 +85,25 @@ def coco_file(
     """
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
+    encode = compressed if is_compressed else uncompressed
 
     def add(image: InputImage, result: Result) -> None:
-        images.append(_coco_image(len(images) + 1, image, result))
+        height, width = result.label_map.shape
+        found = {
+            "id": len(images) + 1,
+            "file_name": image.file_name,
+            "width": width,
+            "height": height,
+            "license": 0,
+            "answer": result.name,
+            "image_score": result.image_score,
+            "needs_review": result.needs_review,
+            "type_scores": dict(zip(result.names, result.type_scores.tolist(), strict=True)),
+        }
+        images.append(found)
         for one in result.instances:
-            found = _coco_annotation(len(annotations) + 1, one, is_compressed=is_compressed)
-            annotations.append({"image_id": len(images), **found})
+            number = len(annotations) + 1
+            annotations.append({"id": number, "image_id": len(images), **_annotation(one, encode)})
 
     yield add
     content = {
@@ -111,28 +121,12 @@ def coco_file(
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _coco_image(number: int, image: InputImage, result: Result) -> dict[str, object]:
-    height, width = result.label_map.shape
-    return {
-        "id": number,
-        "file_name": image.file_name,
-        "width": width,
-        "height": height,
-        "license": 0,
-        "answer": result.name,
-        "image_score": result.image_score,
-        "needs_review": result.needs_review,
-        "type_scores": dict(zip(result.names, result.type_scores.tolist(), strict=True)),
-    }
-
-
-def _coco_annotation(
-    number: int, instance: NamedInstance, *, is_compressed: bool
+def _annotation(
+    instance: NamedInstance, encode: Callable[[np.ndarray], dict[str, object]]
 ) -> dict[str, object]:
     return {
-        "id": number,
         "category_id": instance.class_id,
-        "segmentation": (compressed if is_compressed else uncompressed)(instance.mask),
+        "segmentation": encode(instance.mask),
         "area": int(instance.mask.sum()),
         "bbox": list(instance.box_xywh_px),
         "iscrowd": 0,
@@ -148,7 +142,6 @@ def compressed(mask: np.ndarray) -> dict[str, object]:
 
 def uncompressed(mask: np.ndarray) -> dict[str, object]:
     """COCO's run lengths of mask (H, W) bool as a list: background first, down the columns."""
-    flat = mask.T.ravel()
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    counts = np.diff([0, *edges.tolist(), flat.size]).tolist()
-    return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
+    flat = np.concatenate([[False], mask.T.ravel()])
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    return {"size": list(mask.shape), "counts": np.diff([0, *edges, mask.size]).tolist()}

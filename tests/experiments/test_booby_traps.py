@@ -3,7 +3,6 @@
 import os
 import pickle
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import export
 from experiments.checkpoints import load_pretrain
-from experiments.cli import call_command
-from experiments.command import run_command
+from experiments.export import export
 from experiments.predict import predict
 from experiments.run import run
 from lightning_modules.weights_io import STAMP, stamp
 from tests.experiments.refused import refused
 from tests.experiments.small_stages import ENTRIES, write_run
-
-Main = Callable[[list[str] | None], int | None]
 
 
 class Shell:
@@ -70,15 +65,6 @@ def data_words(folder: Path) -> list[str]:
     return [f"--{key}={value}" for key, value in settings.items()]
 
 
-def refusal(capsys: pytest.CaptureFixture[str], main: Main, words: list[str]) -> str:
-    """The one line of error that the command ends with; its exit code is 2."""
-    with pytest.raises(SystemExit) as ending:
-        run_command(lambda _: main(words))
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert ending.value.code == 2 and len(lines) == 1
-    return lines[0]
-
-
 def test_predict_springs_no_trap(directory: Path, trace: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "part.png")
     words = ("--checkpoint", directory, "--images", tmp_path / "part.png")
@@ -86,11 +72,8 @@ def test_predict_springs_no_trap(directory: Path, trace: Path, tmp_path: Path) -
     assert "last.ckpt cannot be read" in line and not trace.exists()
 
 
-def test_export_springs_no_trap(
-    directory: Path, trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["--checkpoint", str(directory), "--out", str(tmp_path / "out")]
-    line = refusal(capsys, export.main, words)
+def test_export_springs_no_trap(directory: Path, trace: Path, tmp_path: Path) -> None:
+    line = refused(export, "--checkpoint", directory, "--out", tmp_path / "out")
     assert "last.ckpt cannot be read" in line and not trace.exists()
     assert not (tmp_path / "out").exists()
 
@@ -102,12 +85,12 @@ def test_generation_springs_no_trap(directory: Path, trace: Path) -> None:
 
 
 def test_test_of_given_weights_springs_no_trap(
-    directory: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+    directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("run")
     torch.save(Shell(folder / "trace"), directory / "checkpoints" / "last.ckpt")
-    words = ["--config", "baselines/constant.yaml", "--weights", str(directory)]
-    line = refusal(capsys, lambda some: call_command(run, some), [*words, *data_words(folder)])
+    words = ("--config", "baselines/constant.yaml", "--weights", directory)
+    line = refused(run, *words, *data_words(folder))
     assert "last.ckpt cannot be read" in line and not (folder / "trace").exists()
 
 

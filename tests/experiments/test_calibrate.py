@@ -11,6 +11,7 @@ from experiments import calibrate as command
 from experiments.calibrate import calibrate
 from experiments.checkpoints import load_stage
 from experiments.cli import call_command
+from experiments.export import export
 from experiments.thresholds import read_thresholds
 from tests.experiments.small_stages import write_run
 
@@ -88,10 +89,8 @@ def test_what_cannot_be_is_one_line_before_the_work(
 
 
 def test_release_is_not_written_into(tmp_path: Path) -> None:
-    from experiments import export
-
     run = write_run(tmp_path / "run", "baselines/constant.yaml", {"output": str(tmp_path)})
-    export.main(["--checkpoint", str(run), "--out", str(tmp_path / "release")])
+    call_command(export, ["--checkpoint", str(run), "--out", str(tmp_path / "release")])
     with pytest.raises(ValueError, match="whose files its hashes seal"):
         call_command(calibrate, words(tmp_path / "release"))
     load_stage(tmp_path / "release")

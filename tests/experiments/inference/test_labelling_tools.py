@@ -98,12 +98,9 @@ def test_corrected_tasks_come_back_by_the_coco_source(
         assert (found & true).sum() / (found | true).sum() >= LEAST_IOU
 
 
-def test_tasks_name_images_by_quoted_addresses(tmp_path: Path) -> None:
+def test_tasks_fit_the_interface_and_name_images_by_quoted_addresses(tmp_path: Path) -> None:
     addresses = [task["data"]["image"] for task in write_tasks(tmp_path / "tasks.json")]
     assert addresses == ["/files/?d=a.png", "/files/?d=deep%20dir/b%20%26%20c.png"]
-
-
-def test_results_fit_the_interface(tmp_path: Path) -> None:
     write_label_studio_interface(tmp_path / "interface.xml", VOCABULARY)
     control = ElementTree.parse(tmp_path / "interface.xml").find("PolygonLabels")
     assert control is not None
@@ -119,12 +116,6 @@ def test_names_with_signs_of_markup_keep_the_interface_whole(tmp_path: Path) -> 
     label = ElementTree.parse(tmp_path / "interface.xml").find("PolygonLabels/Label")
     assert label is not None
     assert label.get("value") == name
-
-
-def test_no_images_make_an_empty_list(tmp_path: Path) -> None:
-    with label_studio_tasks(tmp_path / "tasks.json", address=""):
-        pass
-    assert json.loads((tmp_path / "tasks.json").read_text()) == []
 
 
 def test_cvat_labels_are_the_defect_types(tmp_path: Path) -> None:

@@ -55,21 +55,17 @@ def page_of(tmp_path: Path, names: tuple[str, ...], **results: Result) -> str:
 
 def test_cards_carry_what_the_filters_read(tmp_path: Path) -> None:
     unsure = result_with(instance(2, 0.5, blot_mask()), needs_review=True)
-    cards = Cards(page_of(tmp_path, RING.names, a=RING, b=GOOD_PART, c=unsure)).found["figure"]
+    found = Cards(page_of(tmp_path, RING.names, a=RING, b=GOOD_PART, c=unsure)).found
+    assert [one["value"] for one in found["option"]] == ["", "0", "1", "2", "", "1", "2"]
     said = [
         tuple(card[f"data-{name}"] for name in ("image", "answer", "types", "score", "review"))
-        for card in cards
+        for card in found["figure"]
     ]
     assert said == [
         ("a.png", "1", "1 2", "0.9000", "0"),
         ("b.png", "0", "", "0.1000", "0"),
         ("c.png", "2", "2", "0.9000", "1"),
     ]
-
-
-def test_filters_offer_each_answer_and_each_defect(tmp_path: Path) -> None:
-    options = [one["value"] for one in Cards(page_of(tmp_path, RING.names)).found["option"]]
-    assert options == ["", "0", "1", "2", "", "1", "2"]
 
 
 def test_no_word_of_a_user_becomes_markup(tmp_path: Path) -> None:
@@ -103,13 +99,6 @@ def test_thumbnail_is_a_small_jpeg_under_outlines_of_the_image_size(tmp_path: Pa
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (256, 192)
     assert f"viewBox='0 0 {10 * SIZE_PX[1]} {10 * SIZE_PX[0]}'" in page
     assert len(Cards(page).found["path"]) == 2
-
-
-def test_page_grows_on_disk_and_not_in_memory(tmp_path: Path) -> None:
-    with report_page.report_page(tmp_path / "report.html", RING.names) as add:
-        for number in range(40):
-            add(given(f"{number}.png"), RING)
-        assert (tmp_path / "report.html").stat().st_size > 20_000
 
 
 def test_cards_beyond_the_limit_link_to_their_overlay(
