@@ -212,8 +212,6 @@ class SafeCheckpoint(Checkpoint):
             "samples_per_batch": samples,
             "samples_per_step": samples * trainer.accumulate_grad_batches,
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
-            "unlogged": {},
-            "unlogged_step": 0,
         }
         if self._validation_pending:
             mark_validation_pending(checkpoint)

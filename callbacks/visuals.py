@@ -52,12 +52,12 @@ POOL_FACTOR = 8  # of so many times the shown images types are chosen
 
 
 def keep_image(trainer: Trainer, image: np.ndarray, *, key: str) -> Path:
-    """The path `pictures/<key>_<step>.png` under the run directory, written and logged to MLflow.
+    """The path `images/<key>_<step>.png` under the run directory, written and logged to MLflow.
 
     image: (H, W, 3) uint8. A full disk and a tracker that doesn't answer are warned of.
     """
     step = trainer.global_step
-    path = Path(trainer.default_root_dir) / "pictures" / f"{key}_{step}.png"
+    path = Path(trainer.default_root_dir) / "images" / f"{key}_{step}.png"
     try:
         with whole(path) as unfinished:
             Image.fromarray(image).save(unfinished, format="PNG")
@@ -82,7 +82,7 @@ class Generates(Protocol):
 
 
 class SampleGrid(Callback):
-    """Writes `pictures/samples_<step>.png`: generated beside real images, with their captions.
+    """Writes `images/samples_<step>.png`: generated beside real images, with their captions.
 
     Captions and real images are spread over the validation split, where images of one source stand
     together, or are of the first training batch where nothing is validated. It draws before the
@@ -197,7 +197,7 @@ class Example:
 
 
 class MaskOverlay(Callback):
-    """Writes `pictures/masks_<val|test>_<step>.png`: image, truth and prediction with names.
+    """Writes `images/masks_<val|test>_<step>.png`: image, truth and prediction with names.
 
     It takes the first images of each defect type in turn, good parts last. The module has a
     `vocabulary` with `names`, and its evaluation steps return list[Prediction]. image_count: rows;
@@ -310,7 +310,7 @@ class Curves(Protocol):
 
 
 class EvaluationCharts(Callback):
-    """Writes `pictures/confusion_<step>.png`, `types_...`, `precision_recall_...` and
+    """Writes `images/confusion_<step>.png`, `types_...`, `precision_recall_...` and
     `reliability_...` at test, of what `module.evaluation.curves("test")` returns.
     """
 

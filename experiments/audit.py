@@ -33,8 +33,8 @@ from experiments.audits.report import (
     write_findings,
 )
 from experiments.audits.tail import audit_tail
+from experiments.cli import check_is_free, whole_folder
 from experiments.command import run_command
-from experiments.output_folder import check_is_free, whole_folder
 from experiments.prepare import progress_bar
 from experiments.tables import to_rich
 

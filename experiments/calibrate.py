@@ -57,16 +57,13 @@ def calibrate(
             "got --split test, expected another split: thresholds chosen on the test images "
             "would make their figures too good; use val, or --manifest of other images"
         )
-    from experiments.checkpoints import load_any
-    from experiments.devices import default_device, on_device
+    from experiments.checkpoints import default_device, load_any, on_device, write_thresholds
     from experiments.predictor import set_naming
-    from experiments.thresholds import write_thresholds
     from lightning_modules.metrics.calibration import CalibrationRule, parse_objective
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     rule = CalibrationRule(parse_objective(objective), min_images, review_error_rate)
-    finetune = checkpoint / "finetune"
-    restored = load_any(finetune if finetune.is_dir() else checkpoint)
+    restored = load_any(checkpoint)
     model = finds_masks(restored)
     if naming:
         set_naming(model, naming)
@@ -98,7 +95,7 @@ def finds_masks(restored: Restored) -> SegmentationModule:
 
 def place_of(restored: Restored, out: Path | None) -> Path:
     """The file to write; ValueError for the one that a release's hashes seal, or in no folder."""
-    from experiments.thresholds import THRESHOLDS_NAME
+    from experiments.checkpoints import THRESHOLDS_NAME
     from lightning_modules.weights_io import RELEASE_NAME
 
     if out is not None:

@@ -1,40 +1,46 @@
-"""A trained stage from its run or release: config.yaml builds it, the checkpoint fills it."""
+"""A trained stage from its run or release: config.yaml builds it, the checkpoint fills it.
+
+Its thresholds lie beside them in thresholds.json: at which scores it speaks up, and why at these.
+"""
 
 import importlib.util
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import torch
 from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import rank_zero_only
+from torch import nn
 
-from experiments.config import (
-    build_stage,
-    parse_stage,
-    read_layer,
-    stage_parser,
-)
-from experiments.thresholds import THRESHOLDS_NAME, read_thresholds
+from datamodules.whole_files import write_whole
+from experiments.config import build_stage, parse_stage, read_layer, stage_parser
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
+from lightning_modules.metrics.calibration import Calibration
+from lightning_modules.nets.post_processing import (
+    VERSION,
+    OperatingPoints,
+    parse_operating_points,
+)
 from lightning_modules.segmentation_module import SegmentationModule
-from lightning_modules.weights_io import RELEASE_NAME, SavedStage, find_checkpoint, read_stage
+from lightning_modules.weights_io import (
+    RELEASE_NAME,
+    SavedStage,
+    find_checkpoint,
+    first_line,
+    read_stage,
+)
 
 CONFIG_NAME = "config.yaml"
+THRESHOLDS_NAME = "thresholds.json"
 PRETRAINED_KEY = "pretrained"
 # How a release names weights in a folder of its own, wherever it lies.
 INSIDE = "./"
 OWN_PACKAGES = ("datamodules.", "lightning_modules.")
-
-
-@rank_zero_only
-def write_configuration(stage: Namespace, directory: Path) -> None:
-    """The resolved configuration of a stage as config.yaml in its run directory."""
-    directory.mkdir(parents=True, exist_ok=True)
-    text = stage_parser().dump(stage)
-    temporary = directory / f".{CONFIG_NAME}"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(directory / CONFIG_NAME)
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,74 +57,101 @@ class Restored:
     directory: Path
 
 
-def load_pretrain(checkpoint: Path) -> DiffusionPretrain:
-    """Stage 1 from a run, checkpoint file or release, with its averaged weights, for evaluation.
+def load_any(checkpoint: Path) -> Restored:
+    """Whatever stage a run, checkpoint file or release holds, filled, in evaluation mode.
 
-    Raises FileNotFoundError or ValueError, one line, as `load_stage` does.
+    Its weights are then in the model alone: at paper scale a second copy takes 4 GB. Raises
+    FileNotFoundError or ValueError, one line, where the checkpoint or its config.yaml is missing,
+    damaged or not ours.
     """
-    restored = _unfilled(checkpoint, "pretrain")
+    restored = _read(checkpoint)
+    model, file = restored.model, restored.saved.file
+    if not isinstance(model, DiffusionPretrain | SegmentationModule):
+        raise ValueError(
+            f"checkpoint {file} holds {type(model).__name__}: expected a stage 1, a stage 2 or a "
+            "baseline"
+        )
+    model.restore(restored.saved)
+    restored.saved.state.clear()
+    thresholds = restored.directory / THRESHOLDS_NAME
+    if isinstance(model, SegmentationModule) and thresholds.is_file():
+        model.post_processing.calibrate(read_thresholds(thresholds))
+    model.eval()
+    return restored
+
+
+def load_pretrain(checkpoint: Path) -> DiffusionPretrain:
+    """Stage 1 with its averaged weights, as `load_any` loads it; ValueError for another stage."""
+    restored = load_any(checkpoint)
     if not isinstance(restored.model, DiffusionPretrain):
         raise ValueError(
             f"checkpoint {restored.saved.file} holds {type(restored.model).__name__}, which cannot "
-            "draw pictures: expected the run directory of a stage 1"
+            "draw images: expected the run directory of a stage 1"
         )
-    restored.model.restore(restored.saved)
-    return restored.model.eval()
+    return restored.model
 
 
 def load_stage(checkpoint: Path) -> SegmentationModule:
-    """The stage-2 model of a run, checkpoint file or release, in evaluation mode.
-
-    Raises FileNotFoundError or ValueError, one line, when the checkpoint or its config.yaml is
-    missing, damaged or not ours, or when it holds no stage that finds masks.
-    """
-    restored = _unfilled(checkpoint, "finetune")
+    """A stage 2 or a baseline, as `load_any` loads it; ValueError for what finds no masks."""
+    restored = load_any(checkpoint)
     if not isinstance(restored.model, SegmentationModule):
         raise ValueError(
             f"checkpoint {restored.saved.file} holds {type(restored.model).__name__}, which finds "
             "no masks: expected the run directory of a stage 2 or of a baseline"
         )
-    return _fill_tiled(restored.model, restored)
+    return restored.model
 
 
-def load_any(checkpoint: Path) -> Restored:
-    """Whatever one stage a run, checkpoint file or release holds, filled, in evaluation mode.
+def default_device() -> str:
+    """The first GPU where there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
-    Its weights are then in the model alone: at paper scale a second copy takes 4 GB. Raises
-    FileNotFoundError or ValueError, one line, as `load_stage` does, and for a run of two stages.
-    """
-    restored = _unfilled(checkpoint, "")
-    model = restored.model
-    if isinstance(model, SegmentationModule):
-        _fill_tiled(model, restored)
-    elif isinstance(model, DiffusionPretrain):
-        model.restore(restored.saved)
-        model.eval()
-    else:
+
+def on_device(net: Net, device: str) -> Net:
+    """The net on `device`; ValueError where there is no such device."""
+    try:
+        return net.to(device)
+    except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"checkpoint {restored.saved.file} holds {type(model).__name__}: expected a stage 1, a "
-            "stage 2 or a baseline"
-        )
-    restored.saved.state.clear()
-    return restored
+            f"device {device!r} cannot be used ({first_line(error)}): try --device cpu"
+        ) from error
 
 
-def _fill_tiled(model: SegmentationModule, restored: Restored) -> SegmentationModule:
-    """The model with its weights, its words and its operating point."""
-    model.restore(restored.saved)
-    point_file = restored.directory / THRESHOLDS_NAME
-    if point_file.is_file():
-        model.post_processing.calibrate(read_thresholds(point_file))
-    return model.eval()
+@rank_zero_only
+def write_configuration(stage: Namespace, directory: Path) -> None:
+    """Write the resolved configuration of a stage as config.yaml in its run directory."""
+    write_whole(directory / CONFIG_NAME, stage_parser().dump(stage))
 
 
-def _unfilled(checkpoint: Path, stage: str) -> Restored:
-    """The unfilled model of a config.yaml, and what is saved beside it.
+def read_thresholds(file: Path) -> OperatingPoints:
+    """The thresholds in a thresholds.json.
 
-    stage: which of a two-stage run is meant.
+    Raises FileNotFoundError where there is none, ValueError where it is broken or something else.
     """
-    folder = checkpoint / stage if (checkpoint / stage).is_dir() else checkpoint
-    file = find_checkpoint(folder)
+    if not file.is_file():
+        raise FileNotFoundError(f"thresholds {file} is missing: expected a thresholds.json")
+    try:
+        return parse_operating_points(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{file} is broken ({reason}): expected what python -m experiments.calibrate writes; "
+            "delete it and calibrate again"
+        ) from error
+
+
+def write_thresholds(
+    file: Path, calibration: Calibration, *, naming: str, split: str, manifest_sha256: str
+) -> None:
+    """Write the calibration, and what it was made on, as `file`."""
+    made_on = {"split": split, "manifest_sha256": manifest_sha256, "naming": naming}
+    content = {"version": VERSION, **made_on, **calibration.content()}
+    write_whole(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _read(checkpoint: Path) -> Restored:
+    """The unfilled model of a config.yaml, and what is saved beside it."""
+    file = find_checkpoint(checkpoint)
     saved = read_stage(file)
     is_release = file.name == RELEASE_NAME
     directory = file.parent if is_release else file.parent.parent
@@ -131,12 +164,10 @@ def _unfilled(checkpoint: Path, stage: str) -> Restored:
     raw = read_layer(config)
     try:
         if is_release:
-            raw = place_weights(raw, directory)
+            raw = _place_weights(raw, directory)
+            check_own_classes([raw.get("data"), raw.get("model")])
         # Callbacks and devices of the training machine have no say here.
-        settings = {**raw, "trainer": {}}
-        if is_release:
-            check_own_classes([settings.get(key) for key in ("data", "model")])
-        objects = build_stage(parse_stage(settings))
+        objects = build_stage(parse_stage({**raw, "trainer": {}}))
     except ValueError as error:
         raise ValueError(f"{config}: {error}") from error
     return Restored(objects.model, objects.data, saved, raw, directory)
@@ -149,7 +180,7 @@ def check_own_classes(node: object) -> None:
     would run it.
     """
     name = node.get("class_path") if isinstance(node, Mapping) else node
-    could_import = isinstance(node, Mapping) or (isinstance(node, str) and names_a_module(node))
+    could_import = isinstance(node, Mapping) or (isinstance(node, str) and _names_a_module(node))
     if could_import and isinstance(name, str) and not name.startswith(OWN_PACKAGES):
         raise ValueError(
             f"got the class {name}, expected one of this project's: trust no release that names "
@@ -160,7 +191,7 @@ def check_own_classes(node: object) -> None:
         check_own_classes(value)
 
 
-def names_a_module(word: str) -> bool:
+def _names_a_module(word: str) -> bool:
     """Whether the word could name something in an installed module; nothing is imported.
 
     A class may stand in a configuration as its mere path, without `class_path`.
@@ -170,12 +201,12 @@ def names_a_module(word: str) -> bool:
     return is_path and importlib.util.find_spec(parts[0]) is not None
 
 
-def place_weights(node: dict[str, object], directory: Path) -> dict[str, object]:
+def _place_weights(node: dict[str, object], directory: Path) -> dict[str, object]:
     """The configuration with the weights that lie in the release named by where it lies now."""
     placed: dict[str, object] = {}
     for key, value in node.items():
         if isinstance(value, dict):
-            placed[key] = place_weights(value, directory)
+            placed[key] = _place_weights(value, directory)
         elif key == PRETRAINED_KEY and isinstance(value, str) and value.startswith(INSIDE):
             placed[key] = str(directory / value.removeprefix(INSIDE))
         else:

@@ -172,7 +172,7 @@ def name_without_seed(run: "RunRow") -> str:
 
 def write_files(table: "PaperTable", out: Path, *, command: str) -> None:
     """The table in every format and a chart of each figure, in a new folder."""
-    from experiments.output_folder import whole_folder
+    from experiments.cli import whole_folder
     from experiments.reporting.paper_tables import Report, bars
     from experiments.reporting.publishing import write_report
 

@@ -9,8 +9,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.cli import run_command
-from experiments.output_folder import check_is_free, whole_folder
+from experiments.cli import check_is_free, run_command, whole_folder
 
 if TYPE_CHECKING:
     from experiments.checkpoints import Restored

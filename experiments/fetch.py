@@ -20,8 +20,7 @@ from rich.table import Table
 from datamodules.about import About, Download, about_of, source_names
 from datamodules.download import download, extract
 from datamodules.whole_files import write_whole
-from experiments.cli import nearest_names, run_command
-from experiments.output_folder import check_writable
+from experiments.cli import check_writable, nearest_names, run_command
 
 ARCHIVES_FOLDER = ".archives"
 RECEIPT_NAME = "SOURCE.json"

@@ -13,8 +13,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from experiments.cli import run_command
-from experiments.output_folder import check_is_free, whole_folder
+from experiments.cli import check_is_free, run_command, whole_folder
 
 FILES = ("results.json", "results.md", "real_and_generated.png", "nearest_neighbours.png")
 TRAIN = "train"
@@ -64,7 +63,7 @@ def fidelity(
     check_is_free(out, entries=FILES, overwrite=overwrite)
     from datamodules.decode import sha256_of
     from datamodules.manifest import Manifest
-    from experiments.devices import default_device, on_device
+    from experiments.checkpoints import default_device, on_device
     from experiments.generation.fidelity_report import compare
     from experiments.generation.views import GeneratedViews, RealViews, crop_or_whole
     from experiments.tables import metrics_table, print_table

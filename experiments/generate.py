@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.progress import track
 
-from experiments.cli import run_command
-from experiments.output_folder import check_is_free, whole_folder
+from experiments.cli import check_is_free, run_command, whole_folder
 
 if TYPE_CHECKING:
     from experiments.inference.inputs import InputImage
@@ -74,8 +73,7 @@ def generate(
         raise ValueError(f"--seed is {seed}: expected 0 or more, in 63 bits")
     check_is_free(out, entries=ENTRIES, overwrite=overwrite)
     from datamodules.decode import sha256_of
-    from experiments.checkpoints import load_pretrain
-    from experiments.devices import default_device, on_device
+    from experiments.checkpoints import default_device, load_pretrain, on_device
     from experiments.generation.generator import ImageGenerator, write_images
     from experiments.generation.jobs import list_jobs
     from experiments.generation.prompts import gather_prompts

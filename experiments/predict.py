@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.progress import track
 
 from datamodules.vocabulary import Vocabulary
-from experiments.cli import run_command
+from experiments.cli import check_is_free, run_command, whole_folder
 from experiments.inference.inputs import check_images_stay, find_images
-from experiments.output_folder import check_is_free, whole_folder
 from experiments.tables import Table, print_table
 
 if TYPE_CHECKING:

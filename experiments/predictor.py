@@ -19,9 +19,7 @@ from callbacks.drawing import RegionTag, draw_overlay
 from datamodules.decode import GREY_MODES, WIDE_MODES, open_image
 from datamodules.transforms import to_tensor
 from datamodules.vocabulary import Vocabulary
-from experiments.checkpoints import load_stage
-from experiments.devices import default_device, on_device
-from experiments.thresholds import read_thresholds
+from experiments.checkpoints import default_device, load_stage, on_device, read_thresholds
 from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.segmentation_module import SegmentationModule
 

@@ -20,8 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from experiments.cli import nearest_names, run_command
-from experiments.output_folder import check_writable
+from experiments.cli import check_writable, nearest_names, run_command
 
 if TYPE_CHECKING:
     from datamodules.manifest import Manifest, Source

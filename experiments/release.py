@@ -17,8 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from experiments.checkpoints import CONFIG_NAME, INSIDE, PRETRAINED_KEY, Restored
-from experiments.thresholds import THRESHOLDS_NAME
+from experiments.checkpoints import CONFIG_NAME, INSIDE, PRETRAINED_KEY, THRESHOLDS_NAME, Restored
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.diffusion_model import NoiseSchedule

@@ -43,10 +43,8 @@ TRAINER_KEYS = ("accelerator", "devices", "num_nodes", "strategy")
 COMPARED = ("seed", "data.", "model.")
 # What a machine decides and a result does not depend on.
 MACHINE_KEYS = {
-    "data.init_args.num_workers",
-    "data.init_args.eval_batch_size",
-    "data.init_args.in_memory",
-    "data.init_args.manifest_folder",
+    f"data.init_args.{key}"
+    for key in ("num_workers", "eval_batch_size", "in_memory", "manifest_folder")
 }
 # Of this process, over all its runs: the store keeps the answers to the earlier ones.
 _QUESTIONS = count(1)
@@ -62,11 +60,22 @@ def run_directory(stage: Namespace, choice: str) -> Iterator[tuple[Path, Path | 
     held: list[FileLock] = []
 
     def choose() -> str:
-        found = find_run(stage, choice)
-        directory = found or new_run_directory(Path(stage.output), stage.name)
+        for directory in begun_runs(stage, choice):
+            try:
+                held.append(hold(directory))
+            except ValueError:
+                if choice != AUTO:
+                    raise
+                logger.info("%s is being run by another process and left alone", directory)
+            else:
+                return f"{directory}\n{find_place(stage, choice, directory) or ''}"
+        if choice == AUTO:
+            logger.info(
+                "no unfinished run %s in %s/runs: a new one starts", stage.name, stage.output
+            )
+        directory = new_run_directory(Path(stage.output), stage.name)
         held.append(hold(directory))
-        checkpoint = find_place(stage, choice, directory) if found else None
-        return f"{directory}\n{checkpoint or ''}"
+        return f"{directory}\n"
 
     try:
         directory, checkpoint = agree(stage, choose).split("\n")
@@ -76,6 +85,40 @@ def run_directory(stage: Namespace, choice: str) -> Iterator[tuple[Path, Path | 
             release(lock)
             with suppress(OSError):
                 Path(lock.lock_file).parent.rmdir()
+
+
+def begun_runs(stage: Namespace, choice: str) -> list[Path]:
+    """The directories of begun, unfinished runs that `--resume` may mean, newest first.
+
+    Raises ValueError where a named one is none.
+    """
+    if choice == NEVER:
+        return []
+    if choice != AUTO:
+        directory = Path(choice)
+        if not (directory / CONFIG_NAME).is_file():
+            raise ValueError(
+                f"--resume {choice}: no run was begun there (no {CONFIG_NAME}); expected the "
+                "directory of a run of the same config"
+            )
+        if is_finished(directory):
+            raise ValueError(
+                f"--resume {choice}: the run is finished, its results are in {RESULTS_NAME}; leave "
+                "--resume out to start another"
+            )
+        return [directory]
+    pattern = re.compile(re.escape(stage.name) + r"(?:-(\d+))?")
+    found: list[tuple[int, Path]] = []
+    for path in (Path(stage.output) / "runs").glob("*"):
+        match = pattern.fullmatch(path.name)
+        if match and (path / CONFIG_NAME).is_file() and not is_finished(path):
+            found.append((int(match[1] or 1), path))
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def is_finished(directory: Path) -> bool:
+    """Whether the run has its results, and nothing waits for the tracker."""
+    return (directory / RESULTS_NAME).is_file() and not (directory / SPOOL_NAME).is_file()
 
 
 def new_run_directory(output: Path, name: str) -> Path:
@@ -100,44 +143,6 @@ def new_run_directory(output: Path, name: str) -> Path:
         with suppress(FileExistsError):
             directory.mkdir()
             return directory
-
-
-def find_run(stage: Namespace, choice: str) -> Path | None:
-    """The directory that `--resume` means, None for a new one, which is said.
-
-    Raises FileNotFoundError or ValueError where a named one can't be gone on with.
-    """
-    if choice == NEVER:
-        return None
-    if choice != AUTO:
-        directory = Path(choice)
-        if not directory.is_dir():
-            raise FileNotFoundError(
-                f"--resume {choice}: there is no such directory; expected auto, never or a run's "
-                "directory, as it was printed when the run stopped"
-            )
-        if is_finished(directory):
-            raise ValueError(
-                f"--resume {choice}: the run is finished, its results are in {RESULTS_NAME}; leave "
-                "--resume out to start another"
-            )
-        if not (directory / CONFIG_NAME).is_file():
-            raise ValueError(
-                f"--resume {choice}: no run was begun there (no {CONFIG_NAME}); expected the "
-                "directory of a run of the same config"
-            )
-        return directory
-    for directory in runs_named(Path(stage.output), stage.name):
-        if is_finished(directory) or not (directory / CONFIG_NAME).is_file():
-            continue
-        try:
-            release(hold(directory))
-        except ValueError:
-            logger.info("%s is being run by another process and left alone", directory)
-        else:
-            return directory
-    logger.info("no unfinished run %s in %s/runs: a new one starts", stage.name, stage.output)
-    return None
 
 
 def find_place(stage: Namespace, choice: str, directory: Path) -> Path | None:
@@ -179,22 +184,6 @@ def release(lock: FileLock) -> None:
     # While it is still held: afterwards the file may be another process's.
     Path(lock.lock_file).unlink(missing_ok=True)
     lock.release(force=True)
-
-
-def is_finished(directory: Path) -> bool:
-    """Whether the run has its results, and nothing waits for the tracker."""
-    return (directory / RESULTS_NAME).is_file() and not (directory / SPOOL_NAME).is_file()
-
-
-def runs_named(output: Path, name: str) -> list[Path]:
-    """The directories <name>, <name>-2, <name>-3, ... of runs, newest first."""
-    pattern = re.compile(re.escape(name) + r"(?:-(\d+))?")
-    found: list[tuple[int, Path]] = []
-    for path in (output / "runs").glob("*"):
-        match = pattern.fullmatch(path.name)
-        if match and path.is_dir():
-            found.append((int(match[1] or 1), path))
-    return [path for _, path in sorted(found, reverse=True)]
 
 
 def check_same(stage: Namespace, directory: Path) -> None:

@@ -11,8 +11,9 @@ import re
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -31,22 +32,20 @@ RUN_ID_NAME = "mlflow_run_id"
 SPOOL_NAME = "spool.jsonl"
 PARAM_CHARACTERS = 6000
 TEST_MARKS = ("/test/", "perf/test_")  # parts of the names of figures that a run has once
-BATCH_ENTRIES = 100
+BATCH_ENTRIES = 100  # the most params and tags that MLflow takes at once
 DIGEST_CHARACTERS = 36  # the most that MLflow takes
 # The tracker understood and refused: sending the same again would be refused again.
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 # SQLAlchemy's errors reach us inside MlflowException; requests' are OSErrors.
 TRACKER_ERRORS = (MlflowException, OSError)
 
-Entry = dict[str, object]
-
 
 class RunLogger(MLFlowLogger):
-    """Lightning's MLflow logger of a run; entries wait in `directory` while the tracker is down.
+    """Lightning's MLflow logger of a run; `initialise_tracking` must have been called.
 
-    id_file: notes the tracked run, so that an interrupted run goes on in the same one.
-    retry_seconds: after a failure nothing is sent for so long, because each try may block.
-    `initialise_tracking` must have been called.
+    directory: the run's; a file there notes the tracked run, so that an interrupted run goes on in
+    the same one. retry_seconds: after a failure nothing is sent for so long, because each try may
+    block.
     """
 
     def __init__(
@@ -57,7 +56,6 @@ class RunLogger(MLFlowLogger):
         tags: Mapping[str, str],
         *,
         directory: Path | None = None,
-        id_file: Path | None = None,
         retry_seconds: float = 60.0,
     ) -> None:
         # MLflow's own seven retries block a training step for minutes.
@@ -70,11 +68,11 @@ class RunLogger(MLFlowLogger):
             artifact_location=artifact_folder(output),
         )
         self.spool_path = (directory or output / "runs" / run_name) / SPOOL_NAME
-        self._id_file = id_file
+        self._id_file = directory / RUN_ID_NAME if directory else None
         self._retry_seconds = retry_seconds
         self._silent_until = 0.0
-        if id_file is not None and id_file.is_file():
-            self._run_id = id_file.read_text(encoding="utf-8").strip()
+        if self._id_file is not None and self._id_file.is_file():
+            self._run_id = self._id_file.read_text(encoding="utf-8").strip()
             self.set_status("RUNNING")
 
     @property
@@ -123,47 +121,35 @@ class RunLogger(MLFlowLogger):
 
         Those of a test are no curve: at step 0 MLflow draws them as bars, run beside run.
         """
-        values = {_allowed(key): float(value) for key, value in metrics.items()}
         moment = int(time.time() * 1000)
-        final = {key for key in values if any(mark in key for mark in TEST_MARKS)}
-        for keys, at in ((values.keys() - final, step or 0), (final, 0)):
-            some = {key: values[key] for key in sorted(keys)}
-            if some:
-                self._log({"kind": "metrics", "values": some, "step": at, "time_ms": moment})
-
-    @rank_zero_only
-    def log_missing(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log a step that was saved and, before it was logged, killed; nothing if it is there."""
-        if not metrics:
-            return
-        try:
-            history = self.experiment.get_metric_history(str(self.run_id), min(metrics))
-        except TRACKER_ERRORS:
-            history = []
-        if all(entry.step != step for entry in history):
-            self.log_metrics(metrics, step)
+        by_step: dict[int, dict[str, float]] = {}
+        for key, value in sorted(metrics.items()):
+            at = 0 if any(mark in key for mark in TEST_MARKS) else step or 0
+            by_step.setdefault(at, {})[_allowed(key)] = float(value)
+        for at, values in by_step.items():
+            self._log("metrics", values=values, step=at, time_ms=moment)
 
     @rank_zero_only
     def log_hyperparams(self, params: Mapping[str, object] | Namespace) -> None:
         """Send or spool the parameters: nested keys dotted, without init_args; texts are cut."""
         flat = flat_settings(vars(params) if isinstance(params, Namespace) else params)
         values = {_allowed(key): str(value)[:PARAM_CHARACTERS] for key, value in flat.items()}
-        self._log({"kind": "params", "values": values})
+        self._log("params", values=values)
 
     @rank_zero_only
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Send or spool tags of the run."""
-        self._log({"kind": "tags", "values": dict(tags)})
+        self._log("tags", values=dict(tags))
 
     @rank_zero_only
     def log_dataset(self, name: str, digest: str, counts: Mapping[str, int]) -> None:
         """Send or spool which data the run reads: its name, hash, and images by split."""
-        self._log({"kind": "dataset", "name": name, "digest": digest, "counts": dict(counts)})
+        self._log("dataset", name=name, digest=digest, counts=dict(counts))
 
     @rank_zero_only
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Send a file to the run's artifact folder, or spool its path."""
-        self._log({"kind": "artifact", "path": str(path), "folder": folder})
+        self._log("artifact", path=str(path), folder=folder)
 
     @rank_zero_only
     def finalize(self, status: str = "success") -> None:
@@ -178,8 +164,7 @@ class RunLogger(MLFlowLogger):
     def close(self, status: str = "success") -> None:
         """Replay the spool and end the run; a tracker that is still down is only warned of."""
         self._silent_until = 0.0
-        if self.spool_path.exists():
-            self._attempt(self._replay)
+        self._attempt(self._replay)
         closed = self._attempt(lambda: MLFlowLogger.finalize(self, status))
         if self.spool_path.exists() or not closed:
             logger.warning(
@@ -190,34 +175,29 @@ class RunLogger(MLFlowLogger):
 
     @contextmanager
     def watching_machine(self) -> Iterator[None]:
-        """Tells the tracker how busy processor, memory, disk and GPU are meanwhile."""
-        monitor = self._machine_monitor()
-        if monitor is not None:
-            monitor.start()
+        """Tells the tracker, where it is up, how busy processor, memory and GPU are meanwhile."""
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+        monitors: list[SystemMetricsMonitor] = []
+
+        @rank_zero_only
+        def start() -> None:
+            run_id, uri = str(self.run_id), self._tracking_uri
+            monitors.append(SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri))
+            monitors[0].start()
+
+        self._attempt(start)
         try:
             yield
         finally:
-            if monitor is not None:
+            for monitor in monitors:
                 monitor.finish()
 
-    @rank_zero_only
-    def _machine_monitor(self) -> SystemMetricsMonitor | None:
-        """The tracker's own monitor; None, said, where the tracker is down."""
-        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
-        try:
-            return SystemMetricsMonitor(
-                str(self.run_id), resume_logging=True, tracking_uri=self._tracking_uri
-            )
-        except TRACKER_ERRORS as error:
-            logger.warning("the machine is not watched: %s", _in_short(error))
-            return None
-
-    def _log(self, entry: Entry) -> None:
+    def _log(self, kind: str, **content: object) -> None:
         """Send one entry, after those that wait; spool it when that fails."""
+        entry = {"kind": kind, **content}
 
         def deliver() -> None:
-            if self.spool_path.exists():
-                self._replay()
+            self._replay()
             self._send(entry)
 
         if time.monotonic() >= self._silent_until and self._attempt(deliver):
@@ -241,37 +221,36 @@ class RunLogger(MLFlowLogger):
 
     def _replay(self) -> None:
         """Send all that waits, in order; what could not be sent stays in the spool."""
-        lines = self.spool_path.read_text(encoding="utf-8").splitlines()
-        sent = 0
+        if not self.spool_path.exists():
+            return
+        waiting = self.spool_path.read_text(encoding="utf-8").splitlines(keepends=True)
         try:
-            for line in lines:
-                try:
-                    entry = json.loads(line)
-                except json.JSONDecodeError:  # cut short by a crash
-                    entry = None
-                if entry is not None:
-                    self._send(entry)
-                sent += 1
+            while waiting:
+                with suppress(json.JSONDecodeError):  # cut short by a crash
+                    self._send(json.loads(waiting[0]))
+                del waiting[0]
         finally:
-            write_whole(self.spool_path, "".join(f"{line}\n" for line in lines[sent:]))
-            if sent == len(lines):
-                self.spool_path.unlink()
+            write_whole(self.spool_path, "".join(waiting))
+        self.spool_path.unlink()
 
-    def _send(self, entry: Entry) -> None:
+    def _send(self, entry: Mapping[str, Any]) -> None:
         """Send one entry; what the tracker refuses for good is reported and dropped."""
-        client, run_id = self.experiment, str(self.run_id)
+        client, run_id, kind = self.experiment, str(self.run_id), entry["kind"]
         try:
-            if entry["kind"] == "artifact":
-                if Path(str(entry["path"])).exists():
-                    client.log_artifact(run_id, str(entry["path"]), str(entry["folder"]) or None)
-            elif entry["kind"] == "dataset":
+            if kind == "artifact":
+                if Path(entry["path"]).exists():
+                    client.log_artifact(run_id, entry["path"], entry["folder"] or None)
+            elif kind == "dataset":
                 client.log_inputs(run_id, [_dataset_input(entry)])
             else:
-                _send_values(client, run_id, entry)
+                values = [_value(entry, *pair) for pair in entry["values"].items()]
+                for start in range(0, len(values), BATCH_ENTRIES):
+                    some: dict[str, Any] = {kind: values[start : start + BATCH_ENTRIES]}
+                    client.log_batch(run_id, **some)
         except MlflowException as error:
             if error.error_code not in REFUSALS:
                 raise
-            logger.warning("the tracker refused %s: %s", entry["kind"], _in_short(error))
+            logger.warning("the tracker refused %s: %s", kind, _in_short(error))
 
 
 def flat_settings(settings: object, prefix: str = "") -> dict[str, object]:
@@ -286,35 +265,23 @@ def flat_settings(settings: object, prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _send_values(client: MlflowClient, run_id: str, entry: Entry) -> None:
-    """Send metrics, params or tags in the sizes that MLflow takes."""
-    values = entry["values"]
-    assert isinstance(values, dict)
-    pairs = list(values.items())
-    for start in range(0, len(pairs), BATCH_ENTRIES):
-        chunk = pairs[start : start + BATCH_ENTRIES]
-        if entry["kind"] == "metrics":
-            moment, step = int(str(entry["time_ms"])), int(str(entry["step"]))
-            metrics = [Metric(key, value, moment, step) for key, value in chunk]
-            client.log_batch(run_id, metrics=metrics)
-        elif entry["kind"] == "params":
-            client.log_batch(run_id, params=[Param(key, value) for key, value in chunk])
-        else:
-            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in chunk])
+def _value(entry: Mapping[str, Any], key: str, value: Any) -> Metric | Param | RunTag:
+    """One metric, parameter or tag of an entry."""
+    if entry["kind"] == "metrics":
+        return Metric(key, value, entry["time_ms"], entry["step"])
+    return Param(key, value) if entry["kind"] == "params" else RunTag(key, value)
 
 
-def _dataset_input(entry: Entry) -> DatasetInput:
+def _dataset_input(entry: Mapping[str, Any]) -> DatasetInput:
     """The data of an entry, once for all splits: MLflow keeps one input per data and run."""
-    name, digest, counts = str(entry["name"]), str(entry["digest"]), entry["counts"]
-    assert isinstance(counts, dict)
     dataset = Dataset(
-        name=name,
-        digest=digest[:DIGEST_CHARACTERS],
+        name=entry["name"],
+        digest=entry["digest"][:DIGEST_CHARACTERS],
         source_type="manifest",
-        source=json.dumps({"manifest_sha256": digest}),
-        profile=json.dumps(counts),
+        source=json.dumps({"manifest_sha256": entry["digest"]}),
+        profile=json.dumps(entry["counts"]),
     )
-    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, ", ".join(counts))])
+    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, ", ".join(entry["counts"]))])
 
 
 def _allowed(key: str) -> str:

@@ -29,12 +29,17 @@ from callbacks.progress import PlainProgress
 from callbacks.run_record import RunRecord
 from datamodules.imdd import ONLINE, IMDDDataModule
 from datamodules.latents import LatentStore, StoreIndex
-from experiments.checkpoints import CONFIG_NAME, write_configuration
+from experiments.checkpoints import (
+    CONFIG_NAME,
+    THRESHOLDS_NAME,
+    read_thresholds,
+    write_configuration,
+    write_thresholds,
+)
 from experiments.config import build_stage
 from experiments.resume import AUTO, NEVER, run_directory
-from experiments.run_logger import RUN_ID_NAME, SPOOL_NAME, RunLogger
-from experiments.tables import metrics_table, to_markdown, to_rich
-from experiments.thresholds import THRESHOLDS_NAME, read_thresholds, write_thresholds
+from experiments.run_logger import SPOOL_NAME, RunLogger
+from experiments.tables import metrics_table, to_rich
 from experiments.tracking import (
     RESULTS_NAME,
     initialise_tracking,
@@ -79,7 +84,7 @@ def train(
     with run_directory(stage, resume) as (directory, checkpoint):
         if (directory / RESULTS_NAME).is_file():
             deliver_spool(stage, directory)
-            return report(read_results(directory), directory, stage)
+            return report(read_results(directory), directory, Path(stage.output))
         objects = prepare_stage(stage, weights, thresholds)
         data, model = objects.data, objects.model
         log = tracked_run(stage, directory, data=data, model=model)
@@ -89,13 +94,15 @@ def train(
         try:
             with expected_warnings_hidden(), stop.listening(), log.watching_machine():
                 if weights is None and any(one.requires_grad for one in model.parameters()):
-                    done = metrics_of_the_end(checkpoint, trainer, log)
+                    done = metrics_of_the_end(checkpoint, trainer)
                     if checkpoint is not None and done:
                         # Lightning would leave the weights that train in place of their averages.
                         model.restore(read_stage(checkpoint))
                     else:
                         trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
-                    results |= numbers(done or trainer.callback_metrics)
+                    for name, value in (done or trainer.callback_metrics).items():
+                        if not name.endswith(("_step", "_epoch")):  # Lightning's twins
+                            results[name] = float(value)
                 results |= calibrate_and_test(trainer, model, data, thresholds)
         except RunStopped as stopped:
             log.set_status("KILLED")
@@ -104,7 +111,7 @@ def train(
             stopped.add_note(str(directory) if is_saved else AUTO)
             raise
         finish(results, directory, log)
-        report(results, directory, stage)
+        report(results, directory, Path(stage.output))
 
 
 def prepare_stage(
@@ -170,7 +177,6 @@ def tracked_run(
         directory.name.removeprefix(f"{stage.experiment}."),
         {**tags, **stage.tags},
         directory=directory,
-        id_file=directory / RUN_ID_NAME,
     )
     write_configuration(stage, directory)
     if log.is_new:
@@ -188,28 +194,17 @@ def build_trainer(
 ) -> Trainer:
     """The Trainer of the configuration with the callbacks that every run has."""
     arguments = {key: value for key, value in settings.as_dict().items() if value is not None}
-    if not sys.stdout.isatty():
+    is_terminal = sys.stdout.isatty()
+    if not is_terminal:
         arguments |= {"enable_progress_bar": False, "enable_model_summary": False}
-    configured: list[Callback] = arguments.pop("callbacks", [])
-    own: list[Callback] = [
-        RunRecord(),
-        FiniteGuard(),
-        stop,
-        SafeCheckpoint(),
-        RichProgressBar() if sys.stdout.isatty() else PlainProgress(),
-    ]
+    callbacks: list[Callback] = list(arguments.pop("callbacks", []))
+    own = [RunRecord(), FiniteGuard(), stop, SafeCheckpoint()]
+    own.append(RichProgressBar() if is_terminal else PlainProgress())
     if not arguments.get("fast_dev_run"):
         own.append(LearningRateMonitor("step"))
-    given = {type(callback) for callback in configured}
-    trainer = Trainer(
-        **arguments,
-        callbacks=[
-            *configured,
-            *(callback for callback in own if type(callback) not in given),
-        ],
-        logger=log,
-        default_root_dir=directory,
-    )
+    given = {type(callback) for callback in callbacks}
+    callbacks += [callback for callback in own if type(callback) not in given]
+    trainer = Trainer(**arguments, callbacks=callbacks, logger=log, default_root_dir=directory)
     accumulate(trainer, data)
     return trainer
 
@@ -227,24 +222,18 @@ def accumulate(trainer: Trainer, data: IMDDDataModule) -> None:
     trainer.accumulate_grad_batches = plan.accumulation
 
 
-def metrics_of_the_end(
-    checkpoint: Path | None, trainer: Trainer, log: RunLogger
-) -> dict[str, float]:
-    """What a checkpoint of the end of training measured; nothing where training goes on.
-
-    A step that was saved, but killed before it was logged, is logged then.
-    """
+def metrics_of_the_end(checkpoint: Path | None, trainer: Trainer) -> dict[str, float]:
+    """What a checkpoint of the end of training measured; nothing where training goes on."""
     if checkpoint is None:
         return {}
     # Mapped into memory: only what is looked at is read.
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    end, progress = trainer.max_epochs, saved[KEY]
-    is_end = 0 < trainer.max_steps <= saved["global_step"]
-    if is_end or (end is not None and 0 <= end <= epochs):
-        return dict(progress["metrics"])
-    log.log_missing(progress["unlogged"], progress["unlogged_step"])
-    return {}
+    end = trainer.max_epochs
+    is_end = 0 < trainer.max_steps <= saved["global_step"] or (
+        end is not None and 0 <= end <= epochs
+    )
+    return dict(saved[KEY]["metrics"]) if is_end else {}
 
 
 def calibrate_and_test(
@@ -276,28 +265,24 @@ def calibrate_and_test(
 
 @rank_zero_only
 def finish(results: Mapping[str, float], directory: Path, log: RunLogger) -> None:
-    """Write results.json and a table of it, and hand the run's files to the tracker."""
+    """Write results.json, hand the run's files to the tracker and end the run there."""
     write_results(directory, results)
-    table = to_markdown(metrics_table(directory.name, dict(sorted(results.items()))))
-    (directory / "results.md").write_text(table + "\n", encoding="utf-8")
-    for pattern in ("*.json", "results.md", CONFIG_NAME):
-        for file in sorted(directory.glob(pattern)):
-            log.log_artifact(file)
+    for file in (*sorted(directory.glob("*.json")), directory / CONFIG_NAME):
+        log.log_artifact(file)
     log.close()
 
 
 @rank_zero_only
-def report(results: Mapping[str, float], directory: Path, stage: Namespace) -> None:
+def report(results: Mapping[str, float], directory: Path, output: Path) -> None:
     """Print the results, where they lie, and how to look at them."""
-    console = Console()
     shown = {
         name: value
         for name, value in sorted(results.items())
         if "/test/" in name or name.startswith(("pretrain/val/", "perf/"))
     }
+    console, uri = Console(), tracking_uri(output)
     console.print(to_rich(metrics_table("results", shown)))
     console.print(f"run directory: {directory}", soft_wrap=True)
-    uri = tracking_uri(Path(stage.output))
     look = f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
     console.print(f"compare runs:  {look}", soft_wrap=True)
 
@@ -305,16 +290,10 @@ def report(results: Mapping[str, float], directory: Path, stage: Namespace) -> N
 @rank_zero_only
 def deliver_spool(stage: Namespace, directory: Path) -> None:
     """Send what waits for the tracker since a finished run's end, and end its run there."""
+    output = Path(stage.output)
     if (directory / SPOOL_NAME).is_file():
-        initialise_tracking(Path(stage.output))
-        RunLogger(
-            Path(stage.output),
-            stage.experiment,
-            directory.name,
-            {},
-            directory=directory,
-            id_file=directory / RUN_ID_NAME,
-        ).close()
+        initialise_tracking(output)
+        RunLogger(output, stage.experiment, directory.name, {}, directory=directory).close()
 
 
 def prepare_alone(data: IMDDDataModule) -> None:
@@ -342,15 +321,6 @@ def latent_index(
         variants=variants,
         samples_per_shard=per_shard,
     )
-
-
-def numbers(metrics: Mapping[str, object]) -> dict[str, float]:
-    """The metrics as plain numbers, without the step-wise twins that Lightning keeps."""
-    return {
-        name: float(value)  # type: ignore[arg-type]
-        for name, value in metrics.items()
-        if not name.endswith(("_step", "_epoch"))
-    }
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Training whose weights, gradients and optimizer state are shared out over the processes.
 
 Plain data parallelism is Lightning's own DDPStrategy; what either is for, and how several
-machines are started, is in `experiments/configs/README.md`.
+machines are started, is in `docs/stages.md`.
 """
 
 from collections.abc import Iterator, Mapping

@@ -86,7 +86,7 @@ def fitted(callback: Callback, folder: Path, *, epochs: int = 1, has_val: bool =
 
 
 def files_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("pictures/*"))
+    return sorted(path.name for path in folder.glob("images/*"))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_cached_latents_without_validation_draw_nothing(tmp_path: Path) -> None:
 def test_the_test_writes_masks_of_its_own(tmp_path: Path) -> None:
     trainer_with(MaskOverlay(image_count=2), tmp_path).test(Toy(), loader("test"), verbose=False)
     assert files_in(tmp_path) == ["masks_test_0.png"]
-    width, height = Image.open(tmp_path / "pictures" / "masks_test_0.png").size
+    width, height = Image.open(tmp_path / "images" / "masks_test_0.png").size
     assert width > 3 * 288
     assert height > 2 * 216
 
@@ -197,7 +197,7 @@ def keep(logger: MLFlowLogger, folder: Path) -> Path:
 def test_image_is_in_the_run_directory_and_in_the_run(tmp_path: Path) -> None:
     logger = RecordingLogger()
     path = keep(logger, tmp_path)
-    assert path == tmp_path / "pictures" / "masks_val_12.png"
+    assert path == tmp_path / "images" / "masks_val_12.png"
     assert np.array_equal(np.asarray(Image.open(path)), IMAGE)
     assert files_in(tmp_path) == ["masks_val_12.png"]
     assert logger.logged == [("run7", "masks_val", 12)]

@@ -14,33 +14,38 @@ from experiments.run import run
 from experiments.tracking import RunRow, read_runs
 
 STAGES = ("stage1", "stage2")
+# Four steps of four crops of 64 px.
+SMALL = {
+    "data.init_args.batch_size": 4,
+    "data.init_args.draws_per_epoch": 16,
+    "data.init_args.train_transform.init_args.crop_size_px": 64,
+    "trainer.max_epochs": 1,
+    "trainer.check_val_every_n_epoch": 1,
+    "trainer.log_every_n_steps": 2,
+    "trainer.limit_val_batches": 3,
+    "trainer.limit_test_batches": 6,
+}
+SMALL_TILES = {"model.init_args.tile_px": 64, "model.init_args.tile_overlap_px": 0}
+
+
+def words_of(settings: dict[str, object]) -> list[str]:
+    """The settings as words of a command line."""
+    return [f"--{key}={value}" for key, value in settings.items()]
 
 
 def small_words(stage: str, output: Path, *more: str) -> list[str]:
-    """The quickstart's stage in `output`, cut down to four steps of four crops of 64 px."""
+    """The quickstart's stage in `output`, at its smallest."""
     settings: dict[str, object] = {
         "output": output,
         "root": output / "data",
         "data.init_args.manifest_folder": output / "manifests",
         "source.image_count": 48,
         "source.image_size_px": 72,
-        "data.init_args.batch_size": 4,
-        "data.init_args.draws_per_epoch": 16,
-        "data.init_args.train_transform.init_args.crop_size_px": 64,
-        "trainer.max_epochs": 1,
-        "trainer.check_val_every_n_epoch": 1,
-        "trainer.log_every_n_steps": 2,
-        "trainer.limit_val_batches": 3,
-        "trainer.limit_test_batches": 6,
+        **SMALL,
     }
     if stage == "stage2":
-        settings |= {
-            "pretrained": output / "runs" / "quickstart_stage1",
-            "model.init_args.tile_px": 64,
-            "model.init_args.tile_overlap_px": 0,
-        }
-    words = [f"--{key}={value}" for key, value in settings.items()]
-    return ["--config", f"quickstart_{stage}.yaml", *words, *more]
+        settings |= {"pretrained": output / "runs" / "quickstart_stage1", **SMALL_TILES}
+    return ["--config", f"quickstart_{stage}.yaml", *words_of(settings), *more]
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,17 +54,6 @@ def trace(request: pytest.FixtureRequest, directory: Path, tmp_path: Path) -> Pa
     return trace
 
 
-def data_words(folder: Path) -> list[str]:
-    settings = {
-        "output": folder / "mlruns",
-        "data.init_args.root": folder / "data",
-        "data.init_args.manifest_folder": folder / "manifests",
-        "data.init_args.source.init_args.image_count": 24,
-        "data.init_args.source.init_args.image_size_px": 72,
-    }
-    return [f"--{key}={value}" for key, value in settings.items()]
-
-
 def test_predict_springs_no_trap(directory: Path, trace: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "part.png")
     words = ("--checkpoint", directory, "--images", tmp_path / "part.png")
@@ -85,13 +74,14 @@ def test_generation_springs_no_trap(directory: Path, trace: Path) -> None:
 
 
 def test_test_of_given_weights_springs_no_trap(
-    directory: Path, tmp_path_factory: pytest.TempPathFactory
+    directory: Path, trace: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path_factory.mktemp("run")
-    torch.save(Shell(folder / "trace"), directory / "checkpoints" / "last.ckpt")
-    words = ("--config", "baselines/constant.yaml", "--weights", directory)
-    line = refused(run, *words, *data_words(folder))
-    assert "last.ckpt cannot be read" in line and not (folder / "trace").exists()
+    words = ["--config", "baselines/constant.yaml", "--weights", directory]
+    settings = {"output": tmp_path, "root": tmp_path / "data", "source": "synthetic"}
+    settings |= {"source.image_count": 24, "source.image_size_px": 72}
+    settings |= {"data.init_args.manifest_folder": tmp_path / "manifests"}
+    line = refused(run, *words, *(f"--{key}={value}" for key, value in settings.items()))
+    assert "last.ckpt cannot be read" in line and not trace.exists()
 
 
 def test_trap_goes_off_where_it_is_trusted(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Cached latents are those of the online way: whole, resumable, refused where they don't fit."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,22 +14,18 @@ from jsonargparse import Namespace
 
 from datamodules.latents import LatentDataset, LatentStore
 from datamodules.sampler import Draw
-from experiments.cache_latents import main
+from experiments.cache_latents import cache_latents
 from experiments.cli import call_command
 from experiments.config import load_config, parse_stage
 from experiments.run import run
 from experiments.train import prepare_stage
 from lightning_modules.latent_encoding import LatentEncoding
 from lightning_modules.nets.image_encoder import ClipImageEncoder
+from tests.experiments.small_run import small_words
+from tests.experiments.small_stages import IMAGE
+from tests.lightning_modules.small_parts import small_diffusion
 
-TOWER = {
-    "width": 8,
-    "image_size_px": 32,
-    "patch_px": 16,
-    "layers": 1,
-    "heads": 2,
-    "hidden_width": 16,
-}
+SHARDS = ["--variants", "2", "--samples_per_shard", "10"]
 
 
 @pytest.fixture(scope="module")
@@ -36,32 +33,19 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Stage 1 with a frozen CLIP tower of random weights, cut down to seconds."""
     folder = tmp_path_factory.mktemp("cached")
     torch.manual_seed(0)
-    ClipImageEncoder("", **TOWER).tower.save_pretrained(folder / "tower")
+    ClipImageEncoder("", **IMAGE).tower.save_pretrained(folder / "tower")
     tower = {
         "class_path": "lightning_modules.nets.image_encoder.ClipImageEncoder",
-        "init_args": {"pretrained": str(folder / "tower"), **TOWER},
+        "init_args": {"pretrained": str(folder / "tower"), **IMAGE},
     }
     overlay = {"model": {"init_args": {"diffusion": {"init_args": {"image_encoder": tower}}}}}
     (folder / "clip.yaml").write_text(yaml.safe_dump(overlay))
-    settings = {
-        "name": "cached",
-        "output": folder / "mlruns",
-        "data.init_args.root": folder / "data",
-        "data.init_args.manifest_folder": folder / "manifests",
-        "data.init_args.source.init_args.image_count": 24,
-        "data.init_args.source.init_args.image_size_px": 72,
-        "data.init_args.batch_size": 4,
-        "data.init_args.draws_per_epoch": 16,
-        "data.init_args.train_transform.init_args.crop_size_px": 64,
-        "trainer.max_epochs": 1,
-        "trainer.limit_val_batches": 2,
-    }
-    layers = ["--config", "stage1_tiny.yaml", "--config", str(folder / "clip.yaml")]
-    return [*layers, *(f"--{key}={value}" for key, value in settings.items())]
+    more = ["--source.image_count=24", "--name=cached"]
+    return [*small_words("stage1", folder, *more), "--config", str(folder / "clip.yaml")]
 
 
 def cache(words: list[str], out: Path, *more: str) -> int:
-    return main([*words, "--out", str(out), "--variants", "2", "--samples_per_shard", "10", *more])
+    return call_command(cache_latents, [*words, "--out", str(out), *SHARDS, *more])
 
 
 @pytest.fixture(scope="module")
@@ -72,44 +56,36 @@ def store(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> LatentS
 
 
 def online(words: list[str]) -> Namespace:
-    configs, overrides = words[1:4:2], words[4:]
-    return prepare_stage(parse_stage(load_config(configs, overrides)))
+    return prepare_stage(parse_stage(load_config([words[1], words[-1]], words[2:-2])))
 
 
-def test_store_holds_every_variant_of_every_training_picture(store: LatentStore) -> None:
+def test_store_holds_every_variant_of_every_training_image(store: LatentStore) -> None:
     assert len(store) == 2 * store.index.row_count
     assert all(store.is_finished(shard) for shard in range(store.shard_count))
     store.verify()
 
 
-def test_cached_sample_is_that_of_the_online_way(store: LatentStore, words: list[str]) -> None:
+def test_cached_sample_is_that_of_the_online_way_and_variants_rotate(
+    store: LatentStore, words: list[str]
+) -> None:
     stage = online(words)
-    pictures = stage.data.training_dataset()
-    cached = LatentDataset(stage.data.index, pictures.rows, store)
+    images = stage.data.training_dataset()
+    cached = LatentDataset(stage.data.index, images.rows, store)
+    row = int(images.rows[3])
     for turn in (0, 1):
-        draw = Draw(int(pictures.rows[3]), turn)
-        sample, picture = cached[draw], pictures[draw]
-        expected = stage.model.diffusion.encode(picture.image[None])[0]
-        assert sample.caption == picture.caption
+        sample, image = cached[Draw(row, turn)], images[Draw(row, turn)]
+        expected = stage.model.diffusion.encode(image.image[None])[0]
+        assert sample.caption == image.caption
         torch.testing.assert_close(sample.latents.float(), expected, atol=5e-3, rtol=2e-3)
-        seen = stage.model.diffusion.image_encoder(picture.image[None])[0]
+        seen = stage.model.diffusion.image_encoder(image.image[None])[0]
         torch.testing.assert_close(sample.image_embedding.float(), seen, atol=5e-3, rtol=2e-3)
-
-
-def test_variants_come_in_rotation(store: LatentStore, words: list[str]) -> None:
-    data = online(words).data
-    rows = data.training_dataset().rows
-    cached = LatentDataset(data.index, rows, store)
-    first, second, third = (cached[Draw(int(rows[0]), turn)].latents for turn in range(3))
-    assert torch.equal(first, third)
-    assert not torch.equal(first, second)
+    first, second, third = (cached[Draw(row, turn)].latents for turn in range(3))
+    assert torch.equal(first, third) and not torch.equal(first, second)
 
 
 def test_stage_1_trains_on_the_store(store: LatentStore, words: list[str]) -> None:
     assert call_command(run, [*words, f"--data.init_args.latents={store.folder}"]) == 0
-    output = Path(next(word for word in words if word.startswith("--output=")).split("=")[1])
-    (record,) = output.glob("runs/cached*/results.json")
-    results = json.loads(record.read_text())
+    results = json.loads((Path(words[-1]).parent / "runs/cached/results.json").read_text())
     assert np.isfinite(results["pretrain/train/loss_diff"])
 
 
@@ -117,14 +93,14 @@ def test_killed_writing_goes_on_with_the_missing_shard(
     store: LatentStore, words: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "store"
-    cache(words, out)
+    shutil.copytree(store.folder, out)
     (out / "000001.shard.json").unlink()
     times = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     cache(words, out)
     changed = {p.name for p in out.iterdir() if times.get(p.name) != p.stat().st_mtime_ns}
     assert {name.split(".")[0] for name in changed} == {"000001"}
-    for name in ("000001.latents.npy", "000000.latents.npy"):
-        assert (out / name).read_bytes() == (store.folder / name).read_bytes()
+    name = "000001.latents.npy"
+    assert (out / name).read_bytes() == (store.folder / name).read_bytes()
 
 
 @pytest.mark.slow
@@ -132,18 +108,18 @@ def test_two_processes_write_the_store_that_one_writes(
     store: LatentStore, words: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "store"
-    two = ["--trainer.devices=2", "--trainer.strategy=ddp", "--variants", "2"]
-    command = [sys.executable, "-m", "experiments.cache_latents", *words, "--out", str(out)]
-    subprocess.run([*command, *two, "--samples_per_shard", "10"], check=True, timeout=300)
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp", *SHARDS, "--out", str(out)]
+    command = [sys.executable, "-m", "experiments.cache_latents", *words, *two]
+    subprocess.run(command, check=True, timeout=300)
     LatentStore.open(out).verify()
     for shard in range(store.shard_count):
         name = f"{shard:06d}.latents.npy"
         np.testing.assert_allclose(np.load(out / name), np.load(store.folder / name), atol=2e-3)
 
 
-def test_damaged_shard_is_named(words: list[str], tmp_path: Path) -> None:
+def test_damaged_shard_is_named(store: LatentStore, words: list[str], tmp_path: Path) -> None:
     out = tmp_path / "store"
-    cache(words, out)
+    shutil.copytree(store.folder, out)
     content = bytearray((out / "000000.latents.npy").read_bytes())
     content[-1] ^= 1
     (out / "000000.latents.npy").write_bytes(bytes(content))
@@ -166,26 +142,16 @@ def test_store_of_something_else_is_refused(
         call_command(run, [*words, f"--data.init_args.latents={store.folder}", change])
 
 
-def test_image_tower_that_learns_is_refused(words: list[str], tmp_path: Path) -> None:
-    learning = [*words[:2], *words[4:]]
+def test_store_that_cannot_be_used_is_one_line(
+    store: LatentStore, words: list[str], tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match="learns with stage 1"):
-        cache(learning, tmp_path / "store")
-
-
-def test_unfinished_store_is_one_line(store: LatentStore, tmp_path: Path) -> None:
-    empty = LatentStore(tmp_path / "store", store.index)
+        cache(words[:-2], tmp_path / "store")
+    empty = LatentStore(tmp_path / "empty", store.index)
     empty.begin()
     with pytest.raises(FileNotFoundError, match="lacks shard 0"):
         empty.read(0)
-
-
-def test_missing_store_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"run python -m experiments\.cache_latents"):
         LatentStore.open(tmp_path)
-
-
-def test_predictor_needs_a_frozen_tower() -> None:
-    from tests.lightning_modules.small_parts import small_diffusion
-
     with pytest.raises(ValueError, match="expected a frozen image tower"):
         LatentEncoding(small_diffusion())

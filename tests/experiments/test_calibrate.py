@@ -9,10 +9,9 @@ from datamodules.imdd import IMDDDataModule
 from datamodules.sources.synthetic import Synthetic
 from experiments import calibrate as command
 from experiments.calibrate import calibrate
-from experiments.checkpoints import load_stage
+from experiments.checkpoints import load_stage, read_thresholds
 from experiments.cli import call_command
 from experiments.export import export
-from experiments.thresholds import read_thresholds
 from tests.experiments.small_stages import write_run
 
 

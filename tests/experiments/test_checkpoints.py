@@ -1,104 +1,99 @@
-"""Holds that a trained stage comes back from its run directory, or is refused in one line."""
+"""Holds that a trained stage and its thresholds come back, or are refused in one line."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from datamodules.vocabulary import Vocabulary
-from experiments.checkpoints import check_own_classes, load_stage, write_configuration
-from experiments.config import load_config, parse_stage
-from lightning_modules.baselines.constant import Constant
-from lightning_modules.weights_io import STAMP, stamp
+from experiments.checkpoints import (
+    check_own_classes,
+    default_device,
+    load_any,
+    load_pretrain,
+    load_stage,
+    on_device,
+    read_thresholds,
+    write_thresholds,
+)
+from lightning_modules.metrics.calibration import (
+    CalibrationRule,
+    choose_thresholds,
+    parse_objective,
+)
+from lightning_modules.metrics.calibration_counts import CalibrationCounts
+from tests.experiments.small_stages import write_run
+from tests.lightning_modules.metrics.test_calibration import line
+
+POINT = {"pixel_threshold": 0.25, "image_threshold": 0.75}
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """The run directory of a constant baseline that was trained on cracks and stains."""
-    model = Constant()
-    vocabulary = Vocabulary.parse("crack, fissure; stain")
-    file = tmp_path / "checkpoints" / "last.ckpt"
-    file.parent.mkdir()
-    state = model.state_dict()
-    torch.save({STAMP: stamp("constant", vocabulary.entries), "state_dict": state}, file)
-    write_configuration(parse_stage(load_config(["baselines/constant.yaml"])), tmp_path)
-    point = {"pixel_threshold": 0.25, "image_threshold": 0.75}
-    (tmp_path / "thresholds.json").write_text(json.dumps(point))
-    return tmp_path
+    folder = write_run(tmp_path / "run", "baselines/constant.yaml", {})
+    (folder / "thresholds.json").write_text(json.dumps(POINT))
+    return folder
 
 
-def refusal(directory: Path) -> str:
-    with pytest.raises((ValueError, FileNotFoundError)) as caught:
-        load_stage(directory)
-    text = str(caught.value)
-    assert "\n" not in text
-    assert str(directory) in text and "expected" in text
-    return text
+@pytest.mark.parametrize("place", ["", "checkpoints/last.ckpt"])
+def test_stage_comes_back_with_its_words_and_thresholds(place: str, directory: Path) -> None:
+    model = load_stage(directory / place)
+    assert not model.training and model.vocabulary.entries[1] == ("crack", "fissure")
+    points = model.post_processing.points
+    assert (points.default.pixel, points.image) == (0.25, 0.75)
 
 
-def test_words_of_the_checkpoint_come_back(directory: Path) -> None:
-    assert load_stage(directory).vocabulary.entries[1] == ("crack", "fissure")
-
-
-def test_operating_point_is_that_of_the_run(directory: Path) -> None:
-    post_processing = load_stage(directory).post_processing
-    assert post_processing.points.default.pixel == 0.25
-    assert post_processing.points.image == 0.75
-
-
-def test_checkpoint_file_stands_for_its_run_directory(directory: Path) -> None:
-    model = load_stage(directory / "checkpoints" / "last.ckpt")
-    assert model.post_processing.points.default.pixel == 0.25
+def test_another_stage_than_the_wanted_is_refused(directory: Path) -> None:
+    with pytest.raises(ValueError, match="holds Constant, which cannot draw images"):
+        load_pretrain(directory)
 
 
 def test_devices_of_the_training_machine_have_no_say(directory: Path) -> None:
     config = directory / "config.yaml"
-    config.write_text(config.read_text().replace("devices: 1", "devices: 512"))
-    assert load_stage(directory).vocabulary is not None
+    config.write_text(config.read_text() + "trainer: {devices: 512}\n")
+    assert load_any(directory).raw["trainer"] == {"devices": 512}
 
 
-def test_missing_configuration_is_one_line(directory: Path) -> None:
-    (directory / "config.yaml").unlink()
-    assert "config.yaml is missing" in refusal(directory)
-
-
-@pytest.mark.parametrize("text", ["", "model: [", "- a", "\x00"])
-def test_broken_configuration_is_one_line(text: str, directory: Path) -> None:
-    (directory / "config.yaml").write_text(text)
-    assert "config.yaml" in refusal(directory)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"pixel": 1}', '{"pixel_threshold": 7, "image_threshold": 0.5}']
-)
-def test_broken_operating_point_is_one_line(text: str, directory: Path) -> None:
-    (directory / "thresholds.json").write_text(text)
-    assert "thresholds.json" in refusal(directory)
-
-
-def test_truncated_checkpoint_is_one_line(directory: Path) -> None:
-    file = directory / "checkpoints" / "last.ckpt"
+def truncate(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:300])
-    assert "cannot be read" in refusal(directory)
 
 
-def test_empty_directory_is_one_line(tmp_path: Path) -> None:
-    assert "no checkpoint at" in refusal(tmp_path)
-
-
-def test_checkpoint_that_does_not_fit_its_configuration_is_one_line(directory: Path) -> None:
-    file = directory / "checkpoints" / "last.ckpt"
+def add_a_weight(file: Path) -> None:
     saved = torch.load(file, weights_only=True)
     saved["state_dict"]["net.weight"] = torch.zeros(1)
     torch.save(saved, file)
-    assert "last.ckpt" in refusal(directory)
 
 
-def test_configuration_is_written_whole(directory: Path) -> None:
-    assert {path.name for path in directory.iterdir()} == {
-        "checkpoints", "config.yaml", "thresholds.json",
-    }  # fmt: skip
+def say(text: str) -> Callable[[Path], object]:
+    return lambda file: file.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "break_it", "words"),
+    [
+        ("config.yaml", Path.unlink, "config.yaml is missing"),
+        *(("config.yaml", say(text), "config.yaml") for text in ("", "model: [", "- a", "\x00")),
+        *(
+            ("thresholds.json", say(text), "thresholds.json is broken")
+            for text in ("", "{", "[]", "\x00", '{"version": 9}', "[" * 100_000, '{"pixel": 1}')
+        ),
+        ("thresholds.json", say(json.dumps(POINT | {"pixel_threshold": 7})), "is broken"),
+        ("checkpoints/last.ckpt", truncate, "cannot be read"),
+        ("checkpoints/last.ckpt", add_a_weight, "last.ckpt"),
+        ("checkpoints/last.ckpt", Path.unlink, "no checkpoint at"),
+    ],
+)
+def test_what_is_missing_or_damaged_is_one_line(
+    name: str, break_it: Callable[[Path], object], words: str, directory: Path
+) -> None:
+    break_it(directory / name)
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        load_stage(directory)
+    text = str(caught.value)
+    assert words in text and str(directory) in text and "expected" in text and "\n" not in text
 
 
 @pytest.mark.parametrize(
@@ -120,3 +115,32 @@ def test_foreign_class_of_a_release_is_refused_before_it_is_imported(node: objec
 )
 def test_words_that_name_no_module_are_only_words(word: str) -> None:
     check_own_classes([{"class_path": "lightning_modules.x.Y", "init_args": {"name": word}}])
+
+
+def test_thresholds_come_back_to_the_last_bit_with_what_they_were_chosen_on(tmp_path: Path) -> None:
+    counts = CalibrationCounts(("good", "crack", "stain"))
+    counts.update(*line(12))
+    rule = CalibrationRule(parse_objective("recall=0.9"))
+    chosen, file = choose_thresholds(counts, rule, pixel=0.5, image=0.5), tmp_path / "t.json"
+    write_thresholds(file, chosen, naming="softmax", split="val", manifest_sha256="ab")
+    points, content = read_thresholds(file), json.loads(file.read_text())
+    assert points.naming == "softmax" and points.image == chosen.image.threshold
+    assert points.review_band == chosen.image.review_band
+    pairs = [(points.default, chosen.default)]
+    pairs += [(points.by_name[name], one) for name, one in chosen.types.items()]
+    for read, one in pairs:
+        assert (read.pixel, read.alarm) == (one.pixel_threshold, one.alarm_threshold)
+    assert [content[key] for key in ("split", "objective")] == ["val", "recall=0.9"]
+    assert content["types"]["crack"]["recall"]["of"] == 12
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "teapot"])
+def test_device_that_is_not_there_is_one_line_with_a_remedy(device: str) -> None:
+    with pytest.raises(ValueError, match=f"device '{device}' cannot be used .*--device cpu") as why:
+        on_device(nn.Linear(1, 1), device)
+    assert "\n" not in str(why.value)
+
+
+def test_default_device_can_be_used() -> None:
+    net = on_device(nn.Linear(1, 1), default_device())
+    assert net.weight.device.type == torch.device(default_device()).type

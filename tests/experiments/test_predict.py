@@ -180,7 +180,7 @@ def test_an_earlier_output_is_replaced_only_when_asked(images: Path, tmp_path: P
         (["--naming=soft"], "invalid choice: 'soft'"),
         (["--out={images}", "--overwrite"], "not overwritten"),
         (["--out={images}/grey.png"], "is a file"),
-        (["--out={images}/grey.png/out"], "cannot be written"),
+        (["--out={images}/grey.png/out"], "cannot write to"),
         (["--images={images}/out/a.png", "--out={images}/out", "--overwrite"], "not overwritten"),
     ],
 )

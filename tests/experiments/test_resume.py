@@ -6,7 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -21,10 +21,7 @@ from experiments.resume import (
     PLACE_VARIABLE,
     agree,
     check_same,
-    find_place,
-    find_run,
     hold,
-    new_run_directory,
     newest_valid,
     release,
     run_directory,
@@ -51,11 +48,13 @@ def stage(**overrides: object) -> Namespace:
     return parse_stage(load_config(["stage1_tiny.yaml"], pairs))
 
 
-def named_one(output: Path) -> Namespace:
-    """The stage as a run called `one` in `output`."""
+def place(output: Path, choice: str, name: str = "one") -> tuple[str, str | None]:
+    """The names of directory and checkpoint that a run in `output` gets."""
     one = stage().clone()
-    one.output, one.name = str(output), "one"
-    return one
+    one.output, one.name = str(output), name
+    with run_directory(one, choice) as (directory, checkpoint):
+        assert directory.parent == output / "runs"
+        return directory.name, checkpoint and checkpoint.name
 
 
 def begun(output: Path, name: str = "one", *, finished: bool = False) -> Path:
@@ -78,9 +77,8 @@ def test_auto_takes_the_newest_unfinished_run_of_the_name_never_a_new_one(tmp_pa
     for name in ("one", "one-2", "one-10", "one-two", "other"):
         begun(tmp_path, name)
     begun(tmp_path, "one-11", finished=True)
-    (tmp_path / "runs" / "one-12").mkdir()
-    assert find_run(named_one(tmp_path), "auto") == tmp_path / "runs" / "one-10"
-    assert find_run(named_one(tmp_path), "never") is None
+    assert place(tmp_path, "auto") == ("one-10", None)
+    assert place(tmp_path, "never") == ("one-3", None)
 
 
 def test_auto_begins_a_new_run_where_none_is_unfinished_and_says_so(
@@ -88,15 +86,13 @@ def test_auto_begins_a_new_run_where_none_is_unfinished_and_says_so(
 ) -> None:
     begun(tmp_path, finished=True)
     with caplog.at_level(logging.INFO):
-        assert find_run(named_one(tmp_path), "auto") is None
+        assert place(tmp_path, "auto") == ("one-2", None)
     assert "no unfinished run one" in caplog.text
 
 
 def test_finished_run_whose_tracker_was_down_is_gone_on_with(tmp_path: Path) -> None:
-    directory = begun(tmp_path, finished=True)
-    (directory / "spool.jsonl").write_text("{}\n")
-    assert find_run(named_one(tmp_path), "auto") == directory
-    assert find_place(named_one(tmp_path), "auto", directory) is None
+    (begun(tmp_path, finished=True) / "spool.jsonl").write_text("{}\n")
+    assert place(tmp_path, "auto") == ("one", None)
 
 
 def test_directory_is_held_by_one_process_and_keeps_no_trace_of_it(tmp_path: Path) -> None:
@@ -104,63 +100,49 @@ def test_directory_is_held_by_one_process_and_keeps_no_trace_of_it(tmp_path: Pat
     lock = hold(directory)
     with pytest.raises(ValueError, match="is being run by another process"):
         hold(directory)
-    assert find_run(named_one(tmp_path), "auto") is None
+    assert place(tmp_path, "auto") == ("one-2", None)
     release(lock)
-    assert find_run(named_one(tmp_path), "auto") == directory
+    assert place(tmp_path, "auto") == ("one", None)
     assert [path.name for path in directory.iterdir()] == ["config.yaml"]
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("nowhere", "there is no such directory; expected auto"),
-        ("one", "the run is finished"),
+        ("done", "the run is finished"),
         ("", "no run was begun there"),
+        ("one", r"has no checkpoint yet.* give --resume auto"),
     ],
 )
 def test_directory_that_cannot_be_gone_on_with_is_refused(
     name: str, reason: str, tmp_path: Path
 ) -> None:
-    begun(tmp_path, finished=True)
+    begun(tmp_path)
+    begun(tmp_path, "done", finished=True)
     with pytest.raises((FileNotFoundError, ValueError), match=reason):
-        find_run(named_one(tmp_path), str(tmp_path / "runs" / name))
-
-
-def test_taken_run_name_gets_a_number(tmp_path: Path) -> None:
-    names = [new_run_directory(tmp_path, "tiny").name for _ in range(3)]
-    assert names == ["tiny", "tiny-2", "tiny-3"]
+        place(tmp_path, str(tmp_path / "runs" / name))
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "/a"])
 def test_run_name_with_folders_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="one word without folders"):
-        new_run_directory(tmp_path, name)
+        place(tmp_path, "never", name)
 
 
-def test_new_directory_stays_where_something_was_written(tmp_path: Path) -> None:
-    for is_written in (False, True):
-        with run_directory(named_one(tmp_path), "never") as (directory, checkpoint):
-            assert directory == tmp_path / "runs" / "one" and checkpoint is None
-            if is_written:
-                (directory / "config.yaml").touch()
-        assert directory.exists() == is_written
+def test_new_directory_goes_where_nothing_was_written(tmp_path: Path) -> None:
+    assert place(tmp_path, "never") == place(tmp_path, "never") == ("one", None)
+    (tmp_path / "runs" / "one").mkdir()
+    (tmp_path / "runs" / "one" / "config.yaml").touch()
+    assert place(tmp_path, "never") == ("one-2", None)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["one"]
 
 
-def test_begun_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    folder = saved(begun(tmp_path), 3)
-    with run_directory(named_one(tmp_path), "auto") as place:
-        assert place == (folder.parent, step_path(folder, 3))
-
-
-def test_run_without_a_checkpoint_starts_anew_under_auto_and_is_refused_where_it_is_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("is_named", [True, False])
+def test_begun_run_goes_on_from_its_newest_checkpoint(is_named: bool, tmp_path: Path) -> None:
     directory = begun(tmp_path)
-    with caplog.at_level(logging.INFO):
-        assert find_place(stage(), "auto", directory) is None
-    assert "has no checkpoint yet: the run starts anew" in caplog.text
-    with pytest.raises(FileNotFoundError, match=r"has no checkpoint yet.* give --resume auto"):
-        find_place(stage(), str(directory), directory)
+    saved(directory, 3, 12, 100_000_000)
+    choice = str(directory) if is_named else "auto"
+    assert place(tmp_path, choice) == ("one", "step_100000000.ckpt")
 
 
 @pytest.mark.parametrize(
@@ -180,24 +162,10 @@ def test_other_model_data_or_seed_is_refused_by_name(
         check_same(stage(**{key: value}), begun(tmp_path))
 
 
-def test_another_class_in_the_data_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"says data.init_args.manifest '', this config 'm'"):
-        check_same(stage(manifest="m"), begun(tmp_path))
-
-
-def test_settings_of_the_machine_may_change(tmp_path: Path) -> None:
-    changed = {
-        "data__init_args__num_workers": 3,
-        "trainer__devices": 2,
-        "trainer__strategy": "ddp",
-        "trainer__max_epochs": 99,
-        "trainer__precision": "bf16-mixed",
-        "output": "elsewhere",
-    }
-    check_same(stage(**changed), begun(tmp_path))
-
-
-def test_batch_of_a_process_may_change_where_the_whole_one_is_given(tmp_path: Path) -> None:
+def test_settings_of_the_machine_and_the_length_may_change(tmp_path: Path) -> None:
+    machine = {"data__init_args__num_workers": 3, "trainer__devices": 2, "trainer__strategy": "ddp"}
+    length = {"trainer__max_epochs": 99, "trainer__precision": "bf16-mixed", "output": "elsewhere"}
+    check_same(stage(**machine, **length), begun(tmp_path))
     whole = {"data__init_args__global_batch_size": 32}
     write_configuration(stage(**whole), tmp_path)
     check_same(stage(**whole, data__init_args__batch_size=8), tmp_path)
@@ -241,21 +209,12 @@ def test_processes_that_torchrun_starts_get_the_first_ones_answer_and_refusal(
     stale = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", PLACE_VARIABLE: "stale"}
     ended = subprocess.run(
         [*words, str(tmp_path / "asking.py")],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-        cwd=REPOSITORY,
+        capture_output=True, text=True, check=True, timeout=300, cwd=REPOSITORY,
         env={**os.environ, **stale},
-    )
+    )  # fmt: skip
     said = {line for line in ended.stdout.splitlines() if line.startswith("rank ")}
     words = ["the answer of 0", "no, says 0"]
     assert said == {f"rank {rank}: {word}" for rank in (0, 1) for word in words}
-
-
-def test_newest_checkpoint_is_taken(tmp_path: Path) -> None:
-    folder = saved(tmp_path, 3, 12, 100_000_000)
-    assert newest_valid(tmp_path) == step_path(folder, 100_000_000)
 
 
 def truncate(path: Path) -> None:
@@ -266,10 +225,6 @@ def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
 
 
 def replace_with_weights_alone(path: Path) -> None:
@@ -284,9 +239,9 @@ def trap(path: Path) -> None:
     torch.save({"a": Trap()}, path, pickle_module=pickle)
 
 
-@pytest.mark.parametrize("break_it", [truncate, flip, empty, replace_with_weights_alone, trap])
+@pytest.mark.parametrize("break_it", [truncate, flip, replace_with_weights_alone, trap])
 def test_broken_newest_checkpoint_is_passed_over_and_named(
-    break_it, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    break_it: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = saved(tmp_path, 3, 4)
     break_it(step_path(folder, 4))

@@ -76,30 +76,22 @@ def test_locked_database_is_one_line_with_remedy(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_run_is_read_back_with_metrics_params_and_tags(output: Path) -> None:
+def test_run_is_read_back_with_metrics_params_tags_and_files(output: Path, tmp_path: Path) -> None:
     logger = RunLogger(output, "study", "first", {"stage": "pretrain"})
     logger.log_hyperparams({"model": {"width": 8, "note": "x" * 5000}})
     logger.log_metrics({"mask/test/iou_image": 0.5}, step=1)
+    (tmp_path / "note.txt").write_text("seen")
+    logger.log_artifact(tmp_path / "note.txt", "notes")
     logger.close()
     [row] = read_runs(output, "study")
     assert (row.name, row.status) == ("first", "FINISHED")
     assert row.metrics == {"mask/test/iou_image": 0.5}
     assert row.params["model.width"] == "8" and len(row.params["model.note"]) == 5000
     assert row.tags["stage"] == "pretrain"
-
-
-def test_logger_does_not_decide_where_later_runs_go(output: Path, tmp_path: Path) -> None:
-    RunLogger(output, "study-d", "first", {}).log_metrics({"a": 1.0})
-    assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
-
-
-def test_artifacts_lie_under_the_output(output: Path, tmp_path: Path) -> None:
-    logger = RunLogger(output, "pictures", "first", {})
-    (tmp_path / "note.txt").write_text("seen")
-    logger.log_artifact(tmp_path / "note.txt", "notes")
-    logger.close()
     [found] = (output / "artifacts").rglob("note.txt")
     assert found.read_text() == "seen"
+    # The logger does not decide where later runs of this process go.
+    assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
 
 
 def test_unknown_experiment_names_the_known(output: Path) -> None:
