@@ -81,7 +81,7 @@ class IMDDDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         _check_origin(source, root, manifest)
-        _check_batches(batch_size, eval_batch_size, global_batch_size or 1)
+        _check_numbers(batch_size, eval_batch_size, global_batch_size or 1)
         _check_unlabelled(use_unlabelled, held_out_types)
         self.source, self.root, self.num_workers = source, root, num_workers
         self.manifest, self.manifest_folder = manifest, manifest_folder
@@ -182,8 +182,8 @@ class IMDDDataModule(LightningDataModule):
         """Open the manifest; the same on every process. ValueError for a leaking one."""
         if self._division is None:
             index = Manifest.open(self._manifest_path(), self.root or None)
-            if index.leaks and not self.allow_leakage:
-                raise ValueError(_leak_line(index))
+            if not self.allow_leakage:
+                _check_leaks(index)
             self._division = TypeDivision(index, self.held_out_types, self.test_types, self.labels)
 
     def train_dataloader(self) -> ResumableLoader:
@@ -203,7 +203,7 @@ class IMDDDataModule(LightningDataModule):
             step_size=self.global_batch_size or 1,
             data=self.index.sha256,
         )
-        return self._loader(dataset, sampler, batch_size=self.plan(world_size).device_batch_size)
+        return self._loader(dataset, sampler, self.plan(world_size).device_batch_size)
 
     def val_dataloader(self) -> ResumableLoader:
         """Validation images in the order of their rows."""
@@ -220,6 +220,10 @@ class IMDDDataModule(LightningDataModule):
         """Whole test images in the order of their rows."""
         rows = self.division.rows_of("test")
         return self._eval_loader(self._dataset(rows, Unchanged(), self.division.tested))
+
+    def fit_captions(self, count_tokens: Callable[[str], int], token_limit: int) -> None:
+        """Shorten the captions to what a text encoder reads, the defect's words last of all."""
+        self.caption_choice = CaptionChoice(self.caption_choice.choice, count_tokens, token_limit)
 
     def _manifest_path(self) -> Path:
         """The manifest's place; its name holds the settings, so that two runs never share one."""
@@ -259,10 +263,6 @@ class IMDDDataModule(LightningDataModule):
             vocabulary=vocabulary or self.vocabulary,
         )
 
-    def fit_captions(self, count_tokens: Callable[[str], int], token_limit: int) -> None:
-        """Shorten the captions to what a text encoder reads, the defect's words last of all."""
-        self.caption_choice = CaptionChoice(self.caption_choice.choice, count_tokens, token_limit)
-
     def _eval_loader(self, dataset: DefectDataset) -> ResumableLoader:
         rank, world_size = self._rank()
         if len(dataset) < world_size:
@@ -275,17 +275,14 @@ class IMDDDataModule(LightningDataModule):
         sampler = ResumableSampler(
             dataset.rows, shuffle=False, rank=rank, world_size=world_size, even_ranks=False
         )
-        return self._loader(dataset, sampler, batch_size=self.eval_batch_size)
+        return self._loader(dataset, sampler, self.eval_batch_size)
 
     def _loader(
-        self, dataset: Dataset[Sample], sampler: ResumableSampler, *, batch_size: int
+        self, dataset: Dataset[Sample], sampler: ResumableSampler, batch_size: int
     ) -> ResumableLoader:
+        workers, pin = self.num_workers, torch.cuda.is_available()
         return ResumableLoader(
-            dataset,
-            sampler,
-            batch_size=batch_size,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
+            dataset, sampler, batch_size=batch_size, num_workers=workers, pin_memory=pin
         )
 
 
@@ -301,9 +298,9 @@ def _check_origin(source: Source | None, root: str, manifest: str) -> None:
         raise ValueError(f"source {source.name} has no root: give the folder with its data")
 
 
-def _check_batches(*sizes: int) -> None:
-    if min(sizes) < 1:
-        got = " and ".join(map(str, sizes))
+def _check_numbers(*batch_sizes: int) -> None:
+    if min(batch_sizes) < 1:
+        got = " and ".join(map(str, batch_sizes))
         raise ValueError(f"batch sizes are {got}, expected 1 or more")
 
 
@@ -315,13 +312,14 @@ def _check_unlabelled(use_unlabelled: bool, held_out_types: tuple[str, ...]) -> 
         )
 
 
-def _leak_line(index: Manifest) -> str:
-    """Why a manifest is not trained on, in one line."""
+def _check_leaks(index: Manifest) -> None:
+    """ValueError for a manifest that must not be trained on."""
+    if not index.leaks:
+        return
+    found = f"{index.leaks} pairs of alike images are in different splits"
     if index.leaks < 0:
         found = "nobody has looked for alike images in its splits"
-    else:
-        found = f"{index.leaks} pairs of alike images are in different splits"
-    return (
+    raise ValueError(
         f"manifest {index.path}: {found}; expected none: prepare it again with --copies drop, or "
         "set data.init_args.allow_leakage to true, which the run will record"
     )

@@ -1,4 +1,4 @@
-"""Latents of augmented training images on disk, in shards: the cached way of stage 1 (NOTES 11).
+"""Latents of augmented training images on disk, in shards: the cached way of stage 1.
 
 Every training row is kept in several augmented variants: position = variant * rows + place of the
 row. A shard holds the latents, the image tower's embedding (for the implicit captioner) and the
@@ -8,6 +8,7 @@ caption as text, which is no larger than token ids and fits any tokenizer; never
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,6 @@ from datamodules.whole_files import whole, write_whole
 INDEX_NAME = "index.json"
 ARRAYS = ("latents", "embeddings")
 VERSION = 1
-NO_PIXELS = torch.zeros(3, 0, 0), torch.zeros(0, 0, dtype=torch.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,11 @@ class LatentStore:
     def read(self, position: int) -> tuple[np.ndarray, np.ndarray, str]:
         """The latents (c, h, w), the embedding (D,) and the caption at a position."""
         shard, place = divmod(position, self.index.samples_per_shard)
-        latents, embeddings, captions = self._open(shard)
+        if shard not in self._maps:
+            captions = self._read_json(shard)["captions"]
+            paths = (self._path(shard, f"{name}.npy") for name in ARRAYS)
+            self._maps[shard] = (*(np.load(path, mmap_mode="r") for path in paths), captions)
+        latents, embeddings, captions = self._maps[shard]
         return latents[place], embeddings[place], captions[place]
 
     def verify(self) -> None:
@@ -139,15 +143,6 @@ class LatentStore:
                         f"{path} is damaged, expected sha256 {hashes[name]}: remove "
                         f"{self._path(shard, 'shard.json').name} beside it and write it again"
                     )
-
-    def _open(self, shard: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        if shard not in self._maps:
-            captions = self._read_json(shard)["captions"]
-            latents, embeddings = (
-                np.load(self._path(shard, f"{name}.npy"), mmap_mode="r") for name in ARRAYS
-            )
-            self._maps[shard] = latents, embeddings, captions
-        return self._maps[shard]
 
     def _read_json(self, shard: int) -> dict:
         path = self._path(shard, "shard.json")
@@ -181,11 +176,10 @@ class LatentDataset(Dataset[Sample]):
         place = int(np.searchsorted(self.rows, draw.row))
         variant = draw.turn % self.store.index.variants
         latents, embedding, caption = self.store.read(variant * len(self.rows) + place)
-        image, mask = NO_PIXELS
         defects = self.manifest[draw.row].defects
         return Sample(
-            image=image,
-            mask=mask,
+            image=torch.zeros(3, 0, 0),
+            mask=torch.zeros(0, 0, dtype=torch.int64),
             has_mask=False,
             caption=caption,
             class_ids=tuple(self.manifest.vocabulary.id_of(name) for name in defects),
@@ -194,19 +188,6 @@ class LatentDataset(Dataset[Sample]):
             latents=torch.from_numpy(np.array(latents)),
             image_embedding=torch.from_numpy(np.array(embedding)),
         )
-
-
-class _Batches(Dataset[Batch]):
-    """Batches of given draws, in order."""
-
-    def __init__(self, dataset: DefectDataset, draws: list[list[Draw]]) -> None:
-        self.dataset, self.draws = dataset, draws
-
-    def __len__(self) -> int:
-        return len(self.draws)
-
-    def __getitem__(self, index: int) -> Batch:
-        return collate([self.dataset[draw] for draw in self.draws[index]])
 
 
 class LatentShards(LightningDataModule):
@@ -225,9 +206,8 @@ class LatentShards(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Batches that do not cross shards."""
-        rank, world_size = (0, 1)
-        if self.trainer is not None:
-            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         batches: list[list[Draw]] = []
         self.shard_of_batch = []
         for shard in range(rank, self.store.shard_count, world_size):
@@ -239,9 +219,16 @@ class LatentShards(LightningDataModule):
                 self.shard_of_batch.append(shard)
         # Whole batches as items: Lightning would take a batch sampler of ours apart.
         return DataLoader(
-            _Batches(self.dataset, batches), batch_size=None, num_workers=self.num_workers
+            batches,  # type: ignore[arg-type]
+            batch_size=None,
+            num_workers=self.num_workers,
+            collate_fn=partial(_open_batch, dataset=self.dataset),
         )
 
     def _draw(self, position: int) -> Draw:
         variant, place = divmod(position, self.store.index.row_count)
         return Draw(int(self.dataset.rows[place]), variant)
+
+
+def _open_batch(draws: Sequence[Draw], dataset: DefectDataset) -> Batch:
+    return collate([dataset[draw] for draw in draws])

@@ -5,7 +5,7 @@ seeds come with each Draw, so a resumed epoch yields the very samples of an unin
 `plan_batches` shares one optimizer step's batch between processes and passes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,8 +25,6 @@ class Draw(NamedTuple):
 
 class ResumableSampler(DistributedSampler[Draw]):
     """The Draws of one rank in one epoch of `rows`, from the place where the last state stood.
-
-    Draws carry manifest rows, so that loader workers need no list of them.
 
     Is a DistributedSampler so that Lightning leaves it in place under DDP (a replaced sampler
     would lose the state). With `draws_per_epoch` an epoch is a stretch of an endless row of
@@ -49,8 +47,7 @@ class ResumableSampler(DistributedSampler[Draw]):
         step_size: int = 1,
         data: str = "",
     ) -> None:
-        length = len(rows)
-        if length < 1:
+        if not len(rows):
             raise ValueError("there is nothing to sample from: expected at least 1 record")
         if draws_per_epoch is not None and draws_per_epoch < world_size:
             raise ValueError(
@@ -58,15 +55,14 @@ class ResumableSampler(DistributedSampler[Draw]):
                 f"({world_size})"
             )
         super().__init__(
-            range(length),  # type: ignore[arg-type]
+            range(len(rows)),  # type: ignore[arg-type]
             num_replicas=world_size,
             rank=rank,
             shuffle=shuffle,
             seed=seed,
         )
-        self.rows = rows
-        self.length = length
-        self.draws_per_epoch = draws_per_epoch or length
+        self.rows, self.length = rows, len(rows)
+        self.draws_per_epoch = draws_per_epoch or len(rows)
         self.data = data
         self.even_ranks = even_ranks and self.draws_per_epoch >= world_size
         self.step_size = max(step_size, world_size)
@@ -130,7 +126,6 @@ class ResumableLoader(DataLoader[Sample]):
         batch_size: int,
         num_workers: int = 0,
         pin_memory: bool = False,
-        collate_fn: Callable[[Sequence[Sample]], Batch] = collate,
     ) -> None:
         super().__init__(
             dataset,
@@ -138,7 +133,7 @@ class ResumableLoader(DataLoader[Sample]):
             sampler=sampler,  # type: ignore[arg-type]
             num_workers=num_workers,
             pin_memory=pin_memory,
-            collate_fn=collate_fn,
+            collate_fn=collate,
             persistent_workers=num_workers > 0,
         )
         self.order = sampler

@@ -8,7 +8,7 @@ wafers) never part; `check_groups` holds that for any manifest, alike images are
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from datamodules.vocabulary import normalise_name
 
 SPLITS = ("train", "val", "test")
 FIRST_SERVED = ("train", "test", "val")
-ALL, SEEN, HELD_OUT = "all", "seen", "held_out"  # what a test shows and asks for
+TEST_TYPES = ("all", "seen", "held_out")  # what a test shows and asks for
 
 
 def assign_splits(
@@ -82,7 +82,7 @@ def spread_over_types(rows: np.ndarray, types: Sequence[str], count: int) -> np.
 
 
 def supervised_thirds(records: Sequence[Record]) -> list[Record]:
-    """The records under the supervised protocol (NOTES 18), in their order.
+    """The records under the supervised protocol of the compared systems, in their order.
 
     Of each product's every defect type, sorted by name, the first third trains and the rest is
     tested, whole groups at a time. Good images keep a published split; without one they are cut
@@ -128,7 +128,7 @@ def _split_groups(
         rarity = (name == GOOD, frequency[name], name)
         stratum[record.group] = min(stratum.get(record.group, rarity), rarity)
     members: dict[str, list[str]] = defaultdict(list)
-    for group in sorted(sizes, key=lambda name: hash_rank(name, seed)):
+    for group in sorted(sizes, key=lambda name: _hash_rank(name, seed)):
         members[stratum[group][2]].append(group)
     return {
         group: split
@@ -162,7 +162,7 @@ def _cut(
     return chosen
 
 
-def hash_rank(name: str, seed: int) -> str:
+def _hash_rank(name: str, seed: int) -> str:
     """Where a name comes in an order that the seed shuffles."""
     return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
 
@@ -180,9 +180,10 @@ class TypeDivision:
     def __init__(
         self, index: Manifest, held_out: Sequence[str], test_types: str, labels: str = ""
     ) -> None:
-        if test_types not in (ALL, SEEN, HELD_OUT):
-            raise ValueError(f"test_types is {test_types!r}: expected {ALL}, {SEEN} or {HELD_OUT}")
-        if test_types == HELD_OUT and not held_out:
+        if test_types not in TEST_TYPES:
+            expected = ", ".join(TEST_TYPES)
+            raise ValueError(f"test_types is {test_types!r}: expected one of {expected}")
+        if test_types == "held_out" and not held_out:
             raise ValueError("test_types is 'held_out', but held_out_types names none: name some")
         vocabulary = index.vocabulary.with_words(labels) if labels else index.vocabulary
         self.training, unseen = vocabulary.division(held_out)
@@ -191,23 +192,24 @@ class TypeDivision:
                 f"held_out_types names all types of {index.path}: expected at least one to train on"
             )
         self.index, self.test_types = index, test_types
-        self.tested = {ALL: vocabulary, SEEN: self.training, HELD_OUT: unseen}[test_types]
+        tested = {"all": vocabulary, "seen": self.training, "held_out": unseen}
+        self.tested = tested[test_types]
         self.held_out = unseen.names[1:]
-        self.held_out_words = unseen.words - set(unseen.entries[0])
+        self._held_out_words = unseen.words - set(unseen.entries[0])
 
     def rows_of(self, split: str) -> np.ndarray:
         """The rows of a split that take part, ascending; ValueError where there are none."""
         given = self.index.rows_of(split)
-        rows = given[self._taking_part(split)[given]] if self.held_out_words else given
-        if len(rows) == 0:
+        rows = given[self._taking_part(split)[given]] if self.held_out else given
+        if not len(given):
             raise ValueError(
-                f"manifest {self.index.path} has no {split} images among {len(self.index)}"
-                + (
-                    f" but those that held_out_types {', '.join(self.held_out)} leave out: "
-                    "hold out fewer"
-                    if len(given)
-                    else f": give {split}_fraction a share and the data more groups"
-                )
+                f"manifest {self.index.path} has no {split} images among {len(self.index)}: give "
+                f"{split}_fraction a share and the data more groups"
+            )
+        if not len(rows):
+            raise ValueError(
+                f"manifest {self.index.path} has no {split} images among {len(self.index)} but "
+                f"those that held_out_types {', '.join(self.held_out)} leave out: hold out fewer"
             )
         return rows
 
@@ -215,27 +217,24 @@ class TypeDivision:
         """(rows of the manifest,) bool, whether the row may be in this split."""
         # Per row, whether each of its types is held out.
         shown = [
-            [normalise_name(name) in self.held_out_words for name in names]
+            [normalise_name(name) in self._held_out_words for name in names]
             for names in self.index.column("defects")
         ]
         if split != "test":
             groups = self.index.column("group")
             closed = {group for group, held in zip(groups, shown, strict=True) if any(held)}
             return np.array([group not in closed for group in groups])
-        fits: dict[str, Callable[[list[bool]], bool]] = {
-            ALL: lambda held: True,
-            SEEN: lambda held: not any(held),
-            HELD_OUT: lambda held: any(held) and all(held),
-        }
-        return np.array([fits[self.test_types](held) for held in shown])
+        if self.test_types == "held_out":
+            return np.array([any(held) and all(held) for held in shown])
+        return np.array([self.test_types == "all" or not any(held) for held in shown])
 
 
 @dataclass(frozen=True, slots=True)
 class FewShots:
     """Which training images are used where few are wanted: some of each type, or a budget for all.
 
-    per_type: images of each type, good included; budget: images in all, defects first and good
-    ones as they fill up (NOTES 19); None for no limit. A smaller number is part of a larger one.
+    per_type: images of each type, good included; budget: images in all, defect types in turn and
+    good ones as they fill up; None for no limit. A smaller number is part of a larger one.
     Generated images are not counted and stay, so that K real ones can be compared with and without
     them. Raises ValueError for both, and for numbers below 1.
     """
@@ -257,46 +256,19 @@ class FewShots:
         if self.per_type is None and self.budget is None:
             return rows
         is_generated = np.array(index.column("is_generated"), dtype=bool)[rows]
-        real = rows[~is_generated]
-        images, types = index.column("image"), index.types_of(real)
-        names = [images[row] for row in real.tolist()]
-        if self.budget is not None:
-            places = within_budget(names, types, self.budget, seed=self.seed)
+        images, real = index.column("image"), rows[~is_generated]
+        ranked: dict[str, list[int]] = defaultdict(list)
+        types = dict(zip(real.tolist(), index.types_of(real), strict=True))
+        for row in sorted(types, key=lambda row: _hash_rank(images[row], self.seed)):
+            ranked[types[row]].append(row)
+        if self.per_type is not None:
+            chosen = [row for members in ranked.values() for row in members[: self.per_type]]
         else:
-            assert self.per_type is not None
-            places = k_shot(names, types, self.per_type, seed=self.seed)
-        return np.union1d(real[places], rows[is_generated])
-
-
-def k_shot(images: Sequence[str], types: Sequence[str], k: int, *, seed: int) -> list[int]:
-    """The places of at most `k` images per type (good included), ascending.
-
-    A type with fewer images keeps all.
-    """
-    by_type = ranked_by_type(images, types, seed)
-    return sorted(place for members in by_type.values() for place in members[:k])
-
-
-def within_budget(
-    images: Sequence[str], types: Sequence[str], budget: int, *, seed: int
-) -> list[int]:
-    """The places of at most `budget` images, ascending: defect types in turn, then good."""
-    by_type = ranked_by_type(images, types, seed)
-    good = by_type.pop(GOOD, [])
-    in_turn = sorted(
-        (turn, name, place)
-        for name, members in by_type.items()
-        for turn, place in enumerate(members)
-    )
-    return sorted([*(place for _, _, place in in_turn), *good][:budget])
-
-
-def ranked_by_type(images: Sequence[str], types: Sequence[str], seed: int) -> dict[str, list[int]]:
-    """The places of each type in the order of the seed."""
-    by_type: dict[str, list[int]] = defaultdict(list)
-    for place, name in enumerate(types):
-        by_type[name].append(place)
-    return {
-        name: sorted(members, key=lambda place: hash_rank(images[place], seed))
-        for name, members in by_type.items()
-    }
+            good = ranked.pop(GOOD, [])
+            turns = [
+                (turn, name, row)
+                for name, members in ranked.items()
+                for turn, row in enumerate(members)
+            ]
+            chosen = [*(row for _, _, row in sorted(turns)), *good][: self.budget]
+        return np.union1d(np.array(chosen, dtype=np.int64), rows[is_generated])

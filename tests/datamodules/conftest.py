@@ -1,7 +1,8 @@
-"""Small parts on disk: grey pictures with one square defect each, and their Records."""
+"""Small parts on disk: grey images with one square defect each, their Records and DataModule."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,14 +10,16 @@ from PIL import Image
 
 from datamodules.captions import Caption
 from datamodules.imdd import IMDDDataModule
-from datamodules.manifest import Manifest, write_manifest
+from datamodules.manifest import Manifest, Source, write_manifest
 from datamodules.sample import MaskValues, Record
 from datamodules.transforms import NativeCrop
 from datamodules.vocabulary import Vocabulary
-from tests.datamodules.parts_data import MakeData, Parts
 
 TYPES = ("crack", "stain")
 VALUES = (MaskValues(1, 1, "crack"), MaskValues(2, 2, "stain"))
+MakeRecords = Callable[[int], list[Record]]
+MakeManifest = Callable[[int], Manifest]
+MakeData = Callable[..., IMDDDataModule]
 
 
 def write_part(folder: Path, number: int, *, size_px: tuple[int, int] = (40, 60)) -> Record:
@@ -42,32 +45,47 @@ def write_part(folder: Path, number: int, *, size_px: tuple[int, int] = (40, 60)
     )
 
 
+class Parts(Source):
+    """The parts that were written before."""
+
+    name: ClassVar[str] = "parts"
+
+    def __init__(self, records: list[Record]) -> None:
+        self.given = records
+
+    def records(self, root: Path) -> list[Record]:
+        if not root.is_dir():
+            raise FileNotFoundError(f"parts root {root} is missing: expected the parts")
+        return self.given
+
+
+def ready(data: IMDDDataModule) -> IMDDDataModule:
+    """The DataModule, prepared and set up."""
+    data.prepare_data()
+    data.setup()
+    return data
+
+
 @pytest.fixture
-def make_records(tmp_path: Path) -> Callable[[int], list[Record]]:
+def make_records(tmp_path: Path) -> MakeRecords:
     """A function that writes `count` parts to tmp_path / "raw" and gives their Records."""
     return lambda count: [write_part(tmp_path / "raw", number) for number in range(count)]
 
 
 @pytest.fixture
-def make_manifest(
-    tmp_path: Path, make_records: Callable[[int], list[Record]]
-) -> Callable[[int], Manifest]:
+def make_manifest(tmp_path: Path, make_records: MakeRecords) -> MakeManifest:
     """A function that writes `count` parts and their manifest, all of them without a split."""
-
-    def make(count: int) -> Manifest:
-        return write_manifest(
-            tmp_path / "parts.parquet",
-            make_records(count),
-            root=tmp_path / "raw",
-            vocabulary=Vocabulary.from_names(TYPES),
-            source="parts",
-        )
-
-    return make
+    return lambda count: write_manifest(
+        tmp_path / "parts.parquet",
+        make_records(count),
+        root=tmp_path / "raw",
+        vocabulary=Vocabulary.from_names(TYPES),
+        source="parts",
+    )
 
 
 @pytest.fixture
-def make_data(make_records: Callable[[int], list[Record]], tmp_path: Path) -> MakeData:
+def make_data(make_records: MakeRecords, tmp_path: Path) -> MakeData:
     """A function that gives the DataModule of 48 parts, with settings of the caller."""
 
     def make(**settings: object) -> IMDDDataModule:

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from datamodules.annotation import (
-    check_region,
     draw_region,
     draw_regions,
     open_annotation,
@@ -19,24 +18,11 @@ from datamodules.annotation import (
 )
 from datamodules.sample import UNLABELLED, MaskValues, Record, Region
 from datamodules.vocabulary import Vocabulary
-from tests.datamodules.conftest import TYPES, write_part
+from tests.datamodules.conftest import TYPES, VALUES, write_part
 
-PARTS = Vocabulary.from_names(TYPES)
-PART_SIZE_PX = (40, 60)
+NAMES = Vocabulary.from_names(TYPES)
 SIZE_PX = (6, 8)
-NAMES = Vocabulary.from_names(["crack", "stain"])
-VALUES = (MaskValues(1, 1, "crack"), MaskValues(2, 2, "stain"))
-RAMP = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
 IDS = (np.arange(24) % 3).astype(np.uint8).reshape(4, 6)
-
-
-def saved(image: Image.Image, path: Path) -> Path:
-    image.save(path)
-    return path
-
-
-def drawn(record: Record, root: Path) -> np.ndarray | None:
-    return open_annotation(record, root, vocabulary=PARTS, image_size_px=PART_SIZE_PX)
 
 
 @pytest.fixture
@@ -44,155 +30,148 @@ def part(tmp_path: Path) -> Record:
     return write_part(tmp_path, 1)
 
 
-def test_mask_file_becomes_class_ids(part, tmp_path):
-    assert np.unique(drawn(part, tmp_path)).tolist() == [0, 1]
+BOX = Region("stain", "box", (4, 15, 10, 10))
+BARE = {"mask": "", "mask_values": ()}
 
 
-def test_regions_become_class_ids(part, tmp_path):
-    boxed = replace(part, mask="", regions=(Region("stain", "box", (4, 15, 10, 10)),))
-    assert np.array_equal(drawn(boxed, tmp_path) > 0, drawn(part, tmp_path) > 0)
+@pytest.mark.parametrize(
+    ("changes", "types"),
+    [
+        ({}, {0, 1}),
+        ({**BARE, "regions": (BOX,)}, {0, 2}),
+        ({**BARE, "defects": ()}, {0}),
+        ({**BARE, "defects": (), "split": UNLABELLED}, None),
+        (BARE, None),
+    ],
+    ids=["mask", "regions", "good without a mask", "unlabelled", "never drawn"],
+)
+def test_annotation_is_class_ids_or_none(part, tmp_path, changes, types) -> None:
+    record = replace(part, **changes)
+    ids = open_annotation(record, tmp_path, vocabulary=NAMES, image_size_px=(40, 60))
+    assert (None if ids is None else set(np.unique(ids).tolist())) == types
+    if ids is not None and types != {0}:
+        assert (ids[15:25, 4:14] > 0).all()
+        assert (ids > 0).sum() == 100
 
 
-def test_good_part_without_a_mask_is_known_to_be_good(part, tmp_path):
-    assert not drawn(replace(part, mask="", defects=()), tmp_path).any()
-
-
-def test_unlabelled_part_has_no_annotation(part, tmp_path):
-    assert drawn(replace(part, mask="", defects=(), split=UNLABELLED), tmp_path) is None
-
-
-def test_defect_that_nobody_drew_has_no_annotation(part, tmp_path):
-    assert drawn(replace(part, mask=""), tmp_path) is None
-
-
-def test_window_cuts_image_and_mask_alike(part, tmp_path):
+def test_window_cuts_image_and_mask_alike(part, tmp_path) -> None:
     tile = replace(part, window_xywh_px=(10, 5, 30, 20))
-    whole, cut = (open_pair(record, tmp_path, vocabulary=PARTS) for record in (part, tile))
+    whole, cut = (open_pair(record, tmp_path, vocabulary=NAMES) for record in (part, tile))
     for pixels, pixels_of_tile in zip(whole, cut, strict=True):
         assert np.array_equal(pixels_of_tile, pixels[5:25, 10:40])
-
-
-def test_window_outside_the_image_is_refused(part, tmp_path):
     with pytest.raises(ValueError, match="sticks out"):
-        open_pair(replace(part, window_xywh_px=(50, 5, 30, 20)), tmp_path, vocabulary=PARTS)
+        open_pair(replace(part, window_xywh_px=(50, 5, 30, 20)), tmp_path, vocabulary=NAMES)
 
 
-def read_mask(path: Path, values: tuple[MaskValues, ...] = VALUES) -> np.ndarray:
+def read_mask(
+    image: Image.Image, path: Path, values: tuple[MaskValues, ...] = VALUES
+) -> np.ndarray:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # never applied
+    image.save(path, exif=exif)
     return open_mask(path, values, vocabulary=NAMES, size_px=(4, 6))
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGB", "I;16"])
-def test_mask_ids_are_exact_in_every_mode(mode: str, tmp_path: Path) -> None:
-    image = {
-        "L": lambda: Image.fromarray(IDS),
-        "P": lambda: _with_palette(IDS),
-        "RGB": lambda: Image.fromarray(np.repeat(IDS[:, :, None], 3, axis=2)),
-        "I;16": lambda: Image.fromarray(IDS.astype(np.uint16)),
-    }[mode]()
-    assert (read_mask(saved(image, tmp_path / "m.png")) == IDS).all()
-
-
-def _with_palette(ids: np.ndarray) -> Image.Image:
+def with_palette(ids: np.ndarray) -> Image.Image:
     image = Image.fromarray(ids)
     image.putpalette([9, 9, 9, 200, 0, 0, 0, 200, 0])
     return image
 
 
-def test_one_bit_mask_is_zero_and_255(tmp_path: Path) -> None:
-    mask = Image.fromarray(RAMP > 100)
-    ids = read_mask(saved(mask, tmp_path / "m.png"), (MaskValues(255, 255, "stain"),))
-    assert (ids == (RAMP > 100) * 2).all()
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(IDS),
+        with_palette(IDS),
+        Image.fromarray(np.repeat(IDS[:, :, None], 3, axis=2)),
+        Image.fromarray(IDS.astype(np.uint16)),
+    ],
+    ids=["L", "P", "RGB", "I;16"],
+)
+def test_mask_ids_are_exact_in_every_mode(image, suffix: str, tmp_path: Path) -> None:
+    assert (read_mask(image, tmp_path / f"m.{suffix}") == IDS).all()
 
 
-def test_soft_mask_is_cut_by_its_ranges(tmp_path: Path) -> None:
-    soft = (MaskValues(0, 127, "good"), MaskValues(128, 255, "crack"))
-    ids = read_mask(saved(Image.fromarray(RAMP), tmp_path / "m.png"), soft)
-    assert (ids == (RAMP > 127)).all()
+@pytest.mark.parametrize(
+    ("image", "values"),
+    [
+        (Image.fromarray(IDS == 2), [(255, 255, "stain")]),
+        (Image.fromarray((IDS == 2) * np.uint16(4000)), [(4000, 4000, "stain")]),
+        (Image.fromarray(IDS * np.uint8(100)), [(0, 150, "good"), (151, 255, "stain")]),
+    ],
+    ids=["one bit", "wide", "soft"],
+)
+def test_grey_ranges_become_classes(image, values, tmp_path: Path) -> None:
+    ids = read_mask(image, tmp_path / "m.png", tuple(MaskValues(*value) for value in values))
+    assert (ids == (IDS == 2) * 2).all()
 
 
 def test_many_classes_need_sixteen_bits(tmp_path: Path) -> None:
     names = Vocabulary.from_names([f"type {number}" for number in range(300)])
-    path = saved(Image.fromarray(np.full((4, 6), 7, np.uint16)), tmp_path / "m.png")
-    ids = open_mask(path, [MaskValues(7, 7, "type 299")], vocabulary=names, size_px=(4, 6))
-    assert ids.dtype == np.uint16
-    assert ids.max() == 300
+    Image.fromarray(np.full((4, 6), 7, np.uint16)).save(tmp_path / "m.png")
+    values = [MaskValues(7, 7, "type 299")]
+    ids = open_mask(tmp_path / "m.png", values, vocabulary=names, size_px=(4, 6))
+    assert (ids.dtype, ids.max()) == (np.uint16, 300)
 
 
-def test_mask_of_another_size_says_both_sizes(tmp_path: Path) -> None:
-    path = saved(Image.fromarray(np.zeros((4, 7), np.uint8)), tmp_path / "m.png")
-    with pytest.raises(ValueError, match="is 7x4 px, expected its image's 6x4 px"):
-        read_mask(path)
-
-
-@pytest.mark.parametrize("value", [3, 255, 70_000, -5])
-def test_unknown_id_is_named(value: int, tmp_path: Path) -> None:
+def spotted(value: int) -> Image.Image:
     mask = np.zeros((4, 6), np.int32)
     mask[2, 2] = value
-    image = Image.fromarray(mask) if not 0 <= value < 256 else Image.fromarray(mask.astype("u1"))
-    with pytest.raises(ValueError, match=rf"unknown id {value} .*expected 1-1=crack, 2-2=stain"):
-        read_mask(saved(image, tmp_path / "m.tif"))
+    return Image.fromarray(mask if not 0 <= value < 256 else mask.astype(np.uint8))
 
 
-def test_wide_grey_mask_keeps_its_ids(tmp_path: Path) -> None:
-    ids = np.zeros((4, 6), np.uint16)
-    ids[1, 1] = 4000
-    path = saved(Image.fromarray(ids), tmp_path / "m.png")
-    assert (read_mask(path, (MaskValues(4000, 4000, "stain"),)) == (ids > 0) * 2).all()
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        (Image.new("L", (7, 4)), "is 7x4 px, expected its image's 6x4 px"),
+        (Image.new("RGB", (6, 4), "red"), "is coloured"),
+        (spotted(3), "unknown id 3 .*expected 1-1=crack, 2-2=stain"),
+        (spotted(255), "unknown id 255 "),
+        (spotted(70_000), "unknown id 70000 "),
+        (spotted(-5), "unknown id -5 "),
+    ],
+)
+def test_mask_that_does_not_fit_is_one_line(image, why: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=why) as caught:
+        read_mask(image, tmp_path / "m.tif")
+    assert "\n" not in str(caught.value)
 
 
-def test_turned_tiff_mask_is_read_as_stored(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(IDS).save(tmp_path / "m.tif", exif=exif)
-    assert (read_mask(tmp_path / "m.tif") == IDS).all()
+def square(left: int, top: int, width: int, height: int) -> np.ndarray:
+    inside = np.zeros(SIZE_PX, bool)
+    inside[top : top + height, left : left + width] = True
+    return inside
 
 
-def test_coloured_mask_is_refused(tmp_path: Path) -> None:
-    colours = np.zeros((4, 6, 3), np.uint8)
-    colours[0, 0] = (255, 0, 0)
-    with pytest.raises(ValueError, match="is coloured"):
-        read_mask(saved(Image.fromarray(colours), tmp_path / "m.png"))
-
-
-def test_box_covers_its_pixels_and_no_other() -> None:
-    inside = draw_region(Region("crack", "box", (2, 1, 3, 2)), size_px=SIZE_PX)
-    expected = np.zeros(SIZE_PX, bool)
-    expected[1:3, 2:5] = True
-    assert np.array_equal(inside, expected)
-
-
-def test_polygon_of_a_box_covers_the_same_pixels() -> None:
-    corners = (2.0, 1.0, 5.0, 1.0, 5.0, 3.0, 2.0, 3.0)
-    inside = draw_region(Region("crack", "polygon", corners), size_px=SIZE_PX)
-    assert np.array_equal(inside, draw_region(Region("c", "box", (2, 1, 3, 2)), size_px=SIZE_PX))
-
-
-def test_runs_go_down_the_columns() -> None:
-    inside = draw_region(Region("crack", "runs", (1, 2, 6, 1)), size_px=SIZE_PX)
-    assert [tuple(place) for place in np.argwhere(inside)] == [(0, 1), (1, 0), (2, 0)]
+@pytest.mark.parametrize(
+    ("kind", "numbers", "inside"),
+    [
+        ("box", (2, 1, 3, 2), square(2, 1, 3, 2)),
+        ("box", (3.1, 2.2, 0.2, 0.2), square(3, 2, 1, 1)),
+        ("box", (6, 4, 3.5, 3.5), square(6, 4, 2, 2)),
+        ("polygon", (2, 1, 5, 1, 5, 3, 2, 3), square(2, 1, 3, 2)),
+        ("runs", (13, 2, 19, 2, 25, 2), square(2, 1, 3, 2)),
+    ],
+    ids=["box", "thinner than a pixel", "rounded over the rim", "polygon", "runs"],
+)
+def test_region_covers_its_pixels_and_no_other(kind, numbers, inside) -> None:
+    assert np.array_equal(draw_region(Region("crack", kind, numbers), size_px=SIZE_PX), inside)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_runs_of_a_mask_draw_the_mask(seed: int) -> None:
     mask = np.random.default_rng(seed).random(SIZE_PX) < 0.4
-    region = Region("crack", "runs", runs_of(mask))
-    assert np.array_equal(draw_region(region, size_px=SIZE_PX), mask)
+    assert np.array_equal(
+        draw_region(Region("crack", "runs", runs_of(mask)), size_px=SIZE_PX), mask
+    )
 
 
 def test_small_region_stays_visible_on_a_large_one_in_either_order() -> None:
     regions = [Region("stain", "box", (0, 0, 8, 6)), Region("crack", "box", (3, 3, 2, 1))]
     for order in (regions, regions[::-1]):
         ids = draw_regions(order, vocabulary=NAMES, size_px=SIZE_PX)
-        assert (ids == 1).sum() == 2
-        assert (ids == 2).sum() == 46
-
-
-def test_box_thinner_than_a_pixel_still_marks_one() -> None:
-    assert draw_region(Region("crack", "box", (3.1, 2.2, 0.2, 0.2)), size_px=SIZE_PX).sum() == 1
-
-
-def test_overhang_of_rounding_is_cut() -> None:
-    assert draw_region(Region("crack", "box", (6, 4, 3.5, 3.5)), size_px=SIZE_PX).sum() == 4
+        assert [(ids == class_id).sum() for class_id in (1, 2)] == [2, 46]
 
 
 @pytest.mark.parametrize(
@@ -218,11 +197,7 @@ def test_overhang_of_rounding_is_cut() -> None:
     ],
 )
 def test_region_that_fits_no_image_is_refused(kind, numbers, reason) -> None:
-    region = Region("crack", kind, numbers)
-    assert reason in check_region(region, size_px=SIZE_PX)
-    with pytest.raises(ValueError, match="correct or remove"):
-        draw_region(region, size_px=SIZE_PX)
-
-
-def test_region_without_a_name_is_refused() -> None:
-    assert "no name" in check_region(Region("", "box", (1, 1, 2, 2)), size_px=SIZE_PX)
+    with pytest.raises(ValueError, match=f"{reason}.*: correct or remove it"):
+        draw_region(Region("crack", kind, numbers), size_px=SIZE_PX)
+    with pytest.raises(ValueError, match="no name"):
+        draw_region(Region("", "box", (1, 1, 2, 2)), size_px=SIZE_PX)

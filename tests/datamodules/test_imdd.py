@@ -1,6 +1,5 @@
-"""Claims about the DataModule: from a folder to batches, and what it refuses."""
+"""The DataModule: from a folder to batches, and what it refuses."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +9,16 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from datamodules.imdd import IMDDDataModule
-from datamodules.manifest import Manifest, write_manifest
-from datamodules.sample import UNLABELLED, Batch, Record
+from datamodules.manifest import write_manifest
+from datamodules.sample import UNLABELLED, Batch
 from datamodules.transforms import NativeCrop, ResizedCrop
-from tests.datamodules.parts_data import MakeData, Parts, ready
+from tests.datamodules.conftest import MakeData, MakeManifest, MakeRecords, Parts, ready
 
-MakeRecords = Callable[[int], list[Record]]
+
+@pytest.fixture
+def lonely(make_records: MakeRecords) -> Parts:
+    """48 parts, each a group of its own: a third of them good, cracked and stained."""
+    return Parts([replace(r, group=f"own{k}") for k, r in enumerate(make_records(48))])
 
 
 def test_training_batches_are_crops_of_one_size(make_data: MakeData) -> None:
@@ -33,37 +36,32 @@ def test_validation_and_test_are_whole_images_in_order(make_data: MakeData) -> N
         assert all(batch.image.shape == (1, 3, 40, 60) for batch in batches)
 
 
-def test_fewer_validation_images_keep_the_mix_of_types(make_data: MakeData) -> None:
-    data = ready(
-        make_data(train_fraction=0.3, val_fraction=0.5, test_fraction=0.2, max_val_images=6)
-    )
-    batches = list(data.val_dataloader())
-    assert len(batches) == 6
-    assert {batch.class_ids[0] for batch in batches} == {(), (1,), (2,)}
+def test_few_validation_crops_keep_the_mix_of_types_and_are_the_same_each_time(
+    make_data: MakeData,
+) -> None:
+    shares = {"train_fraction": 0.3, "val_fraction": 0.5, "test_fraction": 0.2}
+    data = ready(make_data(max_val_images=6, val_transform=NativeCrop(32), **shares))
+    loader = data.val_dataloader()
+    once, again = (list(loader) for _ in range(2))
+    assert len(once) == 6
+    assert {data.index[int(batch.row)].defects for batch in once} == {(), ("crack",), ("stain",)}
+    assert once[0].image.shape == (1, 3, 32, 32)
+    assert all(one.image.equal(other.image) for one, other in zip(once, again, strict=True))
 
 
-def test_prepared_manifest_opens_without_its_source(make_data: MakeData, tmp_path: Path) -> None:
+def test_prepared_manifest_opens_without_its_source_and_with_another_root(
+    make_data: MakeData, tmp_path: Path
+) -> None:
     first = ready(make_data())
-    data = ready(IMDDDataModule(manifest=str(first.index.path), eval_batch_size=2))
+    (tmp_path / "raw").rename(tmp_path / "moved")
+    path, root = str(first.index.path), str(tmp_path / "moved")
+    data = ready(IMDDDataModule(manifest=path, root=root, eval_batch_size=2))
     assert data.index.sha256 == first.index.sha256
     assert next(iter(data.test_dataloader())).image.shape[0] == 2
 
 
-def test_root_replaces_the_folder_of_a_manifest(make_data: MakeData, tmp_path: Path) -> None:
-    path = ready(make_data()).index.path
-    (tmp_path / "raw").rename(tmp_path / "moved")
-    data = ready(IMDDDataModule(manifest=str(path), root=str(tmp_path / "moved")))
-    assert (
-        next(iter(data.test_dataloader())).row.tolist() == data.index.rows_of("test")[:1].tolist()
-    )
-
-
 def test_other_settings_never_share_a_manifest(make_data: MakeData) -> None:
-    first, second = make_data(), make_data(split_seed=1)
-    first.prepare_data()
-    second.prepare_data()
-    first.setup()
-    second.setup()
+    first, second = ready(make_data()), ready(make_data(split_seed=1))
     assert first.index.path != second.index.path
     assert first.index.split_sha256 != second.index.split_sha256
 
@@ -77,43 +75,35 @@ def test_bad_image_is_left_out_and_named(
     assert "1 unusable images of parts are left out, the first is 007.png" in caplog.text
 
 
-def leaking(make_manifest: Callable[[int], Manifest], leaks: int) -> Manifest:
+@pytest.mark.parametrize(("leaks", "why"), [(2, "2 pairs of alike"), (-1, "nobody has looked")])
+def test_leaking_manifest_is_trained_on_only_where_the_config_says_so(
+    make_manifest: MakeManifest, leaks: int, why: str
+) -> None:
     whole = make_manifest(6)
-    records = [replace(whole[row], split="train") for row in range(len(whole))]
-    return write_manifest(
+    path = write_manifest(
         whole.path,
-        records,
+        [replace(whole[row], split="train") for row in range(len(whole))],
         root=whole.root,
         vocabulary=whole.vocabulary,
         source="parts",
         leaks=leaks,
-    )
-
-
-@pytest.mark.parametrize(("leaks", "why"), [(2, "2 pairs of alike"), (-1, "nobody has looked")])
-def test_leaking_manifest_is_not_trained_on(make_manifest, leaks: int, why: str) -> None:
-    path = leaking(make_manifest, leaks).path
+    ).path
     with pytest.raises(ValueError, match=why):
         IMDDDataModule(manifest=str(path)).setup()
-
-
-def test_leaking_manifest_is_trained_on_where_the_config_says_so(make_manifest) -> None:
-    data = IMDDDataModule(manifest=str(leaking(make_manifest, 2).path), allow_leakage=True)
+    data = IMDDDataModule(manifest=str(path), allow_leakage=True)
     data.setup()
     assert data.samples_per_epoch == 6
 
 
-def test_unlabelled_images_train_only_where_asked_and_never_with_their_group(
-    make_data: MakeData, make_records: MakeRecords
-) -> None:
-    records = make_records(48)
-    records[47] = replace(records[47], split=UNLABELLED, defects=(), mask="", mask_values=())
-    source = Parts([replace(r, group=f"own{k}") for k, r in enumerate(records)])
-    counts = [
-        ready(make_data(source=source, use_unlabelled=use)).samples_per_epoch
+def test_unlabelled_images_train_only_where_asked(make_data: MakeData, lonely: Parts) -> None:
+    lonely.given[47] = replace(
+        lonely.given[47], split=UNLABELLED, defects=(), mask="", mask_values=()
+    )
+    without, more = (
+        ready(make_data(source=lonely, use_unlabelled=use)).samples_per_epoch
         for use in (False, True)
-    ]
-    assert counts[1] == counts[0] + 1
+    )
+    assert more == without + 1
 
 
 def test_asking_before_setup_is_our_own_fault(make_data: MakeData) -> None:
@@ -121,7 +111,7 @@ def test_asking_before_setup_is_our_own_fault(make_data: MakeData) -> None:
         make_data().vocabulary  # noqa: B018
 
 
-class Summed(LightningModule):
+class Counter(LightningModule):
     """A module of one weight that counts the images it sees."""
 
     def __init__(self) -> None:
@@ -141,7 +131,7 @@ class Summed(LightningModule):
 
 
 def test_lightning_trains_on_it(make_data: MakeData, tmp_path: Path) -> None:
-    module, data = Summed(), make_data(train_transform=ResizedCrop(24), draws_per_epoch=12)
+    module, data = Counter(), make_data(train_transform=ResizedCrop(24), draws_per_epoch=12)
     trainer = Trainer(
         default_root_dir=tmp_path,
         max_epochs=2,
@@ -166,21 +156,8 @@ def test_an_epoch_has_the_same_whole_steps_on_any_number_of_processes(
     plan, batches = data.plan(process_count), data.batches_per_epoch(process_count)
     assert plan.device_batch_size * plan.accumulation * process_count == 8
     assert batches == data.samples_per_epoch // 8 * plan.accumulation > 0
-
-
-def test_the_loader_hands_out_whole_steps_only(make_data: MakeData) -> None:
-    data = ready(make_data(batch_size=4, global_batch_size=8))
-    batches = list(data.train_dataloader())
-    assert [len(batch.row) for batch in batches] == [4] * data.batches_per_epoch(1)
-    assert data.samples_per_epoch == 4 * len(batches) < len(data.index.rows_of("train"))
-
-
-def test_validation_crops_are_the_same_in_every_epoch(make_data: MakeData) -> None:
-    data = ready(make_data(val_transform=NativeCrop(32), eval_batch_size=4))
-    loader = data.val_dataloader()
-    once, again = ([batch.image for batch in loader] for _ in range(2))
-    assert once[0].shape == (4, 3, 32, 32)
-    assert all(one.equal(other) for one, other in zip(once, again, strict=True))
+    if process_count == 1:
+        assert [len(batch.row) for batch in data.train_dataloader()] == [2] * batches
 
 
 @pytest.mark.parametrize("process_count", [1, 8, 64])
@@ -191,20 +168,6 @@ def test_the_papers_corpus_is_484500_steps_on_any_number_of_gpus(
     monkeypatch.setattr(data, "_training_rows", lambda: range(1_240_379))
     steps = data.batches_per_epoch(process_count) / data.plan(process_count).accumulation
     assert 100 * steps == 484_500
-
-
-MakeRecords = Callable[[int], list[Record]]
-
-
-def shown(batches: list[Batch]) -> set[tuple[int, ...]]:
-    """The class ids that the images show."""
-    return {ids for batch in batches for ids in batch.class_ids}
-
-
-@pytest.fixture
-def lonely(make_records: MakeRecords) -> Parts:
-    """48 parts, each a group of its own: a third of them good, cracked and stained."""
-    return Parts([replace(r, group=f"own{k}") for k, r in enumerate(make_records(48))])
 
 
 def test_held_out_type_neither_trains_nor_validates(make_data: MakeData, lonely: Parts) -> None:
@@ -221,61 +184,28 @@ def test_group_of_a_held_out_type_stays_out_whole(make_data: MakeData) -> None:
 
 
 @pytest.mark.parametrize(
-    ("test_types", "names", "ids"),
+    ("test_types", "names", "ids", "shows_both"),
     [
-        ("all", ("good", "crack", "stain"), {(), (1,), (2,)}),
-        ("seen", ("good", "crack"), {(), (1,)}),
-        ("held_out", ("good", "stain"), {(1,)}),
+        ("all", ("good", "crack", "stain"), {(), (1,), (2,), (1, 2)}, True),
+        ("seen", ("good", "crack"), {(), (1,)}, False),
+        ("held_out", ("good", "stain"), {(1,)}, False),
     ],
 )
 def test_test_shows_and_names_the_types_asked_for(
-    make_data: MakeData, lonely: Parts, test_types: str, names: tuple[str, ...], ids: set
+    make_data: MakeData,
+    lonely: Parts,
+    test_types: str,
+    names: tuple[str, ...],
+    ids: set,
+    shows_both: bool,
 ) -> None:
-    data = make_data(source=lonely, held_out_types=("stain",), test_types=test_types)
-    batches = list(ready(data).test_dataloader())
+    both = replace(lonely.given[0], defects=("crack", "stain"), mask="", group="own")
+    lonely.given[0] = replace(both, split="test")
+    data = ready(make_data(source=lonely, held_out_types=("stain",), test_types=test_types))
+    batches = list(data.test_dataloader())
     assert data.division.tested.names == names
-    assert shown(batches) == ids
-    assert {int(batch.mask.max()) for batch in batches} == {max(each, default=0) for each in ids}
-
-
-def test_image_with_a_seen_and_a_held_out_type_is_in_neither_half_of_the_test(
-    make_data: MakeData, lonely: Parts
-) -> None:
-    lonely.given[0] = replace(lonely.given[0], defects=("crack", "stain"), split="test")
-    for test_types in ("seen", "held_out"):
-        data = make_data(source=lonely, held_out_types=("stain",), test_types=test_types)
-        rows = ready(data).division.rows_of("test")
-        assert lonely.given[0].image not in [data.index[row].image for row in rows]
-
-
-@pytest.mark.parametrize(
-    ("settings", "why"),
-    [
-        ({"held_out_types": ("crck",)}, "class 'crck' is not in the vocabulary: did you mean cr"),
-        ({"held_out_types": ("good",)}, "'good' is asked for as a novel class"),
-        ({"held_out_types": ("crack", "stain")}, "names all types of .*: expected at least one"),
-        ({"test_types": "novel"}, "test_types is 'novel': expected all, seen or held_out"),
-        ({"test_types": "held_out"}, "held_out_types names none: name some"),
-    ],
-)
-def test_division_that_means_nothing_is_one_line(
-    make_data: MakeData, settings: dict, why: str
-) -> None:
-    data = make_data(**settings)
-    data.prepare_data()
-    with pytest.raises(ValueError, match=why):
-        data.setup()
-
-
-def test_types_that_every_group_shows_leave_nothing_to_train_on(
-    make_data: MakeData, make_records: MakeRecords
-) -> None:
-    records = make_records(12)
-    splits = ["train"] * 4 + ["val"] * 4 + ["test"] * 4
-    source = Parts([replace(r, split=s, group=s) for r, s in zip(records, splits, strict=True)])
-    data = ready(make_data(source=source, held_out_types=("crack",)))
-    with pytest.raises(ValueError, match="but those that held_out_types crack leave out: hold"):
-        data.train_dataloader()
+    assert {shown for batch in batches for shown in batch.class_ids} == ids
+    assert ("000.png" in [data.index[int(b.row)].image for b in batches]) == shows_both
 
 
 @pytest.mark.parametrize(
@@ -284,25 +214,21 @@ def test_types_that_every_group_shows_leave_nothing_to_train_on(
         ({"source": None, "root": ""}, "the data has neither of source and manifest"),
         ({"manifest": "m"}, "the data has both of source and manifest"),
         ({"root": ""}, "source parts has no root"),
-        ({"batch_size": 0}, "batch sizes are 0 and 1 and 1, expected 1 or more"),
-        ({"use_unlabelled": True, "held_out_types": ("crack",)}, "set only one of both"),
-    ],
-)
-def test_settings_that_contradict_are_one_line(make_data: MakeData, settings, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
-        make_data(**settings)
-
-
-@pytest.mark.parametrize(
-    ("settings", "why"),
-    [
         ({"root": "nowhere"}, "nowhere is missing"),
         ({"source": Parts([])}, "holds no images of source parts"),
-        ({"train_fraction": 0.75, "val_fraction": 0.0}, "has no val images among 48"),
+        ({"batch_size": 0}, "batch sizes are 0 and 1 and 1, expected 1 or more"),
         ({"global_batch_size": 4096}, "expected at least global_batch_size 4096"),
+        ({"train_fraction": 0.75, "val_fraction": 0.0}, "has no val images among 48"),
+        ({"use_unlabelled": True, "held_out_types": ("crack",)}, "set only one of both"),
+        ({"held_out_types": ("crck",)}, "class 'crck' is not in the vocabulary: did you mean cr"),
+        ({"held_out_types": ("good",)}, "'good' is asked for as a novel class"),
+        ({"held_out_types": ("crack", "stain")}, "names all types of .*: expected at least one"),
+        ({"test_types": "novel"}, "test_types is 'novel': expected one of all, seen, held_out"),
+        ({"test_types": "held_out"}, "held_out_types names none: name some"),
+        ({"labels": "crack, fissure; dent"}, "class 'dent' is not in the vocabulary"),
     ],
 )
-def test_data_that_cannot_be_trained_on_is_one_line(
+def test_settings_and_data_that_cannot_be_are_one_line(
     make_data: MakeData, settings: dict, why: str
 ) -> None:
     def train_and_validate() -> None:
@@ -310,8 +236,19 @@ def test_data_that_cannot_be_trained_on_is_one_line(
         assert data.samples_per_epoch
         data.val_dataloader()
 
-    with pytest.raises((ValueError, FileNotFoundError), match=why):
+    with pytest.raises((ValueError, FileNotFoundError), match=why) as caught:
         train_and_validate()
+    assert "\n" not in str(caught.value)
+
+
+def test_types_that_every_group_shows_leave_nothing_to_train_on(
+    make_data: MakeData, make_records: MakeRecords
+) -> None:
+    splits = ["train"] * 4 + ["val"] * 4 + ["test"] * 4
+    records = [replace(r, split=s, group=s) for r, s in zip(make_records(12), splits, strict=True)]
+    data = ready(make_data(source=Parts(records), held_out_types=("crack",)))
+    with pytest.raises(ValueError, match="but those that held_out_types crack leave out: hold"):
+        data.train_dataloader()
 
 
 def test_fewer_images_to_evaluate_than_processes_are_refused(

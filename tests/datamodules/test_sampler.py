@@ -1,4 +1,4 @@
-"""Claims about the order of samples: complete, deterministic, resumable, shared by ranks."""
+"""The order of samples: complete, deterministic, resumable, shared by ranks."""
 
 from collections import Counter
 from pathlib import Path
@@ -18,21 +18,21 @@ from datamodules.sampler import BatchPlan, Draw, ResumableLoader, ResumableSampl
 class Numbered(Dataset[Sample]):
     """Samples whose row is their place and whose only pixel tells the turn."""
 
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    def __len__(self) -> int:
-        return self.length
-
     def __getitem__(self, draw: Draw) -> Sample:
         image = torch.full((3, 1, 1), float(draw.turn))
-        mask = torch.zeros(1, 1, dtype=torch.int64)
-        return Sample(image, mask, True, "", (), draw.row)
+        return Sample(image, torch.zeros(1, 1, dtype=torch.int64), True, "", (), draw.row)
 
 
-def loader(length: int, *, workers: int = 0, seed: int = 0, batch_size: int = 3) -> ResumableLoader:
-    sampler = ResumableSampler(np.arange(length), seed=seed)
-    return ResumableLoader(Numbered(length), sampler, batch_size=batch_size, num_workers=workers)
+def sampler(length: int, **settings: object) -> ResumableSampler:
+    return ResumableSampler(np.arange(length), **settings)  # type: ignore[arg-type]
+
+
+def ranks(length: int, count: int, **settings: object) -> list[ResumableSampler]:
+    return [sampler(length, rank=rank, world_size=count, **settings) for rank in range(count)]
+
+
+def loader(length: int, *, workers: int = 0) -> ResumableLoader:
+    return ResumableLoader(Numbered(), sampler(length), batch_size=3, num_workers=workers)
 
 
 def drawn(batch: Batch) -> list[tuple[int, int]]:
@@ -40,46 +40,46 @@ def drawn(batch: Batch) -> list[tuple[int, int]]:
 
 
 def test_an_epoch_is_a_permutation_that_follows_from_seed_and_epoch() -> None:
-    first, second = ResumableSampler(np.arange(50), seed=1), ResumableSampler(np.arange(50), seed=1)
+    first, second = sampler(50, seed=1), sampler(50, seed=1)
     second.set_epoch(1)
     assert sorted(draw.row for draw in first) == list(range(50))
-    assert list(first) == list(ResumableSampler(np.arange(50), seed=1))
+    assert list(first) == list(sampler(50, seed=1))
     assert [d.row for d in first] != [d.row for d in second]
-    assert list(first) != list(ResumableSampler(np.arange(50), seed=2))
+    assert list(first) != list(sampler(50, seed=2))
+    assert [draw.row for draw in sampler(4, shuffle=False)] == [0, 1, 2, 3]
 
 
-def test_without_shuffle_the_order_is_that_of_the_rows() -> None:
-    assert [draw.row for draw in ResumableSampler(np.arange(4), shuffle=False)] == [0, 1, 2, 3]
+def test_the_order_is_that_of_all_earlier_runs() -> None:
+    order = sampler(10, seed=3, draws_per_epoch=14)
+    rows = [9, 6, 0, 2, 1, 4, 7, 5, 3, 8, 4, 1, 2, 8]
+    assert list(order) == [Draw(row, place // 10) for place, row in enumerate(rows)]
 
 
 def test_no_sample_comes_twice_over_two_ranks() -> None:
-    ranks = [ResumableSampler(np.arange(41), rank=rank, world_size=2) for rank in (0, 1)]
-    indices = [draw.row for sampler in ranks for draw in sampler]
-    assert [len(list(sampler)) for sampler in ranks] == [20, 20] == [len(s) for s in ranks]
-    assert len(set(indices)) == 40
+    both = ranks(41, 2)
+    assert [len(list(one)) for one in both] == [20, 20] == [len(one) for one in both]
+    assert len({draw.row for one in both for draw in one}) == 40
 
 
 def test_more_draws_than_samples_repeat_each_evenly_with_new_turns() -> None:
-    draws = list(ResumableSampler(np.arange(10), draws_per_epoch=35))
+    draws = list(sampler(10, draws_per_epoch=35))
     assert len(draws) == len(set(draws)) == 35
     assert set(Counter(draw.row for draw in draws).values()) == {3, 4}
 
 
 def test_fewer_draws_than_samples_see_every_sample_before_any_again() -> None:
-    sampler = ResumableSampler(np.arange(10), draws_per_epoch=4)
-    draws = []
+    order, draws = sampler(10, draws_per_epoch=4), []
     for epoch in range(5):
-        sampler.set_epoch(epoch)
-        draws += list(sampler)
-    assert sorted(draw.row for draw in draws[:10]) == list(range(10))
-    assert sorted(draw.row for draw in draws[10:]) == list(range(10))
+        order.set_epoch(epoch)
+        draws += [draw.row for draw in order]
+    assert sorted(draws[:10]) == sorted(draws[10:]) == list(range(10))
 
 
 def test_nothing_to_sample_from_is_refused() -> None:
     with pytest.raises(ValueError, match="expected at least 1 record"):
-        ResumableSampler(np.arange(0))
+        sampler(0)
     with pytest.raises(ValueError, match="draws_per_epoch is 1"):
-        ResumableSampler(np.arange(5), world_size=2, draws_per_epoch=1)
+        sampler(5, world_size=2, draws_per_epoch=1)
 
 
 def test_a_second_pass_is_the_next_epoch() -> None:
@@ -87,47 +87,32 @@ def test_a_second_pass_is_the_next_epoch() -> None:
     first, second = ([drawn(batch) for batch in order] for _ in range(2))
     assert first != second
     assert order.state_dict()["epoch"] == 1
+    resumed = loader(10)
+    resumed.load_state_dict(order.state_dict())
+    assert [drawn(batch) for batch in resumed] == [drawn(batch) for batch in order]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resumed_loader_yields_what_was_left(workers: int) -> None:
     whole = [drawn(batch) for batch in loader(20, workers=workers)]
-    stopped = loader(20, workers=workers)
+    stopped, resumed = loader(20, workers=workers), loader(20, workers=workers)
     batches = iter(stopped)
     for _ in range(3):
         next(batches)
-    resumed = loader(20, workers=workers)
-    resumed.load_state_dict(stopped.state_dict())
+    state = {"seed": 0, "epoch": 0, "consumed": 9, "length": 20, "sha256": ""}
+    assert stopped.state_dict() == state, "what is prefetched does not count"
+    resumed.load_state_dict(state)
     assert [drawn(batch) for batch in resumed] == whole[3:]
     assert [drawn(batch) for batch in resumed] != whole, "then comes the next epoch"
     del batches
-
-
-def test_state_counts_batches_handed_out_and_not_prefetched() -> None:
-    order = loader(30, workers=2)
-    batches = iter(order)
-    for _ in range(2):
-        next(batches)
-    state = {"seed": 0, "epoch": 0, "consumed": 6, "length": 30, "sha256": ""}
-    assert order.state_dict() == state
-    del batches
-
-
-def test_state_at_the_end_of_an_epoch_goes_on_with_the_next() -> None:
-    order, resumed = loader(10), loader(10)
-    for _ in order:
-        pass
-    resumed.load_state_dict(order.state_dict())
-    assert [drawn(batch) for batch in resumed] == [drawn(batch) for batch in order]
 
 
 # Places where 1, 4 and 1 processes stopped; at the last one too little is left for all ranks.
 @pytest.mark.parametrize(("consumed", "world_size"), [(3, 2), (4, 3), (18, 4)])
 def test_ranks_of_another_number_get_equally_many_batches(consumed: int, world_size: int) -> None:
     batches, states = [], []
-    for rank in range(world_size):
-        sampler = ResumableSampler(np.arange(20), rank=rank, world_size=world_size)
-        resumed = ResumableLoader(Numbered(20), sampler, batch_size=2)
+    for order in ranks(20, world_size):
+        resumed = ResumableLoader(Numbered(), order, batch_size=2)
         resumed.load_state_dict(resumed.state_dict() | {"consumed": consumed})
         batches.append([len(batch.row) for batch in resumed])
         states.append(resumed.state_dict())
@@ -138,22 +123,18 @@ def test_ranks_of_another_number_get_equally_many_batches(consumed: int, world_s
 def test_epoch_goes_on_with_fewer_and_fewer_ranks() -> None:
     seen: list[int] = []
     for world_size, steps in ((4, 2), (2, 3), (1, 100)):
-        samplers = [
-            ResumableSampler(np.arange(41), rank=rank, world_size=world_size)
-            for rank in range(world_size)
-        ]
-        for sampler in samplers:
-            sampler.consumed = len(seen)
-        together = list(zip(*samplers, strict=True))[:steps]
+        orders = ranks(41, world_size)
+        for order in orders:
+            order.consumed = len(seen)
+        together = list(zip(*orders, strict=True))[:steps]
         seen += [draw.row for draws in together for draw in draws]
-    assert seen == [draw.row for draw in ResumableSampler(np.arange(41))]
+    assert seen == [draw.row for draw in sampler(41)]
 
 
 @pytest.mark.parametrize(("name", "value"), [("seed", 7), ("length", 21), ("sha256", "f" * 64)])
 def test_state_of_another_order_is_refused(name: str, value: int | str) -> None:
-    state = loader(20).state_dict() | {name: value}
     with pytest.raises(ValueError, match=f"data {name} {value}, expected"):
-        loader(20).load_state_dict(state)
+        loader(20).load_state_dict(loader(20).state_dict() | {name: value})
 
 
 class Watcher(LightningModule):
@@ -172,7 +153,7 @@ class Watcher(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(folder: Path, *, steps: int, workers: int = 0, resume: str | None = None) -> Watcher:
+def fit(folder: Path, *, steps: int, resume: str | None = None) -> Watcher:
     module = Watcher()
     trainer = Trainer(
         default_root_dir=folder,
@@ -184,7 +165,7 @@ def fit(folder: Path, *, steps: int, workers: int = 0, resume: str | None = None
         accelerator="cpu",
         devices=1,
     )
-    trainer.fit(module, loader(20, workers=workers), ckpt_path=resume, weights_only=True)
+    trainer.fit(module, loader(20), ckpt_path=resume, weights_only=True)
     return module
 
 
@@ -192,29 +173,27 @@ def fit(folder: Path, *, steps: int, workers: int = 0, resume: str | None = None
 @pytest.mark.parametrize("stop", [3, 7, 10])
 def test_lightning_resumes_with_the_samples_that_were_left(stop: int, tmp_path: Path) -> None:
     whole = fit(tmp_path / "whole", steps=16)
-    fit(tmp_path / "part", steps=stop)
-    checkpoint = str(tmp_path / "part" / f"step={stop}.ckpt")
+    checkpoint = str(tmp_path / "whole" / f"step={stop}.ckpt")
     resumed = fit(tmp_path / "rest", steps=16, resume=checkpoint)
     assert resumed.seen == whole.seen[stop:]
 
 
 @pytest.mark.parametrize(
-    ("process_count", "plan"),
+    ("global_batch", "process_count", "plan"),
     [
-        (1, BatchPlan(32, 8)),
-        (2, BatchPlan(32, 4)),
-        (8, BatchPlan(32, 1)),
-        (16, BatchPlan(16, 1)),
-        (256, BatchPlan(1, 1)),
+        (256, 1, BatchPlan(32, 8)),
+        (256, 2, BatchPlan(32, 4)),
+        (256, 8, BatchPlan(32, 1)),
+        (256, 16, BatchPlan(16, 1)),
+        (256, 256, BatchPlan(1, 1)),
+        (240, 4, BatchPlan(30, 2)),
     ],
 )
-def test_table_2s_batch_is_256_on_any_number_of_gpus(process_count: int, plan: BatchPlan) -> None:
-    assert plan_batches(256, 32, process_count) == plan
-    assert plan.device_batch_size * plan.accumulation * process_count == 256
-
-
-def test_a_share_that_the_largest_pass_does_not_divide_takes_equal_smaller_passes() -> None:
-    assert plan_batches(240, 32, 4) == BatchPlan(30, 2)
+def test_a_steps_batch_is_the_same_on_any_number_of_gpus(
+    global_batch: int, process_count: int, plan: BatchPlan
+) -> None:
+    assert plan_batches(global_batch, 32, process_count) == plan
+    assert plan.device_batch_size * plan.accumulation * process_count == global_batch
 
 
 @pytest.mark.parametrize(("process_count", "fitting"), [(3, 2), (6, 4), (12, 8), (512, 256)])

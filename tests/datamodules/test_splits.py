@@ -1,4 +1,4 @@
-"""Claims about group-aware, stratified, stable splits, and about a few shots of each type."""
+"""Group-aware, stratified, stable splits, and a few shots of each type."""
 
 import random
 from collections import Counter
@@ -10,97 +10,80 @@ import numpy as np
 import pytest
 
 from datamodules.captions import Caption
-from datamodules.manifest import write_manifest
+from datamodules.manifest import Manifest, write_manifest
 from datamodules.sample import UNLABELLED, Record
 from datamodules.splits import (
     FewShots,
     assign_splits,
     check_groups,
-    k_shot,
     spread_over_types,
     supervised_thirds,
-    type_of,
-    within_budget,
 )
 from datamodules.vocabulary import Vocabulary
-from tests.datamodules.conftest import TYPES
+
+EVERY_SPLIT = {"train", "val", "test"}
 
 
-def record(number: int, *, defect: str = "", group: str = "", split: str = "") -> Record:
-    return Record(
-        image=f"{number}.png",
-        mask="",
-        mask_values=(),
-        defects=(defect,) if defect else (),
-        caption=Caption("plate", defect=defect),
-        group=group or f"g{number}",
-        source="parts",
-        split=split,
-    )
+def record(number: int, defect: str = "", group: str = "", split: str = "") -> Record:
+    defects = (defect,) if defect else ()
+    caption = Caption("plate", defect=defect)
+    return Record(f"{number}.png", "", (), defects, caption, group or f"g{number}", "parts", split)
+
+
+def painted(number: int, group: str = "", split: str = "") -> Record:
+    return replace(record(number, "crack", group, split), is_generated=True)
 
 
 def runs(counts: dict[str, int], *, per_group: int = 1) -> list[Record]:
     """`counts` images of each type, `per_group` of one type in a group."""
     kinds = [(kind, place) for kind, count in counts.items() for place in range(count)]
     return [
-        record(number, defect=kind, group=f"{kind}/{place // per_group}")
+        record(number, kind, f"{kind}/{place // per_group}")
         for number, (kind, place) in enumerate(kinds)
     ]
 
 
-def shares(records: list[Record]) -> dict[str, float]:
+def splits_of(records: list[Record], defect: str) -> set[str]:
+    return {r.split for r in records if defect in r.defects}
+
+
+def test_shares_of_images_are_met_and_groups_never_part() -> None:
+    records = assign_splits(runs({"": 200, "crack": 60, "stain": 40}, per_group=2))
     counts = Counter(r.split for r in records)
-    return {split: counts[split] / len(records) for split in ("train", "val", "test")}
-
-
-def test_shares_of_images_are_met() -> None:
-    got = shares(assign_splits(runs({"": 200, "crack": 60, "stain": 40}, per_group=2)))
-    assert got == pytest.approx({"train": 0.6, "val": 0.15, "test": 0.25}, abs=0.03)
-
-
-def test_groups_never_part() -> None:
-    records = assign_splits(runs({"": 50, "crack": 31}, per_group=5))
+    shares = {split: count / len(records) for split, count in counts.items()}
+    assert shares == pytest.approx({"train": 0.6, "val": 0.15, "test": 0.25}, abs=0.03)
     check_groups(records)
-    assert {r.split for r in records} == {"train", "val", "test"}
 
 
-@pytest.mark.parametrize("group_count", [3, 4, 7])
-def test_a_type_with_three_groups_is_in_every_split(group_count: int) -> None:
-    records = assign_splits(runs({"": 500, "crack": group_count}))
-    assert {r.split for r in records if r.defects} == {"train", "val", "test"}
-
-
-def test_types_with_one_or_two_groups_are_trained_and_tested_first() -> None:
-    one = assign_splits(runs({"": 30, "crack": 1}))
-    two = assign_splits(runs({"": 30, "crack": 2}))
-    assert [r.split for r in one if r.defects] == ["train"]
-    assert {r.split for r in two if r.defects} == {"train", "test"}
+@pytest.mark.parametrize(
+    ("group_count", "splits"),
+    [(1, {"train"}), (2, {"train", "test"}), (3, EVERY_SPLIT), (7, EVERY_SPLIT)],
+)
+def test_a_type_is_in_as_many_splits_as_it_has_groups(group_count: int, splits: set[str]) -> None:
+    assert splits_of(assign_splits(runs({"": 500, "crack": group_count})), "crack") == splits
 
 
 def test_a_rare_type_among_good_images_of_its_run_is_in_every_split() -> None:
-    mixed = [
-        record(10 * g + n, defect="crack" if n == 0 else "", group=f"m{g}")
-        for g in range(4)
-        for n in range(5)
-    ]
-    records = assign_splits(mixed + runs({"stain": 60}))
-    assert {r.split for r in records if type_of(r) == "crack"} == {"train", "val", "test"}
+    mixed = [record(10 * g + n, "" if n else "crack", f"m{g}") for g in range(4) for n in range(5)]
+    assert splits_of(assign_splits(mixed + runs({"stain": 60})), "crack") == EVERY_SPLIT
 
 
-def test_split_does_not_depend_on_the_order_of_records() -> None:
+def test_split_does_not_depend_on_the_order_of_records_but_on_the_seed() -> None:
     records = runs({"": 40, "crack": 20}, per_group=3)
     shuffled = random.Random(1).sample(records, len(records))
-    first = {r.image: r.split for r in assign_splits(records)}
-    assert first == {r.image: r.split for r in assign_splits(shuffled)}
+    first, again, other = (
+        {r.image: r.split for r in assign_splits(given, seed=seed)}
+        for given, seed in ((records, 0), (shuffled, 0), (records, 1))
+    )
+    assert first == again != other
 
 
 def test_given_splits_are_kept_and_val_is_carved_from_train_by_group() -> None:
     given = [record(n, group=f"a{n // 4}", split="train") for n in range(80)]
     given += [record(100 + n, split="test") for n in range(20)]
     records = assign_splits(given)
-    assert all(r.split == "test" for r in records[80:])
-    counts = Counter(r.split for r in records[:80])
-    assert counts == {"train": 64, "val": 16}
+    assert {r.split for r in records[80:]} == {"test"}
+    assert Counter(r.split for r in records[:80]) == {"train": 64, "val": 16}
     check_groups(records)
 
 
@@ -109,65 +92,44 @@ def test_records_without_split_follow_their_group() -> None:
     assert assign_splits(records)[1].split == "test"
 
 
-def test_shares_that_do_not_sum_to_one_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"train 0\.6, val 0\.3, test 0\.25, .*sum of 1"):
-        assign_splits(runs({"": 9}), val=0.3)
-
-
-def test_leaking_group_is_named() -> None:
-    records = [record(0, group="run7", split="train"), record(1, group="run7", split="test")]
-    with pytest.raises(ValueError, match=r"group 'run7' is in the splits 'train' and 'test'"):
-        check_groups(records)
-
-
 def test_unlabelled_images_keep_out_of_the_splits() -> None:
     records = [record(0, group="a", split=UNLABELLED), record(1, group="a"), *runs({"crack": 30})]
     done = assign_splits(records)
     assert done[0].split == UNLABELLED
-    assert {r.split for r in done[1:]} == {"train", "val", "test"}
+    assert {r.split for r in done[1:]} == EVERY_SPLIT
     check_groups(done)
 
 
-def test_first_third_of_each_type_by_name_trains() -> None:
-    cracks = [record(n, defect="crack") for n in range(9)]
-    stains = [record(10 + n, defect="stain") for n in range(3)]
-    trained = [r.image for r in supervised_thirds(cracks + stains) if r.split == "train"]
-    assert trained == ["0.png", "1.png", "2.png", "10.png"]
-
-
-def test_thirds_keep_the_published_split_of_good_images() -> None:
-    good = [record(n, split="train" if n < 5 else "test") for n in range(8)]
-    cracks = [record(10 + n, defect="crack", split="test") for n in range(6)]
-    done = supervised_thirds(good + cracks)
-    assert [r.split for r in done[:8]] == [r.split for r in good]
-    assert [r.split for r in done[8:]] == ["train"] * 2 + ["test"] * 4
-
-
 def test_generated_images_train_and_hold_their_group_there() -> None:
-    painted = replace(record(0, defect="crack", group="a"), is_generated=True)
-    records = [painted, record(1, group="a"), *runs({"crack": 30})]
-    done = assign_splits(records)
+    done = assign_splits([painted(0, "a"), record(1, group="a"), *runs({"crack": 30})])
     assert [r.split for r in done[:2]] == ["train", "train"]
-    assert {r.split for r in done[2:]} == {"train", "val", "test"}
+    assert {r.split for r in done[2:]} == EVERY_SPLIT
 
 
 def test_val_is_carved_around_generated_images() -> None:
     given = [record(n, group=f"a{n // 4}", split="train") for n in range(80)]
-    painted = [
-        replace(given[4 * n], image=f"p{n}.png", is_generated=True, defects=("crack",))
-        for n in range(10)
-    ]
-    done = assign_splits(given + painted)
+    done = assign_splits(given + [painted(100 + n, f"a{n}", "train") for n in range(10)])
     check_groups(done)
     assert {r.split for r in done[80:]} == {"train"}
     assert {r.split for r in done[:80]} == {"train", "val"}
 
 
-def test_thirds_leave_generated_images_in_training() -> None:
-    cracks = [record(n, defect="crack") for n in range(3)]
-    painted = [replace(record(10 + n, defect="crack"), is_generated=True) for n in range(9)]
-    done = supervised_thirds([replace(p, split="train") for p in painted] + cracks)
-    assert [r.split for r in done] == ["train"] * 10 + ["test"] * 2
+def test_shares_and_groups_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"train 0\.6, val 0\.3, test 0\.25, .*sum of 1"):
+        assign_splits(runs({"": 9}), val=0.3)
+    records = [record(0, group="run7", split="train"), record(1, group="run7", split="test")]
+    with pytest.raises(ValueError, match=r"group 'run7' is in the splits 'train' and 'test'"):
+        check_groups(records)
+
+
+def test_thirds_train_on_the_first_of_each_type_and_keep_the_split_of_good_images() -> None:
+    records = [record(n, split="train" if n < 5 else "test") for n in range(8)]
+    records += [record(10 + n, "crack", split="test") for n in range(6)]
+    records += [record(20 + n, "stain") for n in range(3)]
+    records += [painted(30 + n, split="train") for n in range(9)]
+    trained = [r.image for r in supervised_thirds(records) if r.split == "train"]
+    numbers = [0, 1, 2, 3, 4, 10, 11, 20, *range(30, 39)]
+    assert trained == [f"{n}.png" for n in numbers]
 
 
 def test_a_few_rows_spread_over_types_as_the_whole_does() -> None:
@@ -177,56 +139,60 @@ def test_a_few_rows_spread_over_types_as_the_whole_does() -> None:
     assert rows.tolist() == sorted(rows.tolist())
 
 
-IMAGES = [f"{n}.png" for n in range(40)]
+@pytest.fixture
+def make_index(tmp_path: Path) -> Callable[..., Manifest]:
+    """A function that writes so many training images of each type, and generated ones."""
+
+    def make(good: int, crack: int, stain: int, generated: int = 0) -> Manifest:
+        records = runs({"": good, "crack": crack, "stain": stain})
+        records += [painted(1000 + n) for n in range(generated)]
+        return write_manifest(
+            tmp_path / "m.parquet",
+            [replace(r, split="train") for r in records],
+            root=tmp_path,
+            vocabulary=Vocabulary.from_names(["crack", "stain"]),
+            source="parts",
+        )
+
+    return make
 
 
-def test_k_shot_keeps_k_of_each_type() -> None:
-    types = ["good"] * 60 + ["crack"] * 30 + ["stain"] * 2
-    kept = k_shot([f"{n}.png" for n in range(92)], types, 4, seed=0)
-    assert Counter(types[place] for place in kept) == {"good": 4, "crack": 4, "stain": 2}
-    assert kept == sorted(kept)
+def chosen(index: Manifest, shots: FewShots) -> Counter[str]:
+    rows = shots.choose(index, index.rows_of("train"))
+    assert rows.tolist() == sorted(rows.tolist())
+    return Counter(index.types_of(rows))
 
 
-def test_budget_takes_defects_in_turn_and_fills_up_with_good_ones() -> None:
-    types = ["good"] * 20 + ["crack"] * 15 + ["stain"] * 5
-    few, more, most = (
-        Counter(types[place] for place in within_budget(IMAGES, types, count, seed=0))
-        for count in (8, 14, 26)
-    )
-    assert few == {"crack": 4, "stain": 4}
-    assert more == {"crack": 9, "stain": 5}
-    assert most == {"crack": 15, "stain": 5, "good": 6}
+def test_shots_are_so_many_of_each_type(make_index: Callable[..., Manifest]) -> None:
+    index = make_index(60, 30, 2)
+    assert chosen(index, FewShots()) == {"good": 60, "crack": 30, "stain": 2}
+    assert chosen(index, FewShots(per_type=4)) == {"good": 4, "crack": 4, "stain": 2}
 
 
-def test_larger_budget_contains_a_smaller_one() -> None:
-    types = ["good", "crack"] * 20
-    few, more = (set(within_budget(IMAGES, types, count, seed=3)) for count in (11, 30))
-    assert few < more
+@pytest.mark.parametrize(
+    ("budget", "counts"),
+    [
+        (8, {"crack": 4, "stain": 4}),
+        (14, {"crack": 9, "stain": 5}),
+        (26, {"crack": 15, "stain": 5, "good": 6}),
+    ],
+)
+def test_budget_takes_defects_in_turn_and_fills_up_with_good_ones(
+    make_index: Callable[..., Manifest], budget: int, counts: dict[str, int]
+) -> None:
+    index = make_index(20, 15, 5)
+    assert chosen(index, FewShots(budget=budget)) == counts
+    rows = index.rows_of("train")
+    fewer, more = (FewShots(None, n, 3).choose(index, rows) for n in (budget - 3, budget))
+    assert set(fewer) < set(more)
+
+
+def test_generated_images_are_no_shots_and_stay(make_index: Callable[..., Manifest]) -> None:
+    index = make_index(9, 9, 9, generated=4)
+    assert chosen(index, FewShots(per_type=2)) == {"good": 2, "crack": 2 + 4, "stain": 2}
 
 
 @pytest.mark.parametrize(("per_type", "budget"), [(0, None), (None, 0), (2, 2)])
 def test_numbers_that_say_nothing_are_refused(per_type: int | None, budget: int | None) -> None:
     with pytest.raises(ValueError, match=r"expected one of them, 1 or more, or neither"):
         FewShots(per_type, budget)
-
-
-def test_generated_images_are_no_shots_and_stay(
-    make_records: Callable[[int], list[Record]], tmp_path: Path
-) -> None:
-    records = [
-        replace(record, split="train", is_generated=number < 4)
-        for number, record in enumerate(make_records(24))
-    ]
-    index = write_manifest(
-        tmp_path / "parts.parquet",
-        records,
-        root=tmp_path / "raw",
-        vocabulary=Vocabulary.from_names(TYPES),
-        source="parts",
-    )
-    rows = index.rows_of("train")
-    chosen = FewShots(per_type=2).choose(index, rows)
-    generated = [row for row in chosen.tolist() if index.column("is_generated")[row]]
-    assert len(generated) == 4
-    real = [row for row in chosen.tolist() if row not in generated]
-    assert set(Counter(index.types_of(real)).values()) == {2}

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from datamodules.captions import Caption
-from datamodules.manifest import write_manifest
+from datamodules.manifest import Manifest, write_manifest
 from datamodules.sample import Record
-from datamodules.splits import k_shot
+from datamodules.splits import FewShots
 from datamodules.vocabulary import Vocabulary
 from experiments.generation.jobs import good_training_images
 
@@ -53,8 +54,7 @@ def test_few_of_them_are_the_good_ones_of_the_few_shots(tmp_path: Path) -> None:
     file = written(tmp_path, records)
     for seed in (0, 1):
         found = good_training_images(file, 5, seed=seed)
-        types = [one.defects[0] if one.defects else "good" for one in records]
-        shots = k_shot([one.image for one in records], types, 5, seed=seed)
+        shots = FewShots(5, seed=seed).choose(Manifest.open(file), np.arange(40))
         assert [image.name for image in found] == [f"parts/{n}" for n in shots if n % 2 == 0]
 
 
