@@ -118,12 +118,11 @@ def _masked(
     try:
         with Image.open(io.BytesIO(base64.b64decode(str(content), validate=True))) as image:
             small_px = image.size
-            if min(left, top) < 0 or left + small_px[0] > width_px or top + small_px[1] > height_px:
-                raise ValueError(f"the mask of {small_px} px at {left}, {top} leaves the image")
             inside = np.asarray(image.convert("L")) > 0
     except (binascii.Error, *DECODE_ERRORS, Image.DecompressionBombError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(f"the mask is unusable ({reason}): expected a PNG of its box") from error
+        raise ValueError("the mask is unusable: expected a PNG of its box in base64") from error
+    if min(left, top) < 0 or left + small_px[0] > width_px or top + small_px[1] > height_px:
+        raise ValueError(f"the mask of {small_px} px at {left}, {top} leaves the image")
     whole = np.zeros((height_px, width_px), dtype=bool)
     whole[top : top + small_px[1], left : left + small_px[0]] = inside
     return [Region(name, "runs", runs)] if (runs := runs_of(whole)) else []

@@ -8,7 +8,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from datamodules.decode import IMAGE_SUFFIXES
 
@@ -44,14 +44,7 @@ def _parts(path: str) -> list[str]:
     return path.split("/")
 
 
-def is_below_root(path: str) -> bool:
-    """Whether a path that an annotation names stays in the data folder, on any system."""
-    parts = PurePosixPath(path.replace("\\", "/")).parts
-    is_absolute = PurePosixPath(path).is_absolute() or bool(PureWindowsPath(path).anchor)
-    return bool(parts) and not is_absolute and ".." not in parts and "\0" not in path
-
-
-def absent_layout(root: Path, *, title: str, expected: str) -> FileNotFoundError:
+def absent_layout(root: Path, title: str, expected: str) -> FileNotFoundError:
     """The one-line error for a root that is missing or holds something else."""
     what = "holds another layout" if root.is_dir() else "is missing"
     return FileNotFoundError(

@@ -6,9 +6,9 @@ Which files exist and what becomes a Record is the matter of the sources.
 import csv
 import difflib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from datamodules.formats.records import UNNAMED_DEFECT, defect_name
 from datamodules.formats.text_files import read_text
@@ -41,63 +41,6 @@ def read_rows(path: Path, *forms: Sequence[str], remedy: str) -> list[dict[str, 
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What a user says of one image: `defect` is "" for good, the rest "" where not given."""
-
-    defect: str
-    caption: str = ""
-    group: str = ""
-
-
-def read_labels(root: Path, images: Iterable[str]) -> dict[str, Label]:
-    """The labels of `root`/labels.csv by image, `image,type[,caption][,group]`; {} without it.
-
-    images: paths relative to the root; the column holds them relative to images/. ValueError for
-    a wrong header, an image that is not among `images` or stands there twice, an empty type, a
-    file not in UTF-8.
-    """
-    path = root / "labels.csv"
-    if not path.is_file():
-        return {}
-    labels: dict[str, Label] = {}
-    known = set(images)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            _check_labels_header(path, reader.fieldnames or ())
-            for row in reader:
-                place = f"{path} line {reader.line_num}"
-                if None in row:
-                    raise ValueError(f"{place} has more cells than the header: quote its commas")
-                cells = {name: (cell or "").strip() for name, cell in row.items()}
-                image = PurePosixPath("images", cells["image"]).as_posix()
-                if image not in known or image in labels:
-                    problem = "stands there twice" if image in labels else "is not there"
-                    raise ValueError(
-                        f"{place}: image {row['image']!r} {problem}; "
-                        "expected one row per image with its path below images/"
-                    )
-                if not cells["type"]:
-                    raise ValueError(f"{place}: the type is empty; expected a name or 'good'")
-                labels[image] = Label(
-                    defect_name(cells["type"]), cells.get("caption", ""), cells.get("group", "")
-                )
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no readable CSV ({error}): save it as UTF-8 CSV") from error
-    return labels
-
-
-def _check_labels_header(path: Path, columns: Sequence[str]) -> None:
-    is_whole = {"image", "type"} <= set(columns) <= {"image", "type", "caption", "group"}
-    if not is_whole or len(set(columns)) < len(columns):
-        shown = ",".join(columns)[:80] or "none"
-        raise ValueError(
-            f"{path} has the columns {shown if shown.isprintable() else repr(shown)}: expected "
-            "image,type and optionally caption,group, once each; correct the first line"
-        )
-
-
 @dataclass(slots=True)
 class TableImage:
     """All rows of one image: cells holds IMAGE_COLUMNS, "" where nothing is said.
@@ -113,8 +56,8 @@ class TableImage:
     flaw: str = ""
 
 
-def read_table(path: Path) -> list[TableImage]:
-    """The images of a records.csv in the order of their first rows.
+def read_table(path: Path, columns: Sequence[str] = COLUMNS) -> list[TableImage]:
+    """The images of a user's table in the order of their first rows; columns: what it may have.
 
     Columns are parted by ",", ";" or tabs, several types in a cell by ";". Raises ValueError for
     a file that is not UTF-8 or no CSV, and for a header without image or with unknown columns.
@@ -126,7 +69,7 @@ def read_table(path: Path) -> list[TableImage]:
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
         header = [name.strip().lower() for name in reader.fieldnames or ()]
-        _check_header(path, header)
+        _check_header(path, header, columns)
         reader.fieldnames = header
         for row in reader:
             name = (row.get("image") or "").strip().replace("\\", "/")
@@ -172,15 +115,15 @@ def _add(row: dict[str, str | None], image: TableImage) -> None:
     image.boxes.append(Region(types[0] if types else UNNAMED_DEFECT, "box", numbers))
 
 
-def _check_header(path: Path, header: Sequence[str]) -> None:
+def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
     if "image" not in header or len(set(header)) < len(header):
         raise ValueError(
-            f"{path} has the columns {', '.join(header)[:80] or 'none'}: expected image, and each "
-            "once; correct the first line"
+            f"{path} has the columns {', '.join(header)[:80]!r}: expected image, and each once; "
+            "correct the first line"
         )
     for name in header:
-        if name not in COLUMNS:
-            nearest = difflib.get_close_matches(name, COLUMNS, n=1) or [", ".join(COLUMNS)]
+        if name not in columns:
+            nearest = difflib.get_close_matches(name, columns, n=1) or [", ".join(columns)]
             raise ValueError(
                 f"{path} has the unknown column {name!r}: expected {nearest[0]}; rename or "
                 "remove it"

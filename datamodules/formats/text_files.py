@@ -22,9 +22,10 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> dict[str, object]:
     """The object in a JSON file; ValueError where it is truncated, no JSON or no object."""
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise ValueError(
             f"{path} is no readable JSON ({reason}): it is truncated or of another kind; write it "

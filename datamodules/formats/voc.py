@@ -3,12 +3,12 @@
 Sources say which names may occur; whether a box fits its image is `regions.py`.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
+from datamodules.formats.layout import glob_images
 from datamodules.sample import Region
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -38,21 +38,20 @@ def read_folders(
     listed too: its missing image shall be noticed. names: as in `read_boxes`.
     Raises FileNotFoundError for a missing folder or one without images.
     """
-    stems = _stems_of(root / images, ".jpg")
-    files = _stems_of(root / annotations, ".xml")
-    if not stems:
-        raise FileNotFoundError(f"{root / images} holds no *.jpg: expected the set's images")
+    paths = {PurePosixPath(path).stem: path for path in glob_images(root, f"{images}/*.[jJ]*")}
+    files = {path.stem: path for path in sorted((root / annotations).glob("[!.]*.xml"))}
+    if not paths or not files:
+        empty = root / (annotations if paths else images)
+        raise FileNotFoundError(f"{empty} is missing or empty: expected the set's own layout")
     found = []
-    for stem in sorted({*stems, *files}):
-        path = f"{images}/{stems.get(stem, f'{stem}.jpg')}"
+    for stem in sorted({*paths, *files}):
         boxes: tuple[Region, ...] = ()
         flaw = ""
         try:
-            if stem in files:
-                boxes = read_boxes(root / annotations / files[stem], names=names)
+            boxes = read_boxes(files[stem], names=names) if stem in files else ()
         except ValueError as error:
             flaw = str(error)
-        found.append(VocImage(path, boxes, flaw))
+        found.append(VocImage(paths.get(stem, f"{images}/{stem}.jpg"), boxes, flaw))
     return found
 
 
@@ -107,11 +106,3 @@ def _parse(path: Path) -> ElementTree.Element:
     if root.tag != "annotation":
         raise ValueError(f"{path} is <{root.tag[:40]}>, expected <annotation>: write it anew")
     return root
-
-
-def _stems_of(folder: Path, suffix: str) -> dict[str, str]:
-    """Stem -> file name of the files with a suffix in any case, dot files left out."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"folder {folder} is missing: expected the set's own layout")
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    return {name[: -len(suffix)]: name for name in names if name.lower().endswith(suffix)}

@@ -91,7 +91,7 @@ def _region_of(words: list[str], names: Mapping[int, str], header: ImageHeader) 
         raise ValueError(f"got {' '.join(words)[:40]!r}, expected numbers") from error
     if class_number not in names:
         known = ", ".join(f"{key}={name}" for key, name in list(names.items())[:8])
-        raise ValueError(f"class {words[0]} is unknown, expected {known}: correct data.yaml")
+        raise ValueError(f"class {words[0][:20]} is unknown, expected {known}: correct data.yaml")
     name = names[int(class_number)]
     if not all(abs(number) <= LARGEST_RELATIVE for number in numbers):
         worst = max(numbers, key=lambda number: math.inf if math.isnan(number) else abs(number))
@@ -116,7 +116,8 @@ def _names_of(value: object, path: Path) -> dict[int, str]:
     if not isinstance(pairs, dict) or not pairs:
         raise ValueError(f"{path} has no names: expected names: [crack, hole] or {{0: crack}}")
     for key, name in pairs.items():
-        if type(key) is not int or key < 0 or not str(name).strip():
+        is_name = type(name) in (str, int) and str(name).strip()
+        if type(key) is not int or key < 0 or not is_name:
             raise ValueError(
                 f"{path} names class {key!r} {name!r}: expected class numbers from 0 with names"
             )

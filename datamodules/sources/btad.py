@@ -29,8 +29,7 @@ class Btad(Source):
     def records(self, root: Path) -> list[Record]:
         """One Record per image; root is the folder of 01, 02, 03 or its parent.
 
-        A defective image without a ground truth becomes a flawed record. Raises
-        FileNotFoundError for a missing root or layout.
+        Raises FileNotFoundError for a missing root or layout.
         """
         root = Path(root)
         inner = f"{ARCHIVE_FOLDER}/" if (root / ARCHIVE_FOLDER).is_dir() else ""
@@ -44,23 +43,20 @@ class Btad(Source):
                 images = glob_images(root, f"{product}/{place}/*")
                 records += [self._record(image, masks_by_stem) for image in images]
         if not records:
-            raise absent_layout(
-                root, title=self.about.title, expected="01, 02, 03 with train/ok, test/{ok,ko}"
-            )
+            raise absent_layout(root, self.about.title, "01, 02, 03 with train/ok, test/{ok,ko}")
         return records
 
     def _record(self, image: str, masks_by_stem: Mapping[str, str]) -> Record:
         folder, split, label, _ = image.rsplit("/", 3)
-        is_good = label == "ok"
-        mask = "" if is_good else masks_by_stem.get(PurePosixPath(image).stem, "")
-        flaw = f"{image} has no image of its name in ground_truth/ko: take the set again"
+        is_good, stem = label == "ok", PurePosixPath(image).stem
+        # One that is not there is refused by inspection.
+        mask = masks_by_stem.get(stem, f"{folder}/ground_truth/ko/{stem}.png")
         return make_record(
             self,
             image,
             product=f"product {int(PurePosixPath(folder).name)}",
             defects=() if is_good else (UNNAMED_DEFECT,),
-            mask=mask,
+            mask="" if is_good else mask,
             mask_values=grey_values(UNNAMED_DEFECT),
             split=split,
-            flaw="" if is_good or mask else flaw,
         )

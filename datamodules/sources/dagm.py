@@ -44,9 +44,7 @@ class Dagm(Source):
                 masks = {path.lower(): path for path in glob_images(root, f"{label_folder}/*")}
                 records += [self._record(image, labels, masks) for image in images]
         if not records:
-            raise absent_layout(
-                root, title=self.about.title, expected="Class1..Class10 with Train and Test"
-            )
+            raise absent_layout(root, self.about.title, "Class1..Class10 with Train and Test")
         return records
 
     def _record(self, image: str, labels: Mapping[str, bool], masks: Mapping[str, str]) -> Record:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from datamodules.formats.layout import glob_images, is_below_root
+from datamodules.formats.layout import glob_images
 from datamodules.formats.records import make_record
 from datamodules.formats.text_files import read_text
 from datamodules.manifest import Source
@@ -62,7 +62,7 @@ class Elpv(Source):
 
     def _record(self, fields: list[str], *, place: str) -> Record:
         image = fields[0]
-        if len(fields) != 3 or not is_below_root(image):
+        if len(fields) != 3:
             flaw = f"{place} holds {fields[:4]}, expected path, probability and cell type"
             return self._rated(image, flaw=flaw)
         try:

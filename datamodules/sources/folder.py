@@ -8,7 +8,7 @@ root/labels.csv                                       optional, see `formats/tab
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from datamodules.annotation import open_mask
 from datamodules.captions import Caption
@@ -21,12 +21,13 @@ from datamodules.formats.records import (
     grey_values,
     make_record,
 )
-from datamodules.formats.tables import Label, read_labels
+from datamodules.formats.tables import read_table
 from datamodules.manifest import Source
 from datamodules.sample import MaskValues, Record
 from datamodules.vocabulary import Vocabulary
 
 LAYOUT = "expected images in images/<type>/"
+LABEL_COLUMNS = ("image", "type", "caption", "group")
 # Which grey values occur: the highest band met in all masks together sets the threshold.
 _BAND_VALUES = (
     MaskValues(1, 1, "one"),
@@ -38,6 +39,14 @@ _BAND_VALUES = (
 _BANDS = Vocabulary.from_names([band.name for band in _BAND_VALUES])
 _BLANK, _ONE, _FEW, _BYTE, _DIM, _WIDE = range(6)
 _LARGEST_GOOD_GREY = {_BLANK: 127, _ONE: 0, _BYTE: 127, _DIM: 32767, _WIDE: 32767}
+
+
+class Label(NamedTuple):
+    """What a user says of one image: `defect` is "" for good, the rest "" where not given."""
+
+    defect: str
+    caption: str = ""
+    group: str = ""
 
 
 class Folder(Source):
@@ -68,7 +77,7 @@ class Folder(Source):
         images = [path for path in found if path.startswith("images/")]
         if not images:
             raise FileNotFoundError(f"{root / 'images'} is missing or holds no images: {LAYOUT}")
-        labels = read_labels(root, images)
+        labels = _read_labels(root / "labels.csv", images)
         masks = _match_masks(images, [path for path in found if path.startswith("masks/")])
         graded = {image: _highest_band(root / mask) for image, mask in masks.items()}
         threshold = max((band for band, _ in graded.values()), default=_BLANK)
@@ -126,6 +135,24 @@ def _caption_of(label: Label, built: Caption) -> Caption:
     except ValueError:
         words = label.caption.rstrip(". ")
         return replace(built, morphology=words) if label.defect else built
+
+
+def _read_labels(path: Path, images: Sequence[str]) -> dict[str, Label]:
+    """The labels of a table by image, {} where there is none; the column is below images/."""
+    labels: dict[str, Label] = {}
+    known = set(images)
+    for row in read_table(path, LABEL_COLUMNS) if path.is_file() else ():
+        image = f"images/{row.image}"
+        if row.flaw:
+            raise ValueError(row.flaw)
+        if image not in known or len(row.types) != 1:
+            problem = "has no or several types" if image in known else "is not there"
+            raise ValueError(
+                f"{path} line {row.line}: image {row.image!r} {problem}; expected one row per "
+                "image with its path below images/ and its type or 'good'"
+            )
+        labels[image] = Label(row.types[0], row.cells["caption"], row.cells["group"])
+    return labels
 
 
 def _match_masks(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:

@@ -27,8 +27,7 @@ class KolektorSdd2(Source):
     def records(self, root: Path) -> list[Record]:
         """One Record per numbered image; `inspection.py` fills in whether it is defective.
 
-        An image without a ground truth becomes a flawed record. Raises FileNotFoundError for a
-        missing root or layout.
+        Raises FileNotFoundError for a missing root or layout.
         """
         root = Path(root)
         found = [*glob_images(root, "train/*"), *glob_images(root, "test/*")]
@@ -38,21 +37,18 @@ class KolektorSdd2(Source):
             path = PurePosixPath(image)
             if not re.fullmatch(r"\d+\.png", path.name, re.IGNORECASE):
                 continue
-            mask = spelled.get(f"{path.parent}/{path.stem}_gt.png", "")
-            flaw = f"{image} has no {path.stem}_GT.png: take the set again"
+            # One that is not there is refused by inspection.
+            mask = f"{path.parent}/{path.stem}_GT.png"
             records.append(
                 make_record(
                     self,
                     image,
                     product="production part",
-                    mask=mask,
+                    mask=spelled.get(mask.lower(), mask),
                     mask_values=grey_values(UNNAMED_DEFECT),
                     split=path.parent.name,
-                    flaw="" if mask else flaw,
                 )
             )
         if not records:
-            raise absent_layout(
-                root, title=self.about.title, expected="{train,test}/<n>.png and <n>_GT.png"
-            )
+            raise absent_layout(root, self.about.title, "{train,test}/<n>.png and <n>_GT.png")
         return records

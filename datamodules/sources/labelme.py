@@ -7,7 +7,7 @@ root/.../<name>.json            imagePath leads to the image, seen from the JSON
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.formats.image_header import ImageHeader, read_header
+from datamodules.formats.image_header import read_header
 from datamodules.formats.labelme import LabelmeImage, read_labelme
 from datamodules.formats.layout import FileTree, folder_of, join_below, scan_tree, split_of_path
 from datamodules.formats.records import RecordMaker
@@ -107,37 +107,25 @@ def find_image(file: str, found: LabelmeImage, tree: FileTree, *, beside: str | 
 
 
 def turn_flaw(image: Path, found: LabelmeImage) -> str:
-    """Why the shapes do not belong to the stored pixels of an image, "" where they do.
-
-    An image without shapes has nothing to turn; an unreadable one is refused by who opens it.
-    """
+    """Why the shapes may not belong to the stored pixels of an image, "" where they do."""
     if not found.regions:
         return ""
     try:
         header = read_header(image)
     except (ValueError, OSError) as error:
         return str(error)
-    width_px, height_px = found.size_px
-    if 0 in found.size_px or found.size_px == (header.width_px, header.height_px):
-        return _mirror_flaw(image, header, is_size_known=0 not in found.size_px)
-    stored = f"{header.width_px} x {header.height_px} px"
-    if header.orientation >= 5 and (height_px, width_px) == (header.width_px, header.height_px):
+    stored = (header.width_px, header.height_px)
+    is_size_told = 0 not in found.size_px
+    if is_size_told and found.size_px != stored:
         return (
-            f"{image} was annotated upright ({width_px} x {height_px} px) and is stored lying "
-            f"({stored}), expected one size: save its pixels upright, without EXIF orientation"
+            f"{image} was annotated at {found.size_px[0]} x {found.size_px[1]} px and is stored at "
+            f"{stored[0]} x {stored[1]} px, EXIF orientation {header.orientation}, expected one "
+            "size: bring back the image that was annotated, or save its pixels upright"
         )
-    return (
-        f"{image} was annotated at {width_px} x {height_px} px and is stored at {stored}, "
-        "expected one size: bring back the image that was annotated"
-    )
-
-
-def _mirror_flaw(image: Path, header: ImageHeader, *, is_size_known: bool) -> str:
-    """Whether EXIF may have moved the shapes although the sizes do not tell."""
-    is_lying = header.orientation >= 5 and header.width_px != header.height_px
-    if header.orientation == 1 or (is_lying and is_size_known):
+    # Equal sizes prove that an image which lies on its side was annotated as it is stored.
+    if header.orientation == 1 or (is_size_told and header.orientation >= 5 and len({*stored}) > 1):
         return ""
     return (
-        f"{image} is turned by EXIF orientation {header.orientation}, expected 1: nobody can "
-        "tell which way up it was annotated; save its pixels upright, without that tag"
+        f"{image} is turned by EXIF orientation {header.orientation}, expected 1: nobody can tell "
+        "which way up it was annotated; save its pixels upright, without that tag"
     )

@@ -4,7 +4,7 @@
 `<category>/ground_truth/<type>/<n>_mask.png`. Protocols on it are `splits.py`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -40,8 +40,7 @@ class MvtecAd(Source):
     def records(self, root: Path) -> list[Record]:
         """One Record per image, by category, split and type.
 
-        A defective image without a ground truth becomes a flawed record. Raises
-        FileNotFoundError for a missing root or layout, ValueError for an unknown category.
+        Raises FileNotFoundError for a missing root or layout, ValueError for an unknown category.
         """
         root = Path(root)
         found = [folder.partition("/")[0] for folder in glob_folders(root, "*/train")]
@@ -53,31 +52,25 @@ class MvtecAd(Source):
             )
         records = []
         for category in found if self.categories is None else self.categories:
-            masks = set(glob_images(root, f"{escape(category)}/ground_truth/*/*"))
             for split in SPLITS:
                 images = glob_images(root, f"{escape(category)}/{split}/*/*")
-                records += [self._record(image, masks) for image in images]
+                records += [self._record(image) for image in images]
         if not records:
-            raise absent_layout(
-                root, title=self.about.title, expected="<category>/{train,test,ground_truth}"
-            )
+            raise absent_layout(root, self.about.title, "<category>/{train,test,ground_truth}")
         return records
 
-    def _record(self, image: str, masks: Collection[str]) -> Record:
+    def _record(self, image: str) -> Record:
         category, split, kind, name = image.split("/")
         defect = "" if kind == GOOD else normalise_name(kind)
-        mask_name = f"{PurePosixPath(name).stem}_mask.png"
-        mask = f"{category}/ground_truth/{kind}/{mask_name}"
-        is_absent = bool(defect) and mask not in masks
-        flaw = f"{image} has no {mask_name} in ground_truth/{kind}: take the set again"
+        # One that is not there is refused by inspection.
+        mask = f"{category}/ground_truth/{kind}/{PurePosixPath(name).stem}_mask.png"
         return make_record(
             self,
             image,
             product=normalise_name(category),
             material=MATERIALS.get(category, ""),
             defects=(defect,) if defect else (),
-            mask=mask if defect and not is_absent else "",
+            mask=mask if defect else "",
             mask_values=grey_values(defect),
             split=split,
-            flaw=flaw if is_absent else "",
         )

@@ -8,7 +8,7 @@ four rows per image, mostly empty). EncodedPixels are runs down the columns, cou
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from datamodules.formats.layout import absent_layout, glob_images, is_below_root
+from datamodules.formats.layout import absent_layout, glob_images
 from datamodules.formats.records import dominant_first, make_record
 from datamodules.formats.tables import read_rows
 from datamodules.manifest import Source
@@ -41,7 +41,7 @@ class Severstal(Source):
         root = Path(root)
         images = glob_images(root, "train_images/*")
         if not images or not (root / "train.csv").is_file():
-            raise absent_layout(root, title=self.about.title, expected="train.csv and train_images")
+            raise absent_layout(root, self.about.title, "train.csv and train_images")
         regions: dict[str, list[Region]] = {PurePosixPath(image).name: [] for image in images}
         flaws: dict[str, str] = {}
         for name, class_id, pixels in _read_pixels(root / "train.csv"):
@@ -60,8 +60,6 @@ class Severstal(Source):
     def _record(
         self, image: str, regions: list[Region], *, flaw: str = "", split: str = ""
     ) -> Record:
-        if not is_below_root(image):
-            flaw = f"{image!r} does not lie in the data folder; {REMEDY}"
         return make_record(
             self,
             image,

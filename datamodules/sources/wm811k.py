@@ -65,7 +65,7 @@ class Wm811k(Source):
             if not table.is_file():
                 pickled = next(root.glob("*.pkl"), None)
                 if pickled is None:
-                    raise absent_layout(root, title=self.about.title, expected=TABLE)
+                    raise absent_layout(root, self.about.title, TABLE)
                 raise ValueError(
                     f"{pickled} is a pickle, which runs what it holds when it is read: expected "
                     f'{TABLE}; if you trust it, make that by python -c "{CONVERSION}"'

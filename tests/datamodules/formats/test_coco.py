@@ -29,22 +29,6 @@ def test_counts_begin_with_background(counts, runs):
     assert runs_of_counts(counts, width_px=2, height_px=5) == runs
 
 
-@pytest.mark.parametrize(
-    ("counts", "words"),
-    [
-        ([5, 4], r"sum to 9, expected 2 x 5 = 10 px .* RLE of CVAT or Label Studio"),
-        ([12, -2], "hold -2"),
-        ([5.5, 4.5], r"hold 5\.5"),
-        ([float("nan"), 10], "hold nan"),
-        ([float("inf"), 10], "hold inf"),
-        ([], "sum to 0"),
-    ],
-)
-def test_counts_that_are_not_cocos_are_one_clear_line(counts, words):
-    with pytest.raises(ValueError, match=words):
-        runs_of_counts(counts, width_px=2, height_px=5)
-
-
 @pytest.mark.parametrize("text", ["5 4", "ü", "~~~", "b6o", "o" * 40, "\x00"])
 def test_letters_that_are_no_counts_are_refused(text):
     with pytest.raises(ValueError, match="run lengths"):

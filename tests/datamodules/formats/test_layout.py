@@ -9,7 +9,6 @@ from datamodules.formats.layout import (
     absent_layout,
     glob_folders,
     glob_images,
-    is_below_root,
     join_below,
     scan_tree,
     split_of_name,
@@ -30,21 +29,9 @@ def test_a_missing_folder_holds_nothing(tmp_path):
     assert glob_images(tmp_path, "x/*") == glob_folders(tmp_path / "absent", "*") == []
 
 
-@pytest.mark.parametrize(
-    ("path", "is_below"),
-    [
-        *((path, True) for path in ("a.png", "a/b c.png", "a/..b.png")),
-        *((path, False) for path in ("", "/a.png", "../a.png", "a/../../b.png", "C:\\a.png")),
-        *((path, False) for path in ("a\\..\\b.png", "a\0.png")),
-    ],
-)
-def test_paths_that_leave_the_root_are_known(path, is_below):
-    assert is_below_root(path) == is_below
-
-
 @pytest.mark.parametrize(("name", "words"), [("", "holds another layout"), ("x", "is missing")])
 def test_the_error_tells_a_missing_root_from_another_layout(tmp_path, name, words):
-    error = absent_layout(tmp_path / name, title="A set", expected="this")
+    error = absent_layout(tmp_path / name, "A set", "this")
     assert f"{words}: expected this" in str(error)
 
 

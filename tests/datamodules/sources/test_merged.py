@@ -33,17 +33,8 @@ def test_one_type_has_one_name_everywhere(tmp_path):
     names |= {region.name for record in records for region in record.regions}
     names |= {record.caption.defect for record in records} - {""}
     assert len(names) == 2 and "pinhole" in names
-
-
-def test_names_stay_where_asked(tmp_path):
     records = merge(tmp_path, canonical_names=False)
     assert {name for record in records for name in record.defects} == {"pin-hole", "pore"}
-
-
-def test_caption_of_several_types_is_joined_anew(tmp_path):
-    write_set(tmp_path / "a", tmp_path / "a/manifest.parquet", source="a", type_name="scratches")
-    first, *_ = Merged(manifests=["a/manifest.parquet"]).records(tmp_path)
-    assert first.caption.defect == first.defects[0] == "scratch"
 
 
 def test_groups_and_licences_stay_those_of_their_source(tmp_path):
@@ -87,28 +78,21 @@ def test_synonyms_come_from_the_controlled_vocabulary(tmp_path):
     assert vocabulary.id_of("pinholes") == vocabulary.id_of("pinhole")
 
 
-def test_unknown_source_to_leave_out_is_one_clear_line(tmp_path):
-    with pytest.raises(ValueError, match="'bottle': expected one of the sources boards, tiles"):
-        merge(tmp_path, leave_out="bottle")
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"leave_out": "bottle"}, "'bottle': expected one of the sources boards, tiles"),
+        ({"manifests": ["tiles/manifest.parquet"] * 2}, "is in 2 rows of the manifests"),
+        ({"manifests": []}, "manifests is empty: expected"),
+        ({"manifests": ["gone.parquet"]}, "manifest gone.parquet is missing"),
+    ],
+)
+def test_settings_that_fit_no_data_are_one_clear_line(tmp_path, settings, words):
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        merge(tmp_path, **settings)
 
 
 def test_manifest_outside_the_root_names_the_common_one(tmp_path):
     write(tmp_path)
     with pytest.raises(ValueError, match=rf"expected it below .*: give --root {tmp_path}$"):
         Merged(manifests=["../out/manifest.parquet"]).records(tmp_path / "tiles")
-
-
-def test_manifest_named_twice_is_one_clear_line(tmp_path):
-    with pytest.raises(ValueError, match="is in 2 rows of the manifests"):
-        merge(tmp_path, manifests=["tiles/manifest.parquet", "tiles/manifest.parquet"])
-
-
-def test_no_manifest_at_all_is_one_clear_line(tmp_path):
-    with pytest.raises(ValueError, match="manifests is empty: expected"):
-        Merged().records(tmp_path)
-
-
-def test_file_that_is_no_manifest_is_one_clear_line(tmp_path):
-    (tmp_path / "x.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match="is not a readable Parquet manifest"):
-        Merged(manifests=["x.parquet"]).records(tmp_path)

@@ -1,64 +1,24 @@
-"""The quirks of the public sets: what is read from them, what is refused alone, what as a whole."""
+"""The quirks of the public sets, each of them read as it should be."""
 
-import importlib
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from datamodules.about import source_class_path
 from datamodules.annotation import draw_region
-from datamodules.manifest import Source
 from datamodules.preparing.inspection import BLANK_MASK, inspect
 from datamodules.sample import UNLABELLED
 from datamodules.sources.visa import TYPES_BY_GREY
-from tests.datamodules.malformed.damage import Damage, drop, edit, put
-from tests.datamodules.sources.layouts import deeppcb, mtd, neu_det, severstal, wm811k
-from tests.datamodules.sources.painting import save, spot, texture
+from tests.datamodules.sources.layouts import deeppcb, mtd, severstal
+from tests.datamodules.sources.painting import save, spot
+from tests.datamodules.sources.test_sources import build, layout_of
 
 DEFECT = ("defect",)
 TRAIN_TEST = ("train", "train", "test", "test")
-CELL = "images/cell0001.png  1.0                 mono"
-BTAD = "BTech_Dataset_transformed/03/ground_truth/ko/0000.bmp"
-DAGM = "Class1/Train/Label/"
-REAL_IAD = "realiad_jsons/realiad_jsons/bottle_cap.json"
-VISA, PCB4 = "split_csv/1cls.csv", "pcb4/image_anno.csv"
-ROW = "0002cc93b.jpg,1,211 10 251 10"
-
-
-def build(name: str, **settings: object) -> Source:
-    module, _, class_name = source_class_path(name).rpartition(".")
-    return getattr(importlib.import_module(module), class_name)(**settings)
 
 
 def write(name: str, root: Path) -> None:
-    importlib.import_module(f"tests.datamodules.sources.layouts.{name}").write(root)
-
-
-def image(path: str, pixels: np.ndarray) -> Damage:
-    """An image or mask put there."""
-    return Damage(path, lambda root: save(root / path, pixels))
-
-
-def strip(stem: str, boxes: dict) -> Damage:
-    return Damage(stem, lambda root: neu_det.write_strip(root, stem, boxes))
-
-
-def wafer(**columns: list) -> Damage:
-    """Two wafers, the second with other cells."""
-    whole = {name: cells[:2] for name, cells in wm811k.columns().items()}
-    return Damage("", lambda root: wm811k.write_table(root, whole | columns))
-
-
-def view(code: str, path: str, mask: str | None = None) -> Damage:
-    """Real-IAD's list with one good entry and this one."""
-    entries = [
-        {"anomaly_class": kind, "image_path": place, "mask_path": marked}
-        for kind, place, marked in (("OK", "OK/S0001/a.jpg", None), (code, path, mask))
-    ]
-    content = json.dumps({"train": entries[:1], "test": entries[1:]})
-    return put(REAL_IAD, content.encode())
+    layout_of(name).write(root)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -95,124 +55,6 @@ def test_healthy_records_say(tmp_path, name, settings, of, values):
         value = record.caption.product if of == "caption.product" else getattr(record, of)
         found.append(Path(value).suffix[1:] if of in ("mask", "image") else value)
     assert [value for value in found if value or of != "mask"] == values
-
-
-@pytest.mark.parametrize(
-    ("name", "damage", "words"),
-    [
-        ("btad", drop(BTAD), "0000.bmp has no image of its name in ground_truth/ko"),
-        ("dagm", image(f"{DAGM}0576_label.PNG", texture(1)), "good by Labels.txt but has a label"),
-        ("dagm", drop(f"{DAGM}0577_label.PNG"), "defective by Labels.txt but has no label file"),
-        ("dagm", image("Class1/Test/0003.PNG", texture(3)), "has no line in Labels.txt"),
-        ("deeppcb", drop("PCBData/group00041/00041_not/00041000.txt"), "cannot be read"),
-        *(
-            ("deeppcb", put("PCBData/group00041/00041_not/00041000.txt", text), words)
-            for text, words in (
-                (b"", "holds no box"),
-                (b"1 2 3 4", "expected x1 y1 x2 y2 and a type"),
-                (b"1 2 3 4 9", "expected x1 y1 x2 y2 and a type"),
-                (b"1 2 x 4 1", "expected x1 y1 x2 y2 and a type"),
-                (b"nan 1 9 9 1", "not finite"),
-                (b"9 9 1 1 1", "expected a positive size"),
-                (b"1 1 99 9 2", "outside its"),
-            )
-        ),
-        *(
-            ("elpv", edit("labels.csv", CELL, line), words)
-            for line, words in (
-                ("images/cell0001.png", "expected path, probability and cell type"),
-                ("images/cell0001.png nan mono", "expected 0 to 1"),
-                ("images/cell0001.png 1.5 mono", "expected 0 to 1"),
-                ("images/cell0001.png high mono", "expected 0 to 1"),
-                ("images/cell0001.png 1.0 amorphous", "expected 0 to 1 and mono or poly"),
-                ("../cell0001.png 1.0 mono", "expected path, probability"),
-                ("images/cell0004.png 0.0 mono", "stands there twice"),
-                ("images/absent.png 0.0 mono", "is missing"),
-            )
-        ),
-        ("kolektor_sdd2", drop("test/20003_GT.png"), "test/20003.png has no 20003_GT.png"),
-        ("mtd", drop("MT_Crack/Imgs/exp1_num_1007.png"), "exp1_num_1007.png is missing"),
-        ("mtd", image("MT_Free/Imgs/tile.jpg", texture(9)), "not named exp<E>_num_<N>"),
-        (
-            "mvtec_ad",
-            drop("grid/ground_truth/broken_large/000_mask.png"),
-            "000.png has no 000_mask.png in ground_truth/broken_large",
-        ),
-        (
-            "mvtec_ad",
-            image("grid/ground_truth/broken_large/000_mask.png", spot(255)[:30]),
-            "expected its image's",
-        ),
-        ("neu_det", strip("rust_3", {"crazing": (1, 1, 9, 9)}), "is not named <type>_<n>"),
-        ("neu_det", strip("crazing_3", {"rust": (1, 1, 9, 9)}), "is a 'rust', expected one of"),
-        ("neu_det", strip("crazing_3", {}), "crazing_3.jpg has no box"),
-        ("neu_det", strip("crazing_3", {"crazing": (9, 9, 1, 1)}), "expected a positive size"),
-        ("neu_det", strip("crazing_3", {"crazing": (1, 1, 90, 9)}), "outside its"),
-        ("neu_seg", drop("annotations/training/000001.png"), "000001.png is missing"),
-        ("neu_seg", image("annotations/training/000001.png", spot(7)), "unknown id 7"),
-        ("pv_multi_defect", drop("JPEGImages/img5.jpg"), "img5.jpg is missing"),
-        ("pv_multi_defect", put("Annotations/img5.xml", b"<annotation>"), "no readable XML"),
-        ("real_iad", edit(REAL_IAD, '"AK"', '"XX"'), "anomaly_class 'XX'"),
-        ("real_iad", edit(REAL_IAD, "OK/S0001/", "../../"), "does not lie in the data folder"),
-        ("severstal", edit("train.csv", ROW, "0002cc93b.jpg,1,211"), "expected pairs"),
-        ("severstal", edit("train.csv", ROW, "0002cc93b.jpg,1,211 -10"), "expected pairs"),
-        ("severstal", edit("train.csv", ROW, "0002cc93b.jpg,1,0 10"), "starts at 0"),
-        ("severstal", edit("train.csv", ROW, "0002cc93b.jpg,5,1 10"), "ClassId is '5'"),
-        ("severstal", edit("train.csv", ROW, "0002cc93b.jpg,1,1991 20"), "end at pixel 2010"),
-        ("severstal", edit("train.csv", ROW, "0002cc93b.jpg,1,211 10 215 10"), "ascending"),
-        ("severstal", edit("train.csv", ROW, "ffffffff.jpg,1,1 10"), "is missing"),
-        ("severstal", edit("train.csv", ROW, "../../etc.jpg,1,1 10"), "not lie in the data folder"),
-        ("visa", edit(VISA, "candle,train", "spoon,train"), "object 'spoon'"),
-        ("visa", edit(VISA, "candle,train", "candle,later"), "split 'later'"),
-        ("visa", edit(VISA, "candle/Data/Images/Normal/0000", "../a"), "not lie in the data"),
-        ("visa", edit(VISA, "pcb4/Data/Masks", "/etc"), "does not lie in the data folder"),
-        ("visa", edit(PCB4, "dirt", "leak"), "type 'leak' of pcb4"),
-        ("visa", put(PCB4, b"image,label,mask\n"), "has no label in pcb4/image_anno.csv"),
-        ("visa", image("pcb4/Data/Masks/Anomaly/000.png", spot(8)), "unknown id 8"),
-        ("wm811k", wafer(waferMap=[[[1]], [[7, 1]]]), "other values than 0, 1 and 2"),
-        ("wm811k", wafer(waferMap=[[[1]], [[1, 2], [1]]]), "rows of several lengths"),
-        ("wm811k", wafer(waferMap=[[[1]], []]), "is 0, expected rows and columns"),
-        ("wm811k", wafer(waferMap=[[[1]], None]), "is NoneType, expected rows"),
-        ("wm811k", wafer(failureType=[[["Loc"]], [["Moon"]]]), "pattern 'Moon'"),
-        ("wm811k", wafer(trianTestLabel=[[], [["Later"]]]), "split 'Later'"),
-    ],
-)  # fmt: skip
-def test_what_is_bad_is_refused_alone(tmp_path, name, damage, words):
-    write(name, tmp_path)
-    damage.act(tmp_path)
-    problems = [inspect(record, tmp_path).problem for record in build(name).records(tmp_path)]
-    assert [words in problem for problem in problems if problem] == [True], problems
-    assert len(problems) > 1 and not any("\n" in problem for problem in problems)
-
-
-@pytest.mark.parametrize(
-    ("name", "damage", "words"),
-    [
-        ("dagm", drop("Class10/Test/Label/Labels.txt"), r"Labels\.txt is missing in .*Class10"),
-        ("dagm", put(f"{DAGM}Labels.txt", b"1\n576 yes 0576.PNG\n"), r"line 2 is '576 yes"),
-        ("elpv", put("labels.csv", b"\n\n"), r"labels\.csv is empty: expected"),
-        ("elpv", put("labels.csv", b"\xff\xfe\x00"), r"labels\.csv is not UTF-8"),
-        ("mtd", image("MT_Rust/Imgs/exp1_num_1.jpg", texture(1)), "MT_Rust is unknown"),
-        *(
-            ("real_iad", put(REAL_IAD, content), r"bottle_cap\.json")
-            for content in (b"[]", b"{", b'{"train": 3, "test": []}', b'{"train": [1]}')
-        ),
-        *(
-            ("severstal", put("train.csv", content), r"train\.csv is not readable .*ImageId, Class")
-            for content in (b"a,b\n1,2\n", b"\xff\xfe\x00", b"", b'ImageId,"\x00')
-        ),
-        ("visa", put(VISA, b"object,label\ncandle,normal\n"), "it has no column 'split'"),
-        ("visa", drop("candle/image_anno.csv"), r"image_anno\.csv is missing in .*candle"),
-        ("wm811k", put("wm811k.parquet", b"PAR1"), "not readable .*CONVERSION"),
-        ("wm811k", Damage("", lambda at: wm811k.write_table(at, {"a": [1]})), "column waferMap"),
-    ],
-)  # fmt: skip
-def test_what_is_no_such_set_is_one_clear_line(tmp_path, name, damage, words):
-    write(name, tmp_path)
-    damage.act(tmp_path)
-    with pytest.raises((ValueError, FileNotFoundError), match=words) as error:
-        build(name).records(tmp_path)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

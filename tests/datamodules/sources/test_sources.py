@@ -50,10 +50,10 @@ REAL = {
 }
 
 
-def build(name: str) -> Source:
+def build(name: str, **settings: object) -> Source:
     module, _, class_name = source_class_path(name).rpartition(".")
     source_class = getattr(importlib.import_module(module), class_name)
-    return source_class(**getattr(layout_of(name), "SETTINGS", {}))
+    return source_class(**{**getattr(layout_of(name), "SETTINGS", {}), **settings})
 
 
 def layout_of(name: str) -> object:

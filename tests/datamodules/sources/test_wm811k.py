@@ -40,6 +40,24 @@ def test_a_pickle_is_refused_with_the_line_that_converts_it(tmp_path):
     assert "\n" not in str(error.value) and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    ("column", "cell", "words"),
+    [
+        ("waferMap", [[7, 1]], "other values than 0, 1 and 2"),
+        ("waferMap", [[1, 2], [1]], "rows of several lengths"),
+        ("waferMap", None, "is NoneType, expected rows"),
+        ("failureType", [["Moon"]], "pattern 'Moon'"),
+        ("trianTestLabel", [["Later"]], "split 'Later'"),
+    ],
+)
+def test_one_bad_wafer_is_refused_alone(tmp_path, column, cell, words):
+    columns = wm811k.columns()
+    columns[column] = [*columns[column][:3], cell]
+    wm811k.write_table(tmp_path, columns)
+    flaws = [record.flaw for record in read(tmp_path)]
+    assert not any(flaws[:3]) and words in flaws[3]
+
+
 def test_that_line_makes_the_very_table(tmp_path, monkeypatch):
     pandas = pytest.importorskip("pandas")
     columns = wm811k.columns()
