@@ -9,15 +9,12 @@ input image has the seed `--seed` + k, so that any one can be made again alone.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import track
 
 from experiments.cli import check_is_free, run_command, whole_folder
-
-if TYPE_CHECKING:
-    from experiments.inference.inputs import InputImage
 
 ENTRIES = ("images", "masks", "generated.jsonl", "grid.png")
 
@@ -75,22 +72,24 @@ def generate(
     from datamodules.decode import sha256_of
     from experiments.checkpoints import default_device, load_pretrain, on_device
     from experiments.generation.generator import ImageGenerator, write_images
-    from experiments.generation.jobs import list_jobs
+    from experiments.generation.jobs import find_inputs, list_jobs
     from experiments.generation.prompts import gather_prompts
     from experiments.inference.inputs import check_images_stay
     from lightning_modules.weights_io import find_checkpoint
 
     wanted = gather_prompts(prompt or [], prompts, defect, has_mask=bool(images))
-    inputs, mask_files = find_inputs(images, max_images, masks, draw_masks=draw_masks, seed=seed)
-    check_images_stay(inputs, out.resolve())
+    inputs = find_inputs(images, max_images, masks, draw_masks=draw_masks, seed=seed)
+    check_images_stay([image for image, _ in inputs], out.resolve())
     file = find_checkpoint(checkpoint)
     stage = on_device(load_pretrain(file), device or default_device())
     generator = ImageGenerator(
         stage.diffusion,
         checkpoint_sha256=sha256_of(file),
-        sampler=sampler,
-        steps=steps,
-        guidance_scale=stage.guidance_scale if guidance_scale is None else guidance_scale,
+        sampling={
+            "method": sampler,
+            "steps": steps,
+            "guidance_scale": stage.guidance_scale if guidance_scale is None else guidance_scale,
+        },
         batch_size=batch_size,
     )
     for one in wanted:
@@ -98,8 +97,9 @@ def generate(
     seeds, side_px = range(seed, seed + count), size_px or stage.image_size_px
     if images:
         stride_px = stage.diffusion.stride
-        jobs = list_jobs(inputs, mask_files, wanted, seeds, side_px=side_px, stride_px=stride_px)
-        generated = generator.paint(jobs)
+        generated = generator.paint(
+            list_jobs(inputs, wanted, seeds, side_px=side_px, stride_px=stride_px)
+        )
     else:
         generated = generator.draw(wanted, seeds, side_px=side_px)
     total = count * len(wanted) * (len(inputs) if images else 1)
@@ -108,45 +108,8 @@ def generate(
     bar = track(generated, "generating", total, console=console, transient=True, disable=hidden)
     with whole_folder(out, entries=ENTRIES, overwrite=overwrite) as folder:
         write_images(bar, folder, checkpoint_sha256=generator.checkpoint_sha256)
-    report(total, out.resolve(), generator.checkpoint_sha256)
-
-
-def find_inputs(
-    images: str, max_images: int | None, masks: str, *, draw_masks: bool, seed: int
-) -> "tuple[list[InputImage], list[Path | None]]":
-    """The images to paint into and the mask file of each, None where one is to be drawn.
-
-    Both empty where images are drawn from words alone. ValueError or FileNotFoundError, one line,
-    for options that do not go together.
-    """
-    from experiments.generation.jobs import good_images, match_masks
-
-    has_masks = bool(masks) + draw_masks
-    if not images and (has_masks or max_images is not None):
-        raise ValueError(
-            "--masks, --draw_masks and --max_images need --images: expected images to paint into"
-        )
-    if not images:
-        return [], []
-    if has_masks != 1:
-        raise ValueError(
-            f"--images comes with {has_masks} of --masks and --draw_masks: expected exactly one"
-        )
-    inputs = good_images(images, max_images, seed=seed)
-    if draw_masks:
-        return inputs, [None] * len(inputs)
-    return inputs, [*match_masks(inputs, Path(masks).expanduser())]
-
-
-def report(count: int, out: Path, sha256: str) -> None:
-    """Prints what was made and how to train on it."""
-    lines = (
-        f"images      {count}, all marked as synthetic, in {out}",
-        f"checkpoint  sha256 {sha256}",
-        f"to train    python -m experiments.prepare --source generated --root {out} --out DATA",
-    )
-    for line in lines:
-        Console().print(line, soft_wrap=True, highlight=False, markup=False)
+    print(f"images      {total}, all marked as synthetic, in {out.resolve()}")
+    print(f"to train    python -m experiments.prepare --source generated --root {out} --out DATA")
 
 
 if __name__ == "__main__":

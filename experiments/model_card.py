@@ -1,9 +1,12 @@
-"""The card of a release: README.md, made of what run and configuration say; unknown is said so."""
+"""The card of a release: README.md, made of what run and configuration say; unknown is said so.
+
+Its text is `model_card.md`.
+"""
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
 import yaml
 
@@ -18,22 +21,14 @@ from experiments.tracking import RESULTS_NAME
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.weights_io import sha256_of
 
+TEMPLATE = Path(__file__).with_suffix(".md")
 UNKNOWN = "unknown"
 LISTED_NAMES = 40
-STAGE_1_USE = (
-    "research on industrial defects: drawing them from words, and features for finding them."
-)
-STAGE_2_USE = "research on finding and naming surface defects in images of industrial parts."
-LIMITS = (
-    "It has seen the data named above and nothing else of its kind: another material, camera or "
-    "light is another question.",
-    "Figures hold for the split they are named with, under the settings in config.yaml.",
-    "It is no safety device: no part is to be passed or scrapped on its word alone.",
-)
-DRAWING_LIMITS = (
-    "Drawn images are no evidence of a real part, and are not to be counted in a test split.",
-    "There is no safety checker: it was trained on images of parts, not of people.",
-)
+STAGE_1_USE = "industrial defects: drawing them from words, and features for finding them."
+STAGE_2_USE = "finding and naming surface defects in images of industrial parts."
+STAGE_1_LIMITS = """
+- Drawn images are no evidence of a real part, and are not to be counted in a test split.
+- There is no safety checker: it was trained on images of parts, not of people."""
 PREDICT = """```sh
 python -m experiments.predict --checkpoint RELEASE --images IMAGES --out DIR
 ```"""
@@ -54,21 +49,6 @@ model = load_pretrain(Path("RELEASE"))
 ```
 
 As the stage 1 under a stage 2: `--model.init_args.pretrained RELEASE`."""
-FILES = (
-    "`sha256sum -c manifest.sha256` checks every file; nothing in here is pickled. "
-    "`config.yaml` holds all settings, `release.json` says which file holds which weights."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class DataFacts:
-    """What is known of the data: name, hashes, licences, whom to cite."""
-
-    name: str
-    manifest_sha256: str
-    split_sha256: str
-    licences: str
-    citation: str
 
 
 def card_text(restored: Restored, *, reason: str, licence: str) -> str:
@@ -77,62 +57,41 @@ def card_text(restored: Restored, *, reason: str, licence: str) -> str:
     reason: why the release is no pipeline of diffusers, "" where it is one; licence: of the
     weights, "" where nobody has said.
     """
-    raw, record = restored.raw, written_by(restored, RECORD_NAME)
-    data = data_facts(restored, record)
-    head = {
+    raw, saved, model = restored.raw, restored.saved, restored.model
+    metadata = {
         "library_name": "pytorch" if reason else "diffusers",
         "license": licence.lower() or UNKNOWN,
         "tags": ["defect-detection", "industrial", str(raw.get("scale", UNKNOWN))],
     }
-    is_stage_1 = isinstance(restored.model, DiffusionPretrain)
-    counts = parameter_counts(restored.model).items()
-    parameters = tuple((name, one["trainable"] + one["frozen"]) for name, one in counts)
-    sections = {
-        "Data": bullets(
-            f"Data set: {data.name}",
-            f"Manifest: sha256 {data.manifest_sha256}",
-            f"Split: sha256 {data.split_sha256}",
-            f"Licences of the data: {data.licences}",
-            f"Cite: {data.citation}",
-        ),
-        "Parameters": to_markdown(Table("", ("part", "parameters"), parameters)),
-        "Results": results_block(restored),
-        "Intended use": "For " + (STAGE_1_USE if is_stage_1 else STAGE_2_USE),
-        "Limits": bullets(*LIMITS, *(DRAWING_LIMITS if is_stage_1 else ())),
-        "Licence": licence_block(restored, data, licence),
-        "How to load": loading_block(restored, reason),
-        "Made with": versions_block(restored, record),
-        "Files": FILES,
-    }
-    blocks = [
-        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
-        f"# {raw.get('name', UNKNOWN)}",
-        what_it_is(restored, reason),
-        *(f"## {title}\n\n{text}" for title, text in sections.items()),
-    ]
-    return "\n\n".join(blocks) + "\n"
-
-
-def what_it_is(restored: Restored, reason: str) -> str:
-    """Stage, classes, image side and layout, as a list."""
-    saved, raw = restored.saved, restored.raw
     names = [entry[0] for entry in saved.entries]
-    listed = ", ".join(names[:LISTED_NAMES]) + (", ..." if len(names) > LISTED_NAMES else "")
-    sides = [f"Trained on images of a side of: {saved.image_size_px} px"]
-    return bullets(
-        f"Model: `{type(restored.model).__name__}` of DiffuseDefect, stage `{saved.stage}`",
-        f"Scale: {raw.get('scale', UNKNOWN)}; setting: {raw.get('setting', UNKNOWN)}; "
-        f"seed: {raw.get('seed', UNKNOWN)}",
-        *(sides if saved.image_size_px else ()),
-        f"Classes of the training data ({len(names)}): {listed}",
-        "Layout: " + (f"single file, because {reason}" if reason else "a diffusers pipeline"),
-    )
+    counts = [(name, sum(count.values())) for name, count in parameter_counts(model).items()]
+    record = written_by(restored, RECORD_NAME)
+    is_stage_1 = isinstance(model, DiffusionPretrain)
+    words = {
+        "metadata": yaml.safe_dump(metadata, sort_keys=False),
+        "title": raw.get("name", UNKNOWN),
+        "model": type(model).__name__,
+        "stage": saved.stage,
+        **{key: raw.get(key, UNKNOWN) for key in ("scale", "setting", "seed")},
+        "side": f"{saved.image_size_px} px" if saved.image_size_px else UNKNOWN,
+        "class_count": len(names),
+        "classes": ", ".join(names[:LISTED_NAMES]) + (", ..." if names[LISTED_NAMES:] else ""),
+        "layout": f"single file, because {reason}" if reason else "a diffusers pipeline",
+        **data_words(restored, mapping_of(record, "data")),
+        "parameters": to_markdown(Table("", ("part", "parameters"), tuple(counts))),
+        "results": results_block(restored),
+        "use": STAGE_1_USE if is_stage_1 else STAGE_2_USE,
+        "more_limits": STAGE_1_LIMITS if is_stage_1 else "",
+        "licence": licence or f"{UNKNOWN}, nobody has stated one",
+        "origin": origin_of(restored),
+        "loading": loading_block(restored, reason),
+        **code_words(restored, record),
+    }
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(words)
 
 
-def data_facts(restored: Restored, record: Mapping[str, object]) -> DataFacts:
+def data_words(restored: Restored, known: Mapping[str, object]) -> dict[str, str]:
     """What the run's record and its source or manifest know of the data."""
-    found = record.get("data")
-    known = found if isinstance(found, Mapping) else {}
     sha256 = str(known.get("manifest_sha256", UNKNOWN))
     source = getattr(restored.data, "source", None)
     about = getattr(source, "about", None)
@@ -147,8 +106,13 @@ def data_facts(restored: Restored, record: Mapping[str, object]) -> DataFacts:
         # A manifest that was made anew may have other images.
         if manifest is not None and manifest.sha256 == sha256:
             licences = "; ".join(sorted(set(manifest.column("licence")) - {""}))
-    split = str(known.get("split_sha256", UNKNOWN))
-    return DataFacts(name, sha256, split, licences or UNKNOWN, citation or UNKNOWN)
+    return {
+        "data_set": name,
+        "manifest_sha256": sha256,
+        "split_sha256": str(known.get("split_sha256", UNKNOWN)),
+        "data_licences": licences or UNKNOWN,
+        "citation": citation or UNKNOWN,
+    }
 
 
 def results_block(restored: Restored) -> str:
@@ -165,18 +129,13 @@ def results_block(restored: Restored) -> str:
     return f"{note}\n\n" + to_markdown(Table("", ("split", "figure", "value"), tuple(rows)))
 
 
-def licence_block(restored: Restored, data: DataFacts, licence: str) -> str:
-    """What is known of the rights in weights, starting weights, data and code."""
+def origin_of(restored: Restored) -> str:
+    """Where the frozen parts that are read by name came from: names of a hub, or local files."""
     parts = [module for module in restored.model.modules() if type(module) in HUB_PARTS]
     names = sorted({str(part.pretrained) for part in parts})
     hubs = [name for name in names if name.count("/") == 1 and not Path(name).exists()]
-    origin = ", ".join(hubs) or "a local folder, of unknown origin"
-    frozen = [f"Frozen parts came from {origin}, under licences of their own"]
-    return bullets(
-        f"Weights: {licence or UNKNOWN + ', nobody has stated one'}",
-        *(frozen if parts else ()),
-        f"They were learnt from data under: {data.licences}",
-        "The code of DiffuseDefect: Apache-2.0",
+    return ", ".join(hubs) or (
+        "local files, of unknown origin" if parts else "nowhere: it has none"
     )
 
 
@@ -189,30 +148,29 @@ def loading_block(restored: Restored, reason: str) -> str:
     return PIPELINE.format(guidance_scale=restored.model.guidance_scale) + LOAD
 
 
-def versions_block(restored: Restored, record: Mapping[str, object]) -> str:
+def code_words(restored: Restored, record: Mapping[str, object]) -> dict[str, str]:
     """Code, packages of the training and of the export, and the file that was exported."""
-    git, trained = (
-        found if isinstance(found, Mapping) else {}
-        for found in (record.get("git"), record.get("packages"))
-    )
-    rows = [
-        (name, str(trained.get(name, UNKNOWN)), now) for name, now in package_versions().items()
-    ]
+    git, trained = mapping_of(record, "git"), mapping_of(record, "packages")
+    versions = package_versions().items()
+    rows = tuple((name, str(trained.get(name, UNKNOWN)), now) for name, now in versions)
     file = restored.saved.file
     changed = " with uncommitted changes" if git.get("dirty") == "yes" else ""
-    facts = bullets(
-        f"Code: commit {git.get('commit', UNKNOWN)}{changed}",
-        f"Exported from `{file.name}`, sha256 {sha256_of(file)}, on {datetime.date.today()}",
-    )
-    return facts + "\n\n" + to_markdown(Table("", ("package", "training", "export"), tuple(rows)))
+    return {
+        "commit": f"{git.get('commit', UNKNOWN)}{changed}",
+        "file": file.name,
+        "file_sha256": sha256_of(file),
+        "today": datetime.date.today().isoformat(),
+        "packages": to_markdown(Table("", ("package", "training", "export"), rows)),
+    }
+
+
+def mapping_of(record: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """The mapping of that name in a run's record, empty where it has none."""
+    found = record.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def written_by(restored: Restored, name: str) -> dict[str, object]:
     """What the run wrote into its file of that name, empty without the file."""
     file = restored.directory / name
     return read_json(file) if file.is_file() else {}
-
-
-def bullets(*lines: str) -> str:
-    """The lines as a Markdown list."""
-    return "\n".join(f"- {line}" for line in lines)

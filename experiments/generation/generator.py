@@ -7,9 +7,10 @@ generated.py` reads the folder to train on it.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby, islice
+from functools import partial
+from itertools import groupby, islice, product
 from pathlib import Path
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -28,13 +29,11 @@ from datamodules.sources.generated import TABLE
 from datamodules.transforms import to_pixels, to_tensor
 from experiments.generation.jobs import Job
 from experiments.generation.prompts import Prompt
-from experiments.generation.windows import join
 from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.inpainting import inpaint_images
 from lightning_modules.nets.sampler import sample_images
 
 Item = TypeVar("Item")
-GRID_NAME = "grid.png"
 GRID_IMAGES, GRID_COLUMNS, GRID_SIDE_PX = 48, 4, 224
 
 
@@ -52,6 +51,14 @@ class Generated:
     job: Job | None = None
 
 
+class Sampling(TypedDict):
+    """How images are sampled; method: "ancestral", "ddim" or "dpmpp"."""
+
+    method: str
+    steps: int
+    guidance_scale: float
+
+
 @dataclass(frozen=True, slots=True)
 class ImageGenerator:
     """A diffusion model, the hash of its checkpoint, and how it samples.
@@ -61,27 +68,17 @@ class ImageGenerator:
 
     model: DiffusionModel
     checkpoint_sha256: str
-    sampler: str
-    steps: int
-    guidance_scale: float
+    sampling: Sampling
     batch_size: int
 
     def draw(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], *, side_px: int
     ) -> Iterator[Generated]:
         """An image of side_px for each prompt and seed, prompt by prompt."""
-        wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
-        for batch in in_batches(wanted, self.batch_size):
+        sample = partial(sample_images, self.model, size_px=side_px, **self.sampling)
+        for batch in in_batches(product(prompts, seeds), self.batch_size):
             texts = [self.fitted(prompt) for prompt, _ in batch]
-            images = sample_images(
-                self.model,
-                texts,
-                seeds=[seed for _, seed in batch],
-                size_px=side_px,
-                steps=self.steps,
-                guidance_scale=self.guidance_scale,
-                method=self.sampler,
-            )
+            images = sample(texts, seeds=[seed for _, seed in batch])
             for image, text, (prompt, seed) in zip(images, texts, batch, strict=True):
                 yield Generated(to_pixels(image), self.origin(text, seed), prompt)
 
@@ -91,26 +88,19 @@ class ImageGenerator:
         for _, alike in groupby(jobs, lambda job: (len(job.window.rows), len(job.window.columns))):
             for batch in in_batches(alike, self.batch_size):
                 masks = [job.window.cut_mask(job.mask) for job in batch]
-                seen = [job.prompt.placed(mask) for job, mask in zip(batch, masks, strict=True)]
-                texts = [self.fitted(prompt) for prompt in seen]
-                images = torch.stack([to_tensor(job.window.cut(job.image)) for job in batch])
-                painted = inpaint_images(
+                prompts = [job.prompt.placed(mask) for job, mask in zip(batch, masks, strict=True)]
+                texts = [self.fitted(prompt) for prompt in prompts]
+                images = inpaint_images(
                     self.model,
-                    images.to(device),
+                    torch.stack([to_tensor(job.window.cut(job.image)) for job in batch]).to(device),
                     torch.from_numpy(np.stack(masks)).to(device),
                     texts,
                     seeds=[job.seed for job in batch],
-                    steps=self.steps,
-                    guidance_scale=self.guidance_scale,
-                    method=self.sampler,
+                    **self.sampling,
                 )
-                for job, image, text in zip(batch, painted, texts, strict=True):
-                    window = to_pixels(image)
-                    if job.image.ndim == 2:
-                        window = np.rint(window.mean(axis=2)).astype(np.uint8)
-                    pixels = join(job.image, job.window.place(job.image, window), job.mask)
-                    origin = self.origin(text, job.seed)
-                    yield Generated(pixels, origin, job.prompt.placed(job.mask), job)
+                for job, image, text in zip(batch, images, texts, strict=True):
+                    origin, prompt = self.origin(text, job.seed), job.prompt.placed(job.mask)
+                    yield Generated(job.join(to_pixels(image)), origin, prompt, job)
 
     def fitted(self, prompt: Prompt) -> str:
         """The words as the text encoder reads them whole; ValueError for too much free text."""
@@ -119,8 +109,14 @@ class ImageGenerator:
 
     def origin(self, text: str, seed: int) -> Origin:
         """What is kept of how an image came to be."""
+        how = self.sampling
         return Origin(
-            text, seed, self.checkpoint_sha256, self.sampler, self.steps, self.guidance_scale
+            text,
+            seed,
+            self.checkpoint_sha256,
+            how["method"],
+            how["steps"],
+            how["guidance_scale"],
         )
 
 
@@ -146,13 +142,11 @@ def write_images(generated: Iterable[Generated], folder: Path, *, checkpoint_sha
             table.write(json.dumps(table_line(one, name), ensure_ascii=False) + "\n")
             if count < GRID_IMAGES:
                 panels.append(panel_of(one))
-    grid = draw_grid(
-        panels,
-        columns=min(GRID_COLUMNS, max(1, round(len(panels) ** 0.5))),
-        title=f"synthetic, checkpoint {checkpoint_sha256[:12]}",
-    )
+    columns = min(GRID_COLUMNS, max(1, round(len(panels) ** 0.5)))
+    title = f"synthetic, checkpoint {checkpoint_sha256[:12]}"
     text = marked_text({"checkpoint_sha256": checkpoint_sha256})
-    Image.fromarray(grid).save(folder / GRID_NAME, pnginfo=text)
+    grid = Image.fromarray(draw_grid(panels, columns=columns, title=title))
+    grid.save(folder / "grid.png", pnginfo=text)
 
 
 def table_line(one: Generated, name: str) -> dict[str, object]:

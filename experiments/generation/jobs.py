@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,9 @@ from datamodules.sources.generated import mask_values
 from datamodules.splits import FewShots
 from datamodules.vocabulary import Vocabulary
 from experiments.generation.prompts import Prompt
-from experiments.generation.windows import Window, draw_mask, window_around
+from experiments.generation.windows import Window, draw_mask, join, window_around
 from experiments.inference.inputs import InputImage, find_images, name_images
 
-MANIFEST_SUFFIX = ".parquet"
 ANY_DEFECT = Vocabulary.from_names(["defect"])
 
 
@@ -37,21 +37,55 @@ class Job:
     source_image: str
     source_sha256: str
 
+    def join(self, painted: np.ndarray) -> np.ndarray:
+        """The image with what was painted in its window (h, w, 3) inside the mask."""
+        if self.image.ndim == 2:
+            painted = np.rint(painted.mean(axis=2)).astype(np.uint8)
+        return join(self.image, self.window.place(self.image, painted), self.mask)
 
-def good_images(images: str, limit: int | None, *, seed: int) -> list[InputImage]:
-    """The images that `--images` means; of a manifest at most `limit` good ones of training.
 
-    ValueError or FileNotFoundError, one line, where there are none.
+def find_inputs(
+    images: str, max_images: int | None, masks: str, *, draw_masks: bool, seed: int
+) -> list[tuple[InputImage, Path | None]]:
+    """The images to paint into, each with its mask's file, None where one is to be drawn.
+
+    None at all where images are drawn from words alone. ValueError or FileNotFoundError, one line,
+    for options that do not go together.
     """
-    path = Path(images).expanduser()
-    if path.suffix == MANIFEST_SUFFIX:
-        return good_training_images(path, limit, seed=seed)
-    if limit is not None:
+    mask_options = bool(masks) + draw_masks
+    if not images and (mask_options or max_images is not None):
         raise ValueError(
-            f"--max_images {limit} comes with --images {images}: expected it with a "
+            "--masks, --draw_masks and --max_images need --images: expected images to paint into"
+        )
+    if not images:
+        return []
+    if mask_options != 1:
+        raise ValueError(
+            f"--images comes with {mask_options} of --masks and --draw_masks: expected exactly one"
+        )
+    path = Path(images).expanduser()
+    if path.suffix == ".parquet":
+        inputs = good_training_images(path, max_images, seed=seed)
+    elif max_images is not None:
+        raise ValueError(
+            f"--max_images {max_images} comes with --images {images}: expected it with a "
             "manifest.parquet alone; leave it out"
         )
-    return find_images(images)
+    else:
+        inputs = find_images(images)
+    if draw_masks:
+        return [(image, None) for image in inputs]
+    folder = Path(masks).expanduser()
+    if folder.is_file() and len(inputs) == 1:
+        return [(inputs[0], folder)]
+    found = masks_by_name(folder)
+    for image in inputs:
+        if image.name not in found:
+            raise FileNotFoundError(
+                f"image {image.path} has no mask in {masks}: expected {image.name}.png there, 0 "
+                "for good and 255 where the defect goes"
+            )
+    return [(image, found[image.name]) for image in inputs]
 
 
 def good_training_images(file: Path, limit: int | None, *, seed: int) -> list[InputImage]:
@@ -75,38 +109,25 @@ def good_training_images(file: Path, limit: int | None, *, seed: int) -> list[In
             f"--images {file} has no good image among its {len(rows)} of training: expected "
             "some to paint into; name a folder of them"
         )
-    chosen = FewShots(per_type=limit, seed=seed).choose(index, good)
     images = index.column("image")
+    chosen = FewShots(per_type=limit, seed=seed).choose(index, good)
     return name_images([index.root / images[row] for row in chosen.tolist()], index.root)
 
 
-def match_masks(images: Sequence[InputImage], masks: Path) -> list[Path]:
-    """The mask of each image: of the same name below the folder `masks`, or the one file.
-
-    FileNotFoundError, one line, for a missing one.
-    """
-    if masks.is_file() and len(images) == 1:
-        return [masks]
-    if not masks.is_dir():
+def masks_by_name(folder: Path) -> dict[str, Path]:
+    """The images below a folder by their paths without suffix; FileNotFoundError for no folder."""
+    if not folder.is_dir():
         raise FileNotFoundError(
-            f"--masks {masks} is no folder: expected one with a mask of the same name for each "
+            f"--masks {folder} is no folder: expected one with a mask of the same name for each "
             "image, or --draw_masks"
         )
-    found: dict[str, Path] = {}
-    for path in image_paths(masks):
-        found.setdefault(path.relative_to(masks).with_suffix("").as_posix(), path)
-    for image in images:
-        if image.name not in found:
-            raise FileNotFoundError(
-                f"image {image.path} has no mask in {masks}: expected {image.name}.png there, 0 "
-                "for good and 255 where the defect goes"
-            )
-    return [found[image.name] for image in images]
+    # Of two with one name the first counts.
+    paths = reversed(image_paths(folder))
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
 
 
 def list_jobs(
-    images: Sequence[InputImage],
-    masks: Sequence[Path | None],
+    inputs: Sequence[tuple[InputImage, Path | None]],
     prompts: Sequence[Prompt],
     seeds: Sequence[int],
     *,
@@ -115,29 +136,28 @@ def list_jobs(
 ) -> Iterator[Job]:
     """A job for each image, prompt and seed; an image is opened when its first one is due.
 
-    masks: of each image its file, None where they are drawn; drawn ones follow from seed, image
-    and type alone. Raises ValueError or FileNotFoundError, one line, for a bad image or mask.
+    inputs: images with their masks' files, None where they are drawn; drawn ones follow from seed,
+    image and type alone. Raises ValueError or FileNotFoundError, one line, for a bad image or mask.
     """
-    for source, file in zip(images, masks, strict=True):
+    for source, file in inputs:
         image, sha256 = open_pixels(source.path), sha256_of(source.path)
         size_px = (image.shape[0], image.shape[1])
         given = None if file is None else read_mask(file, size_px)
-        for prompt in prompts:
-            for seed in seeds:
-                mask = given
-                if mask is None:
-                    rng = np.random.default_rng([seed, int(sha256[:16], 16)])
-                    mask = draw_mask(rng, size_px, defect=str(prompt.types), side_px=side_px)
-                window = window_around(mask, side_px=side_px, stride_px=stride_px)
-                yield Job(image, mask, window, prompt, seed, source.name, sha256)
+        for prompt, seed in product(prompts, seeds):
+            mask = given
+            if mask is None:
+                rng = np.random.default_rng([seed, int(sha256[:16], 16)])
+                mask = draw_mask(rng, size_px, defect=str(prompt.types), side_px=side_px)
+            window = window_around(mask, side_px=side_px, stride_px=stride_px)
+            yield Job(image, mask, window, prompt, seed, source.name, sha256)
 
 
 def read_mask(path: Path, size_px: tuple[int, int]) -> np.ndarray:
     """A mask file as (H, W) bool; ValueError, one line, for another size or an empty one."""
     values = mask_values(ANY_DEFECT.names[1])
-    ids = open_mask(path, values, vocabulary=ANY_DEFECT, size_px=size_px)
-    if not ids.any():
+    mask = open_mask(path, values, vocabulary=ANY_DEFECT, size_px=size_px) > 0
+    if not mask.any():
         raise ValueError(
             f"mask {path} is empty: expected 255 where the defect goes, nothing above 127 is there"
         )
-    return ids > 0
+    return mask

@@ -131,7 +131,7 @@ def test_stage_2_brings_the_weights_of_its_frozen_parts(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "hub")
     assert load_stage(release).vocabulary is not None
     assert (release / "vae" / "config.json").is_file()
-    assert "Frozen parts came from a local folder" in (release / "README.md").read_text()
+    assert "Frozen parts came from local files" in (release / "README.md").read_text()
 
 
 def change_manifest(content: bytes) -> Callable[[Path], object]:

@@ -45,12 +45,8 @@ def test_place_and_shape_are_told_as_the_mask_has_them() -> None:
         "Plate of steel with crack located at the upper left, characterized by a medium round "
         "area, potentially caused by a blow."
     )
-    assert placed.caption is not None and placed.caption.render() == placed.text
-
-
-def test_free_text_stays_as_it_is() -> None:
-    prompt = parse_prompt("rusty at the right", "rust")
-    assert prompt.placed(upper_left()) == prompt
+    free_text = parse_prompt("rusty at the right", "rust")
+    assert free_text.placed(upper_left()) == free_text
 
 
 def test_long_caption_loses_fields_and_long_free_text_is_refused() -> None:
@@ -65,12 +61,6 @@ def test_prompts_given_and_of_a_file_are_all_taken_or_that_of_the_defect(tmp_pat
     assert [prompt.text for prompt in gathered] == ["one", "two", "three"]
     (prompt,) = gather_prompts([], "", "Pin_hole")
     assert (prompt.text, prompt.types) == ("Part with pin hole.", "pin hole")
-
-
-def test_file_without_words_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "p.txt").write_text("\n \n")
-    with pytest.raises(ValueError, match="holds no line with words"):
-        gather_prompts([], str(tmp_path / "p.txt"), None)
 
 
 @pytest.mark.parametrize("text", ["rusty", "Plate with no defect.", "Plate with crack and stain."])

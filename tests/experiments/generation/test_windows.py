@@ -17,33 +17,26 @@ def numbered(size_px: tuple[int, int]) -> np.ndarray:
     return np.arange(size_px[0] * size_px[1]).reshape(size_px)
 
 
-MASKS = {
-    "in the middle": block((200, 300), slice(90, 110), slice(140, 160)),
-    "in a corner": block((200, 300), slice(195, 200), slice(0, 4)),
-    "of the whole image": block((200, 300), slice(None), slice(None)),
-    "wider than the side": block((200, 300), slice(50, 60), slice(10, 211)),
-    "in a small image": block((41, 30), slice(3, 9), slice(20, 30)),
-    "in an oblong image": block((31, 500), slice(0, 31), slice(480, 500)),
-}
-
-
-@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-def test_window_holds_the_whole_mask_and_goes_back_where_it_was(mask: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("mask", "shape"),
+    [
+        (block((200, 300), slice(90, 110), slice(140, 160)), (64, 64)),
+        (block((200, 300), slice(195, 200), slice(0, 4)), (64, 64)),
+        (block((200, 300), slice(None), slice(None)), (224, 320)),
+        (block((200, 300), slice(50, 60), slice(10, 211)), (64, 224)),
+        (block((31, 500), slice(0, 31), slice(480, 500)), (64, 64)),
+    ],
+    ids=["middle", "corner", "whole image", "wider than the side", "oblong image"],
+)
+def test_window_holds_the_whole_mask_and_goes_back_where_it_was(
+    mask: np.ndarray, shape: tuple[int, int]
+) -> None:
     image, window = numbered(mask.shape), window_around(mask, side_px=64, stride_px=32)
     seen = window.cut_mask(mask)
-    assert seen.sum() == mask.sum()
-    assert all(side % 32 == 0 and side >= 64 for side in seen.shape)
+    assert seen.sum() == mask.sum() and seen.shape == shape
     cut = window.cut(image)
     assert np.array_equal(window.place(image, cut), image)
     assert np.array_equal(window.cut(window.place(image, -cut)), -cut)
-
-
-def test_window_has_the_side_asked_for_or_strides_more_around_the_mask() -> None:
-    window = window_around(MASKS["in the middle"], side_px=64, stride_px=32)
-    assert window.cut(numbered((200, 300))).shape == (64, 64)
-    assert (window.rows[0], window.columns[0]) == (100 - 32, 150 - 32)
-    window = window_around(MASKS["wider than the side"], side_px=64, stride_px=32)
-    assert window.cut(numbered((200, 300))).shape == (64, 224)
 
 
 def test_small_image_is_mirrored_outwards() -> None:
@@ -52,11 +45,6 @@ def test_small_image_is_mirrored_outwards() -> None:
         [3, 4, 5, 4], [0, 1, 2, 1], [3, 4, 5, 4], [0, 1, 2, 1]
     ]  # fmt: skip
     assert window.cut_mask(block((2, 3), slice(0, 2), slice(0, 3))).sum() == 6
-
-
-def test_empty_mask_is_refused() -> None:
-    with pytest.raises(ValueError, match="the mask is empty"):
-        window_around(np.zeros((40, 40), dtype=bool), side_px=32, stride_px=32)
 
 
 @pytest.mark.parametrize("channels", [(), (3,)])
@@ -86,14 +74,6 @@ def test_drawn_mask_fits_image_and_window(defect: str) -> None:
         mask = draw_mask(rng, (90, 400), defect=defect, side_px=64)
         assert mask.shape == (90, 400) and 20 <= mask.sum() <= 0.5 * 64**2
         assert max(np.ptp(places) for places in np.nonzero(mask)) < 64
-
-
-def test_drawn_masks_lie_all_over_the_image() -> None:
-    drawn = [
-        draw_mask(np.random.default_rng(k), (60, 400), defect="hole", side_px=64) for k in range(40)
-    ]
-    middles = [np.nonzero(mask)[1].mean() for mask in drawn]
-    assert min(middles) < 100 and max(middles) > 300
 
 
 def test_image_too_small_for_a_drawn_mask_is_refused() -> None:
