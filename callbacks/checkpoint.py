@@ -62,17 +62,17 @@ class StopSignal(Callback):
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
+    def _listen(self, *_: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._hear)
+
+    # In place of Lightning, which listens itself from here on and stops without saving.
+    on_validation_start = on_test_start = _listen
+
     def on_train_start(self, *_: object) -> None:
         """From here on a signal waits for the step's end."""
         self._training = True
-        self._listen()
-
-    def on_validation_start(self, *_: object) -> None:
-        """Listen in place of Lightning, which stops without saving."""
-        self._listen()
-
-    def on_test_start(self, *_: object) -> None:
-        """Listen in place of Lightning."""
         self._listen()
 
     def on_fit_end(self, *_: object) -> None:
@@ -84,11 +84,6 @@ class StopSignal(Callback):
     def on_exception(self, *_: object) -> None:
         """Training is over."""
         self._training = False
-
-    def _listen(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                signal.signal(number, self._hear)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self.requested = signal.Signals(number).name
@@ -102,8 +97,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
     It is not raised: the other ranks wait for this one at the end of Lightning's save.
     """
 
-    def __init__(self) -> None:
-        self.failure: OSError | None = None
+    failure: OSError | None = None
 
     def save_checkpoint(
         self, checkpoint: Mapping[str, object], path: str | Path, storage_options: object = None
@@ -137,22 +131,16 @@ class SafeCheckpoint(Checkpoint):
         self._io = SafeCheckpointIO()
         self._folder = Path(FOLDER_NAME)
         self._stop = StopSignal()
-        self._seen_step = 0
-        self._saved_step = 0
+        self._seen_step = self._saved_step = 0
         self._validation_pending = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take over how the trainer writes files."""
         if stage != "fit":
             return
-        if getattr(trainer.strategy, "_state_dict_type", "full") != "full":
-            raise ValueError(
-                "trainer.strategy: got state_dict_type sharded, expected full: a checkpoint is one "
-                "file that any number of processes can go on with"
-            )
         trainer.strategy.checkpoint_io = self._io
-        stops = [one for one in trainer.callbacks if isinstance(one, StopSignal)]  # type: ignore[attr-defined]
-        self._stop = (*stops, StopSignal())[0]
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            self._stop = callback if isinstance(callback, StopSignal) else self._stop
         self._folder = Path(trainer.default_root_dir) / FOLDER_NAME
         self._saved_step = 0
         if trainer.is_global_zero:
@@ -223,19 +211,15 @@ class SafeCheckpoint(Checkpoint):
         if trainer.state.fn != "fit" or KEY not in checkpoint:
             return
         self._saved_step = checkpoint["global_step"]
-        samples = samples_per_batch(trainer)
-        step, saved_step = (
-            samples * trainer.accumulate_grad_batches,
-            checkpoint[KEY]["samples_per_step"],
-        )
-        if saved_step != step:
+        samples, saved = samples_per_batch(trainer), checkpoint[KEY]
+        if saved["samples_per_step"] != samples * trainer.accumulate_grad_batches:
             raise ValueError(
-                f"the checkpoint was made with {saved_step} samples a step, got {step}: set "
-                f"data.init_args.global_batch_size to {saved_step}, which any number of processes "
-                "that divides it can share"
+                f"the checkpoint was made with {saved['samples_per_step']} samples a step, got "
+                f"{samples * trainer.accumulate_grad_batches}: set data.init_args.global_batch_size"
+                f" to {saved['samples_per_step']}, which any number of processes that divides it "
+                "can share"
             )
-        saved = checkpoint[KEY]["samples_per_batch"]
-        count_in_batches_of(checkpoint, saved=saved, samples=samples)
+        count_in_batches_of(checkpoint, saved=saved["samples_per_batch"], samples=samples)
 
     def save(self, trainer: Trainer, *, validation_pending: bool = False) -> None:
         """Save this step; all ranks must call it.

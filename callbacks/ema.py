@@ -4,8 +4,6 @@ The averages validate, are tested, are what a checkpoint's `state_dict` holds, a
 stage 2; the weights that train lie beside them in the checkpoint for an exact resume.
 """
 
-from collections.abc import Iterator, Sequence
-
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -16,67 +14,14 @@ LIVE_KEY = "current_model_state"
 AVERAGING_KEY = "averaging_state"
 
 
-class TrainableWeights:
-    """The trainable parameters of a module, the very same objects, under their names.
-
-    Averaging these alone keeps a frozen U-Net from being held twice, and leaves buffers to the
-    live module: a calibrated threshold is never averaged or swapped away.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.weights = [weight for weight in module.parameters() if weight.requires_grad]
-        place = {id(weight): index for index, weight in enumerate(self.weights)}
-        named = module.named_parameters(remove_duplicate=False)
-        # A tied weight has two names and one place.
-        self.places = {name: place[id(weight)] for name, weight in named if weight.requires_grad}
-        # Taken once: they are written in place by the optimizer, and never moved during a fit.
-        self.shares = [share_of(weight) for weight in self.weights]
-
-    def named(self, values: Sequence[Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """Name in the module, and whole value, of shares that are held as the weights' own are.
-
-        All processes must ask for all of them: where weights are sharded, each value is gathered.
-        """
-        whole: dict[int, Tensor] = {}
-        for name, index in self.places.items():
-            if index not in whole:
-                whole[index] = gathered(values[index], like=self.weights[index])
-            yield name, whole[index]
-
-
-def share_of(weight: Tensor) -> Tensor:
-    """What this process holds of a weight, sharing its memory: all of it, unless it is sharded."""
-    data = weight.detach()
-    return data.to_local() if isinstance(data, DTensor) else data
-
-
-def gathered(share: Tensor, *, like: Tensor) -> Tensor:
-    """The whole value of which `share` is held here as the share of `like` is."""
-    if not isinstance(like, DTensor):
-        return share
-    sharded = DTensor.from_local(
-        share, like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
-    )
-    # On the CPU, since all of them at once may not fit beside a training net.
-    return sharded.full_tensor().cpu()
-
-
-def scattered(whole: Tensor, *, like: Tensor) -> Tensor:
-    """The share of a whole value that this process holds, as it does of `like`."""
-    if not isinstance(like, DTensor):
-        return whole.to(like.device)
-    sharded = distribute_tensor(whole.to(like.device), like.device_mesh, like.placements)
-    return sharded.to_local().clone()
-
-
 class WeightEma(Callback):
     """EMA of the weights after every optimizer step: `average += (1 - decay) (weight - average)`.
 
     warmup: the decay of step n is at most (1 + n) / (10 + n), so that short runs average too.
-    Weights that are frozen when fit starts are left alone. Where a strategy shards the weights,
-    each process averages its own share. Unlike Lightning's callback, validation never sees
-    weights that no step has averaged (pytorch-lightning#21724), a checkpoint may be loaded
-    outside fit, and one saved in mid-validation resumes exactly.
+    Frozen weights and buffers are left alone: a calibrated threshold is never averaged. Where a
+    strategy shards the weights, each process averages its own share. Unlike Lightning's callback,
+    validation never sees weights that no step has averaged (pytorch-lightning#21724), a checkpoint
+    may be loaded outside fit, and one saved in mid-validation resumes exactly.
     """
 
     def __init__(self, decay: float = 0.9999, *, warmup: bool = True) -> None:
@@ -87,8 +32,8 @@ class WeightEma(Callback):
         self._forget()
 
     def _forget(self) -> None:
-        self._live: TrainableWeights | None = None
-        self._averages: list[Tensor] = []  # empty until a step is averaged
+        self._weights: dict[str, nn.Parameter] = {}  # a tied weight has two names
+        self._averages: dict[nn.Parameter, Tensor] = {}  # empty until a step is averaged
         self._loaded: dict[str, Tensor] = {}
         # A number of this process, so that no step waits for a device to tell it.
         self._update_count = 0
@@ -113,20 +58,26 @@ class WeightEma(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take hold of the weights as the strategy has laid them out, and of loaded averages."""
-        self._live = TrainableWeights(pl_module)
-        if self._loaded:
-            by_place = {place: name for name, place in self._live.places.items()}
-            self._averages = [
-                scattered(self._loaded[by_place[place]], like=weight)
-                for place, weight in enumerate(self._live.weights)
-            ]
-            self._loaded = {}
+        self._weights = trainable(pl_module)
+        self._averages = {
+            weight: shared_as(weight, self._loaded[name])
+            for name, weight in self._weights.items()
+            if name in self._loaded
+        }
+        self._loaded = {}
 
+    @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
-        """Average after each optimizer step."""
-        if trainer.global_step > self._latest_update_step:
-            self._latest_update_step = trainer.global_step
-            self._average()
+        """Average after each optimizer step, all weights in one call."""
+        if trainer.global_step <= self._latest_update_step:
+            return
+        self._latest_update_step = trainer.global_step
+        if self._averages:
+            share = 1.0 - self.decay_at(self._update_count)
+            torch._foreach_lerp_([*self._averages.values()], [*self._averages], share)
+        else:
+            self._averages = {w: w.detach().clone() for w in self._weights.values()}
+        self._update_count += 1
 
     def on_validation_start(self, *_: object) -> None:
         """Let the averages validate, up to the end of every `on_validation_epoch_end`."""
@@ -156,17 +107,18 @@ class WeightEma(Callback):
         """Put the averages into `state_dict` and the training weights beside it."""
         if not self._averages:
             return
-        assert self._live is not None
-        live, averages = self._live.shares, self._averages
+        # On every process, since shares are gathered from all; but those that save nothing have
+        # an empty `state_dict`.
+        pairs = {name: (w.detach(), self._averages[w]) for name, w in self._weights.items()}
+        live, averages = (
+            {name: gathered(pair[place]) for name, pair in pairs.items()} for place in (0, 1)
+        )
         if self._swapped:
             live, averages = averages, live
-        # Where weights are sharded, the processes that save nothing have an empty `state_dict`.
         state = checkpoint["state_dict"]
         assert isinstance(state, dict)
-        state = dict(state)
-        checkpoint[LIVE_KEY] = {n: v for n, v in self._live.named(live) if n in state}
-        state.update((n, v) for n, v in self._live.named(averages) if n in state)
-        checkpoint["state_dict"] = state
+        checkpoint[LIVE_KEY] = {name: value for name, value in live.items() if name in state}
+        checkpoint["state_dict"] = {name: averages.get(name, old) for name, old in state.items()}
         checkpoint[AVERAGING_KEY] = {"n_averaged": torch.tensor(self._update_count)}
 
     @torch.no_grad()
@@ -178,8 +130,7 @@ class WeightEma(Callback):
             return
         live, averaging = checkpoint[LIVE_KEY], checkpoint[AVERAGING_KEY]
         assert isinstance(live, dict) and isinstance(averaging, dict)
-        named = pl_module.named_parameters(remove_duplicate=False)
-        weights = {name: weight for name, weight in named if weight.requires_grad}
+        weights = trainable(pl_module)
         if set(live) != weights.keys():
             raise ValueError(
                 f"checkpoint: got {len(live)} trainable weights, expected {len(weights)} "
@@ -192,23 +143,30 @@ class WeightEma(Callback):
         for name, weight in weights.items():
             weight.copy_(live[name])
 
-    def _average(self) -> None:
-        """One EMA step in place, of all weights in one call."""
-        assert self._live is not None
-        if self._averages:
-            weight = 1.0 - self.decay_at(self._update_count)
-            torch._foreach_lerp_(self._averages, self._live.shares, weight)
-        else:
-            self._averages = [share.clone() for share in self._live.shares]
-        self._update_count += 1
-
+    @torch.no_grad()
     def _exchange(self) -> None:
         """Swap the values of the module's trainable weights with the averages, if there are any."""
-        if not self._averages:
-            return
-        assert self._live is not None
-        for live, average in zip(self._live.shares, self._averages, strict=True):
-            kept = live.clone()
-            live.copy_(average)
+        for weight, average in self._averages.items():
+            kept = weight.clone()
+            weight.copy_(average)
             average.copy_(kept)
-        self._swapped = not self._swapped
+        self._swapped = bool(self._averages) and not self._swapped
+
+
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that train, the very same objects, under all their names."""
+    named = module.named_parameters(remove_duplicate=False)
+    return {name: weight for name, weight in named if weight.requires_grad}
+
+
+def gathered(value: Tensor) -> Tensor:
+    """The whole value, on the CPU where it is sharded: all at once may not fit beside a net."""
+    return value.full_tensor().cpu() if isinstance(value, DTensor) else value
+
+
+def shared_as(weight: nn.Parameter, whole: Tensor) -> Tensor:
+    """The value, of which this process holds the share that it holds of the weight."""
+    whole = whole.to(weight.device)
+    if not isinstance(weight, DTensor):
+        return whole
+    return distribute_tensor(whole, weight.device_mesh, weight.placements)

@@ -5,6 +5,7 @@ every iteration takes, takes the same weights once more.
 """
 
 import logging
+from collections.abc import Iterable
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -65,7 +66,7 @@ class FiniteGuard(Callback):
 
         Without gradients the optimizer does nothing. ValueError where it is one too many.
         """
-        gradients = list(gradients_of(optimizer).values())
+        gradients = local_gradients(pl_module.parameters())
         norms = torch._foreach_norm(gradients) if gradients else [torch.zeros(())]
         gradient_faulty = ~torch.isfinite(torch.stack([norm.float() for norm in norms])).all()
         faults = [one.to(pl_module.device).float() for one in (self._loss_faulty, gradient_faulty)]
@@ -74,7 +75,7 @@ class FiniteGuard(Callback):
         is_loss_faulty, is_gradient_faulty = (votes > 0).tolist()
         if is_loss_faulty or is_gradient_faulty:
             self.consecutive += 1
-            words = diagnosis(trainer, pl_module, optimizer, self._rows)
+            words = diagnosis(trainer, pl_module, self._rows)
             optimizer.zero_grad(set_to_none=True)
             for live, kept in zip(self._statistics, self._kept, strict=True):
                 live.copy_(kept)
@@ -111,25 +112,18 @@ class FiniteGuard(Callback):
                 tracker.log_metrics({METRIC: float(self.skipped)}, step=trainer.global_step)
 
 
-def gradients_of(optimizer: Optimizer) -> dict[nn.Parameter, Tensor]:
-    """What this rank holds of the gradient of each of the optimizer's parameters that has one."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    gradients = {weight: weight.grad.detach() for weight in weights if weight.grad is not None}
-    return {
-        weight: gradient.to_local() if isinstance(gradient, DTensor) else gradient
-        for weight, gradient in gradients.items()
-    }
+def local_gradients(weights: Iterable[nn.Parameter]) -> list[Tensor]:
+    """What this rank holds of the weights' gradients, of those that have one."""
+    gradients = [weight.grad.detach() for weight in weights if weight.grad is not None]
+    return [one.to_local() if isinstance(one, DTensor) else one for one in gradients]
 
 
-def diagnosis(
-    trainer: Trainer, module: LightningModule, optimizer: Optimizer, rows: list[int | Tensor]
-) -> str:
+def diagnosis(trainer: Trainer, module: LightningModule, rows: list[int | Tensor]) -> str:
     """Step, rows, losses, parameters and rates of a faulty step, in words."""
-    gradients = gradients_of(optimizer)
     names = [
         name
         for name, weight in module.named_parameters()
-        if weight in gradients and not torch.isfinite(gradients[weight]).all()
+        if not all(torch.isfinite(one).all() for one in local_gradients([weight]))
     ]
     losses = [
         f"{name} {float(value):.4g}"
@@ -143,7 +137,7 @@ def diagnosis(
         *losses,
         f"{len(names)} gradients not finite"
         + (f", first {', '.join(names[:NAMED])}" if names else ""),
-        f"learning rate {optimizer.param_groups[0]['lr']:.3g}",
+        f"learning rate {trainer.optimizers[0].param_groups[0]['lr']:.3g}",
     ]
     scale = loss_scale(trainer)
     return "; ".join(words if scale is None else [*words, f"loss scale {scale:g}"])

@@ -8,11 +8,12 @@ import logging
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sized
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from datamodules.whole_files import write_whole
@@ -37,7 +38,6 @@ PACKAGES = (
 )
 
 
-@runtime_checkable
 class Hashed(Protocol):
     """The manifest of a datamodule, as far as a record needs it."""
 
@@ -70,29 +70,19 @@ class RunRecord(Callback):
     def __init__(self) -> None:
         self.path: Path | None = None
 
+    @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record what is about to be trained."""
-        self._record(trainer, pl_module)
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record what is tested, where nothing was trained before."""
-        if self.path is None:
-            self._record(trainer, pl_module)
-
-    def _record(self, trainer: Trainer, module: LightningModule) -> None:
-        """Write the file and log tags and file, on the first process."""
-        if not trainer.is_global_zero:
-            return
+        """Write the file, and log tags and file."""
         # Lightning types the datamodule as hidden; it is where the manifest lives.
-        index = getattr(getattr(trainer, "datamodule", None), "index", None)
+        index: Hashed | None = getattr(getattr(trainer, "datamodule", None), "index", None)
         data: dict[str, str] = {}
-        if isinstance(index, Hashed):
+        if index is not None:
             hashes = {"manifest_sha256": index.sha256, "split_sha256": index.split_sha256}
             data = {"dataset": index.source, **hashes, "leaks": str(index.leaks)}
         code = git_state(Path(__file__).parents[1])
-        counts = parameter_counts(module)
+        counts = parameter_counts(pl_module)
         record = {
-            "model": f"{type(module).__module__}.{type(module).__name__}",
+            "model": f"{type(pl_module).__module__}.{type(pl_module).__name__}",
             "git": code,
             "packages": package_versions(),
             "data": data,
@@ -100,22 +90,23 @@ class RunRecord(Callback):
         }
         self.path = Path(trainer.default_root_dir) / RECORD_NAME
         write_whole(self.path, json.dumps(record, indent=2) + "\n")
-        tags = {
-            "git_commit": code["commit"] + ("+dirty" if code["dirty"] == "yes" else ""),
-            "parameters_trainable": str(counts["total"]["trainable"]),
-            "parameters_frozen": str(counts["total"]["frozen"]),
-            **data,
-        }
+        tags = {"git_commit": code["commit"] + ("+dirty" if code["dirty"] == "yes" else ""), **data}
         for kind in ("trainable", "frozen"):
+            tags[f"parameters_{kind}"] = str(counts["total"][kind])
             parts = [f"{name} {one[kind]:,}" for name, one in counts.items() if one[kind]]
             logger.info("%s parameters: %s", kind, ", ".join(parts) or "none")
         for tracker in trainer.loggers:
             if isinstance(tracker, RecordingLogger):
                 tracker.log_tags(tags)
                 tracker.log_artifact(self.path)
-                if isinstance(index, Hashed):
+                if index is not None:
                     images = {split: len(index.rows_of(split)) for split in SPLITS}
                     tracker.log_dataset(index.source, index.sha256, images)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record what is tested, where nothing was trained before."""
+        if self.path is None:
+            self.on_fit_start(trainer, pl_module)
 
 
 def parameter_counts(module: nn.Module) -> dict[str, dict[str, int]]:
@@ -164,10 +155,6 @@ def git_state(folder: Path) -> dict[str, str]:
 
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a result; "missing" where absent."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "missing"
-    return versions
+    installed = {package.name: package.version for package in distributions()}
+    found = {name: installed.get(name, "missing") for name in PACKAGES}
+    return {"python": platform.python_version(), **found}

@@ -23,63 +23,39 @@ class Throughput(Callback):
         if skip_steps < 0:
             raise ValueError(f"skip_steps: got {skip_steps}, expected 0 or more")
         self.skip_steps = skip_steps
-        self.image_count = 0
-        self.seconds = 0.0
-        self._seen_steps = 0
-        self._last = 0.0
+        self.image_count = self._seen_steps = 0
+        self.seconds = self._last = 0.0
         self._test_ms: list[float] = []
-
-    @property
-    def images_per_s(self) -> float:
-        """Images per second of this process so far; 0.0 while nothing is counted."""
-        return self.image_count / self.seconds if self.seconds > 0 else 0.0
 
     def on_train_start(self, *_: object) -> None:
         """Start counting anew."""
-        self.image_count, self.seconds, self._seen_steps = 0, 0.0, 0
+        self.image_count = self._seen_steps = 0
+        self.seconds = 0.0
+
+    def _restart(self, *_: object) -> None:
         self._last = time.perf_counter()
 
-    def on_train_epoch_start(self, *_: object) -> None:
-        """Leave out what lies between epochs."""
-        self._last = time.perf_counter()
-
-    def on_validation_end(self, *_: object) -> None:
-        """Leave out the validation."""
-        self._last = time.perf_counter()
+    # What lies between epochs, and the validation, is left out.
+    on_train_epoch_start = on_validation_end = on_test_batch_start = _restart
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: Batch,
-        batch_idx: int,
+        self, trainer: Trainer, module: LightningModule, outputs: object, batch: Batch, *_: object
     ) -> None:
         """Count the batch and the time since the end of the one before."""
-        now = time.perf_counter()
         self._seen_steps += 1
         if self._seen_steps > self.skip_steps:
             self.image_count += batch.image.shape[0]
-            self.seconds += now - self._last
-            speed = self.images_per_s * trainer.world_size
-            pl_module.log(METRIC, speed, on_step=True, on_epoch=False, batch_size=1)
-        self._last = now
+            self.seconds += time.perf_counter() - self._last
+            speed = self.image_count / self.seconds * trainer.world_size
+            module.log(METRIC, speed, on_step=True, on_epoch=False, batch_size=1)
+        self._restart()
 
     def on_test_start(self, *_: object) -> None:
         """Start counting anew."""
         self._test_ms = []
 
-    def on_test_batch_start(self, *_: object) -> None:
-        """Begin the batch once its data is there."""
-        self._last = time.perf_counter()
-
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: Batch,
-        *_: object,
+        self, trainer: Trainer, module: LightningModule, outputs: object, batch: Batch, *_: object
     ) -> None:
         """Note what each of the batch's images took."""
         seconds = time.perf_counter() - self._last

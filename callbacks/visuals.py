@@ -5,9 +5,9 @@ How they are drawn is in `drawing.py` and `charts.py`; here is when, and of what
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import MLFlowLogger
 from mlflow.exceptions import MlflowException
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from callbacks.charts import (
     draw_confusion,
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 RIGHT: Color = (24, 128, 72)
 WRONG: Color = (196, 44, 44)
-POOL_FACTOR = 8  # of so many times the shown images types are chosen
+CPU = torch.device("cpu")
 
 
 def keep_image(trainer: Trainer, image: np.ndarray, *, key: str) -> Path:
@@ -85,9 +85,9 @@ class SampleGrid(Callback):
     """Writes `images/samples_<step>.png`: generated beside real images, with their captions.
 
     Captions and real images are spread over the validation split, where images of one source stand
-    together, or are of the first training batch where nothing is validated. It draws before the
-    last validation batch ends, while averaged weights (`ema.py`) are in place whatever the order
-    of callbacks. seed: of the noise, the same each time, so that images of two epochs compare.
+    together. It draws before the last validation batch ends, while averaged weights (`ema.py`) are
+    in place whatever the order of callbacks, and once more at the end of training. seed: of the
+    noise, the same each time, so that images of two epochs compare.
     """
 
     def __init__(
@@ -105,22 +105,7 @@ class SampleGrid(Callback):
         self.seed = seed
         self.side_px = side_px
         self._examples: list[tuple[Tensor, str]] = []
-        self._is_from_training = False
         self._last_step = -1
-
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
-        """Keep the first batch, for a fit without validation."""
-        # Cached latents come without pixels: nothing to set beside a generated image.
-        if trainer.is_global_zero and not self._examples and batch.image.numel():
-            self._is_from_training = True
-            self._collect(batch, self.image_count)
 
     def on_validation_batch_end(
         self,
@@ -134,11 +119,10 @@ class SampleGrid(Callback):
         """Keep some of the batch; draw after the last one, where it is the epoch's turn."""
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
-        if self._is_from_training:
-            self._is_from_training = False
-            self._examples.clear()
         batch_count = trainer.num_val_batches[dataloader_idx]
-        self._collect(batch, math.ceil(self.image_count * (batch_idx + 1) / batch_count))
+        wanted = math.ceil(self.image_count * (batch_idx + 1) / batch_count)
+        missing = max(0, wanted - len(self._examples))
+        self._examples += zip(batch.image[:missing].cpu(), batch.captions[:missing], strict=True)
         is_last = batch_idx == batch_count - 1
         if is_last and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._draw(trainer, pl_module)
@@ -148,20 +132,14 @@ class SampleGrid(Callback):
         if trainer.is_global_zero and trainer.global_step != self._last_step:
             self._draw(trainer, pl_module)
 
-    def _collect(self, batch: Batch, wanted: int) -> None:
-        """Keep images and captions until there are so many."""
-        missing = max(0, wanted - len(self._examples))
-        self._examples += zip(batch.image[:missing].cpu(), batch.captions[:missing], strict=True)
-
+    @torch.no_grad()
     def _draw(self, trainer: Trainer, module: LightningModule) -> None:
         if not self._examples:
             return
         self._last_step = trainer.global_step
         captions = [caption for _, caption in self._examples]
-        with evaluating(module):
-            generated = cast(Generates, module).generate(
-                captions, seed=self.seed, steps=self.sampling_steps
-            )
+        generator = cast(Generates, module)
+        generated = generator.generate(captions, seed=self.seed, steps=self.sampling_steps)
         panels = []
         for (real, caption), image in zip(self._examples, generated, strict=True):
             pixels = [pixels_of(real), pixels_of(image)]
@@ -169,19 +147,6 @@ class SampleGrid(Callback):
             panels.append(Panel(join_side_by_side(scaled), caption))
         title = f"real (left) and generated (right), step {trainer.global_step}"
         keep_image(trainer, draw_grid(panels, columns=2, title=title), key="samples")
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients inside; each part's own mode is restored after."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,67 +180,51 @@ class MaskOverlay(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: object, batch: Batch, *_: object
     ) -> None:
-        """Keep some of the batch, where it is the epoch's turn."""
-        is_turn = (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if trainer.is_global_zero and not trainer.sanity_checking and is_turn:
-            self._collect(outputs, batch)
+        """Keep a few images of each type, where it is the epoch's turn or a test.
 
-    def on_test_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: object, batch: Batch, *_: object
-    ) -> None:
-        """Keep some of the batch."""
-        if trainer.is_global_zero:
-            self._collect(outputs, batch)
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw, save and log what was collected."""
-        self._draw(trainer, pl_module, split="val")
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw, save and log what was collected."""
-        self._draw(trainer, pl_module, split="test")
-
-    def _collect(self, outputs: object, batch: Batch) -> None:
-        """Keep a few images of each type; ValueError when the step returned no predictions."""
+        ValueError when the step returned no predictions.
+        """
+        is_turn = trainer.testing or (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if not trainer.is_global_zero or trainer.sanity_checking or not is_turn:
+            return
         if not isinstance(outputs, list):
             raise ValueError(
                 f"MaskOverlay got {type(outputs).__name__} from the step: expected "
                 "list[Prediction]; leave MaskOverlay out for this module"
             )
         for index, prediction in enumerate(outputs):
-            if sum(map(len, self._examples.values())) >= POOL_FACTOR * self.image_count:
-                return
             true_type = (*batch.class_ids[index], GOOD_ID)[0]
             of_type = self._examples.setdefault(true_type, [])
             if len(of_type) < self.image_count:
                 # Not to keep whole batches in the memory of a GPU.
                 image, truth, kept = move_data_to_device(
-                    (batch.image[index], batch.mask[index], prediction), torch.device("cpu")
+                    (batch.image[index].clone(), batch.mask[index].clone(), prediction), CPU
                 )
                 has_mask, row = bool(batch.has_mask[index]), int(batch.row[index])
                 of_type.append(Example(image, truth, has_mask, true_type, row, kept))
 
-    def _draw(self, trainer: Trainer, module: LightningModule, *, split: str) -> None:
+    on_test_batch_end = on_validation_batch_end
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw, save and log what was collected."""
         chosen = choose_in_turn(self._examples, self.image_count)
         self._examples.clear()
         if chosen:
-            panels = [p for one in chosen for p in mask_row(one, names_of(module), self.side_px)]
+            split = "test" if trainer.testing else "val"
+            names = cast(Sequence[str], pl_module.vocabulary.names)  # type: ignore[union-attr]
+            panels = [panel for one in chosen for panel in mask_row(one, names, self.side_px)]
             header = ("image", "truth", "prediction")
             title = f"{split}, step {trainer.global_step}"
             image = draw_grid(panels, columns=3, title=title, header=header)
             keep_image(trainer, image, key=f"masks_{split}")
 
-
-def names_of(module: LightningModule) -> Sequence[str]:
-    """The class names of a module's vocabulary, good first."""
-    return cast(Sequence[str], module.vocabulary.names)  # type: ignore[union-attr]
+    on_test_epoch_end = on_validation_epoch_end
 
 
 def choose_in_turn(of_type: dict[int, list[Example]], count: int) -> list[Example]:
     """Up to `count` images: one of each defect type, then another of each; good ones at the end."""
     defects = [of_type[type_id] for type_id in sorted(of_type) if type_id != GOOD_ID]
-    longest = max(map(len, defects), default=0)
-    ordered = [images[turn] for turn in range(longest) for images in defects if turn < len(images)]
+    ordered = [one for turn in zip_longest(*defects) for one in turn if one is not None]
     return (ordered + of_type.get(GOOD_ID, []))[:count]
 
 

@@ -1,4 +1,4 @@
-"""Holds the colours, names and layout of the pictures."""
+"""Holds the colours, names and layout of the images."""
 
 import numpy as np
 import torch
@@ -32,20 +32,13 @@ def test_pixels_are_the_inverse_of_the_transforms() -> None:
     assert np.array_equal(pixels_of(torch.full((3, 2, 2), 9.0)), np.full((2, 2, 3), 255))
 
 
-def test_overlay_keeps_size_and_leaves_good_pixels_alone() -> None:
+def test_region_is_tinted_and_outlined_and_the_rest_left_alone() -> None:
     image = np.full((64, 64, 3), 90, dtype=np.uint8)
-    overlay = draw_overlay(image, square_of(1), [])
-    assert overlay.shape == image.shape
-    changed = (overlay != image).any(axis=2)
-    assert np.array_equal(changed, square_of(1) > 0)
-
-
-def test_region_is_tinted_inside_and_outlined_in_its_color() -> None:
-    image = np.full((64, 64, 3), 90, dtype=np.uint8)
-    overlay = draw_overlay(image, square_of(2), [])
-    color = np.array(class_color(2))
+    overlay, color = draw_overlay(image, square_of(2), []), np.array(class_color(2))
+    assert np.array_equal((overlay != image).any(axis=2), square_of(2) > 0)
     assert np.array_equal(overlay[30, 25], color)
     assert np.allclose(overlay[40, 30], (1 - FILL_OPACITY) * 90 + FILL_OPACITY * color, atol=1)
+    assert draw_overlay(image, square_of(1), [], scale=2.5).shape == (160, 160, 3)
 
 
 def test_name_is_written_outside_its_region() -> None:
@@ -55,11 +48,6 @@ def test_name_is_written_outside_its_region() -> None:
     changed = (named != plain).any(axis=2)
     assert changed.sum() > 100
     assert not changed[30:50, 20:40].any()
-
-
-def test_scaled_overlay_is_larger() -> None:
-    overlay = draw_overlay(np.zeros((64, 64, 3), np.uint8), square_of(1), [], scale=2.5)
-    assert overlay.shape == (160, 160, 3)
 
 
 def test_tags_name_each_region_largest_first() -> None:
@@ -95,6 +83,6 @@ def test_text_is_wrapped_to_the_width_and_loses_no_word() -> None:
     assert all(font.getlength(line) <= 70 for line in lines)
 
 
-def test_pictures_of_two_heights_join() -> None:
+def test_images_of_two_heights_join() -> None:
     joined = join_side_by_side([np.zeros((4, 3, 3), np.uint8), np.zeros((6, 5, 3), np.uint8)])
     assert joined.shape == (6, 3 + 6 + 5, 3)

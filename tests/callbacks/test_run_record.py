@@ -1,15 +1,22 @@
-"""Claims about what a run record holds."""
+"""Claims about what a run record, the frozen audit, progress lines and the speed say of a run."""
 
 import json
+import logging
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+import torch
 from lightning import LightningDataModule
 from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from callbacks.frozen_audit import FrozenAudit, checksum
+from callbacks.progress import PlainProgress
 from callbacks.run_record import RunRecord, git_state, parameter_counts
+from callbacks.throughput import Throughput
 from datamodules.sample import Batch
 from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 
@@ -36,48 +43,34 @@ class NotingLogger(CSVLogger):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.tags: dict[str, str] = {}
-        self.files: list[Path] = []
-        self.data: list[tuple[str, str, dict[str, int]]] = []
+        self.said: list[object] = []
 
     def log_tags(self, tags: dict[str, str]) -> None:
-        """Keep the tags."""
         self.tags |= tags
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
-        """Keep the path."""
-        self.files.append(path)
+        self.said.append(path)
 
     def log_dataset(self, name: str, digest: str, counts: dict[str, int]) -> None:
-        """Keep what is said of the data."""
-        self.data.append((name, digest, counts))
+        self.said.append((name, digest, counts))
 
 
-def test_record_names_code_packages_data_and_parameters(tmp_path: Path) -> None:
-    toy_trainer(tmp_path, [RunRecord()]).fit(ToyModule(), datamodule=ToyData())
+def test_record_and_tracker_know_code_packages_data_and_parameters(tmp_path: Path) -> None:
+    logger = NotingLogger(tmp_path)
+    toy_trainer(tmp_path, [RunRecord()], logger=logger).fit(ToyModule(), datamodule=ToyData())
     record = json.loads((tmp_path / "run_record.json").read_text())
-    assert record["data"] == {
-        "dataset": "tiles",
-        "manifest_sha256": "aa",
-        "split_sha256": "bb",
-        "leaks": "0",
-    }
+    data = {"dataset": "tiles", "manifest_sha256": "aa", "split_sha256": "bb", "leaks": "0"}
+    assert record["data"] == data
     assert record["parameters"] == {
         "backbone": {"trainable": 0, "frozen": 12},
         "head": {"trainable": 4, "frozen": 0},
         "total": {"trainable": 4, "frozen": 12},
     }
     assert record["packages"]["torch"].startswith("2.")
-    assert set(record["git"]) == {"commit", "dirty"}
-    assert record["model"].endswith("ToyModule")
-
-
-def test_tracker_gets_tags_and_file(tmp_path: Path) -> None:
-    logger = NotingLogger(tmp_path)
-    toy_trainer(tmp_path, [RunRecord()], logger=logger).fit(ToyModule(), datamodule=ToyData())
-    assert logger.files == [tmp_path / "run_record.json"]
-    assert logger.tags["parameters_trainable"] == "4"
-    assert logger.tags["split_sha256"] == "bb"
-    assert logger.data == [("tiles", "aa", {"train": 6, "val": 2, "test": 3})]
+    assert set(record["git"]) == {"commit", "dirty"} and record["model"].endswith("ToyModule")
+    images = ("tiles", "aa", {"train": 6, "val": 2, "test": 3})
+    assert logger.said == [tmp_path / "run_record.json", images]
+    assert logger.tags.items() >= (data | {"parameters_trainable": "4"}).items()
 
 
 def test_test_without_training_is_recorded_too(tmp_path: Path) -> None:
@@ -91,17 +84,81 @@ def test_shared_weight_counts_once_in_the_total() -> None:
     assert parameter_counts(module)["total"] == {"trainable": 4, "frozen": 12}
 
 
-def test_dirty_tree_is_told_from_a_clean_one(tmp_path: Path) -> None:
-    def git(*words: str) -> None:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+def test_dirty_tree_is_told_from_a_clean_one_and_from_none(tmp_path: Path) -> None:
+    assert git_state(tmp_path) == {"commit": "unknown", "dirty": "unknown"}
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
         subprocess.run(["git", "-C", str(tmp_path), *identity, *words], check=True)
-
-    git("init", "-q")
-    git("commit", "-q", "--allow-empty", "-m", "x")
     assert git_state(tmp_path)["dirty"] == "no"
     (tmp_path / "new.py").touch()
     assert git_state(tmp_path)["dirty"] == "yes"
 
 
-def test_outside_of_a_repository_the_commit_is_unknown(tmp_path: Path) -> None:
-    assert git_state(tmp_path) == {"commit": "unknown", "dirty": "unknown"}
+class Leaky(ToyModule):
+    """Changes a frozen weight by hand."""
+
+    def on_train_batch_end(self, *rest: object) -> None:
+        self.backbone.bias.data[1] += 1e-6
+
+
+class Normed(ToyModule):
+    """Leaves a frozen norm in training mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3).requires_grad_(False)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.norm(batch.image)
+        return super().training_step(batch, batch_idx)
+
+
+def test_frozen_tensor_that_moves_stops_the_run_and_others_pass(tmp_path: Path) -> None:
+    audit = FrozenAudit()
+    toy_trainer(tmp_path, [audit]).fit(ToyModule(), toy_loader())
+    assert set(audit.checksums) == {"backbone.weight", "backbone.bias"}
+    with pytest.raises(RuntimeError, match=r"1 of 2 frozen tensors moved.*backbone\.bias"):
+        toy_trainer(tmp_path, [FrozenAudit()]).fit(Leaky(), toy_loader())
+    with pytest.raises(RuntimeError, match=r"norm\.running_mean.*training mode"):
+        toy_trainer(tmp_path, [FrozenAudit()]).fit(Normed(), toy_loader())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
+def test_checksum_sees_one_changed_number_and_no_memory_layout(dtype: torch.dtype) -> None:
+    tensor = torch.arange(15).reshape(5, 3).to(dtype)
+    before = checksum(tensor)
+    assert checksum(tensor.t().contiguous().t()) == before
+    tensor[4, 2] += 1
+    assert checksum(tensor) != before
+
+
+def test_one_line_every_so_many_steps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="callbacks.progress")
+    trainer = toy_trainer(tmp_path, [PlainProgress(every_steps=2)])
+    trainer.fit(ToyModule(), toy_loader(5), toy_loader(1))
+    records = [record for record in caplog.records if record.name == "callbacks.progress"]
+    first, second, third = (record.getMessage() for record in records)
+    assert first.startswith("step 2, epoch 0: loss ") and second.startswith("step 4,")
+    assert "steps/s" in first and "images/s" in first
+    assert third == "validated at step 5: mask/val/iou_image 0.5000"
+
+
+def test_speed_is_a_metric_and_leaves_the_first_steps_out(tmp_path: Path) -> None:
+    throughput = Throughput(skip_steps=3)
+    trainer = toy_trainer(tmp_path, [throughput])
+    trainer.fit(ToyModule(), toy_loader(4))
+    assert throughput.image_count == 2
+    logged = float(trainer.callback_metrics["perf/images_per_s"])
+    assert logged == pytest.approx(2 / throughput.seconds, rel=1e-4)
+    (results,) = trainer.test(ToyModule(), toy_loader(3), verbose=False)
+    assert results["perf/test_ms_per_image"] > 0
+    short = toy_trainer(tmp_path, [Throughput(skip_steps=4)])
+    short.fit(ToyModule(), toy_loader(4))
+    assert "perf/images_per_s" not in short.callback_metrics
+
+
+def test_numbers_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="every_steps: got 0"):
+        PlainProgress(0)
+    with pytest.raises(ValueError, match="skip_steps: got -1"):
+        Throughput(-1)

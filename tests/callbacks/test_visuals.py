@@ -15,11 +15,27 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from callbacks.charts import (
+    draw_confusion,
+    draw_precision_recall,
+    draw_reliability,
+    draw_types,
+    pixels_of_figure,
+)
 from callbacks.visuals import EvaluationCharts, MaskOverlay, SampleGrid, choose_in_turn, keep_image
 from datamodules.sample import Batch, Prediction, Sample, collate
 from datamodules.vocabulary import Vocabulary
-from tests.callbacks.test_charts import CURVES
+from tests.callbacks.toy_training import toy_trainer
 
+CURVES = SimpleNamespace(
+    names=("good", "crack", "stain"),
+    confusion=torch.tensor([[5, 1, 0], [0, 3, 2], [0, 0, 0]]),
+    precision_recall={
+        "pixels": torch.tensor([[0.5, 1.0], [1.0, 0.4]]),
+        "images": torch.empty(0, 2),
+    },
+    reliability={"image": torch.tensor([[0.2, 0.1, 7.0], [0.9, 1.0, 4.0]])},
+)
 IMAGE = np.full((4, 6, 3), 7, dtype=np.uint8)
 
 
@@ -37,16 +53,13 @@ class Toy(LightningModule):
         super().__init__()
         self.vocabulary = Vocabulary.from_names(["crack", "stain"])
         self.weight = torch.nn.Parameter(torch.ones(()))
-        self.frozen_part = torch.nn.Dropout().eval()
-        self.asked: list[tuple[list[str], int, int, bool, bool]] = []
+        self.asked: list[tuple[list[str], int, int, bool]] = []
 
     def generate(self, captions: list[str], *, seed: int, steps: int) -> Tensor:
-        has_gradient = (self.weight * 1).requires_grad
-        self.asked.append((list(captions), seed, steps, self.training, has_gradient))
+        self.asked.append((list(captions), seed, steps, (self.weight * 1).requires_grad))
         return torch.zeros(len(captions), 3, 24, 32)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        assert self.training
         return self.weight**2
 
     def validation_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
@@ -65,23 +78,9 @@ def loader(kind: str) -> DataLoader[Sample]:
     return DataLoader(samples, batch_size=2, collate_fn=collate)  # type: ignore[arg-type]
 
 
-def trainer_with(callback: Callback, folder: Path, *, epochs: int = 1) -> Trainer:
-    return Trainer(
-        default_root_dir=folder,
-        callbacks=[callback],
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-    )
-
-
-def fitted(callback: Callback, folder: Path, *, epochs: int = 1, has_val: bool = True) -> Toy:
-    module, val = Toy(), loader("val") if has_val else None
-    trainer_with(callback, folder, epochs=epochs).fit(module, loader("train"), val)
+def fitted(callback: Callback, folder: Path, *, epochs: int = 1) -> Toy:
+    module = Toy()
+    toy_trainer(folder, [callback], max_epochs=epochs).fit(module, loader("train"), loader("val"))
     return module
 
 
@@ -110,27 +109,11 @@ def test_images_come_at_their_turns(
 def test_captions_are_spread_over_validation_and_stay_the_same(tmp_path: Path) -> None:
     callback = SampleGrid(2, every_n_epochs=1, sampling_steps=7, seed=5)
     first, second = fitted(callback, tmp_path, epochs=2).asked
-    assert first == second == (["val 0", "val 2"], 5, 7, False, False)
-
-
-def test_without_validation_the_end_shows_training_captions(tmp_path: Path) -> None:
-    module = fitted(SampleGrid(2, every_n_epochs=1), tmp_path, epochs=2, has_val=False)
-    assert [captions for captions, *_ in module.asked] == [["train 0", "train 1"]]
-    assert files_in(tmp_path) == ["samples_4.png"]
-    assert module.training and not module.frozen_part.training  # each part keeps its own mode
-
-
-def test_cached_latents_without_validation_draw_nothing(tmp_path: Path) -> None:
-    callback, batch = SampleGrid(2), collate([sample(0), sample(1)])
-    batch.image = batch.image[..., :0, :0]
-    trainer = trainer_with(callback, tmp_path)
-    callback.on_train_batch_end(trainer, Toy(), None, batch, 0)
-    callback.on_fit_end(trainer, Toy())
-    assert not files_in(tmp_path)
+    assert first == second == (["val 0", "val 2"], 5, 7, False)
 
 
 def test_the_test_writes_masks_of_its_own(tmp_path: Path) -> None:
-    trainer_with(MaskOverlay(image_count=2), tmp_path).test(Toy(), loader("test"), verbose=False)
+    toy_trainer(tmp_path, [MaskOverlay(image_count=2)]).test(Toy(), loader("test"), verbose=False)
     assert files_in(tmp_path) == ["masks_test_0.png"]
     width, height = Image.open(tmp_path / "images" / "masks_test_0.png").size
     assert width > 3 * 288
@@ -149,7 +132,7 @@ def test_a_step_without_predictions_is_refused(tmp_path: Path) -> None:
             return None
 
     with pytest.raises(ValueError, match="MaskOverlay got NoneType"):
-        trainer_with(MaskOverlay(), tmp_path).test(Silent(), loader("test"), verbose=False)
+        toy_trainer(tmp_path, [MaskOverlay()]).test(Silent(), loader("test"), verbose=False)
 
 
 @pytest.mark.parametrize(("is_first", "count"), [(True, 4), (False, 0)])
@@ -211,3 +194,31 @@ def test_dead_tracker_and_full_disk_are_warnings(
         assert keep(RecordingLogger(is_dead=True), tmp_path).is_file()
         keep(RecordingLogger(), tmp_path / "file")
     assert "connection refused" in caplog.text and "could not be written" in caplog.text
+
+
+def test_confusion_writes_the_counts_and_the_names_of_both_sides() -> None:
+    (axes,) = draw_confusion(CURVES.names, CURVES.confusion).axes
+    assert sorted(text.get_text() for text in axes.texts) == ["1", "2", "3", "5"]
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ["good", "crack", "stain"]
+
+
+def test_types_that_do_not_occur_have_no_bar() -> None:
+    (axes,) = draw_types(CURVES.names, CURVES.confusion).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "crack"]
+    assert [text.get_text() for text in axes.texts] == ["5 of 6", "3 of 5"]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([5 / 6, 3 / 5])
+
+
+def test_curve_without_points_is_left_out() -> None:
+    (axes,) = draw_precision_recall(CURVES.precision_recall).axes
+    assert [line.get_label() for line in axes.lines] == ["pixels"]
+    assert axes.lines[0].get_xydata().tolist() == [[0.5, 1.0], [1.0, pytest.approx(0.4)]]
+
+
+def test_reliability_says_how_many_scores_it_rests_on() -> None:
+    figure = draw_reliability(CURVES.reliability)
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["image (11 scores)"]
+    pixels = pixels_of_figure(figure)
+    assert pixels.shape == (600, 600, 3) and pixels.std() > 10

@@ -1,14 +1,16 @@
 """A model of three weights and its batches: what callbacks are tried on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from callbacks.checkpoint import SafeCheckpoint
 from datamodules.sample import Batch
 
 
@@ -21,14 +23,13 @@ class ToyModule(LightningModule):
         self.head = nn.Linear(3, 1)
         self.register_buffer("threshold", torch.tensor(0.0))
         self.validated: list[Tensor] = []
-        self.trained: list[Tensor] = []
         self.tested: list[Tensor] = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean square of the head's answer to the mean colour."""
-        if batch_idx > 0:
-            self.trained.append(self.head.weight.detach().clone())
-        return self.head(self.backbone(batch.image.mean((2, 3)))).square().mean()
+        loss = self.head(self.backbone(batch.image.mean((2, 3)))).square().mean()
+        self.log("mask/train/loss", loss)
+        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Note the weights that validate."""
@@ -62,10 +63,35 @@ def toy_batch(image_count: int = 2) -> Batch:
     )
 
 
+BATCHES = [toy_batch() for _ in range(4)]
+
+
 def toy_loader(batch_count: int = 4) -> DataLoader[Batch]:
     """Loader of ready batches."""
     batches = [toy_batch() for _ in range(batch_count)]
     return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+
+
+class PlacedBatches:
+    """Four batches an epoch; a checkpoint holds how many were handed out."""
+
+    def __init__(self) -> None:
+        self.place = 0
+
+    def __len__(self) -> int:
+        return len(BATCHES)
+
+    def __iter__(self) -> Iterator[Batch]:
+        start, self.place = self.place % len(BATCHES), self.place % len(BATCHES)
+        for batch in BATCHES[start:]:
+            self.place += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"place": self.place}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.place = state_dict["place"]
 
 
 def toy_trainer(
@@ -73,18 +99,23 @@ def toy_trainer(
     callbacks: Sequence[Callback],
     *,
     max_epochs: int = 1,
+    accumulate: int = 1,
     logger: Logger | None = None,
+    precision: MixedPrecision | None = None,
 ) -> Trainer:
-    """A silent CPU trainer."""
+    """A silent CPU trainer, which saves where one of the callbacks does."""
     return Trainer(
         accelerator="cpu",
+        devices=1,
         max_epochs=max_epochs,
         default_root_dir=folder,
         callbacks=list(callbacks),
+        accumulate_grad_batches=accumulate,
         logger=logger or False,
+        plugins=precision,
+        enable_checkpointing=any(isinstance(one, SafeCheckpoint) for one in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
-        enable_checkpointing=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
