@@ -29,8 +29,7 @@ FIGURES = {
     },
     "latency_ms": "perf/test_ms_per_image",
 }
-# The paper's tables that say of which data and setting their figures are.
-STATED = {"Table 5": "table_5", "Table 6": "table_6"}
+STATED = ("table_5", "table_6")  # the paper's tables that say of which data and setting they are
 
 
 def compare(
@@ -128,7 +127,7 @@ def paper_table(title: str, runs: "Sequence[RunRow]") -> "PaperTable":
     Of one seed the newest counts. Below them stand the paper's rows of any setting and data that a
     run has too.
     """
-    from experiments.reporting.paper_figures import PAPER
+    from experiments.reporting.paper_figures import paper_tables
     from experiments.reporting.paper_tables import PaperTable, Row, estimate
 
     newest: dict[Group, dict[str, RunRow]] = defaultdict(dict)
@@ -151,10 +150,10 @@ def paper_table(title: str, runs: "Sequence[RunRow]") -> "PaperTable":
         if (ours := estimate([run.metrics.get(metric, math.nan) for run in by_seed.values()]))
     ]
     rows += [
-        Row({"run": f"{place}, {name.replace('_to_', ' to ')}"}, figure, None, paper)
-        for place, table in STATED.items()
-        for name, figures in PAPER[table].items()
-        for figure, paper in figures.items()
+        Row({"run": f"{paper.source}, {' to '.join(row.labels.values())}"}, figure, None, paper)
+        for table in STATED
+        for row in paper_tables()[table]
+        for figure, paper in row.figures.items()
         if any(paper.fits(group.setting, group.data) for group in newest)
     ]
     return PaperTable("compared", title, ("run",), tuple(rows))

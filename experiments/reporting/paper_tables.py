@@ -72,7 +72,10 @@ class Estimate:
             return f"{self.mean:+.3f}; one seed, nothing can be said"
         if self.low == self.high:
             return f"{self.mean:+.3f} under each of {self.seeds} seeds; their spread is unknown"
-        words = f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+        spread = f"{self.low:+.3f} to {self.high:+.3f}"
+        if not self.has_interval:
+            spread = " and ".join(f"{value:+.3f}" for value in self.values)
+        words = f"{self.mean:+.3f} ({spread})"
         return words if self.excludes_zero else f"{words}, which may be nothing"
 
 

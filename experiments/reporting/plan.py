@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import load_config
-from experiments.reporting.paper_figures import MILLISECONDS, PAPER
+from experiments.reporting.paper_figures import MILLISECONDS, paper_tables
 
 PLACE = re.compile(r"\{([\w-]+)\}")
 CHILD_TAG, STUDY_TAG, COMMAND_TAG = "child", "study", "command_sha256"
@@ -81,12 +81,37 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An answer: how far `of` is from `to` in each of the metrics, over the same seeds."""
+    """An answer: how far `of` is from `to` in each of the metrics, over the same seeds.
+
+    words may name `of`, `to`, `metric`, `change`, and the means `of_mean` and `to_mean`.
+    """
 
     of: str
     to: str
     metrics: list[str]
     words: str = "{of} instead of {to}: {metric} {change}"
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """An answer: which variant is the highest in a figure.
+
+    words may name `metric`, its `mean`, the variant's `name` and `labels`, and its `rivals`: those
+    that it is not parted from over the same seeds, by their last label.
+    """
+
+    figure: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Charts over the numbers in the column `over`, a line for each word in the column `line`."""
+
+    over: str
+    line: str
+    words: str = ""
+    is_logarithmic: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +125,12 @@ class Study:
         title: of the table, its name where none is given.
         table: the name of its files, the study's where none is given.
         columns: labels of its rows.
-        paper: the table of `PAPER` whose figures stand beside or below ours.
+        paper: the table of `paper_figures.yaml` whose figures stand beside or below ours.
         is_whole_paper: also what that table has of none of our variants.
-        charts: figures of which bars are drawn.
+        charts: figures that are drawn, as bars.
+        curves: drawn as lines instead.
         differences: answers to tell.
-        best: a figure of which the highest is told.
+        best: a further one.
         base: configs that every child rests on, stage 1 excepted.
         settings: over the base, for each of these children.
         values: words for `{NAME}` in the title, settings, flags and tags.
@@ -125,8 +151,9 @@ class Study:
     paper: str = ""
     is_whole_paper: bool = False
     charts: list[str] = field(default_factory=list)
+    curves: Curves | None = None
     differences: list[Difference] = field(default_factory=list)
-    best: str = ""
+    best: Best | None = None
     base: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     values: dict[str, str | int | float] = field(default_factory=dict)
@@ -142,8 +169,8 @@ class Study:
             raise ValueError(f"name is {self.name!r}: expected one word without folders")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds is {self.seeds}: expected one number or several, each once")
-        if self.paper and self.paper not in PAPER:
-            raise ValueError(f"paper is {self.paper!r}: expected one of {', '.join(PAPER)}")
+        if self.paper and self.paper not in (known := paper_tables()):
+            raise ValueError(f"paper is {self.paper!r}: expected one of {', '.join(known)}")
 
     @property
     def labels(self) -> dict[str, dict[str, str]]:

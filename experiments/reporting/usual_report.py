@@ -1,13 +1,21 @@
 """What the children of a study gave, and the usual report of it: a row per figure and variant."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.reporting.paper_figures import PAPER
-from experiments.reporting.paper_tables import Estimate, PaperTable, Report, Row, bars, estimate
-from experiments.reporting.plan import Study, filled
+from experiments.reporting.paper_figures import paper_figure, paper_tables
+from experiments.reporting.paper_tables import (
+    Estimate,
+    PaperTable,
+    Report,
+    Row,
+    bars,
+    curves,
+    estimate,
+)
+from experiments.reporting.plan import Best, Difference, Study, filled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,46 +93,24 @@ class UsualReport:
 
     def rows(self, study: Study, results: Results) -> Sequence[Row]:
         """A row per figure and variant, the paper's beside it where settings agree, else below."""
-        labels, papers = self.labels(study), PAPER[study.paper] if study.paper else {}
         found = [
             row
             for figure in study.metrics
-            for name, said in labels.items()
-            for row in measured(study, results, name, said, figure).beside(
-                papers.get(name, {}).get(figure)
+            for name, labels in study.labels.items()
+            for row in measured(study, results, name, figure).beside(
+                paper_figure(study.paper, labels, figure)
             )
         ]
-        if study.is_whole_paper:
-            found += papers_alone(study, labels)
-        return found
-
-    def labels(self, study: Study) -> dict[str, dict[str, str]]:
-        """What the table's rows say by column, by variant."""
-        return study.labels
+        return [*found, *papers_alone(study)]
 
     def charts(self, study: Study, results: Results) -> "dict[str, Figure]":
-        """Bars of each figure that the study draws."""
-        return {
-            figure: bars(
-                {name: results.of(name, study.metric_of(figure)) for name in study.labels}, y=figure
-            )
-            for figure in study.charts
-        }
+        """Bars or lines of each figure that the study draws."""
+        return {figure: chart(study, results, figure) for figure in study.charts}
 
     def answers(self, study: Study, results: Results) -> Sequence[str]:
-        """The study's differences, and which variant is the highest in its `best`."""
-        said = [
-            one.words.format(of=one.of, to=one.to, metric=metric, change=change.in_words())
-            for one in study.differences
-            for metric in one.metrics
-            if (change := results.change(one.of, one.to, study.metric_of(metric)))
-        ]
-        metric = study.metric_of(study.best)
-        heights = {name: found.mean for name in study.labels if (found := results.of(name, metric))}
-        if study.best and heights:
-            name = max(heights, key=lambda name: heights[name])
-            said.append(f"to beat: {name}, right for {heights[name]:.3f} of the pictures")
-        return said
+        """The study's differences, and which variant is the best."""
+        said = [line for one in study.differences for line in difference_lines(one, study, results)]
+        return [*said, *(best_lines(study.best, study, results) if study.best else [])]
 
 
 def usual_table(study: Study, rows: Sequence[Row]) -> PaperTable:
@@ -133,12 +119,10 @@ def usual_table(study: Study, rows: Sequence[Row]) -> PaperTable:
     return PaperTable(name, title, tuple(study.columns), tuple(rows))
 
 
-def measured(
-    study: Study, results: Results, variant: str, labels: Mapping[str, str], figure: str
-) -> Row:
+def measured(study: Study, results: Results, variant: str, figure: str) -> Row:
     """The row of one figure of a variant, as far as its children have finished."""
     return Row(
-        labels,
+        study.labels[variant],
         figure,
         results.of(variant, study.metric_of(figure)),
         setting=results.tag(variant, "setting"),
@@ -148,11 +132,55 @@ def measured(
     )
 
 
-def papers_alone(study: Study, names: Collection[str]) -> list[Row]:
-    """The paper's figures of what is none of these variants."""
+def papers_alone(study: Study) -> list[Row]:
+    """The paper's figures of what is none of our variants, if the study wants them."""
+    ours = list(study.labels.values())
     return [
-        Row({study.columns[0]: name}, figure, None, paper)
-        for name, figures in PAPER[study.paper].items()
-        for figure, paper in figures.items()
-        if name not in names
+        Row(row.labels, figure, None, paper)
+        for row in (paper_tables()[study.paper] if study.is_whole_paper else ())
+        if not any(row.labels.items() <= labels.items() for labels in ours)
+        for figure, paper in row.figures.items()
     ]
+
+
+def chart(study: Study, results: Results, figure: str) -> "Figure":
+    """Bars of a figure, or lines where the study's labels are numbers along a line."""
+    found = {name: results.of(name, study.metric_of(figure)) for name in study.labels}
+    if (drawn := study.curves) is None:
+        return bars(found, y=figure)
+    lines: dict[str, list[tuple[float, Estimate | None]]] = {}
+    for name, labels in study.labels.items():
+        x = float(labels[drawn.over])
+        # A logarithmic axis has no 0.
+        point = (max(x, 1) if drawn.is_logarithmic else x, found[name])
+        lines.setdefault(labels[drawn.line], []).append(point)
+    x_words = drawn.words or drawn.over
+    return curves(lines, x=x_words, y=figure, logarithmic=drawn.is_logarithmic)
+
+
+def difference_lines(one: Difference, study: Study, results: Results) -> list[str]:
+    """A line for each metric that both variants have."""
+    said = []
+    for metric in one.metrics:
+        of, to = (results.of(name, study.metric_of(metric)) for name in (one.of, one.to))
+        change = results.change(one.of, one.to, study.metric_of(metric))
+        if of and to and change:
+            words = {"of": one.of, "to": one.to, "metric": metric, "change": change.in_words()}
+            said.append(one.words.format(**words, of_mean=of.mean, to_mean=to.mean))
+    return said
+
+
+def best_lines(one: Best, study: Study, results: Results) -> list[str]:
+    """The line about the variant that is the highest; none where nothing has finished."""
+    metric = study.metric_of(one.figure)
+    found = {name: known for name in study.labels if (known := results.of(name, metric))}
+    if not found:
+        return []
+    best = max(found, key=lambda name: found[name].mean)
+    rivals = []
+    for name in found:
+        gain = results.change(best, name, metric)
+        if name != best and not (gain and gain.excludes_zero):
+            rivals.append(study.labels[name][study.columns[-1]])
+    words = {"name": best, "labels": study.labels[best], "rivals": ", ".join(rivals) or "none"}
+    return [one.words.format(metric=one.figure, mean=found[best].mean, **words)]

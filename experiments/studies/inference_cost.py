@@ -1,7 +1,6 @@
 """Tables 1 and 4: what an answer costs, by the benchmarks' own rows."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from experiments.reporting.paper_tables import Row
 from experiments.reporting.plan import Study
@@ -23,11 +22,7 @@ class InferenceCost(UsualReport):
     def rows(self, study: Study, results: Results) -> Sequence[Row]:
         """Ours, then the paper's row of an A100."""
         found = [row for name in study.labels for row in measured_by(study, name, results)]
-        papers = papers_alone(study, study.labels)
-        return [
-            *found,
-            *(replace(row, labels={**row.labels, "measured": "one image"}) for row in papers),
-        ]
+        return [*found, *papers_alone(study)]
 
 
 def measured_by(study: Study, name: str, results: Results) -> list[Row]:

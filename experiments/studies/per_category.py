@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from experiments.reporting.paper_figures import PAPER
+from experiments.reporting.paper_figures import paper_figure
 from experiments.reporting.paper_tables import Row, estimate
 from experiments.reporting.plan import Study
 from experiments.reporting.usual_report import Results, UsualReport, measured
 
-AVERAGE, PAPERS_AVERAGE = "average", "average of ten"
+AVERAGE, PAPERS_AVERAGE = {"category": "average"}, {"category": "average of ten"}
 PAPERS_CATEGORIES = 10
 
 
@@ -18,19 +18,17 @@ class PerCategory(UsualReport):
 
     def rows(self, study: Study, results: Results) -> Sequence[Row]:
         """A row per figure and category, then their average; the paper's word beside or below."""
-        papers, rows = PAPER[study.paper], []
+        rows: list[Row] = []
         for figure in study.metrics:
-            found = [
-                measured(study, results, name, labels, figure)
-                for name, labels in study.labels.items()
-            ]
+            found = [measured(study, results, name, figure) for name in study.labels]
             for row in found:
-                rows += row.beside(papers.get(row.labels["category"], {}).get(figure))
-            average, paper = self.average(study, results, found), papers[AVERAGE][figure]
+                rows += row.beside(paper_figure(study.paper, row.labels, figure))
+            average = self.average(study, results, found)
+            paper = paper_figure(study.paper, AVERAGE, figure)
             if len(found) == PAPERS_CATEGORIES:
                 rows += average.beside(paper)
             else:
-                rows += [average, Row({"category": PAPERS_AVERAGE}, figure, None, paper)]
+                rows += [average, Row(PAPERS_AVERAGE, figure, None, paper)]
         return rows
 
     def average(self, study: Study, results: Results, found: Sequence[Row]) -> Row:
@@ -43,7 +41,7 @@ class PerCategory(UsualReport):
         whole = [seed for seed, mean in means.items() if not math.isnan(mean)]
         return replace(
             found[0],
-            labels={"category": AVERAGE},
+            labels=AVERAGE,
             ours=estimate(list(means.values())),
             data=", ".join(dict.fromkeys(row.data for row in found)) if whole else "",
             runs=tuple(results.found[name, seed].run_id for name in names for seed in whole),

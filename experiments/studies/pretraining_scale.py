@@ -2,53 +2,40 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from experiments.reporting.paper_figures import IOU
-from experiments.reporting.paper_tables import Estimate, curves
+from experiments.reporting.paper_tables import Estimate
 from experiments.reporting.plan import Study
 from experiments.reporting.usual_report import Results, UsualReport
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 WIDTH, IMAGES = "U-Net", "images"  # the table's columns
 FEWEST_POINTS = 3  # that a line is put through
 
 
 class PretrainingScale(UsualReport):
-    """What each number of images adds to none, from which on it pays, and the trend."""
+    """The usual answers, and of each width from which number of images on it pays, and the trend.
 
-    def charts(self, study: Study, results: Results) -> "dict[str, Figure]":
-        """IoU over images, a line for each width."""
-        lines = {
-            width: [
-                (max(count, 1), results.of(name, study.metric_of(IOU))) for count, name in named
-            ]
-            for width, named in by_width(study).items()
-        }
-        x = "images seen in stage 1 (1: none)"
-        return {IOU: curves(lines, x=x, y=IOU, logarithmic=True)}
+    The variant of a width without images is the one that the others are compared with.
+    """
 
     def answers(self, study: Study, results: Results) -> Sequence[str]:
-        """By width, over the same seeds."""
-        said, metric = [], study.metric_of(IOU)
-        for width, named in by_width(study).items():
-            names = dict(named)
+        """Differences first, then a line or two for each width."""
+        said, metric = list(super().answers(study, results)), study.metric_of(IOU)
+        for width in dict.fromkeys(labels[WIDTH] for labels in study.labels.values()):
+            names = {
+                int(labels[IMAGES]): name
+                for name, labels in study.labels.items()
+                if labels[WIDTH] == width
+            }
+            none = names.pop(0, "")
             known = {
                 count: found
-                for count, name in named
-                if count and (found := results.of(name, metric))
+                for count, name in sorted(names.items())
+                if (found := results.of(name, metric))
             }
-            gains = {
-                count: gain
-                for count in known
-                if 0 in names and (gain := results.change(names[count], names[0], metric))
-            }
-            for count, gain in gains.items():
-                said.append(f"{width}, {count} images instead of none: {IOU} {gain.in_words()}")
+            gains = {count: results.change(names[count], none, metric) for count in known}
             if (least := pays_from(gains)) is not None:
                 said.append(f"{width}: stage 1 pays from {least} images on")
             if len(known) >= FEWEST_POINTS:
@@ -56,19 +43,12 @@ class PretrainingScale(UsualReport):
         return said
 
 
-def by_width(study: Study) -> dict[str, list[tuple[int, str]]]:
-    """The variants of each width by their number of images, ascending."""
-    found: dict[str, list[tuple[int, str]]] = {}
-    for name, labels in study.labels.items():
-        found.setdefault(labels[WIDTH], []).append((int(labels[IMAGES]), name))
-    return {width: sorted(named) for width, named in found.items()}
-
-
-def pays_from(gains: Mapping[int, Estimate]) -> int | None:
+def pays_from(gains: Mapping[int, Estimate | None]) -> int | None:
     """The least number of images from which on every gain can be told; None without one."""
     least = None
     for count in sorted(gains, reverse=True):
-        if not (gains[count].excludes_zero and gains[count].mean > 0):
+        gain = gains[count]
+        if gain is None or not (gain.excludes_zero and gain.mean > 0):
             break
         least = count
     return least

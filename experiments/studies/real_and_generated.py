@@ -7,8 +7,16 @@ from experiments.reporting.plan import Study
 from experiments.reporting.usual_report import Results, UsualReport
 
 SPLIT = "generation/train"
-FIGURES = ("fid", "kid", "is", "diversity", "nearest")
 COMPARED = "fidelity"  # the variant that compares both kinds of images
+# What its report says of generated and of held-out real images. The real images' own diversity
+# stands for the held-out ones'; an inception score has none.
+DISTANCES = {
+    "fid": {"drawn": "", "held_out": "held_out_"},
+    "kid": {"drawn": "", "held_out": "held_out_"},
+    "is": {"drawn": ""},
+    "diversity": {"drawn": "", "held_out": "real_"},
+    "nearest": {"drawn": "", "held_out": "held_out_"},
+}
 
 
 class RealAndGenerated(UsualReport):
@@ -18,23 +26,16 @@ class RealAndGenerated(UsualReport):
         self.extractor = extractor
 
     def rows(self, study: Study, results: Results) -> Sequence[Row]:
-        """A row per distance and kind of images; an inception score has no held-out one."""
+        """A row per distance and kind of images."""
         return [
-            self.row(results, figure, images)
-            for figure in FIGURES
-            for images in ("drawn", "held_out")
-            if (figure, images) != ("is", "held_out")
+            Row(
+                {study.columns[0]: images},
+                f"{distance}_{self.extractor}",
+                results.of(COMPARED, f"{SPLIT}/{distance}_{of_what}{self.extractor}"),
+                setting=results.tag(COMPARED, "setting"),
+                data=results.tag(COMPARED, "dataset"),
+                runs=results.run_ids(COMPARED),
+            )
+            for distance, kinds in DISTANCES.items()
+            for images, of_what in kinds.items()
         ]
-
-    def row(self, results: Results, figure: str, images: str) -> Row:
-        """One distance; the real images' own diversity stands for held-out ones."""
-        of_real = "real" if figure == "diversity" else "held_out"
-        middle = "" if images == "drawn" else f"{of_real}_"
-        return Row(
-            {"pictures": images},
-            f"{figure}_{self.extractor}",
-            results.of(COMPARED, f"{SPLIT}/{figure}_{middle}{self.extractor}"),
-            setting=results.tag(COMPARED, "setting"),
-            data=results.tag(COMPARED, "dataset"),
-            runs=results.run_ids(COMPARED),
-        )

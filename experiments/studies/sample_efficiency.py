@@ -3,32 +3,24 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from experiments.reporting.paper_figures import ACCURACY, IOU, PAPER
+from experiments.reporting.paper_figures import ACCURACY, paper_figure
 from experiments.reporting.paper_tables import (
     NOT_REACHED,
     NOT_RUN,
     PaperTable,
     Row,
-    curves,
     estimate,
 )
 from experiments.reporting.plan import Study
 from experiments.reporting.usual_report import Results, UsualReport, usual_table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 START, SHOTS = "pre-training", "K"  # the table's columns
 PAPERS_TARGET = 0.95
 
 
 class SampleEfficiency(UsualReport):
-    """K-shot curves by what was known before, and the images that `target`, an accuracy, takes.
-
-    The first start in the table is the one that the others are compared with.
-    """
+    """K-shot curves by what was known before, and the images that `target`, an accuracy, takes."""
 
     def __init__(self, target: float = PAPERS_TARGET) -> None:
         self.target = target
@@ -39,32 +31,6 @@ class SampleEfficiency(UsualReport):
         title = f"Table 7: images per type for an accuracy of {self.target}"
         samples = PaperTable("table_7", title, (START,), tuple(rows))
         return [samples, usual_table(study, self.rows(study, results))]
-
-    def charts(self, study: Study, results: Results) -> "dict[str, Figure]":
-        """Each figure over K, a line for each start."""
-        return {
-            figure: curves(
-                {
-                    start: [(k, results.of(name, study.metric_of(figure))) for k, name in named]
-                    for start, named in by_start(study).items()
-                },
-                x="images per type",
-                y=figure,
-                logarithmic=True,
-            )
-            for figure in study.metrics
-        }
-
-    def answers(self, study: Study, results: Results) -> Sequence[str]:
-        """What each pre-training adds at each K, over the same seeds."""
-        (first, bases), *others = by_start(study).items()
-        none = dict(bases)
-        return [
-            f"K = {k}: {start} instead of {first}: {IOU} {gain.in_words()}"
-            for start, named in others
-            for k, name in named
-            if k in none and (gain := results.change(name, none[k], study.metric_of(IOU)))
-        ]
 
     def samples(self, study: Study, results: Results, start: str) -> tuple[Row, ...]:
         """The samples for the target, by each seed's own whole curve; the paper's word for them."""
@@ -91,8 +57,8 @@ class SampleEfficiency(UsualReport):
             runs=tuple(run for name in names for run in results.run_ids(name)),
             outcome=outcome,
         )
-        papers = PAPER["table_7"].get(start, {}) if self.target == PAPERS_TARGET else {}
-        return row.beside(papers.get("samples"))
+        table = "table_7" if self.target == PAPERS_TARGET else ""
+        return row.beside(paper_figure(table, {START: start}, "samples"))
 
 
 def by_start(study: Study) -> dict[str, list[tuple[int, str]]]:

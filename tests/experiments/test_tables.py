@@ -5,13 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from experiments.tables import (
-    Table,
-    format_cell,
-    metrics_table,
-    to_markdown,
-    to_rich,
-)
+from experiments.tables import Table, format_cell, metrics_table, to_latex, to_markdown, to_rich
 
 
 @pytest.mark.parametrize(
@@ -26,16 +20,16 @@ from experiments.tables import (
         (float("nan"), "-"),
         (None, "-"),
         (7, "7"),
-        ("name", "name"),
     ],
 )
-def test_cell_has_four_significant_digits(cell: str | float | None, text: str) -> None:
+def test_cell_has_four_significant_digits(cell: float | None, text: str) -> None:
     assert format_cell(cell) == text
 
 
-def test_markdown_escapes_its_own_sign() -> None:
-    table = Table("", ("a|b", "c"), (("x", 1.5),))
-    assert to_markdown(table) == "| a\\|b | c |\n| --- | --- |\n| x | 1.5000 |"
+def test_each_format_escapes_its_own_signs() -> None:
+    assert to_markdown(Table("", ("a|b",), ((1.5,),))) == "| a\\|b |\n| --- |\n| 1.5000 |"
+    text = to_latex(Table("IoU & 95 %", ("setting",), (("k_shot_5",),)))
+    assert r"\caption{IoU \& 95 \%}" in text and r"k\_shot\_5" in text
 
 
 def test_row_of_another_length_is_refused() -> None:

@@ -26,7 +26,7 @@ C = Child("c", "c", 0, ())
 
 
 def run(
-    *, failing: str = "", finished: tuple[str, ...] = (), jobs: int = 1
+    children: list[Child], *, failing: str = "", finished: tuple[str, ...] = (), jobs: int = 1
 ) -> tuple[list[str], dict[str, str]]:
     """Which children were run, in their order, and how all of them ended."""
     ran: list[str] = []
@@ -36,14 +36,14 @@ def run(
         return Outcome(FAILED, "broken") if child.name == failing else Outcome(DONE)
 
     outcomes = run_children(
-        [B, A, C], set(finished), one, jobs=jobs, on_end=lambda child, outcome: None
+        children, set(finished), one, jobs=jobs, on_end=lambda child, outcome: None
     )
     return ran, {name: outcome.status for name, outcome in outcomes.items()}
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_child_runs_after_what_it_needs(jobs: int) -> None:
-    ran, ended = run(jobs=jobs)
+    ran, ended = run([B, A, C], jobs=jobs)
     assert ran.index("a") < ran.index("b")
     assert set(ended.values()) == {DONE} and len(ran) == 3
 
@@ -54,25 +54,12 @@ def test_what_comes_first_in_the_plan_is_whole_before_the_next_begins() -> None:
         for seed in (0, 1)
         for name in ("a", "b")
     ]
-    ran: list[str] = []
-
-    def one(child: Child) -> Outcome:
-        ran.append(child.name)
-        return Outcome(DONE)
-
-    run_children(planned, set(), one, jobs=1, on_end=lambda child, outcome: None)
-    assert ran == ["a_s0", "b_s0", "a_s1", "b_s1"]
+    assert run(planned)[0] == ["a_s0", "b_s0", "a_s1", "b_s1"]
 
 
-def test_a_finished_child_is_not_run_again() -> None:
-    ran, ended = run(finished=("a", "c"))
-    assert ran == ["b"] and set(ended.values()) == {DONE}
-
-
-def test_a_failing_child_stops_only_what_needs_it() -> None:
-    ran, ended = run(failing="a")
-    assert sorted(ran) == ["a", "c"]
-    assert ended == {"a": FAILED, "b": SKIPPED, "c": DONE}
+def test_a_finished_child_is_not_run_again_and_a_failing_one_stops_what_needs_it() -> None:
+    assert run([B, A, C], finished=("a", "c")) == (["b"], {"a": DONE, "b": DONE, "c": DONE})
+    assert run([B, A, C], failing="a")[1] == {"a": FAILED, "b": SKIPPED, "c": DONE}
 
 
 def test_run_that_other_words_began_is_put_aside_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -88,19 +75,13 @@ def test_run_that_other_words_began_is_put_aside_and_nothing_is_lost(tmp_path: P
     put_aside(config.parent, "abc")
 
 
-def test_process_that_fails_gives_its_last_line(tmp_path: Path) -> None:
-    words = ["-c", "print('first'); print('error: got 1, expected 2'); raise SystemExit(2)"]
+def test_process_has_its_threads_and_a_failing_one_gives_its_last_line(tmp_path: Path) -> None:
+    code = "import os; print(os.environ['OMP_NUM_THREADS']); raise SystemExit('error: got 1')"
     with study_lock(tmp_path) as lock:
-        ended = run_process(words, tmp_path / "log", threads=0, held=lock)
+        ended = run_process(["-c", code], tmp_path / "log", threads=3, held=lock)
     assert ended.status == FAILED
-    assert ended.reason.startswith("error: got 1, expected 2 (exit code 2; see ")
-
-
-def test_process_computes_with_the_threads_that_it_is_given(tmp_path: Path) -> None:
-    words = ["-c", "import os; print(os.environ['OMP_NUM_THREADS'])"]
-    with study_lock(tmp_path) as lock:
-        assert run_process(words, tmp_path / "log", threads=3, held=lock).status == DONE
-    assert (tmp_path / "log").read_text() == "3\n"
+    assert ended.reason.startswith("error: got 1 (exit code 1; see ")
+    assert (tmp_path / "log").read_text().startswith("3\n")
 
 
 PARENT = """

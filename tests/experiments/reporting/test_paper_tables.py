@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from experiments.reporting.paper_figures import PaperFigure
+from experiments.reporting.paper_figures import PaperFigure, paper_figure
 from experiments.reporting.paper_tables import (
     MEASURED,
     NO_ANSWER,
@@ -15,7 +15,7 @@ from experiments.reporting.paper_tables import (
     bars,
     estimate,
 )
-from experiments.tables import to_csv, to_latex
+from experiments.tables import to_csv
 
 PAPER = PaperFigure(0.529, "Table 6", "zero_shot", "mvtec_ad")
 OURS = estimate([0.4, 0.5])
@@ -33,22 +33,31 @@ def test_figure_of_another_setting_or_data_is_refused(setting: str, data: str) -
         Row({"t": "50"}, "iou_image", OURS, PAPER, setting=setting, data=data)
 
 
-def test_same_setting_and_data_share_a_row() -> None:
-    (both,) = row("zero_shot", "mvtec_ad").beside(PAPER)
-    assert (both.ours, both.paper, both.status) == (OURS, PAPER, MEASURED)
+@pytest.mark.parametrize(
+    ("ours", "statuses"),
+    [
+        (row("zero_shot", "mvtec_ad"), [MEASURED]),
+        (row("full", "neu_seg"), [MEASURED, PAPER_ONLY]),
+        (Row({"t": "50"}, "iou_image", None), [PAPER_ONLY]),
+        (Row({"t": "50"}, "iou_image", None, runs=("r1",)), [NO_ANSWER, PAPER_ONLY]),
+    ],
+)
+def test_papers_figure_stands_beside_ours_or_below(ours: Row, statuses: list[str]) -> None:
+    rows = ours.beside(PAPER)
+    assert [one.status for one in rows] == statuses
+    assert rows[-1].paper == PAPER and rows[-1].labels == ours.labels
+    assert ours.beside(None) == (ours,)
 
 
-def test_others_get_rows_of_their_own() -> None:
-    ours, paper = row("full", "neu_seg").beside(PAPER)
-    assert (ours.paper, ours.status) == (None, MEASURED)
-    assert (paper.ours, paper.status) == (None, PAPER_ONLY)
-    assert paper.labels == ours.labels
-
-
-def test_what_has_not_run_leaves_the_papers_word() -> None:
-    (left,) = Row({}, "iou_image", None).beside(PAPER)
-    assert left.status == PAPER_ONLY
+def test_row_that_nothing_is_known_of_has_not_run() -> None:
     assert Row({}, "iou_image", None).status == NOT_RUN
+
+
+def test_papers_figure_is_found_by_its_labels_among_ours() -> None:
+    labels = {"train": "imdd_1m", "test": "mvtec_ad", "protocol": "leak_free"}
+    assert paper_figure("table_6", labels, "iou_image") == PAPER
+    assert paper_figure("table_6", {**labels, "test": "mtd"}, "iou_image") is None
+    assert paper_figure("", labels, "iou_image") is None
 
 
 def test_table_says_of_each_figure_what_it_is() -> None:
@@ -60,23 +69,12 @@ def test_table_says_of_each_figure_what_it_is() -> None:
     assert lines[2] == "50,iou_image,,,0,0.529,paper only,mvtec_ad,zero_shot,"
 
 
-def test_latex_escapes_what_it_would_read_as_its_own() -> None:
-    table = PaperTable("table_6", "IoU & 95 %", ("t",), (row("k_shot_5", "neu_seg"),))
-    text = to_latex(table.as_table())
-    assert r"\caption{IoU \& 95 \%}" in text and r"k\_shot\_5" in text
-
-
-def test_figure_that_a_run_cannot_give_is_not_called_not_run() -> None:
-    assert Row({}, "iou_image", None, runs=("r1",)).status == NO_ANSWER
-
-
 def test_interval_of_three_seeds_is_students() -> None:
     found = estimate([1.0, 2.0, 3.0])
     assert found is not None
     # t(0.975, 2) = 4.3027, standard error 1 / sqrt(3)
-    assert found.mean == pytest.approx(2.0)
-    assert found.high - found.mean == pytest.approx(4.3027 / math.sqrt(3), abs=1e-4)
-    assert found.mean - found.low == pytest.approx(found.high - found.mean)
+    half = pytest.approx(4.3027 / math.sqrt(3), abs=1e-4)
+    assert (found.mean, found.high - found.mean, found.mean - found.low) == (2.0, half, half)
 
 
 @pytest.mark.parametrize(
@@ -95,21 +93,21 @@ def test_two_seeds_show_both_values_and_one_shows_none(
 
 
 def test_no_number_is_no_estimate() -> None:
-    assert estimate([]) is None
-    assert estimate([math.nan]) is None
+    assert estimate([]) is None and estimate([math.nan]) is None
 
 
 def test_bars_draw_both_values_of_two_seeds() -> None:
     (axes,) = bars({"two": estimate([0.1, 0.9]), "three": estimate([1.0, 2.0, 3.0])}, y="u").axes
-    assert [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "."] == [
-        [0.1, 0.9]
-    ]
+    dots = [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "."]
+    assert dots == [[0.1, 0.9]]
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
         ([0.1], "+0.100; one seed, nothing can be said"),
+        ([0.10, 0.11], "+0.105 (+0.100 and +0.110)"),
+        ([0.1, 0.3], "+0.200 (+0.100 and +0.300), which may be nothing"),
         ([0.1, 0.11, 0.12], "+0.110 (+0.085 to +0.135)"),
         ([0.005, 0.005], "+0.005 under each of 2 seeds; their spread is unknown"),
         ([-0.1, 0.1, 0.3], "+0.100 (-0.397 to +0.597), which may be nothing"),
