@@ -134,7 +134,8 @@ def paper_table(title: str, runs: "Sequence[RunRow]") -> "PaperTable":
     for run in runs:  # oldest first
         if run.status == FINISHED:
             said = (run.tags.get(name, "") for name in ("setting", "dataset", "scale"))
-            newest[Group(name_without_seed(run), *said)][run.tags.get("seed", run.run_id)] = run
+            seed = run.tags.get("seed", run.run_id)
+            newest[Group(run.name.removesuffix(f"_s{seed}"), *said)][seed] = run
     rows = [
         Row(
             {"run": group.name},
@@ -157,16 +158,6 @@ def paper_table(title: str, runs: "Sequence[RunRow]") -> "PaperTable":
         if any(paper.fits(group.setting, group.data) for group in newest)
     ]
     return PaperTable("compared", title, ("run",), tuple(rows))
-
-
-def name_without_seed(run: "RunRow") -> str:
-    """The run's name without the seed at its end, or before the stage's name."""
-    seed = run.tags.get("seed", "")
-    name, blank, stage = run.name.partition(" ")
-    short = name.removesuffix(f"_s{seed}") if seed else name
-    if seed and short == name:
-        short = name.removesuffix(f"_{seed}")
-    return f"{short}{blank}{stage}"
 
 
 def write_files(table: "PaperTable", out: Path, *, command: str) -> None:

@@ -135,7 +135,10 @@ def print_left(table: "Study", children: "Sequence[Child]", words: Sequence[str]
     finished = parent.finished(children)
     for child in children:
         if child.name not in finished:
-            print(child.shown_command(table.name, parent.run_id, words=words))
+            command = child.command(table.name, parent.run_id)
+            if not child.is_run:  # which must be tracked, too
+                command = ["-m", "experiments.study", *words, "--child", child.name]
+            print(shlex.join(["python", *command]))
 
 
 def run_missing(

@@ -7,8 +7,7 @@ gave is told by `usual_report.py` or by a report of the study's own in `experime
 import hashlib
 import json
 import re
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -61,22 +60,6 @@ class Variant:
     def all_needs(self) -> list[str]:
         """The variants that must have finished with the same seed."""
         return [name for name in (self.pretrained, self.tests, *self.needs) if name]
-
-    def all_settings(self) -> dict[str, object]:
-        """The settings by dotted keys, those of the shorthands among them."""
-        given = dotted(self.settings)
-        if self.pretrained:
-            given["pretrained"] = f"{{{self.pretrained}}}"
-        if self.tests:
-            given["setting"] = "zero_shot"
-        return given
-
-    def all_flags(self) -> list[str]:
-        """The flags, those of the shorthands among them."""
-        if not self.tests:
-            return self.flags
-        weights = f"{{{self.tests}}}"
-        return ["--weights", weights, "--thresholds", f"{weights}/thresholds.json", *self.flags]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,15 +220,6 @@ class Child:
         own = {STUDY_TAG: study, CHILD_TAG: self.name, COMMAND_TAG: self.sha256, PARENT_TAG: parent}
         return {**self.tags, **own}
 
-    def shown_command(self, study: str, parent: str, *, words: Sequence[str]) -> str:
-        """The command as a person or a scheduler types it.
-
-        words: those of the study itself, which must run a child that is no run, and track it.
-        """
-        if self.is_run:
-            return shlex.join(["python", *self.command(study, parent)])
-        return shlex.join(["python", "-m", "experiments.study", *words, "--child", self.name])
-
 
 def plan_children(study: Study) -> list[Child]:
     """Every variant under every seed, what is needed before what needs it.
@@ -295,14 +269,20 @@ def _child_of(study: Study, name: str, seed: int, planned: Mapping[str, Child]) 
     places = {key: str(value) for key, value in study.values.items()}
     places |= {**study.existing, **{need.variant: need.folder for need in needs}}
     places |= {"here": folder, "seed": str(seed), "name": name}
-    words = [filled(word, places) for word in variant.all_flags()]
+    words = [filled(word, places) for word in variant.flags]
     rests_on = [need.sha256 for need in needs]
     if is_run:
         base, over = (study.base, study.settings)
         if variant.is_stage1:
             base, over = (study.stage1, study.stage1_settings)
         configs = (*base, *variant.configs)
-        settings = {**dotted(over), **variant.all_settings(), "seed": seed}
+        settings = {**dotted(over), **dotted(variant.settings), "seed": seed}
+        if variant.pretrained:
+            settings["pretrained"] = places[variant.pretrained]
+        if variant.tests:
+            settings["setting"] = "zero_shot"
+            weights = places[variant.tests]
+            words += ["--weights", weights, "--thresholds", f"{weights}/thresholds.json"]
         words = [
             *(word for config in configs for word in ("--config", config)),
             *(w for key, value in settings.items() for w in (f"--{key}", _as_word(value, places))),

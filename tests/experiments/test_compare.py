@@ -22,7 +22,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         logger.close()
     for seed, iou in ((0, 0.9), (0, 0.4), (1, 0.6)):
         tags = {"seed": str(seed), "setting": "zero_shot", "dataset": "visa", "scale": "tiny"}
-        logger = RunLogger(folder, "seeds", f"far_s{seed} late", tags)
+        logger = RunLogger(folder, "seeds", f"far_s{seed}", tags)
         logger.log_metrics({"mask/test/iou_image": iou})
         logger.close()
     return folder
@@ -75,7 +75,7 @@ def test_papers_table_joins_seeds_and_keeps_the_papers_rows_apart(
     words += ["--out", str(tmp_path / "made")]
     assert call_command(compare, words) == 0
     lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
-    known = {"run": "far late", "figure": "iou_image", "ours": "0.5", "setting": "zero_shot"}
+    known = {"run": "far", "figure": "iou_image", "ours": "0.5", "setting": "zero_shot"}
     assert {key: lines[0][key] for key in known} == known
     assert (lines[0]["low"], lines[0]["values"]) == ("", "0.4 0.6")  # two seeds have no interval
     assert len(lines[0]["runs"].split()) == 2

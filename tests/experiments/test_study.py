@@ -1,6 +1,7 @@
 """Holds the command of studies: children run once, broken ones are shown, all is read back."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,15 @@ def test_one_child_runs_beside_others_and_reports_nothing(
     assert "have finished" not in capsys.readouterr().out
 
 
-def test_one_child_whose_need_has_not_finished_is_refused(config: Path) -> None:
+def test_child_that_is_no_run_is_listed_as_a_child_of_its_study_and_waits_for_its_needs(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--config", "studies/real_and_generated.yaml", "--output", str(config.parent / "out")]
+    call_command(study, [*words, "--list"])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == shlex.join(
+        ["python", "-m", "experiments.study", *words, "--child", "fidelity_s0"]
+    )
     with pytest.raises(
         ValueError, match=r"--child fidelity_s0 needs .*_s0, which has not finished"
     ):
