@@ -1,111 +1,106 @@
-"""`audit`: what is wrong with a prepared data set, in figures, words and pictures.
+"""`audit`: what is wrong with a prepared data set, in figures, words and images.
 
     python -m experiments.audit --manifest DATA/manifest.parquet --out AUDIT
     python -m experiments.audit --release CSV_FOLDER --out AUDIT
 
-Alike pictures, leaks, labels that disagree, noise in captions, the long tail; with --second the
-agreement of two annotators. AUDIT gets audit.md, audit.html, audit.json and findings.csv.
-Exit code 1 where --fail_on names a kind that was found, for use in CI.
+AUDIT gets audit.html, audit.json and findings.csv. Exit code 1 where --fail_on names a kind that
+was found, for use in CI.
 """
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 
-from datamodules.manifest import Manifest
-from experiments.audits.annotators import audit_agreement
-from experiments.audits.captions import (
-    audit_manifest_captions,
-    audit_release,
-    load_token_limit,
-)
-from experiments.audits.findings import Section
-from experiments.audits.page import to_page
-from experiments.audits.pictures import audit_pictures
-from experiments.audits.report import (
-    figures_table,
-    kinds_of,
-    to_text,
-    write_figures,
-    write_findings,
-)
-from experiments.audits.tail import audit_tail
-from experiments.cli import check_is_free, whole_folder
-from experiments.command import run_command
-from experiments.prepare import progress_bar
-from experiments.tables import to_rich
+from experiments.cli import check_is_free, run_command, whole_folder
 
-ENTRIES = ("audit.md", "audit.html", "audit.json", "findings.csv")
+if TYPE_CHECKING:
+    from experiments.audits.findings import Section
+
+ENTRIES = ("audit.html", "audit.json", "findings.csv")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print the figures and write the report; 1 where a kind of --fail_on was found, else 0."""
-    settings = _parse(sys.argv[1:] if argv is None else argv)
+def audit(
+    *,
+    manifest: str = "",
+    root: str = "",
+    second: str = "",
+    release: str = "",
+    tokenizer: str = "",
+    out: Path | None = None,
+    overwrite: bool = False,
+    fail_on: list[str] | None = None,
+    workers: int = 0,
+) -> int:
+    """Alike images, leaks, labels that disagree, noise in captions, the long tail.
+
+    Args:
+        manifest: manifest.parquet of prepare
+        root: data folder, where it has moved
+        second: a second annotator's manifest; the agreement of both is told
+        release: folder of the release's CSVs, instead of a manifest
+        tokenizer: hub name or local folder (default: tokens are estimated)
+        out: folder of the report
+        overwrite: replace an older report
+        fail_on: kinds of findings that end with exit code 1, as leak unusable
+        workers: processes that look at images, 0 for one per core
+    """
+    if bool(manifest) == bool(release):
+        raise ValueError("audit: expected exactly one of --manifest FILE and --release FOLDER")
+    if out:
+        check_is_free(out, entries=ENTRIES, overwrite=overwrite)
+    from experiments.audits.findings import counts_of, write_figures, write_findings
+    from experiments.audits.page import to_page
+    from experiments.tables import to_rich
+
     console = Console()
-    if settings.out:
-        check_is_free(Path(settings.out), entries=ENTRIES, overwrite=settings.overwrite)
-    title, root, sections = gather(settings, console)
+    if release:
+        title, folder, sections = Path(release).name, None, [release_section(release, tokenizer)]
+    else:
+        title, folder, sections = manifest_sections(
+            manifest, root, second, tokenizer=tokenizer, workers=workers, console=console
+        )
     for section in sections:
-        console.print(to_rich(figures_table(section)))
-    if settings.out:
-        folder = Path(settings.out)
-        with whole_folder(folder, entries=ENTRIES, overwrite=settings.overwrite) as unfinished:
-            write_report(unfinished, title, sections, root)
-        console.print(f"report    {folder / 'audit.html'}", soft_wrap=True, highlight=False)
-    found = kinds_of(sections)
-    failing = {kind: found[kind] for kind in settings.fail_on if found[kind]}
-    for kind, count in failing.items():
-        console.print(f"fails     {count} x {kind}", highlight=False)
+        console.print(to_rich(section.figures_table()))
+    if out:
+        with whole_folder(out, entries=ENTRIES, overwrite=overwrite) as unfinished:
+            (unfinished / "audit.html").write_text(to_page(title, sections, folder), "utf-8")
+            write_figures(unfinished / "audit.json", sections)
+            write_findings(unfinished / "findings.csv", sections)
+        console.print(f"report    {out / 'audit.html'}", soft_wrap=True, highlight=False)
+    counts = counts_of([finding for section in sections for finding in section.findings])
+    failing = [kind for kind in fail_on or [] if kind in counts]
+    for kind in failing:
+        console.print(f"fails     {counts[kind]:.0f} x {kind}", highlight=False)
     return 1 if failing else 0
 
 
-def gather(settings: Namespace, console: Console) -> tuple[str, Path | None, list[Section]]:
-    """Title, folder of the pictures (None without any) and sections of what was asked for."""
-    tokens = load_token_limit(settings.tokenizer)
-    if settings.release:
-        folder = Path(settings.release)
-        return folder.name, None, [audit_release(folder, tokens)]
-    manifest = Manifest.open(settings.manifest, settings.root or None)
+def release_section(release: str, tokenizer: str) -> "Section":
+    """The audit of the release's captions."""
+    from experiments.audits.captions import audit_release, load_token_limit
+
+    return audit_release(Path(release), load_token_limit(tokenizer))
+
+
+def manifest_sections(
+    path: str, root: str, second: str, *, tokenizer: str, workers: int, console: Console
+) -> "tuple[str, Path, list[Section]]":
+    """The source, the folder of the images and the sections of a manifest's audit."""
+    from datamodules.manifest import Manifest
+    from experiments.audits.captions import audit_manifest_captions, load_token_limit
+    from experiments.audits.images import audit_images
+    from experiments.audits.labels import audit_agreement, audit_tail
+    from experiments.prepare import progress_bar
+
+    tokens = load_token_limit(tokenizer)
+    manifest = Manifest.open(path, root or None)
     with progress_bar(console) as progress:
-        pictures = audit_pictures(manifest, workers=settings.workers, progress=progress)
-    sections = [pictures, audit_manifest_captions(manifest, tokens), audit_tail(manifest)]
-    if settings.second:
-        sections.append(audit_agreement(manifest, Manifest.open(settings.second)))
+        sections = [audit_images(manifest, workers=workers, progress=progress)]
+    sections += [audit_manifest_captions(manifest, tokens), audit_tail(manifest)]
+    if second:
+        sections.append(audit_agreement(manifest, Manifest.open(second)))
     return manifest.source, manifest.root, sections
 
 
-def write_report(folder: Path, title: str, sections: Sequence[Section], root: Path | None) -> None:
-    """All four files of a report in `folder`."""
-    (folder / "audit.md").write_text(to_text(title, sections), encoding="utf-8")
-    (folder / "audit.html").write_text(to_page(title, sections, root), encoding="utf-8")
-    write_figures(folder / "audit.json", sections)
-    write_findings(folder / "findings.csv", sections)
-
-
-def _parse(argv: Sequence[str]) -> Namespace:
-    parser = ArgumentParser(
-        prog="python -m experiments.audit", exit_on_error=False, description=__doc__
-    )
-    parser.add_argument("--manifest", type=str, default="", help="manifest.parquet of prepare")
-    parser.add_argument("--root", type=str, default="", help="data folder, where it has moved")
-    parser.add_argument("--second", type=str, default="", help="a second annotator's manifest")
-    parser.add_argument("--release", type=str, default="", help="folder of the release's CSVs")
-    parser.add_argument("--tokenizer", type=str, default="", help="hub name or local folder")
-    parser.add_argument("--out", type=str, default="", help="folder of the report")
-    parser.add_argument("--overwrite", action="store_true", help="replace an older report")
-    parser.add_argument("--fail_on", type=list[str], default=[], help="kinds, as [leak, unusable]")
-    parser.add_argument("--workers", type=int, default=0, help="0 for one per core")
-    try:
-        settings = parser.parse_args(list(argv))
-    except ArgumentError as error:
-        raise ValueError(f"audit: {str(error).splitlines()[0]}; see --help") from error
-    if bool(settings.manifest) == bool(settings.release):
-        raise ValueError("audit: expected exactly one of --manifest FILE and --release FOLDER")
-    return settings
-
-
 if __name__ == "__main__":
-    run_command(main)
+    run_command(audit)

@@ -1,52 +1,22 @@
-"""What is wrong with one caption: it tells another defect, another product, or is debris.
+"""What is wrong with one caption: it names another defect, another product, or is debris.
 
 Turns of phrase are in `caption_phrases.py`, faults of whole tables in `label_audit.py`.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from datamodules.auditing.caption_phrases import (
-    CAUSE_OR_EFFECT,
-    CLAIMS,
-    DEBRIS,
-    DENIAL,
-    FAINT,
-    INNOCENT,
-    KIN_PRODUCTS,
-    LEADING_NAME,
-    LINKING_WORDS,
-    NOT_VISIBLE,
-    PLAIN,
-    STRANGE_PRODUCT,
-    TELLS_DEFECT,
-    TOLD_AS,
-    UNFINISHED_END,
-    UNTELLING,
-    UNTELLING_PRODUCTS,
-)
+from datamodules.auditing import caption_phrases as phrases
 from datamodules.language.terminology import Terminology
 from datamodules.vocabulary import normalise_name
 
 FEWEST_WORDS = 4
-FLAG_KINDS = (
-    "other_defect",
-    "extra_defect",
-    "unnamed_defect",
-    "defect_on_good",
-    "other_product",
-    "generation_debris",
-    "cut_off",
-    "length",
-    "not_visible",
-    "leading_label",
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One fault of a caption: a name of FLAG_KINDS, and the words that show it."""
+    """One fault of a caption, and the words that show it."""
 
     kind: str
     evidence: str
@@ -63,121 +33,98 @@ def audit_caption(
 ) -> list[Flag]:
     """The faults of a caption, at most one flag of each kind.
 
-    defects: the labelled ones, () for a good part, None where the label tells no type.
-    count_tokens: of the text encoder; without it only captions that are too short are told.
+    defects: the labelled ones, () for a good part, None where the label names no type.
+    count_tokens: of the text encoder; without it only captions that are too short are flagged.
     """
-    flags = [
-        *_audit_product(caption, product, terms),
-        *_audit_form(caption),
-        *_audit_length(caption, count_tokens, token_limit),
+    evidence: dict[str, Iterable[str]] = {}
+    if defects:
+        kind, names = _wrong_defects(caption, defects, terms)
+        evidence = {kind: names, "leading_label": _leading_label(caption, defects)}
+    elif defects is not None:
+        claim = phrases.SAYS_DEFECT.search(asserted(caption))
+        evidence["defect_on_good"] = named_defects(caption, terms) or _found(claim)
+    evidence["other_product"] = _other_products(caption, product, terms)
+    evidence["generation_debris"] = [
+        n for n, debris in phrases.DEBRIS.items() if debris.search(caption)
     ]
-    if defects is None:
-        return flags
-    if not defects:
-        return [*_audit_good(caption, terms), *flags]
-    return [*_audit_defects(caption, defects, terms), *_audit_lead(caption, defects), *flags]
+    evidence["cut_off"] = [] if phrases.FINISHED_END.search(caption) else [caption.strip()[-30:]]
+    evidence["not_visible"] = dict.fromkeys(phrases.NOT_VISIBLE.findall(caption))
+    words, tokens = len(caption.split()), count_tokens(caption) if count_tokens else 0
+    if words < FEWEST_WORDS:
+        evidence["length"] = [f"{words} words"]
+    elif tokens > token_limit:
+        evidence["length"] = [f"{tokens} tokens"]
+    return [Flag(kind, ", ".join(words)) for kind, words in evidence.items() if words]
 
 
-def told_defects(caption: str, terms: Terminology) -> list[str]:
-    """The names of the defects that a caption tells of, without what it denies.
+def named_defects(caption: str, terms: Terminology) -> list[str]:
+    """The names of the defects that a caption says are there, without what it denies.
 
     Words that also describe an innocent look (spot, line, patch) count only where the caption
     says outright that they are the defect.
     """
     text = asserted(caption)
-    told = [term.name for term in terms.mentions(text, "defect") if term.name in PLAIN]
-    for claim in CLAIMS:
+    named = [term.name for term in terms.mentions(text, "defect") if term.name in phrases.PLAIN]
+    for claim in phrases.CLAIMS:
         for match in claim.finditer(text):
-            told += [term.name for term in terms.mentions(match["name"], "defect")]
-    return [name for name in dict.fromkeys(told) if name not in UNTELLING]
+            named += [term.name for term in terms.mentions(match["name"], "defect")]
+    return [name for name in dict.fromkeys(named) if name not in phrases.VAGUE]
 
 
 def asserted(caption: str) -> str:
     """The caption without what it denies ("no visible crack"), and without causes and effects."""
-    text = INNOCENT.sub(" ", FAINT.sub("faint", caption))
-    return CAUSE_OR_EFFECT.sub(" ", DENIAL.sub(" ", text))
+    text = phrases.INNOCENT.sub(" ", phrases.FAINT.sub("faint", caption))
+    return phrases.CAUSE_OR_EFFECT.sub(" ", phrases.DENIAL.sub(" ", text))
 
 
-def _audit_defects(caption: str, defects: Sequence[str], terms: Terminology) -> list[Flag]:
-    labelled = [_term_name(name, "defect", terms) for name in defects]
+def _wrong_defects(
+    caption: str, defects: Sequence[str], terms: Terminology
+) -> tuple[str, Sequence[str]]:
+    """The kind of fault in a caption of a defective part, and the names that show it, if any."""
     text = asserted(caption)
+    labels = [_term_name(name, "defect", terms) for name in defects]
+    named = named_defects(caption, terms)
+    others = [name for name in named if not any(_means(name, label) for label in labels)]
     mentioned = [term.name for term in terms.mentions(text, "defect")]
-    others = [
-        name
-        for name in told_defects(caption, terms)
-        if not any(_tells(name, label) for label in labelled)
-    ]
     is_named = any(_is_said(name, text) for name in defects) or any(
-        _tells(name, label) for name in mentioned for label in labelled
+        _means(name, label) for name in mentioned for label in labels
     )
     if others:
-        return [Flag("extra_defect" if is_named else "other_defect", ", ".join(others))]
-    if is_named or any(_is_hinted(name, caption) for name in defects):
-        return []
-    return [Flag("unnamed_defect", ", ".join(defects))]
+        return "extra_defect" if is_named else "other_defect", others
+    is_hinted = any(_is_hinted(name, caption) for name in defects)
+    return "unnamed_defect", () if is_named or is_hinted else defects
 
 
-def _audit_good(caption: str, terms: Terminology) -> list[Flag]:
-    told = told_defects(caption, terms)
-    if not told:
-        match = TELLS_DEFECT.search(asserted(caption))
-        told = [match.group()] if match else []
-    return [Flag("defect_on_good", ", ".join(told))] if told else []
+def _other_products(caption: str, product: str, terms: Terminology) -> list[str]:
+    """The products that are named where neither the labelled one is nor one that stands for it.
 
-
-def _audit_product(caption: str, product: str, terms: Terminology) -> list[Flag]:
-    """Another product is named and neither the labelled one nor one that may stand for it.
-
-    A label that is only a material ("steel") tells no product that could be another.
+    A label that is only a material ("steel") names no product that could be another.
     """
-    text = INNOCENT.sub(" ", caption)
     label = _term_name(product, "product", terms)
-    named = [term.name for term in terms.mentions(text, "product")]
-    strange = [match.group() for match in STRANGE_PRODUCT.finditer(caption)]
+    named = [term.name for term in terms.mentions(phrases.INNOCENT.sub(" ", caption), "product")]
     is_material = terms.find(product, "product") is None and terms.find(product, "material")
-    if is_material or label in named:
+    is_kin = any(label in kin and not kin.isdisjoint(named) for kin in phrases.KIN_PRODUCTS)
+    if is_material or label in named or is_kin:
         return []
-    if any(name in group and label in group for name in named for group in KIN_PRODUCTS):
-        return []
-    others = [
+    # A "steel strip" may be one of silicon steel; one word is too wide to be meant: a "tile" that
+    # is not called magnetic is a ceramic one.
+    return [
         name
-        for name in dict.fromkeys(strange + named)
-        if name not in UNTELLING_PRODUCTS and not _is_wider(name, label)
+        for name in dict.fromkeys([*phrases.STRANGE_PRODUCT.findall(caption), *named])
+        if name not in phrases.VAGUE_PRODUCTS
+        and not (len(name.split()) > 1 and set(name.split()) <= set(label.split()))
     ]
-    return [Flag("other_product", ", ".join(others))] if others else []
 
 
-def _audit_form(caption: str) -> list[Flag]:
-    flags = []
-    debris = [name for name, pattern in DEBRIS.items() if pattern.search(caption)]
-    if debris:
-        flags.append(Flag("generation_debris", ", ".join(debris)))
-    if not UNFINISHED_END.search(caption):
-        flags.append(Flag("cut_off", caption.strip()[-30:]))
-    unseen = [match.group() for match in NOT_VISIBLE.finditer(caption)]
-    if unseen:
-        flags.append(Flag("not_visible", ", ".join(dict.fromkeys(unseen))))
-    return flags
+def _leading_label(caption: str, defects: Sequence[str]) -> list[str]:
+    match = phrases.LEADING_NAME.match(caption)
+    name = normalise_name(match["name"]) if match else ""
+    is_label = any(name in normalise_name(defect) for defect in defects)
+    return [match["name"]] if match and not is_label and not phrases.LINKS.match(name) else []
 
 
-def _audit_length(
-    caption: str, count_tokens: Callable[[str], int] | None, token_limit: int
-) -> list[Flag]:
-    words = len(caption.split())
-    if words < FEWEST_WORDS:
-        return [Flag("length", f"{words} words")]
-    tokens = count_tokens(caption) if count_tokens else 0
-    return [Flag("length", f"{tokens} tokens")] if tokens > token_limit else []
-
-
-def _audit_lead(caption: str, defects: Sequence[str]) -> list[Flag]:
-    match = LEADING_NAME.match(caption)
-    if match is None:
-        return []
-    name = normalise_name(match["name"])
-    if LINKING_WORDS.match(name) or any(name in normalise_name(defect) for defect in defects):
-        return []
-    return [Flag("leading_label", match["name"])]
+def _found(match: re.Match[str] | None) -> list[str]:
+    return [match.group()] if match else []
 
 
 def _term_name(name: str, kind: str, terms: Terminology) -> str:
@@ -197,14 +144,6 @@ def _is_hinted(name: str, text: str) -> bool:
     return any(word in normalise_name(text) for word in words if word != "defect")
 
 
-def _tells(name: str, label: str) -> bool:
-    """Whether a term is the label, a kind of it ("edge crack"), or told in its words."""
-    return set(name.split()) >= set(label.split()) or name in TOLD_AS.get(label, ())
-
-
-def _is_wider(name: str, label: str) -> bool:
-    """Whether a product is a wider one: a "steel strip" may be one of silicon steel.
-
-    One word is too wide to be meant: a "tile" that is not called magnetic is a ceramic one.
-    """
-    return len(name.split()) > 1 and set(name.split()) <= set(label.split())
+def _means(name: str, label: str) -> bool:
+    """Whether a term is the label, a kind of it ("edge crack"), or describes it."""
+    return set(name.split()) >= set(label.split()) or name in phrases.DESCRIBED_AS.get(label, ())

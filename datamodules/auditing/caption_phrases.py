@@ -1,9 +1,15 @@
-"""What gives a faulty caption away: turns of phrase, and which defects are told in whose words.
+"""What gives a faulty caption away: turns of phrase, and which words also mean which defect.
 
 The rules that use them are in `caption_audit.py`; the terms themselves are in `terms.csv`.
 """
 
 import re
+
+
+def _names(listed: str) -> frozenset[str]:
+    """The names between commas."""
+    return frozenset(" ".join(name.split()) for name in listed.split(","))
+
 
 # From a word of denial to the end of its clause nothing is said to be there.
 DENIAL = re.compile(
@@ -38,7 +44,7 @@ CLAIMS = tuple(
         r"(?:^|(?<=[.:]\s))(?P<name>(?:[\w-]+\s+){1,3})(?:refers?|appears?|is|are|indicates?)\b",
     )
 )
-TELLS_DEFECT = re.compile(
+SAYS_DEFECT = re.compile(
     r"\b(?:defects?|flaws?|issues?)\s*(?::|include|is\b|are\b)"
     r"|\b(?:flaws?|imperfections?|blemish(?:es)?|anomal(?:y|ies)|irregularities|damaged?)\b",
     re.IGNORECASE,
@@ -76,114 +82,79 @@ NOT_VISIBLE = re.compile(
     r"|tripping hazards?|safety hazards?|burn time|customer satisfaction)\b",
     re.IGNORECASE,
 )
-UNFINISHED_END = re.compile(r"[.!?][\"'”’)\]]*\s*$")
+FINISHED_END = re.compile(r"[.!?][\"'”’)\]]*\s*$")
 # " Center, this image depicts": a class name that was put in front of the sentence.
 LEADING_NAME = re.compile(r"^\s*(?P<name>[A-Z][\w-]*(?: [\w-]+)?), (?=this\b|an?\b|the\b)")
-LINKING_WORDS = re.compile(r".*ly$|^(?:here|overall|however|moreover|furthermore|in .*)$")
+LINKS = re.compile(r".*ly$|^(?:here|overall|however|moreover|furthermore|in .*)$")
 
 # Names that say no more than "something is wrong", or that describe the look of many defects.
-UNTELLING = frozenset(
+VAGUE = frozenset(
     {"defect", "damage", "surface defect", "other defect", "combined defects", "color difference"}
 )
-# A labelled defect is also told in these words: they name it and are no other defect. Every kind
+# A labelled defect is also called these: they name it and are no other defect. Every kind
 # of crack is a crack already, by its name.
-_TOLD_AS = {
-    "crack": "break, micro crack, notch, crazing",
-    "crazing": "crack, break",
-    "break": "chipping, edge breakage, broken area, missing corner, notch, crack",
-    "large break": "break, crack, broken area, chipping",
-    "small break": "break, crack, broken area, chipping",
-    "blowhole": "bubble, porosity, pinhole, gas pocket, void, cavity, pit, hole, puncture, "
-    "dark spot, spot",
-    "pinhole": "hole, puncture, void, pit, porosity, blowhole",
-    "scratch": "abrasion, scuff, cut, scratch pattern",
-    "scratch pattern": "scratch, abrasion",
-    "stain": "dirt, dirt stain, wall stain, oil stain, water stain, dust, smudge, fingerprint, "
-    "contamination, dark spot, spot, discoloration",
-    "dirt stain": "dirt, stain, contamination",
-    "marker stain": "stain, ink stain, discoloration",
-    "contamination": "foreign material, impurity, inclusion, dirt, dust, particle",
-    "inclusion": "impurity, foreign material, patch",
-    "pitted surface": "pitting, pit, corrosion, dark spot, spot",
-    "pitting": "pitted surface, pit, crater, dark spot, spot",
-    "rolled in scale": "oxide scale, oxidation, patch, unevenness",
-    "tooth bottom oxidation layer": "oxidation, rust, corrosion, discoloration",
-    "tooth surface oxidation layer": "oxidation, rust, corrosion, discoloration",
-    "patch": "spot, dark spot, rough area",
-    "fray": "wear, abrasion",
-    "unevenness": "bump, orange peel, wave bar, bulge",
-    "bump": "bulge, unevenness",
-    "crease": "fold, wrinkle, dead crease",
-    "dead crease": "crease, fold",
-    "label wrinkle": "wrinkle, crease",
-    "label bubble": "bubble",
-    "cap deformation": "deformation, dent, crooked cap, gap",
-    "cap breakpoint": "cap crack, crack, break, cap damage",
-    "cap bad edge": "edge defect, edge breakage",
-    "edge defect": "crack, warping, chipping, edge breakage",
-    "spot": "dark spot, stain, bright spot, white spot, different color spot",
-    "different color spot": "spot, stain, dark spot",
-    "void": "hole, dark cell",
-    "mura": "uneven brightness, uneven color",
-    "split teeth": "broken teeth, break",
-    "squeezed teeth": "squeeze, deformation",
-    "broken spandex": "tear, break",
+_DESCRIBED_AS = """
+crack: break, micro crack, notch, crazing
+crazing: crack, break
+break: chipping, edge breakage, broken area, missing corner, notch, crack
+large break: break, crack, broken area, chipping
+small break: break, crack, broken area, chipping
+blowhole: bubble, porosity, pinhole, gas pocket, void, cavity, pit, hole, puncture, dark spot,
+  spot
+pinhole: hole, puncture, void, pit, porosity, blowhole
+scratch: abrasion, scuff, cut, scratch pattern
+scratch pattern: scratch, abrasion
+stain: dirt, dirt stain, wall stain, oil stain, water stain, dust, smudge, fingerprint,
+  contamination, dark spot, spot, discoloration
+dirt stain: dirt, stain, contamination
+marker stain: stain, ink stain, discoloration
+contamination: foreign material, impurity, inclusion, dirt, dust, particle
+inclusion: impurity, foreign material, patch
+pitted surface: pitting, pit, corrosion, dark spot, spot
+pitting: pitted surface, pit, crater, dark spot, spot
+rolled in scale: oxide scale, oxidation, patch, unevenness
+tooth bottom oxidation layer: oxidation, rust, corrosion, discoloration
+tooth surface oxidation layer: oxidation, rust, corrosion, discoloration
+patch: spot, dark spot, rough area
+fray: wear, abrasion
+unevenness: bump, orange peel, wave bar, bulge
+bump: bulge, unevenness
+crease: fold, wrinkle, dead crease
+dead crease: crease, fold
+label wrinkle: wrinkle, crease
+label bubble: bubble
+cap deformation: deformation, dent, crooked cap, gap
+cap breakpoint: cap crack, crack, break, cap damage
+cap bad edge: edge defect, edge breakage
+edge defect: crack, warping, chipping, edge breakage
+spot: dark spot, stain, bright spot, white spot, different color spot
+different color spot: spot, stain, dark spot
+void: hole, dark cell
+mura: uneven brightness, uneven color
+split teeth: broken teeth, break
+squeezed teeth: squeeze, deformation
+broken spandex: tear, break
+"""
+DESCRIBED_AS = {
+    label: _names(words)
+    for label, _, words in (
+        line.partition(": ") for line in _DESCRIBED_AS.strip().replace("\n  ", " ").splitlines()
+    )
 }
-TOLD_AS = {label: frozenset(words.split(", ")) for label, words in _TOLD_AS.items()}
 # Named in passing these still are defects; any other term counts only where it is claimed.
-PLAIN = frozenset(
-    {
-        "crack",
-        "micro crack",
-        "hairline crack",
-        "crazing",
-        "break",
-        "scratch",
-        "abrasion",
-        "bubble",
-        "blowhole",
-        "pinhole",
-        "porosity",
-        "gas pocket",
-        "chipping",
-        "warping",
-        "rust",
-        "corrosion",
-        "inclusion",
-        "pitting",
-        "pitted surface",
-        "delamination",
-        "mura",
-        "burn in",
-        "contamination",
-        "foreign material",
-        "dent",
-        "wrinkle",
-        "crease",
-        "peeling",
-        "flaking",
-        "rolled in scale",
-        "dirt",
-        "stain",
-        "water stain",
-        "oil stain",
-        "marker stain",
-        "corrosion stain",
-        "fingerprint",
-        "broken warp",
-        "broken spandex",
-        "oxidation",
-        "hot spot",
-        "uneven glaze",
-        "discoloration",
-        "edge defect",
-        "ghosting",
-    }
-)
+_PLAIN = """
+crack, micro crack, hairline crack, crazing, break, scratch, abrasion, bubble, blowhole, pinhole,
+porosity, gas pocket, chipping, warping, rust, corrosion, inclusion, pitting, pitted surface,
+delamination, mura, burn in, contamination, foreign material, dent, wrinkle, crease, peeling,
+flaking, rolled in scale, dirt, stain, water stain, oil stain, marker stain, corrosion stain,
+fingerprint, broken warp, broken spandex, oxidation, hot spot, uneven glaze, discoloration, edge
+defect, ghosting
+"""
+PLAIN = _names(_PLAIN)
 
 # Products that the vocabulary does not list, because no image of the data shows them.
 STRANGE_PRODUCT = re.compile(r"\bbathroom (?:fixtures?|equipment)\b", re.IGNORECASE)
-UNTELLING_PRODUCTS = frozenset({"industrial part", "metal surface", "textured surface", "label"})
+VAGUE_PRODUCTS = frozenset({"industrial part", "metal surface", "textured surface", "label"})
 KIN_PRODUCTS = (
     frozenset({"integrated circuit", "wafer", "wafer map", "semiconductor device"}),
     frozenset({"steel pipe", "steel pipe weld", "weld seam"}),

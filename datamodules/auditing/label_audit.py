@@ -1,11 +1,12 @@
 """What is wrong with a table of captions as a whole: copies, labels spelt in two ways, shifts.
 
-What is wrong with a single caption is told in `caption_audit.py`.
+What is wrong with a single caption is found in `caption_audit.py`.
 """
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import combinations
 from typing import TypeVar
 
 from datamodules.language.released_captions import ReleasedCaption
@@ -32,21 +33,16 @@ def near_duplicate_labels(labels: Iterable[str]) -> list[tuple[str, str]]:
     Part by part between commas they are equal but for case, blanks and signs, or differ in one
     letter of six (two of twelve) and by no number: "broken spandex." and "broken spandex".
     """
-    names = sorted(set(labels))
-    parts = [[_bare(part) for part in name.split(",")] for name in names]
-    letters = [Counter("".join(words)) for words in parts]
-    pairs = []
-    for second in range(len(names)):
-        for first in range(second):
-            if len(parts[first]) != len(parts[second]):
-                continue
-            # Counting letters is quick: most pairs end here, before letters are aligned.
-            surplus = letters[first] - letters[second]
-            if sum(surplus.values()) > 2 * len(parts[first]):
-                continue
-            if all(map(_are_one_label, parts[first], parts[second])):
-                pairs.append((names[first], names[second]))
-    return sorted(pairs)
+    parts = {
+        name: [re.sub(r"[\W_]+", "", part.lower()) for part in name.split(",")]
+        for name in sorted(set(labels))
+    }
+    return [
+        (first, second)
+        for first, second in combinations(parts, 2)
+        if len(parts[first]) == len(parts[second])
+        and all(map(_are_one_label, parts[first], parts[second]))
+    ]
 
 
 def with_several(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, tuple[Value, ...]]:
@@ -63,28 +59,19 @@ def with_several(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, tuple[Value, .
 def shifted_rows(rows: Sequence[ReleasedCaption]) -> list[tuple[ReleasedCaption, ...]]:
     """Runs of rows whose captions are the items 1, 2, 3 of one answer, across a change of label.
 
-    One answer describes one image's class; where its lines were laid over images of two
-    classes, those behind the change have a caption that was meant for another image.
+    One answer describes one image's class; where its lines were laid over images of two classes,
+    those behind the change have a caption that was meant for another image.
     """
     runs: list[list[ReleasedCaption]] = []
+    following = None
     for row in rows:
-        number = _list_number(row)
-        last = runs[-1][-1] if runs else None
-        follows = last is not None and last.csv == row.csv and last.row + 1 == row.row
-        if follows and number is not None and _list_number(last) == number - 1:
+        item = LIST_NUMBER.match(row.caption)
+        if item and (row.csv, row.row, int(item[1])) == following:
             runs[-1].append(row)
         else:
             runs.append([row])
+        following = (row.csv, row.row + 1, int(item[1]) + 1) if item else None
     return [tuple(run) for run in runs if len({row.label for row in run}) > 1]
-
-
-def _list_number(row: ReleasedCaption | None) -> int | None:
-    match = LIST_NUMBER.match(row.caption) if row else None
-    return int(match[1]) if match else None
-
-
-def _bare(part: str) -> str:
-    return re.sub(r"[\W_]+", "", part.lower())
 
 
 def _are_one_label(first: str, second: str) -> bool:
@@ -92,13 +79,13 @@ def _are_one_label(first: str, second: str) -> bool:
         return True
     shorter = min(len(first), len(second))
     allowed = 0 if shorter < SHORTEST_MISSPELT else 1 if shorter < 12 else 2
-    if abs(len(first) - len(second)) > allowed or _digits(first) != _digits(second):
+    if abs(len(first) - len(second)) > allowed:
         return False
-    return allowed > 0 and _edit_distance(first, second) <= allowed
-
-
-def _digits(word: str) -> list[str]:
-    return re.findall(r"\d+", word)
+    # Counting letters is quick: most pairs end here, before letters are aligned.
+    if (Counter(first) - Counter(second)).total() > allowed:
+        return False
+    same_numbers = re.findall(r"\d+", first) == re.findall(r"\d+", second)
+    return same_numbers and _edit_distance(first, second) <= allowed
 
 
 def _edit_distance(first: str, second: str) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from datamodules.auditing.caption_audit import asserted
-from datamodules.auditing.caption_phrases import UNTELLING
+from datamodules.auditing.caption_phrases import VAGUE
 from datamodules.language.terminology import Term, Terminology
 from datamodules.vocabulary import Vocabulary
 
@@ -78,11 +78,11 @@ class NounPhrases:
             elif chunk.split()[-1] in _SHAPE_HEADS or self._names_a_thing(chunk):
                 others.append(chunk)
         # "A defect" is worth a word only where nothing better is said.
-        telling = [phrase for phrase in defects if not self._is_untelling(phrase)]
+        telling = [phrase for phrase in defects if not self._is_vague(phrase)]
         return Phrases(tuple(dict.fromkeys(telling or defects)), tuple(dict.fromkeys(others)))
 
-    def _is_untelling(self, phrase: str) -> bool:
-        return all(term.name in UNTELLING for term in self.terms.mentions(phrase, "defect"))
+    def _is_vague(self, phrase: str) -> bool:
+        return all(term.name in VAGUE for term in self.terms.mentions(phrase, "defect"))
 
     def _names_a_thing(self, chunk: str) -> bool:
         return any(self.terms.mentions(chunk, kind) for kind in ("product", "material"))

@@ -1,12 +1,12 @@
-"""Captions against labels: of a manifest, and of the release's tables without their pictures."""
+"""Captions against labels: of a manifest, and of the release's tables without their images."""
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datamodules.auditing.caption_audit import FLAG_KINDS, Flag, audit_caption
+from datamodules.auditing.caption_audit import Flag, audit_caption
 from datamodules.auditing.label_audit import (
     duplicate_captions,
     near_duplicate_labels,
@@ -21,7 +21,6 @@ from experiments.audits.findings import Finding, Section, counts_of
 from experiments.tables import Table
 
 WORD_OR_SIGN = re.compile(r"[A-Za-z]+|\d|[^\sA-Za-z\d]")
-ESTIMATE = "tokens are estimated by words and signs, give --tokenizer for exact counts"
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,18 @@ class TokenLimit:
 
     count: Callable[[str], int]
     limit: int = 77
-    is_estimate: bool = False
+    note: str = ""
+
+    def audit(self, caption: str, defects: Iterable[str] | None, product: str) -> list[Flag]:
+        """The faults of a released caption."""
+        return audit_caption(
+            caption,
+            defects=None if defects is None else tuple(defects),
+            product=product,
+            terms=Terminology.load(),
+            count_tokens=self.count,
+            token_limit=self.limit,
+        )
 
 
 def estimate_tokens(text: str) -> int:
@@ -44,7 +54,8 @@ def load_token_limit(tokenizer: str) -> TokenLimit:
     Raises ValueError where the tokenizer cannot be read.
     """
     if not tokenizer:
-        return TokenLimit(estimate_tokens, is_estimate=True)
+        note = "tokens are estimated by words and signs, give --tokenizer for exact counts"
+        return TokenLimit(estimate_tokens, note=note)
     from transformers import AutoTokenizer
 
     try:
@@ -61,74 +72,62 @@ def load_token_limit(tokenizer: str) -> TokenLimit:
 
 def audit_manifest_captions(manifest: Manifest, tokens: TokenLimit) -> Section:
     """Faults of built and released captions, their lengths, and names that are spelt twice."""
-    terms = Terminology.load()
     findings: list[Finding] = []
-    longest, too_long, fits_after, released = 0, 0, 0, Counter[str]()
+    lengths: list[int] = []
+    losing, released = 0, Counter[str]()
     for row in range(len(manifest)):
         record = manifest[row]
-        built = record.caption.render()
-        length = tokens.count(built)
-        longest = max(longest, length)
-        if length > tokens.limit:
-            too_long += 1
-            fits_after += record.caption.fit(tokens.count, tokens.limit)[1]
-        if record.released_caption:
-            released[record.released_caption] += 1
-            flags = audit_caption(
-                record.released_caption,
-                defects=None if record.split == UNLABELLED else record.defects,
-                product=record.caption.product,
-                terms=terms,
-                count_tokens=tokens.count,
-                token_limit=tokens.limit,
-            )
-            findings += flag_findings(record.image, record.released_caption, flags)
+        lengths.append(tokens.count(record.caption.render()))
+        if lengths[-1] > tokens.limit:
+            losing += record.caption.fit(tokens.count, tokens.limit)[1]
+        if caption := record.released_caption:
+            released[caption] += 1
+            defects = None if record.split == UNLABELLED else record.defects
+            flags = tokens.audit(caption, defects, record.caption.product)
+            findings += flag_findings(record.image, caption, flags)
     findings += label_findings(manifest.vocabulary.names[1:])
     figures = {
-        "built_captions_over_the_limit": float(too_long),
-        "built_captions_that_lose_fields": float(fits_after),
-        "longest_built_caption_tokens": float(longest),
+        "built_captions_over_the_limit": float(sum(one > tokens.limit for one in lengths)),
+        "built_captions_that_lose_fields": float(losing),
+        "longest_built_caption_tokens": float(max(lengths)),
         "released_captions": float(released.total()),
         "released_captions_that_repeat": float(sum(n for n in released.values() if n > 1)),
     }
-    note = ESTIMATE if tokens.is_estimate else ""
-    return Section("Captions", figures | counts_of(findings), [], findings, note)
+    return Section("Captions", figures | counts_of(findings), [], findings, tokens.note)
 
 
 def audit_release(root: Path, tokens: TokenLimit) -> Section:
-    """Faults of the release's captions, per table, without its pictures.
+    """Faults of the release's captions, per table, without its images.
 
     Raises FileNotFoundError or ValueError for a folder that is not the release's.
     """
-    terms = Terminology.load()
     rows = read_release(root)
     by_table: dict[str, Counter[str]] = {}
+    encodings: dict[str, str] = {}
     findings: list[Finding] = []
     for row in rows:
-        flags = audit_caption(
-            row.caption,
-            defects=row.defects if row.defects or row.is_good else None,
-            product=row.product,
-            terms=terms,
-            count_tokens=tokens.count,
-            token_limit=tokens.limit,
-        )
-        counts = by_table.setdefault(row.csv, Counter())
-        counts.update(["rows", f"encoding {row.encoding}", *(flag.kind for flag in flags)])
-        findings += flag_findings(f"{row.csv} row {row.row}", row.caption, flags)
+        defects = row.defects if row.defects or row.is_good else None
+        flags = tokens.audit(row.caption, defects, row.product)
+        by_table.setdefault(row.csv, Counter()).update(["rows", *(flag.kind for flag in flags)])
+        encodings[row.csv] = row.encoding
+        findings += flag_findings(place_of(row), row.caption, flags)
     findings += table_findings(rows)
-    kinds = [kind for kind in FLAG_KINDS if any(counts[kind] for counts in by_table.values())]
+    kinds = sorted({kind for counts in by_table.values() for kind in counts} - {"rows"})
     table = Table(
         "Flags per table",
         ("table", "rows", "encoding", *kinds),
         tuple(
-            (name, counts["rows"], encodings_of(counts), *(counts[kind] for kind in kinds))
+            (name, counts["rows"], encodings[name], *(counts[kind] for kind in kinds))
             for name, counts in sorted(by_table.items())
         ),
     )
     figures = {"rows": float(len(rows)), "tables": float(len(by_table))} | counts_of(findings)
-    note = ESTIMATE if tokens.is_estimate else ""
-    return Section("Released captions", figures, [table], findings, note)
+    return Section("Released captions", figures, [table], findings, tokens.note)
+
+
+def place_of(row: ReleasedCaption) -> str:
+    """Where a row of the release stands."""
+    return f"{row.csv} row {row.row}"
 
 
 def flag_findings(where: str, caption: str, flags: Iterable[Flag]) -> list[Finding]:
@@ -136,30 +135,23 @@ def flag_findings(where: str, caption: str, flags: Iterable[Flag]) -> list[Findi
     return [Finding(flag.kind, where, flag.evidence, caption) for flag in flags]
 
 
-def label_findings(labels: Iterable[str]) -> list[Finding]:
+def label_findings(labels: Iterable[str]) -> Iterator[Finding]:
     """Pairs of labels that are one label in two spellings."""
-    pairs = near_duplicate_labels(labels)
-    return [Finding("near_duplicate_label", first, "spelt in two ways", s) for first, s in pairs]
+    for first, second in near_duplicate_labels(labels):
+        yield Finding("near_duplicate_label", first, "spelt in two ways", second)
 
 
-def table_findings(rows: list[ReleasedCaption]) -> list[Finding]:
+def table_findings(rows: list[ReleasedCaption]) -> Iterator[Finding]:
     """What only whole tables show: repeated captions, labels spelt twice, ids, shifted rows."""
-    place = [f"{row.csv} row {row.row}" for row in rows]
-    findings = label_findings(row.category for row in rows)
+    yield from label_findings(row.category for row in rows)
     for group in duplicate_captions([row.caption for row in rows]):
-        evidence = f"{len(group)} rows, the second is {place[group[1]]}"
-        findings.append(Finding("repeated_caption", place[group[0]], evidence))
+        evidence = f"{len(group)} rows, the second is {place_of(rows[group[1]])}"
+        yield Finding("repeated_caption", place_of(rows[group[0]]), evidence)
     for label, names in with_several((row.label, row.category) for row in rows).items():
-        findings.append(Finding("id_with_two_strings", str(label), "; ".join(names)))
+        yield Finding("id_with_two_strings", str(label), "; ".join(names))
     for name, labels in with_several((row.category, row.label) for row in rows).items():
-        findings.append(Finding("string_with_two_ids", name, "; ".join(map(str, labels))))
+        yield Finding("string_with_two_ids", name, "; ".join(map(str, labels)))
     for run in shifted_rows(rows):
-        evidence = f"one answer's items run on to row {run[-1].row}"
-        findings.append(Finding("shifted_rows", f"{run[0].csv} row {run[0].row}", evidence))
-    return findings
-
-
-def encodings_of(counts: Counter[str]) -> str:
-    """The encodings that a table was read with."""
-    names = [name.removeprefix("encoding ") for name in counts if name.startswith("encoding ")]
-    return ", ".join(sorted(names))
+        yield Finding(
+            "shifted_rows", place_of(run[0]), f"one answer's items run on to row {run[-1].row}"
+        )

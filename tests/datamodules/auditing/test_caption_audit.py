@@ -6,24 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.auditing.caption_audit import FLAG_KINDS, Flag, audit_caption, told_defects
-from datamodules.auditing.caption_phrases import (
-    KIN_PRODUCTS,
-    PLAIN,
-    TOLD_AS,
-    UNTELLING,
-    UNTELLING_PRODUCTS,
-)
-from datamodules.language.released_captions import ReleasedCaption, read_release
+from datamodules.auditing import caption_phrases as phrases
+from datamodules.auditing.caption_audit import audit_caption, named_defects
+from datamodules.language.released_captions import read_release
 from datamodules.language.terminology import Terminology
 
 TERMS = Terminology.load()
 Found = dict[tuple[str, str], set[int]]
-
 # Rows of the sample in which a reader finds the fault, by folder and kind.
 KNOWN = [
     ("5-10MT_tiles", "other_defect", {2, 4, 5, 9, 13, 14, 45, 66}),
     ("5-10MT_tiles", "defect_on_good", set(range(49, 61))),
+    ("5-10MT_tiles", "other_product", set(range(1, 73)) - {63}),
     ("11-19NEU-DET", "other_defect", {5, 6, 17}),
     ("20-24wall1000", "other_defect", {3}),
     ("25-30OLED", "other_defect", {2, 3, 5, 6, 7}),
@@ -42,11 +36,13 @@ KNOWN = [
     ("562_563iccad", "length", set(range(1, 7))),
     ("570gear", "unnamed_defect", {8, 9, 10}),
 ]
-CLEAN = ["31-38solarcell", "367waterheat", "397_398silicon", "558_559semiconductor"]
-
-
-def count_tokens(text: str) -> int:
-    return 2 + len(re.findall(r"\w+|[^\w\s]", text))
+# More rows have these: a glossary on other defects, air bubbles, and smell, taste and storage.
+KNOWN_AMONG_OTHERS = [
+    ("11-19NEU-DET", "extra_defect", {9, 15, 22, 29, 31, 36}),
+    ("5-10MT_tiles", "extra_defect", {*range(18, 25), *range(25, 37), 62, 63, 67, 68, 70, 71, 72}),
+    ("406_542VisA", "not_visible", {6, 7, 8, 9, 10}),
+]
+CLEAN = {"31-38solarcell", "367waterheat", "397_398silicon", "558_559semiconductor"}
 
 
 def kinds_of(caption: str, *defects: str, product: str = "steel sheet") -> set[str]:
@@ -59,19 +55,16 @@ def found(shared_data: Path) -> Found:
     """The rows of each folder that have a flag, by folder and kind."""
     rows: Found = defaultdict(set)
     for row in read_release(shared_data / "imdd1m_release"):
-        for flag in flags_of(row):
+        flags = audit_caption(
+            row.caption,
+            defects=row.defects or (() if row.is_good else None),
+            product=row.product,
+            terms=TERMS,
+            count_tokens=lambda text: 2 + len(re.findall(r"\w+|[^\w\s]", text)),
+        )
+        for flag in flags:
             rows[row.csv.split("/")[0], flag.kind].add(row.row)
     return rows
-
-
-def flags_of(row: ReleasedCaption) -> list[Flag]:
-    return audit_caption(
-        row.caption,
-        defects=row.defects or (() if row.is_good else None),
-        product=row.product,
-        terms=TERMS,
-        count_tokens=count_tokens,
-    )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +77,6 @@ def flags_of(row: ReleasedCaption) -> list[Flag]:
         ("1. The steel sheet shows a crack.", "generation_debris"),
         ("Explanation: the steel sheet shows a crack.", "generation_debris"),
         ("A crack in the steel sheet.\n\n### Detailed Variation:\n- ", "generation_debris"),
-        ("A crack in the steel sheet.\n\nImage Caption 2:", "generation_debris"),
         (r"A crack in the steel sheet.\n\nIt is long.", "generation_debris"),
         ("The sheet?s crack is long.", "generation_debris"),
         ("The crack in the steel sheet is clearly", "cut_off"),
@@ -96,49 +88,27 @@ def flags_of(row: ReleasedCaption) -> list[Flag]:
 )
 def test_each_kind_of_fault_is_flagged(caption, kind):
     assert kind in kinds_of(caption, "crack")
-    assert kind in FLAG_KINDS
 
 
 @pytest.mark.parametrize(
-    "caption",
+    ("caption", "defects", "product"),
     [
-        "The steel sheet shows a crack.",
-        "Fine cracks run over the steel sheet, which has no scratches.",
-        "A crack, without dents or scratches, is seen in the steel sheet.",
-        "The steel sheet is cracked and fractured.",
-        "A hot-rolled steel sheet with a crack.",
-        "A crack in a steel sheet, caused by inclusions.",
-        "A crack in the steel sheet that may lead to corrosion.",
+        ("The steel sheet shows a crack.", ["crack"], "steel sheet"),
+        ("Fine cracks run over the sheet, which has no scratches.", ["crack"], "steel sheet"),
+        ("A crack, without dents, is seen in the steel sheet.", ["crack"], "steel sheet"),
+        ("A hot-rolled steel sheet with a crack.", ["crack"], "steel sheet"),
+        ("A crack in a steel sheet, caused by inclusions.", ["crack"], "steel sheet"),
+        ("A crack in the steel sheet that may lead to corrosion.", ["crack"], "steel sheet"),
+        ("The steel sheet has a scratch.", ["crack", "scratch"], "steel sheet"),
+        ("A steel sheet with no visible crack.", [], "steel sheet"),
+        ("A flawless steel sheet without any imperfections.", [], "steel sheet"),
+        ("The steel sheet lacks blemishes, cracks or pits.", [], "steel sheet"),
+        ("The steel pipe shows a lack of fusion.", ["unfused"], "steel pipe"),
+        ("A rail with a crack.", ["crack"], "steel"),
     ],
 )
-def test_a_true_caption_has_no_fault(caption):
-    assert kinds_of(caption, "crack") == set()
-
-
-@pytest.mark.parametrize(
-    "caption",
-    [
-        "A steel sheet with no visible crack.",
-        "The steel sheet is free of scratches, dents and stains.",
-        "A flawless steel sheet without any imperfections or abnormalities.",
-        "The steel sheet lacks blemishes, cracks or pits.",
-    ],
-)
-def test_denied_defects_do_not_count_on_a_good_part(caption):
-    assert kinds_of(caption) == set()
-
-
-def test_what_follows_a_denial_counts_again():
-    assert told_defects("There is no crack, but a scratch.", TERMS) == ["scratch"]
-
-
-def test_a_defect_that_is_hard_to_see_is_there():
-    assert told_defects("The cracks are not prominent.", TERMS) == ["crack"]
-
-
-def test_lack_of_fusion_is_a_defect_and_no_denial():
-    caption = "The steel pipe shows a lack of fusion."
-    assert kinds_of(caption, "unfused", product="steel pipe") == set()
+def test_a_true_caption_has_no_fault(caption, defects, product):
+    assert kinds_of(caption, *defects, product=product) == set()
 
 
 @pytest.mark.parametrize("caption", ["A steel sheet with a crack.", "The sheet is damaged here."])
@@ -146,33 +116,27 @@ def test_a_defect_on_a_good_part_is_flagged(caption):
     assert kinds_of(caption) == {"defect_on_good"}
 
 
-def test_words_of_looks_count_only_where_they_are_claimed():
-    assert told_defects("Dark patches and spots lie on it.", TERMS) == []
-    assert told_defects('The image shows a "dark spot".', TERMS) == ["dark spot"]
+@pytest.mark.parametrize(
+    ("caption", "names"),
+    [
+        ("There is no crack, but a scratch.", ["scratch"]),
+        ("The cracks are not prominent.", ["crack"]),
+        ("Dark patches and spots lie on it.", []),
+        ('The image shows a "dark spot".', ["dark spot"]),
+    ],
+)
+def test_defects_count_where_they_are_said_to_be(caption, names):
+    assert named_defects(caption, TERMS) == names
 
 
-def test_one_label_of_several_is_enough():
-    assert kinds_of("The steel sheet has a scratch.", "crack", "scratch") == set()
+def test_an_unnamed_type_is_not_judged():
+    assert audit_caption("A cap with dents.", defects=None, product="cap", terms=TERMS) == []
 
 
-def test_an_untold_type_is_not_judged():
-    flags = audit_caption("A cap with dents.", defects=None, product="cap", terms=TERMS)
-    assert flags == []
-
-
-def test_too_many_tokens_are_told_with_their_number():
-    flags = audit_caption(
-        "A crack in this steel sheet.",
-        defects=["crack"],
-        product="steel sheet",
-        terms=TERMS,
-        count_tokens=lambda text: 78,
-    )
-    assert [(flag.kind, flag.evidence) for flag in flags] == [("length", "78 tokens")]
-
-
-def test_a_label_that_is_a_material_tells_no_product():
-    assert kinds_of("A rail with a crack.", "crack", product="steel") == set()
+def test_too_many_tokens_are_flagged_with_their_number():
+    caption, settings = "A crack in this steel sheet.", {"product": "steel sheet", "terms": TERMS}
+    (flag,) = audit_caption(caption, defects=["crack"], count_tokens=lambda _: 78, **settings)
+    assert (flag.kind, flag.evidence) == ("length", "78 tokens")
 
 
 @pytest.mark.parametrize(("folder", "kind", "rows"), KNOWN)
@@ -180,33 +144,15 @@ def test_faults_found_by_hand_in_the_release_are_flagged_and_no_others(found, fo
     assert found[folder, kind] == rows
 
 
-def test_glossary_entries_on_other_defects_are_flagged(found):
-    crazing_refers_to = {9, 15, 22, 29, 31, 36}
-    assert crazing_refers_to <= found["11-19NEU-DET", "extra_defect"]
-
-
-def test_air_bubbles_beside_the_labelled_defect_are_flagged(found):
-    told = {*range(16, 25), *range(25, 37), 62, 63, 67, 68, 70, 71, 72} - {17}
-    assert told <= found["5-10MT_tiles", "extra_defect"]
-
-
-def test_smell_taste_and_storage_are_not_visible(found):
-    assert {6, 7, 8, 9, 10} <= found["406_542VisA", "not_visible"]
-
-
-def test_magnetic_tiles_that_are_called_ceramic_or_bathroom_ware_are_flagged(found):
-    without_product = 63
-    assert found["5-10MT_tiles", "other_product"] == set(range(1, 73)) - {without_product}
-
-
-@pytest.mark.parametrize("folder", CLEAN)
-def test_files_without_known_faults_have_no_flag(found, folder):
-    assert not {key for key in found if key[0] == folder}
+def test_known_faults_among_others_are_flagged_and_clean_files_have_none(found):
+    for folder, kind, rows in KNOWN_AMONG_OTHERS:
+        assert rows <= found[folder, kind]
+    assert not CLEAN & {folder for folder, _ in found}
 
 
 def test_the_tables_of_phrases_name_only_terms_of_the_vocabulary():
-    described = {word for words in TOLD_AS.values() for word in words}
-    used = {*PLAIN, *UNTELLING, *TOLD_AS, *described}
+    described = {word for words in phrases.DESCRIBED_AS.values() for word in words}
+    used = {*phrases.PLAIN, *phrases.VAGUE, *phrases.DESCRIBED_AS, *described}
     assert not used - {term.name for term in TERMS.terms if term.kind == "defect"}
-    used_products = UNTELLING_PRODUCTS.union(*KIN_PRODUCTS)
-    assert not used_products - {term.name for term in TERMS.terms if term.kind == "product"}
+    products = phrases.VAGUE_PRODUCTS.union(*phrases.KIN_PRODUCTS)
+    assert not products - {term.name for term in TERMS.terms if term.kind == "product"}

@@ -30,7 +30,7 @@ def rewritten(path: Path, records: list[Record], raw: Path) -> Manifest:
     return write_manifest(path, records, root=raw, vocabulary=names, source="parts", leaks=0)
 
 
-def copy_picture(manifest: Manifest, first: int, second: int, *, turn: int = 0) -> None:
-    """Write the picture of one row over that of another, turned by quarters."""
-    picture = Image.open(manifest.root / manifest[first].image).rotate(90 * turn, expand=True)
-    picture.save(manifest.root / manifest[second].image)
+def copy_image(manifest: Manifest, first: int, second: int, *, turn: int = 0) -> None:
+    """Write the image of one row over that of another, turned by quarters."""
+    image = Image.open(manifest.root / manifest[first].image).rotate(90 * turn, expand=True)
+    image.save(manifest.root / manifest[second].image)

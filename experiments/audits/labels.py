@@ -1,0 +1,116 @@
+"""Labels: the long tail of types and products (section 6.3), and how far two annotators agree."""
+
+import math
+from collections import Counter
+
+import numpy as np
+
+from datamodules.auditing.agreement import (
+    common_records,
+    compare_masks,
+    kappa_of_labels,
+    type_of,
+)
+from datamodules.manifest import Manifest
+from datamodules.sample import GOOD, UNLABELLED
+from experiments.audits.findings import Finding, Section
+from experiments.tables import Cell, Table
+
+TOP_TYPES = 10
+FEW_IMAGES = 10
+PAPER_KAPPA_TYPES = 0.87
+PAPER_KAPPA_MASKS = 0.81
+
+
+def audit_tail(manifest: Manifest) -> Section:
+    """Shares of the ten most frequent types, rare types, tables per type and per domain.
+
+    A domain is the product of the caption. Shares are of defective images by dominant type.
+    """
+    types = manifest.types_of(np.arange(len(manifest)))
+    splits = manifest.column("split")
+    domains = manifest.caption_column("product")
+    counts = Counter(name for name in types if name != GOOD)
+    defective = counts.total()
+    top = sum(count for _, count in counts.most_common(TOP_TYPES))
+    rare = sorted(name for name, count in counts.items() if count < FEW_IMAGES)
+    by_type = Counter(zip(types, splits, strict=True))
+    by_domain = Counter(
+        (domain, UNLABELLED if split == UNLABELLED else "good" if name == GOOD else "defective")
+        for domain, name, split in zip(domains, types, splits, strict=True)
+    )
+    tested = sorted(name for name, split in by_type if split == "test")
+    untrained = [name for name in tested if not by_type[name, "train"]]
+    figures = {
+        "types": float(len(counts)),
+        "domains": float(len(set(domains))),
+        "defective_pictures": float(defective),
+        "generated_pictures": float(manifest.generated_count),
+        "share_of_top_10_types": top / defective if defective else math.nan,
+        "types_below_10_pictures": float(len(rare)),
+        "gini_of_types": gini(list(counts.values())),
+    }
+    findings = [Finding("rare_type", name, f"{counts[name]} pictures") for name in rare]
+    findings += [Finding("untrained_type", one, "in test but not in train") for one in untrained]
+    tables = [
+        cross_table("Pictures per type", "type", by_type, ("train", "val", "test", UNLABELLED)),
+        cross_table("Pictures per domain", "domain", by_domain, ("defective", "good", UNLABELLED)),
+    ]
+    return Section("Long tail", figures, tables, findings)
+
+
+def gini(counts: list[int]) -> float:
+    """How unevenly counts are spread: 0 all equal, near 1 one has all; NaN without any."""
+    if not counts:
+        return math.nan
+    size, ordered = len(counts), np.sort(np.asarray(counts, dtype=float))
+    weighted = 2 * (np.arange(1, size + 1) * ordered).sum() / (size * ordered.sum())
+    return float(weighted) - (size + 1) / size
+
+
+def cross_table(
+    title: str, label: str, counts: Counter[tuple[str, str]], columns: tuple[str, ...]
+) -> Table:
+    """Counts by row and column, the largest rows first, columns without any left out."""
+    used = [column for column in columns if any(key[1] == column for key in counts)]
+    totals: Counter[str] = Counter()
+    for (name, _), count in counts.items():
+        totals[name] += count
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (name, *(counts[name, column] for column in used), total)
+        for name, total in sorted(totals.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return Table(title, (label, *used, "all"), rows)
+
+
+def audit_agreement(first: Manifest, second: Manifest) -> Section:
+    """Cohen's kappa of two annotators' manifests on the images that both hold (section 5.1).
+
+    Raises ValueError where the manifests have no image in common, or masks of two sizes.
+    """
+    pairs = common_records(first, second)
+    types = [(type_of(one), type_of(other)) for one, other in pairs]
+    kappa = kappa_of_labels(*zip(*types, strict=True))
+    findings = [
+        Finding("types_disagree", record.image, f"{one} against {other}")
+        for (record, _), (one, other) in zip(pairs, types, strict=True)
+        if one != other
+    ]
+    figures = {
+        "pictures": float(len(pairs)),
+        "types_observed": (len(pairs) - len(findings)) / len(pairs),
+        "types_kappa": kappa,
+        "types_kappa_paper": PAPER_KAPPA_TYPES,
+    }
+    masks = compare_masks(first, second)
+    if masks is not None:
+        figures |= {
+            "masks_compared": float(masks.count),
+            "masks_kappa": masks.kappa,
+            "masks_kappa_paper": PAPER_KAPPA_MASKS,
+            "masks_mean_iou": masks.mean_iou,
+            "masks_below_iou": float(masks.below_iou),
+            "masks_by_one_only": float(masks.by_one_only),
+        }
+    note = f"both said {types[0][0]!r} throughout: no kappa" if math.isnan(kappa) else ""
+    return Section("Two annotators", figures, [], findings, note)
