@@ -9,17 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from datamodules.rendering import shapes
 from datamodules.rendering.noise import fractal_noise, shading, smooth_noise
-from datamodules.rendering.shapes import (
-    branches,
-    disc,
-    edge_chunk,
-    fringe,
-    ragged_blob,
-    smooth_blob,
-    specks,
-    strokes,
-)
 
 MIN_AREA_PX = 20
 MAX_AREA_SHARE = 0.25
@@ -170,22 +161,22 @@ def paint_fray(rng: np.random.Generator, image: np.ndarray, coverage: np.ndarray
 
 
 DEFECTS = (
-    Defect("scratch", strokes, paint_scratch, 0.06, 0.4, "straight and shallow",
+    Defect("scratch", shapes.strokes, paint_scratch, 0.06, 0.4, "straight and shallow",
            ("contact with a hard edge", "a handling tool", "abrasive dust on the conveyor")),
-    Defect("crack", branches, paint_crack, 0.07, 0.5, "jagged and branching",
+    Defect("crack", shapes.branches, paint_crack, 0.07, 0.5, "jagged and branching",
            ("mechanical overload", "thermal stress", "fatigue")),
-    Defect("hole", disc, paint_hole, 0.08, 0.75, "deep with a sharp rim",
+    Defect("hole", shapes.disc, paint_hole, 0.08, 0.75, "deep with a sharp rim",
            ("trapped gas", "a punching error", "impact of a pointed object")),
-    Defect("stain", ragged_blob, paint_stain, MAX_AREA_SHARE, 0.45, "cloudy with a dark rim",
+    Defect("stain", shapes.ragged_blob, paint_stain, MAX_AREA_SHARE, 0.45, "cloudy with a dark rim",
            ("spilled coolant", "oil residue", "incomplete cleaning")),
-    Defect("dent", smooth_blob, paint_dent, 0.18, 0.5, "pushed in with an unbroken surface",
+    Defect("dent", shapes.smooth_blob, paint_dent, 0.18, 0.5, "pushed in with an unbroken surface",
            ("a blow with a blunt object", "a dropped tool", "excessive clamping force")),
-    Defect("missing part", edge_chunk, paint_missing_part, MAX_AREA_SHARE, 0.92,
+    Defect("missing part", shapes.edge_chunk, paint_missing_part, MAX_AREA_SHARE, 0.92,
            "broken off at the border",
            ("breakage during handling", "a faulty assembly step", "brittle fracture")),
-    Defect("inclusion", specks, paint_inclusion, 0.05, 0.5, "angular foreign grains",
+    Defect("inclusion", shapes.specks, paint_inclusion, 0.05, 0.5, "angular foreign grains",
            ("contaminated raw material", "debris in the process", "slag carried along")),
-    Defect("fray", fringe, paint_fray, MAX_AREA_SHARE, 0.6, "loose fibrous ends",
+    Defect("fray", shapes.fringe, paint_fray, MAX_AREA_SHARE, 0.6, "loose fibrous ends",
            ("a dull cutting blade", "repeated rubbing", "wear at the border")),
 )  # fmt: skip
 

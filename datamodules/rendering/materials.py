@@ -52,7 +52,9 @@ def woven_fabric(rng: np.random.Generator, size_px: int) -> np.ndarray:
     )
     weft_color = np.clip(warp_color * rng.choice([0.62, 0.74, 1.18]), 0, 1)
     color = np.where(warp_on_top[..., None], warp_color, weft_color)
-    thread = np.where(warp_on_top, *_thread_tones(rng, across, down))
+    # Every thread of warp and weft has a tone of its own.
+    warp, weft = rng.normal(0, 0.045, (2, 512))
+    thread = np.where(warp_on_top, warp[across.astype(int) % 512], weft[down.astype(int) % 512])
     fibre = 0.05 * rng.standard_normal((size_px, size_px))
     return _finish(rng, color * (0.34 + 0.80 * light + fibre + thread)[..., None])
 
@@ -82,7 +84,10 @@ def glazed_tile(rng: np.random.Generator, size_px: int) -> np.ndarray:
         ),
     )
     mottle = 0.035 * fractal_noise(rng, size_px, cell_px=size_px / 5)
-    gloss = _gloss(rng, down % 1, across % 1)
+    # The reflection of a window in every tile.
+    center = rng.uniform(0.25, 0.45, 2)
+    distance = ((down % 1 - center[0]) / 0.22) ** 2 + ((across % 1 - center[1]) / 0.30) ** 2
+    gloss = rng.uniform(0.08, 0.22) * np.exp(-distance)
     tile = glaze * (0.92 + mottle + tone + 0.75 * relief)[..., None] + gloss[..., None]
     grout = 0.52 + 0.05 * rng.standard_normal((size_px, size_px))
     inside = np.clip((edge - grout_px) / 1.2, 0, 1)[..., None]
@@ -141,21 +146,6 @@ MATERIALS = (
 def _choose(rng: np.random.Generator, colors: tuple[tuple[float, float, float], ...]) -> np.ndarray:
     base = np.array(colors[rng.integers(len(colors))])
     return np.clip(base + rng.normal(0, 0.015, 3), 0, 1)
-
-
-def _thread_tones(
-    rng: np.random.Generator, across: np.ndarray, down: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """A tone of its own for every thread of the warp and of the weft."""
-    tones = rng.normal(0, 0.045, (2, 512))
-    return tones[0][across.astype(int) % 512], tones[1][down.astype(int) % 512]
-
-
-def _gloss(rng: np.random.Generator, down: np.ndarray, across: np.ndarray) -> np.ndarray:
-    """The reflection of a window in every tile."""
-    center = rng.uniform(0.25, 0.45, 2)
-    distance = ((down - center[0]) / 0.22) ** 2 + ((across - center[1]) / 0.30) ** 2
-    return rng.uniform(0.08, 0.22) * np.exp(-distance)
 
 
 def _finish(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

@@ -13,14 +13,14 @@ def smooth_noise(rng: np.random.Generator, size_px: int, *, cell_px: float) -> n
     cells = max(2, round(size_px / cell_px)) + 3
     grid = rng.standard_normal((cells, cells)).astype(np.float32)
     large = cv2.resize(grid, None, fx=cell_px, fy=cell_px, interpolation=cv2.INTER_CUBIC)
-    return np.ascontiguousarray(_cut(large, size_px))
+    top, left = ((length - size_px) // 2 for length in large.shape)
+    return np.ascontiguousarray(large[top : top + size_px, left : left + size_px])
 
 
 def fractal_noise(rng: np.random.Generator, size_px: int, *, cell_px: float) -> np.ndarray:
     """Noise in four octaves, the coarsest `cell_px` wide, each half as high as the one before."""
-    octaves = [
-        0.5**k * smooth_noise(rng, size_px, cell_px=max(1.5, cell_px / 2**k)) for k in range(4)
-    ]
+    sizes_px = [max(1.5, cell_px / 2**k) for k in range(4)]
+    octaves = [0.5**k * smooth_noise(rng, size_px, cell_px=s) for k, s in enumerate(sizes_px)]
     return np.stack(octaves).sum(axis=0).astype(np.float32)
 
 
@@ -53,9 +53,3 @@ def shading(height: np.ndarray, *, light_angle: float) -> np.ndarray:
     across = cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=3) / 8
     slope = np.cos(light_angle) * across + np.sin(light_angle) * down
     return slope / np.sqrt(1 + across**2 + down**2)
-
-
-def _cut(field: np.ndarray, size_px: int) -> np.ndarray:
-    top = (field.shape[0] - size_px) // 2
-    left = (field.shape[1] - size_px) // 2
-    return field[top : top + size_px, left : left + size_px]

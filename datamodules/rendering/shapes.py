@@ -148,7 +148,7 @@ def _fill_at(outline: np.ndarray, place: np.ndarray, size_px: int) -> np.ndarray
     canvas = np.zeros((size_px * OVERSAMPLING,) * 2, np.uint8)
     points = np.round((outline + place) * OVERSAMPLING * 2**FIXED_POINT_BITS).astype(np.int32)
     cv2.fillPoly(canvas, [points], 255, cv2.LINE_AA, FIXED_POINT_BITS)
-    return _averaged_down(canvas, size_px)
+    return _average_down(canvas, size_px)
 
 
 def _draw_line(points: np.ndarray, widths_px: np.ndarray, size_px: int) -> np.ndarray:
@@ -157,10 +157,10 @@ def _draw_line(points: np.ndarray, widths_px: np.ndarray, size_px: int) -> np.nd
     for start, end, width_px in zip(fine[:-1], fine[1:], widths_px, strict=False):
         thickness = max(1, round(float(width_px) * OVERSAMPLING))
         cv2.line(canvas, start.tolist(), end.tolist(), 255, thickness)
-    return _averaged_down(canvas, size_px)
+    return _average_down(canvas, size_px)
 
 
-def _averaged_down(canvas: np.ndarray, size_px: int) -> np.ndarray:
+def _average_down(canvas: np.ndarray, size_px: int) -> np.ndarray:
     small = cv2.resize(canvas, (size_px, size_px), interpolation=cv2.INTER_AREA)
     return small.astype(np.float32) / 255
 
