@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from datamodules.about import SCHEMES, Download
+from datamodules.about import Download
 from datamodules.decode import sha256_of
 from datamodules.whole_files import whole
 
@@ -91,7 +91,7 @@ def _opened_url(item: Download) -> Iterator[http.client.HTTPResponse]:
     request = urllib.request.Request(item.url, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-            if urlsplit(answer.url).scheme not in SCHEMES:
+            if urlsplit(answer.url).scheme not in ("http", "https"):
                 raise ValueError(f"{item.url} leads to {answer.url!r}: expected http or https")
             yield answer
     except urllib.error.HTTPError as error:

@@ -20,24 +20,22 @@ IMAGE_COLUMNS = ("mask", "caption", "product", "material", "group", "split", "li
 COLUMNS = ("image", "type", *IMAGE_COLUMNS, *BOX_COLUMNS)
 
 
-def read_rows(path: Path, *forms: Sequence[str], remedy: str) -> list[dict[str, str]]:
-    """The rows of a public set's CSV, blanks stripped, with the columns of the first form it has.
+def read_rows(path: Path, columns: Sequence[str], *, remedy: str) -> list[dict[str, str]]:
+    """These columns of a public set's CSV, row by row, blanks stripped.
 
-    Raises ValueError for a file without any of the forms' columns, or that is no CSV in UTF-8.
+    Raises ValueError for a file that lacks one of them, or that is no CSV in UTF-8.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            header = reader.fieldnames or ()
-            form = next((form for form in forms if set(form) <= set(header)), None)
-            if form is None:
-                missing = next(name for name in forms[0] if name not in header)
-                raise ValueError(f"it has no column {missing!r}")
-            return [{name: (row[name] or "").strip() for name in form} for row in reader]
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise ValueError(f"it has no column {missing[0]!r}")
+            return [{name: (row[name] or "").strip() for name in columns} for row in reader]
     except (UnicodeDecodeError, csv.Error, ValueError) as error:
-        expected = " or ".join(", ".join(form) for form in forms)
         raise ValueError(
-            f"{path} is not readable ({error}): expected UTF-8 CSV with {expected}; {remedy}"
+            f"{path} is not readable ({error}): expected UTF-8 CSV with {', '.join(columns)}; "
+            f"{remedy}"
         ) from error
 
 

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from datamodules.formats.layout import glob_images
+from datamodules.formats.text_files import read_text
 from datamodules.sample import Region
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-LARGEST_FILE_BYTES = 4_000_000
 # Both can make a small file unfold without end; no annotation needs them.
 FORBIDDEN = ("<!DOCTYPE", "<!ENTITY")
 
@@ -49,7 +49,7 @@ def read_folders(
         flaw = ""
         try:
             boxes = read_boxes(files[stem], names=names) if stem in files else ()
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             flaw = str(error)
         found.append(VocImage(paths.get(stem, f"{images}/{stem}.jpg"), boxes, flaw))
     return found
@@ -86,23 +86,13 @@ def _box_of(
 
 
 def _parse(path: Path) -> ElementTree.Element:
+    text = read_text(path)
+    if any(word in text for word in FORBIDDEN):
+        raise ValueError(f"{path} holds a DOCTYPE or ENTITY, expected plain XML: remove it")
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}): expected a file") from error
-    if len(content) > LARGEST_FILE_BYTES:
-        raise ValueError(
-            f"{path} has more than {LARGEST_FILE_BYTES:,} bytes, expected a list of boxes"
-        )
-    try:
-        text = content.decode("utf-8-sig")
-        if any(word in text for word in FORBIDDEN):
-            raise ValueError(f"{path} holds a DOCTYPE or ENTITY, expected plain XML: remove it")
         root = ElementTree.fromstring(text)
-    except (UnicodeDecodeError, ElementTree.ParseError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(f"{path} is no readable XML in UTF-8 ({reason}): write it anew") from error
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path} is no readable XML ({error}): write it anew") from error
     if root.tag != "annotation":
         raise ValueError(f"{path} is <{root.tag[:40]}>, expected <annotation>: write it anew")
     return root

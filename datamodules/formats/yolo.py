@@ -15,7 +15,6 @@ from datamodules.formats.text_files import read_text
 from datamodules.sample import Region
 
 SPLIT_KEYS = ("train", "val", "test")
-LARGEST_FILE_BYTES = 4_000_000
 # Rounding leaves 1.000001; anything far beyond 1 is written in pixels.
 LARGEST_RELATIVE = 1.5
 
@@ -31,8 +30,6 @@ class YoloData:
 
 def read_data(path: Path) -> YoloData:
     """The content of a data.yaml; ValueError where it is no YAML or lacks the names."""
-    if path.stat().st_size > LARGEST_FILE_BYTES:
-        raise ValueError(f"{path} has over {LARGEST_FILE_BYTES:,} bytes, expected a list of names")
     try:
         content = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, RecursionError) as error:
@@ -63,8 +60,8 @@ def read_labels(path: Path, names: Mapping[int, str], *, image: Path) -> tuple[R
     four (box) or by six or more paired (polygon) relative numbers, and for an image without
     readable header or one that EXIF turns: nobody can tell which way up it was labelled.
     """
-    if path.is_symlink() or path.stat().st_size > LARGEST_FILE_BYTES:
-        raise ValueError(f"{path} is a link or over {LARGEST_FILE_BYTES:,} bytes: expected a text")
+    if path.is_symlink():
+        raise ValueError(f"{path} is a symbolic link: copy the file that it leads to")
     lines = list(enumerate(read_text(path).splitlines(), start=1))
     filled = [(number, line) for number, line in lines if line.strip()]
     if not filled:

@@ -6,6 +6,8 @@ by blanks and have no header.
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -55,47 +57,29 @@ class Elpv(Source):
         for number, line in enumerate(lines, start=1):
             record = self._record(line.split(), place=f"{table} line {number}")
             if record.image in records:
-                record = self._rated(record.image, flaw=f"{record.image} stands there twice")
+                record = replace(record, flaw=f"{record.image} stands there twice")
             records[record.image] = record
         unrated = [image for image in glob_images(root, "images/*") if image not in records]
-        return [*records.values(), *(self._rated(image) for image in unrated)]
+        return [*records.values(), *(self._record([image]) for image in unrated)]
 
-    def _record(self, fields: list[str], *, place: str) -> Record:
-        image = fields[0]
-        if len(fields) != 3:
+    def _record(self, fields: list[str], *, place: str = "") -> Record:
+        """The record of a line, or with an image alone and no place of one without a line."""
+        probability, flaw = math.nan, ""
+        if place and len(fields) != 3:
             flaw = f"{place} holds {fields[:4]}, expected path, probability and cell type"
-            return self._rated(image, flaw=flaw)
-        try:
-            probability = float(fields[1])
-        except ValueError:
-            probability = math.nan
-        if not 0 <= probability <= 1 or fields[2] not in MATERIALS:
-            flaw = f"{place} holds {fields[1:]}, expected 0 to 1 and {' or '.join(MATERIALS)}"
-            return self._rated(image, flaw=flaw)
+        elif place:
+            with suppress(ValueError):
+                probability = float(fields[1])
+            if not 0 <= probability <= 1 or fields[2] not in MATERIALS:
+                flaw = f"{place} holds {fields[1:]}, expected 0 to 1 and {' or '.join(MATERIALS)}"
         is_defective = probability >= self.min_probability
-        return self._rated(
-            image,
-            material=MATERIALS[fields[2]],
-            defects=(DEFECT,) if is_defective else (),
-            split="" if is_defective or probability == 0 else UNLABELLED,
-        )
-
-    def _rated(
-        self,
-        image: str,
-        *,
-        material: str = "",
-        defects: tuple[str, ...] = (),
-        split: str = UNLABELLED,
-        flaw: str = "",
-    ) -> Record:
         return make_record(
             self,
-            image,
+            fields[0],
             product="solar cell",
-            material=material,
-            defects=defects,
-            split=split,
-            group=PurePosixPath(image).stem,
+            material=MATERIALS.get(fields[-1], ""),
+            defects=(DEFECT,) if is_defective else (),
+            split="" if is_defective or probability == 0 else UNLABELLED,
+            group=PurePosixPath(fields[0]).stem,
             flaw=flaw,
         )

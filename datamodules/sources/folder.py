@@ -2,7 +2,7 @@
 
 root/images/<type>/.../<name>.<png|jpg|bmp|tif|...>   the first subfolder names the type
 root/masks/<type>/.../<name>.<png|jpg|bmp|tif|...>    the same path, any suffix; optional
-root/labels.csv                                       optional, see `formats/tables.py`
+root/labels.csv                                       optional: image,type[,caption][,group]
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, NamedTuple
 
-from datamodules.annotation import open_mask
 from datamodules.captions import Caption
-from datamodules.decode import open_image
+from datamodules.decode import open_grey_values
 from datamodules.formats.layout import scan_tree
 from datamodules.formats.records import (
     HIGHEST_GREY,
@@ -23,22 +22,10 @@ from datamodules.formats.records import (
 )
 from datamodules.formats.tables import read_table
 from datamodules.manifest import Source
-from datamodules.sample import MaskValues, Record
-from datamodules.vocabulary import Vocabulary
+from datamodules.sample import Record
 
 LAYOUT = "expected images in images/<type>/"
 LABEL_COLUMNS = ("image", "type", "caption", "group")
-# Which grey values occur: the highest band met in all masks together sets the threshold.
-_BAND_VALUES = (
-    MaskValues(1, 1, "one"),
-    MaskValues(2, 127, "few"),
-    MaskValues(128, 255, "byte"),
-    MaskValues(256, 32767, "dim"),
-    MaskValues(32768, HIGHEST_GREY, "wide"),
-)
-_BANDS = Vocabulary.from_names([band.name for band in _BAND_VALUES])
-_BLANK, _ONE, _FEW, _BYTE, _DIM, _WIDE = range(6)
-_LARGEST_GOOD_GREY = {_BLANK: 127, _ONE: 0, _BYTE: 127, _DIM: 32767, _WIDE: 32767}
 
 
 class Label(NamedTuple):
@@ -79,49 +66,39 @@ class Folder(Source):
             raise FileNotFoundError(f"{root / 'images'} is missing or holds no images: {LAYOUT}")
         labels = _read_labels(root / "labels.csv", images)
         masks = _match_masks(images, [path for path in found if path.startswith("masks/")])
-        graded = {image: _highest_band(root / mask) for image, mask in masks.items()}
-        threshold = max((band for band, _ in graded.values()), default=_BLANK)
-        if threshold == _FEW:
-            image = next(image for image, (band, _) in graded.items() if band == _FEW)
-            raise ValueError(
-                f"mask {root / masks[image]} holds class ids, no mask a value above 127: expected "
-                "masks of 0 and 1, or of 0 and 255; write one type per image, 255 where it is"
-            )
+        greys, flaws = {}, {}
+        for image, mask in masks.items():
+            try:
+                greys[image] = int(open_grey_values(root / mask).max(initial=0))
+            except (ValueError, OSError) as error:
+                flaws[image] = str(error)
+        largest_good = _largest_good_grey(root, masks, greys)
         records = []
         for image in images:
-            mask = masks.get(image, "")
-            band, flaw = graded.get(image, (_BLANK, ""))
-            label = labels.get(image) or _label_by_place(image, mask, band=band)
-            flaw = flaw or _contradiction(image, label, mask, band=band, threshold=threshold)
-            records.append(
-                self._record(
-                    image,
-                    label or Label(""),
-                    mask=mask,
-                    largest_good=_LARGEST_GOOD_GREY[threshold],
-                    flaw=flaw,
-                )
+            mask, grey = masks.get(image, ""), greys.get(image, 0)
+            label = labels.get(image) or _label_by_place(image, mask, grey)
+            flaw = flaws.get(image) or _contradiction(image, label, mask, grey, largest_good)
+            record = make_record(
+                self,
+                image,
+                product=self.product,
+                material=self.material,
+                defects=(label.defect,) if label and label.defect else (),
+                mask=mask,
+                mask_values=grey_values(
+                    label.defect if label else "", largest_good=largest_good, highest=HIGHEST_GREY
+                ),
+                flaw=flaw,
             )
+            records.append(self._labelled(record, label or Label("")))
         return records
 
-    def _record(
-        self, image: str, label: Label, *, mask: str, largest_good: int, flaw: str
-    ) -> Record:
-        record = make_record(
-            self,
-            image,
-            product=self.product,
-            material=self.material,
-            defects=(label.defect,) if label.defect else (),
-            mask=mask,
-            mask_values=grey_values(label.defect, largest_good=largest_good, highest=HIGHEST_GREY),
-            flaw=flaw,
-        )
+    def _labelled(self, record: Record, label: Label) -> Record:
         return replace(
             record,
             caption=_caption_of(label, record.caption),
             released_caption=label.caption,
-            group=label.group or image,
+            group=label.group or record.image,
             licence=self.licence,
         )
 
@@ -187,39 +164,40 @@ def _shown(path: str) -> str:
     return path if path.isprintable() else repr(path)
 
 
-def _highest_band(mask: Path) -> tuple[int, str]:
-    """The highest band of grey values in a mask, and why it cannot be opened, "" where it can."""
-    try:
-        # Its own size: whether it is the image's is found where images are opened.
-        size_px = open_image(mask).shape[:2]
-        bands = open_mask(mask, _BAND_VALUES, vocabulary=_BANDS, size_px=size_px)
-    except (ValueError, OSError) as error:
-        return _BLANK, str(error).split("\n", maxsplit=1)[0]
-    return int(bands.max(initial=_BLANK)), ""
+def _largest_good_grey(root: Path, masks: dict[str, str], greys: dict[str, int]) -> int:
+    """Up to which grey all masks mean good, told by the highest of them; ValueError for ids."""
+    highest = max(greys.values(), default=0)
+    if 1 < highest <= 127:
+        image = next(image for image, grey in greys.items() if grey > 1)
+        raise ValueError(
+            f"mask {root / masks[image]} holds class ids, no mask a value above 127: expected "
+            "masks of 0 and 1, or of 0 and 255; write one type per image, 255 where it is"
+        )
+    return 0 if highest == 1 else 127 if highest <= 255 else 32767
 
 
-def _label_by_place(image: str, mask: str, *, band: int) -> Label | None:
+def _label_by_place(image: str, mask: str, grey: int) -> Label | None:
     folders = image.split("/")[1:-1]
     if folders:
         return Label(defect_name(folders[0]))
-    return Label(UNNAMED_DEFECT if band > _BLANK else "") if mask else None
+    return Label(UNNAMED_DEFECT if grey else "") if mask else None
 
 
-def _contradiction(image: str, label: Label | None, mask: str, *, band: int, threshold: int) -> str:
-    """What is wrong between an image's type and the highest band of its mask, "" for nothing."""
+def _contradiction(image: str, label: Label | None, mask: str, grey: int, largest_good: int) -> str:
+    """What is wrong between an image's type and the highest grey of its mask, "" for nothing."""
     if label is None:
         return (
             f"image {image} has no type: expected it in images/<type>/, in labels.csv, "
             "or with a mask"
         )
-    is_marked = band == threshold and band in (_ONE, _BYTE, _WIDE)
+    is_marked = grey > largest_good
     if is_marked and not label.defect:
         return (
             f"image {image} is good, but its mask {mask} marks defects: give the image a type or "
             "clear the mask"
         )
     # Grey noise on a good part is harmless; on a defective one it may be a mask of 0 and 1.
-    if label.defect and band > _BLANK and not is_marked:
+    if label.defect and grey and not is_marked:
         return (
             f"mask {mask} holds only dark grey, expected its defect to be as bright as "
             "that of other masks: write 0 and 255 in all masks"

@@ -1,8 +1,7 @@
 """Severstal: Steel Defect Detection (2019) in its original layout.
 
-`train_images/<hex>.jpg`, `test_images/<hex>.jpg` and `train.csv`, in its final form (ImageId,
-ClassId, EncodedPixels; only what is defective) or its first one (ImageId_ClassId, EncodedPixels;
-four rows per image, mostly empty). EncodedPixels are runs down the columns, counted from 1.
+`train_images/<hex>.jpg`, `test_images/<hex>.jpg` and `train.csv` (ImageId, ClassId, EncodedPixels;
+only what is defective). EncodedPixels are runs down the columns, counted from 1.
 """
 
 from pathlib import Path, PurePosixPath
@@ -15,9 +14,7 @@ from datamodules.manifest import Source
 from datamodules.sample import UNLABELLED, Record, Region
 
 CLASSES = ("1", "2", "3", "4")
-FINAL_COLUMNS = ("ImageId", "ClassId", "EncodedPixels")
-FIRST_COLUMNS = ("ImageId_ClassId", "EncodedPixels")
-NO_PIXELS = ("", "nan")
+COLUMNS = ("ImageId", "ClassId", "EncodedPixels")
 REMEDY = "take train.csv again"
 
 
@@ -44,12 +41,12 @@ class Severstal(Source):
             raise absent_layout(root, self.about.title, "train.csv and train_images")
         regions: dict[str, list[Region]] = {PurePosixPath(image).name: [] for image in images}
         flaws: dict[str, str] = {}
-        for name, class_id, pixels in _read_pixels(root / "train.csv"):
-            found = regions.setdefault(name, [])
+        for row in read_rows(root / "train.csv", COLUMNS, remedy=REMEDY):
+            found = regions.setdefault(row["ImageId"], [])
             try:
-                found += _regions_of(class_id, pixels)
+                found.append(_region_of(row["ClassId"], row["EncodedPixels"]))
             except ValueError as error:
-                flaws[name] = f"{error}; {REMEDY}"
+                flaws[row["ImageId"]] = f"{error}; {REMEDY}"
         training = [
             self._record(f"train_images/{name}", regions[name], flaw=flaws.get(name, ""))
             for name in sorted(regions)
@@ -72,27 +69,12 @@ class Severstal(Source):
         )
 
 
-def _read_pixels(path: Path) -> list[tuple[str, str, str]]:
-    """Image, class and runs of each row, of both forms of train.csv."""
-    rows = read_rows(path, FINAL_COLUMNS, FIRST_COLUMNS, remedy=REMEDY)
-    found = []
-    for row in rows:
-        if "ImageId" in row:
-            name, class_id = row["ImageId"], row["ClassId"]
-        else:
-            name, _, class_id = row["ImageId_ClassId"].rpartition("_")
-        found.append((name, class_id, row["EncodedPixels"]))
-    return found
-
-
-def _regions_of(class_id: str, pixels: str) -> list[Region]:
-    """The region of one row, none for a row without pixels; ValueError for a bad row."""
+def _region_of(class_id: str, pixels: str) -> Region:
+    """The region of one row; ValueError for a bad one."""
     if class_id not in CLASSES:
         raise ValueError(f"ClassId is {class_id[:20]!r}, expected 1, 2, 3 or 4")
-    if pixels.lower() in NO_PIXELS:
-        return []
     words = pixels.split()
-    if len(words) % 2 or not all(word.isascii() and word.isdigit() for word in words):
+    if not words or len(words) % 2 or not all(word.isascii() and word.isdigit() for word in words):
         raise ValueError(
             f"EncodedPixels of class {class_id} is {pixels[:40]!r}, "
             "expected pairs of start and length"
@@ -101,4 +83,4 @@ def _regions_of(class_id: str, pixels: str) -> list[Region]:
     numbers[0::2] = [start - 1 for start in numbers[0::2]]
     if min(numbers[0::2]) < 0:
         raise ValueError(f"EncodedPixels of class {class_id} starts at 0, expected 1 or more")
-    return [Region(f"class {class_id}", "runs", tuple(numbers))]
+    return Region(f"class {class_id}", "runs", tuple(numbers))

@@ -9,7 +9,7 @@ from datamodules.annotation import draw_region
 from datamodules.preparing.inspection import BLANK_MASK, inspect
 from datamodules.sample import UNLABELLED
 from datamodules.sources.visa import TYPES_BY_GREY
-from tests.datamodules.sources.layouts import deeppcb, mtd, severstal
+from tests.datamodules.sources.layouts import deeppcb, mtd
 from tests.datamodules.sources.painting import save, spot
 from tests.datamodules.sources.test_sources import build, layout_of
 
@@ -185,17 +185,3 @@ def test_runs_of_steel_sheets_go_down_the_columns_and_start_at_one(tmp_path):
     expected = np.zeros((40, 50), bool)
     expected[10:20, 5:7] = True
     np.testing.assert_array_equal(draw_region(region, size_px=(40, 50)), expected)
-
-
-def test_the_first_form_of_train_csv_says_the_same(tmp_path):
-    write("severstal", tmp_path / "final")
-    severstal.write(tmp_path / "first", "ImageId_ClassId,EncodedPixels", severstal.FIRST_ROWS)
-    first, final = (build("severstal").records(tmp_path / name) for name in ("first", "final"))
-    assert first == final
-
-
-@pytest.mark.parametrize("pixels", ["", "NaN", "nan"])
-def test_rows_without_pixels_mean_no_defect(tmp_path, pixels):
-    severstal.write(tmp_path, rows=(f"0002cc93b.jpg,1,{pixels}",))
-    record = build("severstal").records(tmp_path)[0]
-    assert (record.defects, record.flaw) == ((), "")

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,11 @@ def inspections(records: list[Record], root: Path) -> list[Inspection]:
 def test_class_and_name_are_those_of_the_file_and_the_facts_are_told(name):
     assert isinstance(build(name), Source)
     assert build(name).name == name
-    assert build(name).about.licence
+    about = build(name).about
+    assert about.title and about.licence and (about.downloads or about.instructions)
+    for item in about.downloads:
+        assert re.fullmatch("[0-9a-f]{64}", item.sha256) and item.url.startswith("https://")
+        assert re.fullmatch(r"[\w.-]+\.(zip|tar|tar\.xz)", item.file_name)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
