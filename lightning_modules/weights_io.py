@@ -7,11 +7,10 @@ ValueError. Which configuration the weights belong to is known in `experiments/c
 import hashlib
 import json
 import pickle
-import re
 import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import torch
@@ -23,7 +22,6 @@ STAMP = "diffuse_defect"
 RANDOM = "random"  # in the place of a stage 1's name: features of an untrained U-Net
 RELEASE_NAME = "release.json"
 MANIFEST_NAME = "manifest.sha256"
-MANIFEST_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 # What torch's safe unpickler raised for files with changed bytes, in 12,000 trials, and its kin.
 UNREADABLE = (
     RuntimeError,
@@ -80,17 +78,9 @@ class HubClass(Protocol):
 
 def find_checkpoint(path: Path) -> Path:
     """The file that `path` names: itself, a run directory's last checkpoint, a release's index."""
-    if path.is_file():
-        return path
-    for candidate in (path / "checkpoints" / "last.ckpt", path / "last.ckpt", path / RELEASE_NAME):
-        if candidate.is_file():
-            return candidate
-    stages = [name for name in ("pretrain", "finetune") if (path / name).is_dir()]
-    if stages:
-        raise FileNotFoundError(
-            f"no checkpoint at {path}: it is a run of two stages, expected one; name "
-            + " or ".join(str(path / name) for name in stages)
-        )
+    for file in (path, path / "checkpoints" / "last.ckpt", path / "last.ckpt", path / RELEASE_NAME):
+        if file.is_file():
+            return file
     raise FileNotFoundError(
         f"no checkpoint at {path}: expected a .ckpt file, a run directory with "
         "checkpoints/last.ckpt or a release's folder; name the directory that a run printed at "
@@ -105,13 +95,12 @@ def read_stage(path: Path) -> SavedStage:
         return _read_release(file)
     saved = read_checkpoint(file)
     state = saved.get("state_dict") if isinstance(saved, dict) else None
-    return _stage_of(saved, state, file, expected="one that `python -m experiments.run` wrote")
+    return _stage_of(saved, state, file)
 
 
 def read_pretrained(name: str) -> SavedStage:
-    """Stage 1 as saved in the run directory or checkpoint `name`, of a two-stage run too."""
-    path = Path(name)
-    saved = read_stage(path / "pretrain" if (path / "pretrain").is_dir() else path)
+    """Stage 1 as saved in the run directory or checkpoint `name`."""
+    saved = read_stage(Path(name))
     if saved.stage != "pretrain":
         raise ValueError(
             f"pretrained is {name}, which holds stage {saved.stage!r}: expected the run directory "
@@ -128,25 +117,23 @@ def stamp(
     return {"stage": stage, "vocabulary": words, "image_size_px": image_size_px}
 
 
-def _stage_of(saved: object, state: object, file: Path, *, expected: str) -> SavedStage:
+def _stage_of(saved: object, state: object, file: Path) -> SavedStage:
     """The stage that a mark and weights make; ValueError where they are not ours."""
-    mark = saved.get(STAMP) if isinstance(saved, Mapping) else None
-    mark = mark if isinstance(mark, Mapping) else {}
-    stage, vocabulary, side = (mark.get(key) for key in ("stage", "vocabulary", "image_size_px"))
-    entries = vocabulary if isinstance(vocabulary, list | tuple) else [None]
-    are_words = all(
-        isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
-        for words in entries
-    )
-    if not isinstance(stage, str) or not are_words or not isinstance(state, Mapping):
-        raise ValueError(f"checkpoint {file} is not from this project: expected {expected}")
-    weights = {
-        name: value
-        for name, value in state.items()
-        if isinstance(name, str) and isinstance(value, Tensor)
-    }
-    side_px = side if isinstance(side, int) else 0
-    return SavedStage(stage, weights, tuple(map(tuple, entries)), file, side_px)
+    try:
+        mark = saved[STAMP]  # type: ignore[index]
+        lists = mark["vocabulary"]
+        words = [mark["stage"], *(word for entry in lists for word in entry)]
+        weights = {n: value for n, value in state.items() if isinstance(value, Tensor)}  # type: ignore[attr-defined]
+        are_lists = all(isinstance(entry, list | tuple) for entry in lists)
+        if not are_lists or not all(isinstance(word, str) for word in words):
+            raise TypeError("a name is no text")
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"checkpoint {file} is not from this project: expected one that `python -m "
+            "experiments.run` or `experiments.export` wrote"
+        ) from error
+    entries, side = tuple(map(tuple, lists)), mark.get("image_size_px")
+    return SavedStage(mark["stage"], weights, entries, file, side if isinstance(side, int) else 0)
 
 
 def read_checkpoint(file: Path) -> object:
@@ -294,24 +281,22 @@ def _read_release(file: Path) -> SavedStage:
     """The stage of a release, after each of its files was found unchanged."""
     folder = file.parent
     check_manifest(folder)
-    expected = "the index that `python -m experiments.export` writes; get the release again"
+    state: dict[str, Tensor] = {}
     try:
         index = json.loads(file.read_text(encoding="utf-8"))
-        places = [
-            WeightFile(prefix, place["file"], place["prefix"])
-            for prefix, place in index["weights"].items()
-        ]
+        places = [(prefix, one["file"], one["prefix"]) for prefix, one in index["weights"].items()]
         # Whatever else it names, such as a path out of the folder, was not checked.
-        if foreign := {place.file for place in places} - files_in(folder):
+        if foreign := {name for _, name, _ in places} - files_in(folder):
             raise ValueError(f"{min(foreign)!r} is none of its files")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is broken ({error}): expected {expected}") from error
-    state = {
-        place.state_prefix + name.removeprefix(place.file_prefix): value
-        for place in places
-        for name, value in read_tensors(folder / place.file).items()
-    }
-    return _stage_of(index, state, file, expected=expected)
+        raise ValueError(
+            f"{file} is broken ({error}): expected the index that `python -m experiments.export` "
+            "writes; get the release again"
+        ) from error
+    for state_prefix, name, file_prefix in places:
+        for key, value in read_tensors(folder / name).items():
+            state[state_prefix + key.removeprefix(file_prefix)] = value
+    return _stage_of(index, state, file)
 
 
 def write_manifest(folder: Path) -> None:
@@ -325,40 +310,15 @@ def check_manifest(folder: Path) -> None:
 
     It proves that nothing is damaged, not who wrote it: the manifest itself can be replaced.
     """
-    expected = _read_manifest(folder / MANIFEST_NAME)
-    found = files_in(folder)
-    fault = ""
-    if missing := sorted(expected.keys() - found):
-        fault = f"{missing[0]} is missing"
-    elif extra := sorted(found - expected.keys()):
-        fault = f"{extra[0]} is not one of its files"
-    else:
-        changed = [name for name in sorted(expected) if sha256_of(folder / name) != expected[name]]
-        fault = f"{changed[0]} has changed" if changed else ""
-    if fault:
+    check_is_file(folder / MANIFEST_NAME)
+    text = (folder / MANIFEST_NAME).read_bytes().decode("utf-8", errors="replace")
+    expected = {tuple(line.split("  ", maxsplit=1)) for line in text.splitlines()}
+    found = {(sha256_of(folder / name), name) for name in files_in(folder)}
+    if faults := sorted(line[-1] for line in expected ^ found):
         raise ValueError(
-            f"release {folder}: {fault}; expected the files of {MANIFEST_NAME} and no others: "
-            "get the release again"
+            f"release {folder}: {faults[0][:80]!r} is missing, new or has changed; expected the "
+            f"files of {MANIFEST_NAME} and no others: get the release again"
         )
-
-
-def _read_manifest(file: Path) -> dict[str, str]:
-    """Hash by file name; a name that leads out of the folder is refused."""
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"{file} is missing: expected the hashes of the release's files; get it again"
-        )
-    hashes: dict[str, str] = {}
-    for line in file.read_bytes().decode("utf-8", errors="replace").splitlines():
-        found = MANIFEST_LINE.fullmatch(line)
-        path = PurePosixPath(found[2]) if found else PurePosixPath("/")
-        if found is None or path.is_absolute() or ".." in path.parts:
-            raise ValueError(
-                f"{file} is broken at {line[:40]!r}: expected lines of sha256sum about files "
-                "beside it; get the release again"
-            )
-        hashes[path.as_posix()] = found[1]
-    return hashes
 
 
 def files_in(folder: Path) -> set[str]:

@@ -149,12 +149,15 @@ def change_index(content: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
-        (lambda folder: (folder / "config.yaml").open("a").write("\n"), "config.yaml has changed"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors is missing"),
-        (lambda folder: (folder / "extra.py").touch(), "extra.py is not one of its files"),
-        (lambda folder: (folder / MANIFEST_NAME).unlink(), "manifest.sha256 is missing"),
-        (change_manifest(b"0" * 64), "broken at"),
-        (change_manifest(b"\xff"), "broken at"),
+        (
+            lambda folder: (folder / "config.yaml").open("a").write("\n"),
+            "'config.yaml' is missing, new",
+        ),
+        (lambda folder: (folder / "model.safetensors").unlink(), "'model.safetensors' is missing"),
+        (lambda folder: (folder / "extra.py").touch(), "'extra.py' is missing, new"),
+        (lambda folder: (folder / MANIFEST_NAME).unlink(), "manifest.sha256 are missing"),
+        (change_manifest(b"0" * 64), "'0000.* is missing, new"),
+        (change_manifest(b"\xff"), "is missing, new"),
         (change_index(""), "release.json"),
         (change_index('{"weights": {}}'), "release.json"),
         (change_index('{"weights": {"": {"file": "../../x", "prefix": ""}}}'), "release.json"),

@@ -170,17 +170,6 @@ def test_stage_1_weights_and_scale_are_read_from_its_checkpoint(tmp_path: Path) 
     assert expected and all(loaded[name].equal(value) for name, value in expected.items())
 
 
-def test_two_stage_run_directory_stands_for_its_first_stage(tmp_path: Path) -> None:
-    # A run prints this directory at its end: it is what a user hands to `pretrained`.
-    file = tmp_path / "pretrain" / "checkpoints" / "last.ckpt"
-    file.parent.mkdir(parents=True)
-    saved = save(attach(small_pretrain()), file)
-    module = small_finetune(str(tmp_path))
-    module.load()
-    name = "diffusion.captioner.project.0.weight"
-    assert module.features.state_dict()[name].equal(saved.state[name])
-
-
 def test_random_features_measure_the_data_themselves() -> None:
     module = small_finetune()
     module.load()
