@@ -7,11 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from experiments.cli import nearest_names, run_command
+from experiments.cli import nearest_names, run_command, whole_folder
+from experiments.reporting.paper_figures import paper_tables
+from experiments.reporting.paper_tables import (
+    COLUMNS,
+    NUMBERS,
+    PaperTable,
+    Report,
+    Row,
+    bars,
+    estimate,
+)
+from experiments.reporting.publishing import write_report
 from experiments.tables import Table, print_table, to_csv, to_latex, to_markdown
 
 if TYPE_CHECKING:
-    from experiments.reporting.paper_tables import PaperTable
     from experiments.tracking import RunRow
 
 SIDE_BY_SIDE_RUNS = 6
@@ -65,8 +75,6 @@ def compare(
         print(f"experiment {experiment!r} has no runs yet")
         return
     if paper:
-        from experiments.reporting.paper_tables import COLUMNS, NUMBERS
-
         joined = paper_table(title, runs)
         if out:
             words = ["--experiment", experiment, "--output", str(output), "--paper"]
@@ -121,15 +129,12 @@ class Group(NamedTuple):
     scale: str
 
 
-def paper_table(title: str, runs: "Sequence[RunRow]") -> "PaperTable":
+def paper_table(title: str, runs: "Sequence[RunRow]") -> PaperTable:
     """A row per figure and group of finished runs of one name, setting, data and scale.
 
     Of one seed the newest counts. Below them stand the paper's rows of any setting and data that a
     run has too.
     """
-    from experiments.reporting.paper_figures import paper_tables
-    from experiments.reporting.paper_tables import PaperTable, Row, estimate
-
     newest: dict[Group, dict[str, RunRow]] = defaultdict(dict)
     for run in runs:  # oldest first
         if run.status == FINISHED:
@@ -160,12 +165,8 @@ def paper_table(title: str, runs: "Sequence[RunRow]") -> "PaperTable":
     return PaperTable("compared", title, ("run",), tuple(rows))
 
 
-def write_files(table: "PaperTable", out: Path, *, command: str) -> None:
+def write_files(table: PaperTable, out: Path, *, command: str) -> None:
     """The table in every format and a chart of each figure, in a new folder."""
-    from experiments.cli import whole_folder
-    from experiments.reporting.paper_tables import Report, bars
-    from experiments.reporting.publishing import write_report
-
     charts = {
         figure: bars({row.labels["run"]: row.ours for row in rows}, y=figure)
         for figure in dict.fromkeys(row.figure for row in table.rows)

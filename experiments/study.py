@@ -12,14 +12,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jsonargparse import ArgumentParser
+
 from experiments.cli import error_line, is_user_error, run_command
 from experiments.config import build_objects, check_keys, load_config, parse_typed
+from experiments.reporting.children import (
+    FAILED,
+    Outcome,
+    put_aside,
+    run_children,
+    run_process,
+    study_lock,
+)
+from experiments.reporting.plan import Child, Study, Variant, plan_children
+from experiments.reporting.publishing import check_page, publish, write_report
+from experiments.reporting.usual_report import UsualReport
+from experiments.tables import print_table
 
 if TYPE_CHECKING:
-    from experiments.reporting.children import Outcome
-    from experiments.reporting.plan import Child, Study
     from experiments.reporting.study_run import StudyRun
-    from experiments.reporting.usual_report import UsualReport
 
 USUAL_REPORT = "experiments.reporting.usual_report.UsualReport"
 INCOMPLETE_CODE = 1
@@ -59,35 +70,31 @@ def study(
             "--publish out"
         )
     table, usual = read_study(config, overrides)
-    from experiments.reporting.plan import plan_children
-    from experiments.reporting.publishing import check_page
-
     chosen = choose(plan_children(table), [child] if child else only)
     words = [*(word for name in config for word in ("--config", name)), *overrides]
     if publish:
         check_page(publish, table.name)
+    # Here, because the tracker takes seconds to import.
+    from experiments.reporting.study_run import StudyRun
+
+    parent = StudyRun(table)
     if list:
-        print_left(table, chosen, words)
+        print_left(parent, chosen, words)
         return 0
-    failed = {} if report else run_missing(table, chosen, jobs=jobs, alone=child)
+    failed = {} if report else run_missing(parent, chosen, jobs=jobs, alone=child)
     if not child:
-        tell(table, usual, words, page=publish, has_run=not report)
+        tell(parent, usual, words, page=publish, has_run=not report)
     for name, outcome in failed.items():
         print(f"child {name}: {outcome.status}: {outcome.reason}")
     return INCOMPLETE_CODE if failed else 0
 
 
-def read_study(configs: Sequence[str], overrides: Sequence[str]) -> "tuple[Study, UsualReport]":
+def read_study(configs: Sequence[str], overrides: Sequence[str]) -> tuple[Study, UsualReport]:
     """The study and what reports it; ValueError, one line, for what the YAML or a word is not.
 
     A variant that is a word is a folder that is there already; one that is null is left out.
     """
     raw = load_config(configs, overrides)
-    from jsonargparse import ArgumentParser
-
-    from experiments.reporting.plan import Study, Variant
-    from experiments.reporting.usual_report import UsualReport
-
     known = {field.name for field in fields(Study)}
     check_keys(raw, [*known, "report"], owner="a study")
     report = raw.pop("report", USUAL_REPORT)
@@ -113,7 +120,7 @@ def read_study(configs: Sequence[str], overrides: Sequence[str]) -> "tuple[Study
     return plan.study, plan.report
 
 
-def choose(children: "Sequence[Child]", names: Sequence[str] | None) -> "list[Child]":
+def choose(children: Sequence[Child], names: Sequence[str] | None) -> list[Child]:
     """The children of these names, with what they need; all where none is named."""
     known = {child.name: child for child in children}
     if unknown := sorted({*(names or ())} - known.keys()):
@@ -127,34 +134,27 @@ def choose(children: "Sequence[Child]", names: Sequence[str] | None) -> "list[Ch
     return [child for child in children if child.name in wanted]
 
 
-def print_left(table: "Study", children: "Sequence[Child]", words: Sequence[str]) -> None:
-    """Prints each child that has not finished as a command; words: those of the study."""
-    from experiments.reporting.study_run import StudyRun
-
-    parent = StudyRun(table)
+def print_left(parent: "StudyRun", children: Sequence[Child], words: Sequence[str]) -> None:
+    """Print each child that has not finished as a command; words: those of the study."""
     finished = parent.finished(children)
     for child in children:
         if child.name not in finished:
-            command = child.command(table.name, parent.run_id)
+            command = child.command(parent.name, parent.run_id)
             if not child.is_run:  # which must be tracked, too
                 command = ["-m", "experiments.study", *words, "--child", child.name]
             print(shlex.join(["python", *command]))
 
 
 def run_missing(
-    table: "Study", children: "Sequence[Child]", *, jobs: int, alone: str
-) -> "dict[str, Outcome]":
-    """Runs the children that have not finished; those that failed or could not begin, by name.
+    parent: "StudyRun", children: Sequence[Child], *, jobs: int, alone: str
+) -> dict[str, Outcome]:
+    """Run the children that have not finished; those that failed or could not begin, by name.
 
     alone: the one child to run beside others that do the same, "" for all; ValueError where one
     that it needs has not finished.
     """
-    from experiments.reporting.children import run_children, study_lock
-    from experiments.reporting.study_run import StudyRun
 
-    parent = StudyRun(table)
-
-    def on_end(child: "Child", outcome: "Outcome") -> None:
+    def on_end(child: Child, outcome: Outcome) -> None:
         print(f"child {child.name}: {outcome.status}", flush=True)
 
     if alone:
@@ -163,27 +163,25 @@ def run_missing(
             raise ValueError(
                 f"--child {alone} needs {min(missing)}, which has not finished: run that one first"
             )
-    with study_lock(table.folder, shared=bool(alone)) as lock:
+    with study_lock(parent.study.folder, shared=bool(alone)) as lock:
         parent.open()
         finished = parent.finished(children)
         print(f"{len(finished)} of {len(children)} children had finished before", flush=True)
-        run = partial(run_one, parent=parent, table=table, lock=lock)
+        run = partial(run_one, parent=parent, lock=lock)
         outcomes = run_children(children, finished, run, jobs=jobs, on_end=on_end)
     return {name: outcome for name, outcome in outcomes.items() if outcome.reason}
 
 
-def run_one(child: "Child", *, parent: "StudyRun", table: "Study", lock: int) -> "Outcome":
-    """Runs a child and tracks it if it doesn't itself; how it ended."""
-    from experiments.reporting.children import FAILED, Outcome, put_aside, run_process
-
-    log = table.folder / "logs" / f"{child.name}.log"
+def run_one(child: Child, *, parent: "StudyRun", lock: int) -> Outcome:
+    """Run a child and track it if it doesn't itself; how it ended."""
+    log = parent.study.folder / "logs" / f"{child.name}.log"
     try:
         if child.is_run:
             put_aside(Path(child.folder), child.sha256)
         else:
             Path(child.folder).mkdir(parents=True, exist_ok=True)
-        words = child.command(table.name, parent.run_id)
-        ended = run_process(words, log, threads=table.threads, held=lock)
+        words = child.command(parent.name, parent.run_id)
+        ended = run_process(words, log, threads=parent.study.threads, held=lock)
         if ended.status == FAILED:
             return ended
         if not child.is_run:
@@ -200,25 +198,24 @@ def run_one(child: "Child", *, parent: "StudyRun", table: "Study", lock: int) ->
 
 
 def tell(
-    table: "Study", usual: "UsualReport", words: Sequence[str], *, page: Path | None, has_run: bool
+    parent: "StudyRun",
+    usual: UsualReport,
+    words: Sequence[str],
+    *,
+    page: Path | None,
+    has_run: bool,
 ) -> None:
-    """Writes, tracks and prints what has finished; page: to publish it in, if any."""
-    from experiments.reporting.plan import plan_children
-    from experiments.reporting.publishing import publish, write_report
-    from experiments.reporting.study_run import StudyRun
-    from experiments.tables import print_table
-
-    parent, children = StudyRun(table), plan_children(table)
+    """Write, track and print what has finished; page: to publish it in, if any."""
+    children = plan_children(parent.study)
     results = parent.results(children)
-    report = usual.report(table, results)
-    folder = table.folder / "report"
+    report = usual.report(parent.study, results)
+    folder = parent.study.folder / "report"
     shutil.rmtree(folder, ignore_errors=True)  # it may have charts that this report has no more
     folder.mkdir(parents=True)
-    command = shlex.join(["python", "-m", "experiments.study", *words])
-    write_report(report, folder, command=command)
+    write_report(report, folder, command=shlex.join(["python", "-m", "experiments.study", *words]))
     parent.log_folder(folder)
     if page:
-        publish(folder, page, table.name)
+        publish(folder, page, parent.name)
     for one in report.tables:
         print_table(one.as_table())
     for answer in report.answers:

@@ -23,7 +23,7 @@ class StudyRun:
     """The parent run of a study: the newest that the tracker has, or a new one."""
 
     def __init__(self, study: Study) -> None:
-        self.output, self.name = Path(study.output), study.name
+        self.study, self.output, self.name = study, Path(study.output), study.name
         self.client = MlflowClient(initialise_tracking(self.output))
         parents = [run for run in self._rows() if run.tags.get(ROLE_TAG) == PARENT_ROLE]
         if parents:

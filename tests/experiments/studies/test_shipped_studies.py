@@ -54,10 +54,8 @@ def test_each_child_of_a_shipped_study_is_a_command_of_ours_that_parses(file: st
     for child in children(file):
         if not child.is_run:
             module, name = import_module(child.module), child.module.rpartition(".")[2]
-            if command := getattr(module, name, None):
-                _, overrides = command_parser(command).parse_known_args(child.words)
-                assert all(word.startswith("--source.") for word in overrides[::2])
-            assert child.folder
+            _, overrides = command_parser(getattr(module, name)).parse_known_args(child.words)
+            assert child.folder and all(word.startswith("--source.") for word in overrides[::2])
             continue
         words = dict(zip(child.words[::2], child.words[1::2], strict=True))
         pairs = zip(child.words[::2], child.words[1::2], strict=True)
