@@ -217,13 +217,17 @@ def bars(heights: Mapping[str, Estimate | None], *, y: str) -> "Figure":
     """A bar per name with its interval as a whisker, or with both values of two seeds as dots."""
     figure, axes = _empty_chart(y)
     known = {name: found for name, found in heights.items() if found}
-    reach = [found.high - found.mean if found.has_interval else 0.0 for found in known.values()]
+    reach = [
+        found.high - found.mean if found.has_interval else math.nan for found in known.values()
+    ]
     axes.bar(list(known), [found.mean for found in known.values()], yerr=reach, capsize=4)
     for name, found in known.items():
         if found.seeds == 2:
             axes.plot([name, name], found.values, "k.")
     axes.grid(axis="y", alpha=0.3)
     axes.tick_params(axis="x", rotation=30)
+    for label in axes.get_xticklabels():
+        label.set_horizontalalignment("right")
     return figure
 
 

@@ -1,10 +1,14 @@
 """Section 6.4: how far generated images are from real ones, beside how far other real ones are."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from experiments.reporting.paper_tables import Row
+from experiments.reporting.paper_tables import Row, bars
 from experiments.reporting.plan import Study
 from experiments.reporting.usual_report import Results, UsualReport
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SPLIT = "generation/train"
 COMPARED = "fidelity"  # the variant that compares both kinds of images
@@ -39,3 +43,10 @@ class RealAndGenerated(UsualReport):
             for distance, kinds in DISTANCES.items()
             for images, of_what in kinds.items()
         ]
+
+    def charts(self, study: Study, results: Results) -> "dict[str, Figure]":
+        """The first distance of both kinds of images."""
+        rows = self.rows(study, results)
+        figure = rows[0].figure
+        found = [row for row in rows if row.figure == figure]
+        return {figure: bars({row.labels[study.columns[0]]: row.ours for row in found}, y=figure)}
