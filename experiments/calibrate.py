@@ -16,9 +16,7 @@ from experiments.cli import run_command
 
 if TYPE_CHECKING:
     from datamodules.imdd import IMDDDataModule
-    from experiments.checkpoints import Restored
-    from experiments.tables import Table
-    from lightning_modules.metrics.calibration import Calibration, CalibrationRule, Proportion
+    from lightning_modules.metrics.calibration import Calibration, Proportion
     from lightning_modules.segmentation_module import SegmentationModule
 
 COLUMNS = ("type", "masks from", "alarm from", "found", "false alarms", "precision", "ECE")
@@ -57,80 +55,56 @@ def calibrate(
             "got --split test, expected another split: thresholds chosen on the test images "
             "would make their figures too good; use val, or --manifest of other images"
         )
-    from experiments.checkpoints import default_device, load_any, on_device, write_thresholds
-    from experiments.predictor import set_naming
-    from lightning_modules.metrics.calibration import CalibrationRule, parse_objective
-
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    rule = CalibrationRule(parse_objective(objective), min_images, review_error_rate)
-    restored = load_any(checkpoint)
-    model = finds_masks(restored)
-    if naming:
-        set_naming(model, naming)
-    file = place_of(restored, out)
-    data = open_data(restored, manifest, root)
-    on_device(model, device or default_device())
-    calibration = choose(model, data, rule, split)
-    write_thresholds(
-        file,
-        calibration,
-        naming=model.naming,
-        split=split,
-        manifest_sha256=data.index.sha256,
+    if out and not out.absolute().parent.is_dir():
+        raise ValueError(f"--out: the folder of {out} is missing: make it or choose another")
+    from datamodules.imdd import IMDDDataModule
+    from experiments.checkpoints import (
+        THRESHOLDS_NAME,
+        default_device,
+        load_any,
+        on_device,
+        write_thresholds,
     )
-    report(calibration, file)
-
-
-def finds_masks(restored: Restored) -> SegmentationModule:
-    """The stage that was restored; ValueError for one without masks."""
+    from experiments.predictor import set_naming
+    from experiments.train import prepare_alone
+    from lightning_modules.metrics.calibration import CalibrationRule, parse_objective
     from lightning_modules.segmentation_module import SegmentationModule
-
-    if not isinstance(restored.model, SegmentationModule):
-        raise ValueError(
-            f"checkpoint {restored.saved.file} holds {type(restored.model).__name__}, which finds "
-            "no masks: give the run of a stage 2 or of a baseline"
-        )
-    return restored.model
-
-
-def place_of(restored: Restored, out: Path | None) -> Path:
-    """The file to write; ValueError for the one that a release's hashes seal, or in no folder."""
-    from experiments.checkpoints import THRESHOLDS_NAME
     from lightning_modules.weights_io import RELEASE_NAME
 
-    if out is not None:
-        if not out.absolute().parent.is_dir():
-            raise ValueError(f"--out: the folder of {out} is missing: make it or choose another")
-        return out
-    if restored.saved.file.name == RELEASE_NAME:
+    rule = CalibrationRule(parse_objective(objective), min_images, review_error_rate)
+    restored = load_any(checkpoint)
+    model, file = restored.model, restored.saved.file
+    if not isinstance(model, SegmentationModule):
+        raise ValueError(
+            f"checkpoint {file} holds {type(model).__name__}, which finds no masks: give the run "
+            "of a stage 2 or of a baseline"
+        )
+    if not out and file.name == RELEASE_NAME:
         raise ValueError(
             f"{restored.directory} is a release, whose files its hashes seal: give --out FILE and "
             "predict with --thresholds FILE, or calibrate the run and export it again"
         )
-    return restored.directory / THRESHOLDS_NAME
-
-
-def open_data(restored: Restored, manifest: str, root: str) -> IMDDDataModule:
-    """The data of the manifest, or of the run where none is given, ready to be read."""
-    from datamodules.imdd import IMDDDataModule
-    from experiments.train import prepare_alone
-
+    if naming:
+        set_naming(model, naming)
     data = IMDDDataModule(manifest=manifest, root=root) if manifest else restored.data
     assert isinstance(data, IMDDDataModule)
     prepare_alone(data)
     data.setup("validate")
-    return data
+    on_device(model, device or default_device())
+    model.calibration_rule = rule
+    calibration = choose(model, data, split)
+    file, sha256 = out or restored.directory / THRESHOLDS_NAME, data.index.sha256
+    write_thresholds(file, calibration, naming=model.naming, split=split, manifest_sha256=sha256)
+    report(calibration, file)
 
 
-def choose(
-    model: SegmentationModule, data: IMDDDataModule, rule: CalibrationRule, split: str
-) -> Calibration:
-    """The thresholds that the rule gives on the split, from one pass over its images."""
+def choose(model: SegmentationModule, data: IMDDDataModule, split: str) -> Calibration:
+    """The thresholds that the model's rule gives on the split, from one pass over its images."""
     from lightning import Trainer
 
     from experiments.train import expected_warnings_hidden
 
-    model.calibration_rule = rule
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     model.set_vocabulary(data.vocabulary)
     device = model.device
     with expected_warnings_hidden():
@@ -151,58 +125,37 @@ def report(calibration: Calibration, file: Path) -> None:
     """Prints the thresholds with what they did on the split, and where they are."""
     from rich.console import Console
 
-    from experiments.tables import to_rich
+    from experiments.tables import Table, to_rich
 
+    image, types = calibration.image, {"any type": calibration.default} | calibration.types
+    masks = {name: one.pixel_threshold for name, one in types.items()}
+    alarms = {name: max(masks[name], one.alarm_threshold) for name, one in types.items()}
+    own = {name: one for name, one in types.items() if name == "any type" or not one.reason}
+    rows = tuple(
+        (
+            name,
+            masks.get(name, ""),
+            alarms.get(name, image.threshold),
+            *(share(each) for each in (one.recall, one.false_alarm_rate, one.precision)),
+            one.ece,
+        )
+        for name, one in {"image": image, **own}.items()
+    )
     console = Console()
-    console.print(to_rich(figures_table(calibration)))
-    image = calibration.image
-    reasons = {"image": image.reason, "any type": calibration.default.reason}
-    reasons |= {name: one.reason for name, one in calibration.types.items()}
+    console.print(to_rich(Table(f"thresholds for {calibration.objective}", COLUMNS, rows)))
+    reasons = {"image": image.reason} | {name: one.reason for name, one in types.items()}
     lines = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
-    low, high = image.review_band
-    asked = f"{low:.4f} to {high:.4f}: {share(image.review_share)} of the images"
-    lines += [f"a person judges image scores from {asked}", f"thresholds: {file}"]
+    asked = f"{image.review_low:.4f} to {image.review_high:.4f}: {share(image.review_share)}"
+    lines += [f"a person judges image scores from {asked} of the images", f"thresholds: {file}"]
     for line in lines:
         console.print(line, soft_wrap=True, markup=False)
 
 
-def figures_table(calibration: Calibration) -> Table:
-    """One row for the image's answer, one for any type, one for each with its own thresholds."""
-    from experiments.tables import Table
-
-    image = calibration.image
-    types = {"any type": calibration.default}
-    types |= {name: one for name, one in calibration.types.items() if not one.reason}
-    rows = [("image", "", image.threshold, image)]
-    rows += [
-        (name, one.pixel_threshold, max(one.pixel_threshold, one.alarm_threshold), one)
-        for name, one in types.items()
-    ]
-    return Table(
-        f"thresholds for {calibration.rule.objective}",
-        COLUMNS,
-        tuple(
-            (
-                name,
-                pixel,
-                alarm,
-                share(one.figures.recall),
-                share(one.figures.false_alarm_rate),
-                share(one.figures.precision),
-                one.calibration_error,
-            )
-            for name, pixel, alarm, one in rows
-        ),
-    )
-
-
-def share(proportion: Proportion) -> str:
+def share(one: Proportion) -> str:
     """The share with its counts and its 95 % interval."""
-    if not proportion.of:
+    if one.value is None:
         return "-"
-    low, high = proportion.interval
-    counts = f"{proportion.hits}/{proportion.of}"
-    return f"{proportion.value:.3f} ({counts}, {low:.3f}-{high:.3f})"
+    return f"{one.value:.3f} ({one.hits}/{one.of}, {one.low:.3f}-{one.high:.3f})"
 
 
 if __name__ == "__main__":

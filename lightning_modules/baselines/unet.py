@@ -5,6 +5,7 @@ from functools import partial
 import segmentation_models_pytorch as smp
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from segmentation_models_pytorch.losses import DiceLoss
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,6 +43,7 @@ class Unet(SegmentationModule):
         self.weight_decay = weight_decay
         self.warmup_steps = warmup_steps
         self.net = smp.Unet(encoder_name, encoder_weights=None, classes=class_count)
+        self.dice = DiceLoss("multiclass", classes=list(range(1, class_count)), smooth=0.5)
 
     def check_vocabulary(self, vocabulary: Vocabulary) -> None:
         """ValueError for another count of names, or later for others: the list is closed."""
@@ -57,18 +59,12 @@ class Unet(SegmentationModule):
             )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross-entropy plus dice over all classes, on pixels whose mask is known."""
+        """Cross-entropy plus dice of the defects in sight, on pixels whose mask is known."""
         known = batch.has_mask | torch.tensor([not ids for ids in batch.class_ids]).to(self.device)
         if not known.any():
             return self.net(batch.image).sum() * 0.0
-        logits = self.net(batch.image[known])
-        mask = batch.mask[known]
-        truth = functional.one_hot(mask, self.class_count).movedim(-1, 1).float()
-        probability = logits.softmax(1)
-        overlap = (probability * truth).sum((0, 2, 3))
-        total = (probability + truth).sum((0, 2, 3))
-        dice = (1 - (2 * overlap + 1) / (total + 1))[1:].mean()
-        loss = functional.cross_entropy(logits, mask) + dice
+        logits, mask = self.net(batch.image[known]), batch.mask[known]
+        loss = functional.cross_entropy(logits, mask) + self.dice(logits, mask)
         self.log("mask/train/loss", loss.detach(), batch_size=len(batch.image))
         return loss
 

@@ -42,16 +42,17 @@ class AnomalyMetrics(Metric):
     def __init__(self, bins: int = 16384, *, false_positive_limit: float = 0.3) -> None:
         """bins: resolution of scores; false_positive_limit: AUPRO integrates up to there."""
         super().__init__()
-        self.bins = bins
-        self.false_positive_limit = false_positive_limit
-        counts = torch.zeros(2, bins, dtype=torch.int64)
-        self.add_state("pixel_counts", counts.clone(), dist_reduce_fx="sum")
-        self.add_state("image_counts", counts.clone(), dist_reduce_fx="sum")
-        units = torch.zeros(bins, dtype=torch.int64)
-        self.add_state("region_weights", units.clone(), dist_reduce_fx="sum")
-        self.add_state("region_count", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("overlap_sum", units.clone(), dist_reduce_fx="sum")
-        self.add_state("overlap_count", torch.tensor(0), dist_reduce_fx="sum")
+        self.bins, self.false_positive_limit = bins, false_positive_limit
+        shapes: dict[str, tuple[int, ...]] = {
+            "pixel_counts": (2, bins),
+            "image_counts": (2, bins),
+            "region_weights": (bins,),
+            "region_count": (),
+            "overlap_sum": (bins,),
+            "overlap_count": (),
+        }
+        for name, shape in shapes.items():
+            self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
         """Counts the scores of one batch; one prediction per image of it."""

@@ -4,7 +4,7 @@ What is counted for them is in `calibration_counts.py`, what they do in `nets/po
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from scipy.stats import binomtest
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from datamodules.sample import GOOD_ID
 from lightning_modules.metrics.calibration_counts import (
-    SCORE_BINS,
     CalibrationCounts,
     expected_calibration_error,
 )
@@ -24,39 +23,22 @@ PLAIN, TARGETED = ("balanced", "best_f1"), ("recall", "false_alarm_rate")
 
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """`hits` out of `of`; its figures are NaN where there was nothing to count."""
+    """`value` = `hits` / `of` in Wilson's 95 % interval; None where there was nothing to count."""
 
+    value: float | None
+    low: float | None
+    high: float | None
     hits: int
     of: int
 
-    @property
-    def value(self) -> float:
-        """The share itself."""
-        return self.hits / self.of if self.of else math.nan
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval, which stays in [0, 1] and is not empty at 0 of n or n of n."""
-        if not self.of:
-            return math.nan, math.nan
-        found = binomtest(self.hits, self.of).proportion_ci(0.95, method="wilson")
-        return float(found.low), float(found.high)
-
-    def content(self) -> dict[str, float | int | None]:
-        """Plain values for a file."""
-        low, high = (plain(one) for one in self.interval)
-        return {
-            "value": plain(self.value),
-            "low": low,
-            "high": high,
-            "hits": self.hits,
-            "of": self.of,
-        }
-
-
-def plain(figure: float) -> float | None:
-    """The figure for a file, null for NaN."""
-    return None if math.isnan(figure) else round(figure, 6)
+def proportion(hits: int, of: int) -> Proportion:
+    """`hits` out of `of` with its interval, which is not empty at 0 of n or n of n."""
+    if not of:
+        return Proportion(None, None, None, hits, of)
+    interval = binomtest(hits, of).proportion_ci(0.95, method="wilson")
+    value, low, high = (round(float(one), 6) for one in (hits / of, interval.low, interval.high))
+    return Proportion(value, low, high, hits, of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +93,6 @@ def parse_objective(text: str) -> Objective:
     return Objective(name, target)
 
 
-def middle_of_run(levels: Tensor, place: int) -> int:
-    """The bin in the middle of the run of equal levels around `place`.
-
-    levels: (bins,). No score lies between the bins of a run: its thresholds part the same images,
-    and the middle one keeps the distance from both.
-    """
-    values = levels.tolist()
-    first = last = place
-    while first > 0 and values[first - 1] == values[place]:
-        first -= 1
-    while last + 1 < len(values) and values[last + 1] == values[place]:
-        last += 1
-    return (first + last + 1) // 2
-
-
 @dataclass(frozen=True, slots=True)
 class CalibrationRule:
     """objective: of alarms and of the image's answer; min_images: a type shown by fewer keeps the
@@ -145,93 +112,54 @@ class CalibrationRule:
 
 
 @dataclass(frozen=True, slots=True)
-class AlarmFigures:
-    """What happens on the split at a threshold."""
-
-    recall: Proportion
-    false_alarm_rate: Proportion
-    precision: Proportion
-
-    def content(self) -> dict[str, object]:
-        """Plain values for a file."""
-        return {
-            "recall": self.recall.content(),
-            "false_alarm_rate": self.false_alarm_rate.content(),
-            "precision": self.precision.content(),
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class TypeChoice:
-    """The thresholds of one type, or of any; `reason` says why they are not its own."""
+    """The thresholds of one type, or of any, and what they do on the split.
+
+    ece: None without images; reason: why the thresholds are not its own.
+    """
 
     pixel_threshold: float
     alarm_threshold: float
-    figures: AlarmFigures
-    calibration_error: float
+    recall: Proportion
+    false_alarm_rate: Proportion
+    precision: Proportion
+    ece: float | None
     reason: str
-
-    def content(self) -> dict[str, object]:
-        """Plain values for a file."""
-        return {
-            "pixel_threshold": self.pixel_threshold,
-            "alarm_threshold": self.alarm_threshold,
-            **self.figures.content(),
-            "ece": plain(self.calibration_error),
-            "reason": self.reason,
-        }
 
 
 @dataclass(frozen=True, slots=True)
 class ImageChoice:
-    """The threshold of the image score and the band around it in which a person judges."""
+    """The threshold of the image score, the band in which a person judges, and what they do.
+
+    reliability: `images`, `defective` and `mean_score` of each bin of scores.
+    """
 
     threshold: float
-    review_band: tuple[float, float]
-    figures: AlarmFigures
+    review_low: float
+    review_high: float
+    recall: Proportion
+    false_alarm_rate: Proportion
+    precision: Proportion
     review_share: Proportion
-    calibration_error: float
-    reliability: Tensor
+    ece: float | None
+    reliability: dict[str, list[float]]
     reason: str
-
-    def content(self) -> dict[str, object]:
-        """Plain values for a file."""
-        scores = from_units(self.reliability[:, 2]) / self.reliability[:, 0].clamp(min=1)
-        return {
-            "threshold": self.threshold,
-            "review_low": self.review_band[0],
-            "review_high": self.review_band[1],
-            **self.figures.content(),
-            "review_share": self.review_share.content(),
-            "ece": plain(self.calibration_error),
-            "reliability": {
-                "images": self.reliability[:, 0].tolist(),
-                "defective": self.reliability[:, 1].tolist(),
-                "mean_score": [round(score, 4) for score in scores.tolist()],
-            },
-            "reason": self.reason,
-        }
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """All that was chosen on a split; default: for types without thresholds of their own."""
 
-    rule: CalibrationRule
+    objective: str
+    min_images: int
+    review_error_rate: float
     image: ImageChoice
     default: TypeChoice
     types: dict[str, TypeChoice]
 
     def content(self) -> dict[str, object]:
         """Plain values for a file."""
-        return {
-            "objective": str(self.rule.objective),
-            "min_images": self.rule.min_images,
-            "review_error_rate": self.rule.review_error_rate,
-            "image": self.image.content(),
-            "default": self.default.content(),
-            "types": {name: one.content() for name, one in self.types.items()},
-        }
+        return asdict(self)
 
 
 def choose_thresholds(
@@ -246,8 +174,14 @@ def choose_thresholds(
     choice = ThresholdChoice(states, rule)
     default = choice.for_any(pixel)
     names = counts.class_names[GOOD_ID + 1 :]
-    types = {name: choice.for_type(row, default) for row, name in enumerate(names, start=1)}
-    return Calibration(rule, choice.for_image(image), default, types)
+    return Calibration(
+        str(rule.objective),
+        rule.min_images,
+        rule.review_error_rate,
+        choice.for_image(image),
+        default,
+        {name: choice.for_type(row, default) for row, name in enumerate(names, start=1)},
+    )
 
 
 class ThresholdChoice:
@@ -260,58 +194,69 @@ class ThresholdChoice:
         """The image's threshold and review band; `threshold` and no band where none serves."""
         histograms = self.states["image_counts"]
         chosen, reason = self._threshold(histograms)
-        band = (threshold, threshold)
+        low = high = threshold
         if chosen is not None:
-            threshold, band = chosen, self._review_band(histograms, chosen)
-        inside = [at_or_above(histograms.sum(0), one) for one in band]
+            threshold = chosen
+            low, high = self._review_band(histograms, chosen)
+        inside = at_or_above(histograms.sum(0), low) - at_or_above(histograms.sum(0), high)
         reliability = self.states["reliability"][GOOD_ID]
+        images, defective, units = reliability.unbind(1)
+        scores = from_units(units) / images.clamp(min=1)
         return ImageChoice(
             threshold,
-            band,
-            figures_at(histograms, threshold),
-            Proportion(inside[0] - inside[1], int(histograms.sum())),
-            float(expected_calibration_error(reliability)),
-            reliability,
-            reason,
+            low,
+            high,
+            **figures_at(histograms, threshold),
+            review_share=proportion(inside, int(histograms.sum())),
+            ece=error_of(reliability),
+            reliability={
+                "images": images.tolist(),
+                "defective": defective.tolist(),
+                "mean_score": [round(score, 4) for score in scores.tolist()],
+            },
+            reason=reason,
         )
 
     def for_any(self, pixel: float) -> TypeChoice:
         """The thresholds of types without their own; `pixel` without a mask to learn from."""
-        reason = (
-            "" if self.states["overlap_count"][GOOD_ID] else "the split has no mask of a defect"
-        )
-        if not reason:
-            pixel = self._extent(GOOD_ID)
-        return self._with_alarm(GOOD_ID, pixel, 0.0, reason)
+        if self.states["overlap_count"][GOOD_ID]:
+            return self._with_alarm(GOOD_ID, self._extent(GOOD_ID), 0.0, "")
+        return self._with_alarm(GOOD_ID, pixel, 0.0, "the split has no mask of a defect")
 
     def for_type(self, row: int, default: TypeChoice) -> TypeChoice:
         """The thresholds of one type; the default ones where too few images show it."""
         pixel, alarm = default.pixel_threshold, default.alarm_threshold
+        fewest = self.rule.min_images
         shown = int(self.states["peak_counts"][row, 1].sum())
-        if shown < self.rule.min_images:
-            reason = f"shown by {shown} images, fewer than {self.rule.min_images}: the default"
+        if shown < fewest:
+            reason = f"shown by {shown} images, fewer than {fewest}: the default"
             return self._described(row, pixel, alarm, reason)
-        masks, reason = int(self.states["overlap_count"][row]), ""
-        if masks < self.rule.min_images:
-            reason = f"{masks} masks, fewer than {self.rule.min_images}: the default extent"
-        else:
-            pixel = self._extent(row)
-        return self._with_alarm(row, pixel, alarm, reason)
+        masks = int(self.states["overlap_count"][row])
+        if masks < fewest:
+            reason = f"{masks} masks, fewer than {fewest}: the default extent"
+            return self._with_alarm(row, pixel, alarm, reason)
+        return self._with_alarm(row, self._extent(row), alarm, "")
 
     def _extent(self, row: int) -> float:
         """The pixel threshold of the best mean IoU over the images that show the type."""
         overlap = self.states["overlap_sum"][row]
-        return edge(middle_of_run(overlap, int(overlap.argmax())))
+        return middle_of_run(overlap, int(overlap.argmax()))
 
     def _with_alarm(self, row: int, pixel: float, alarm: float, reason: str) -> TypeChoice:
         """The type's choice with the alarm that the objective asks for."""
-        if self.rule.objective == BALANCED:
-            return self._described(row, pixel, alarm, reason)
-        chosen, missing = self._threshold(self.states["peak_counts"][row])
-        if chosen is not None:
-            # A mask that began above the alarm would stay silent where one is due.
-            pixel, alarm = min(pixel, chosen), chosen
-        return self._described(row, pixel, alarm, "; ".join(filter(None, (reason, missing))))
+        if self.rule.objective != BALANCED:
+            chosen, missing = self._threshold(self.states["peak_counts"][row])
+            reason = "; ".join(filter(None, (reason, missing)))
+            if chosen is not None:
+                # A mask that began above the alarm would stay silent where one is due.
+                pixel, alarm = min(pixel, chosen), chosen
+        return self._described(row, pixel, alarm, reason)
+
+    def _described(self, row: int, pixel: float, alarm: float, reason: str) -> TypeChoice:
+        rows = slice(1, None) if row == GOOD_ID else slice(row, row + 1)
+        figures = figures_at(self.states["peak_counts"][row], max(pixel, alarm))
+        error = error_of(self.states["reliability"][rows].sum(0))
+        return TypeChoice(pixel, alarm, **figures, ece=error, reason=reason)
 
     def _threshold(self, histograms: Tensor) -> tuple[float | None, str]:
         """The threshold that serves the objective, or why there is none."""
@@ -321,14 +266,7 @@ class ThresholdChoice:
         place = self.rule.objective.choose(histograms)
         if place is None:
             return None, f"no threshold has {self.rule.objective}: the default"
-        return edge(middle_of_run(sum_from_top(histograms.sum(0)), place)), ""
-
-    def _described(self, row: int, pixel: float, alarm: float, reason: str) -> TypeChoice:
-        states = self.states
-        rows = slice(1, None) if row == GOOD_ID else slice(row, row + 1)
-        error = float(expected_calibration_error(states["reliability"][rows].sum(0)))
-        figures = figures_at(states["peak_counts"][row], max(pixel, alarm))
-        return TypeChoice(pixel, alarm, figures, error, reason)
+        return middle_of_run(sum_from_top(histograms.sum(0)), place), ""
 
     def _review_band(self, histograms: Tensor, threshold: float) -> tuple[float, float]:
         """The narrowest band around the threshold with few enough errors below and above it."""
@@ -339,30 +277,43 @@ class ThresholdChoice:
         low = int(torch.nonzero(missed <= limit).max())
         high = torch.nonzero(alarmed <= limit).flatten().tolist()
         return (
-            min(threshold, edge(middle_of_run(levels, low))),
-            max(threshold, edge(middle_of_run(levels, high[0])) if high else 1.0),
+            min(threshold, middle_of_run(levels, low)),
+            max(threshold, middle_of_run(levels, high[0]) if high else 1.0),
         )
 
 
-def edge(place: int) -> float:
-    """The lowest score of a bin."""
-    return lower_edge(place, SCORE_BINS)
+def middle_of_run(levels: Tensor, place: int) -> float:
+    """The lowest score of the bin in the middle of the run of equal levels around `place`.
+
+    levels: (bins,). No score lies between the bins of a run: its thresholds part the same images,
+    and the middle one keeps the distance from both.
+    """
+    other = torch.nonzero(levels != levels[place]).flatten()
+    below, above = other[other < place], other[other > place]
+    first = int(below[-1]) + 1 if len(below) else 0
+    last = int(above[0]) - 1 if len(above) else len(levels) - 1
+    return lower_edge((first + last + 1) // 2, len(levels))
 
 
 def at_or_above(histogram: Tensor, threshold: float) -> int:
     """How many scores of a histogram (bins,) reach the threshold, exact at a bin's edge."""
-    logit = float(torch.logit(torch.tensor(threshold, dtype=torch.float64)))
-    place = (max(logit, -LOGIT_LIMIT) + LOGIT_LIMIT) / (2 * LOGIT_LIMIT) * len(histogram)
-    # The edge itself comes back from its own logit with a rounding error.
-    return int(histogram[math.ceil(min(place, len(histogram)) - 1e-3) :].sum())
+    bins = torch.arange(len(histogram), dtype=torch.float64)
+    edges = torch.sigmoid((2 * bins / len(histogram) - 1) * LOGIT_LIMIT)
+    return int(histogram[edges >= threshold - 1e-12].sum())
 
 
-def figures_at(histograms: Tensor, threshold: float) -> AlarmFigures:
+def figures_at(histograms: Tensor, threshold: float) -> dict[str, Proportion]:
     """What a threshold finds, raises and gets right; histograms: (2, bins) of good and defect."""
     raised, found = (at_or_above(histogram, threshold) for histogram in histograms)
     good, defect = histograms.sum(1).tolist()
-    return AlarmFigures(
-        recall=Proportion(found, defect),
-        false_alarm_rate=Proportion(raised, good),
-        precision=Proportion(found, found + raised),
-    )
+    return {
+        "recall": proportion(found, defect),
+        "false_alarm_rate": proportion(raised, good),
+        "precision": proportion(found, found + raised),
+    }
+
+
+def error_of(reliability: Tensor) -> float | None:
+    """The expected calibration error for a file, None without images."""
+    error = float(expected_calibration_error(reliability))
+    return None if math.isnan(error) else round(error, 6)

@@ -58,13 +58,11 @@ class CalibrationCounts(Metric):
             is_shown[list(batch.class_ids[index])] = True
             is_shown[GOOD_ID] = bool(batch.class_ids[index])
             self._count_scores(prediction, is_shown)
-            if bool(batch.has_mask[index]) and not bool(batch.is_box[index]):
-                is_defect = batch.mask[index].to(device) != GOOD_ID
-                if is_defect.any():
-                    anomaly_map = prediction.anomaly_map.to(device)
-                    counts = count_scores(anomaly_map, is_defect, SCORE_BINS)
-                    self.overlap_sum[is_shown] += to_units(overlap_at_thresholds(counts))
-                    self.overlap_count[is_shown] += 1
+            is_defect = batch.mask[index].to(device) != GOOD_ID
+            if bool(batch.has_mask[index]) and not bool(batch.is_box[index]) and is_defect.any():
+                counts = count_scores(prediction.anomaly_map.to(device), is_defect, SCORE_BINS)
+                self.overlap_sum[is_shown] += to_units(overlap_at_thresholds(counts))
+                self.overlap_count[is_shown] += 1
 
     def _count_scores(self, prediction: Prediction, is_shown: Tensor) -> None:
         """Counts what is one number per image and type; is_shown: (K+1,) the truth."""

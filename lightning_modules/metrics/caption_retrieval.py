@@ -32,13 +32,8 @@ class CaptionRetrieval(Metric):
     caption_hash: Tensor
 
     def __init__(self, width: int, gallery_size: int = 1000) -> None:
-        """width: of the embeddings; ValueError for no width or gallery."""
+        """width: of the embeddings."""
         super().__init__()
-        if width < 1 or gallery_size < 1:
-            raise ValueError(
-                f"caption retrieval got width {width} and gallery_size {gallery_size}: expected at "
-                "least 1 of each"
-            )
         self.gallery_size = gallery_size
         empty = torch.full((gallery_size,), EMPTY)
         self.add_state("pseudo", torch.zeros(gallery_size, width), dist_reduce_fx=join_galleries)

@@ -57,15 +57,15 @@ class DetectionMetrics(Metric):
         super().__init__()
         kinds, types, levels = len(OVERLAPS), len(class_names) - 1, len(THRESHOLDS)
         self.bins = bins = min(bins, MOST_BINS // max(types, 1))
-        hits = torch.zeros(kinds, types, levels, bins, dtype=torch.int32)
-        self.add_state("hits", hits, dist_reduce_fx="sum")
-        answers = torch.zeros(kinds, types, bins, dtype=torch.int32)
-        self.add_state("answers", answers, dist_reduce_fx="sum")
-        truths = torch.zeros(kinds, types, dtype=torch.int64)
-        self.add_state("truths", truths, dist_reduce_fx="sum")
-        by_size = torch.zeros(len(SIZES), dtype=torch.int64)
-        self.add_state("found", by_size.clone(), dist_reduce_fx="sum")
-        self.add_state("regions", by_size.clone(), dist_reduce_fx="sum")
+        states = {
+            "hits": torch.zeros(kinds, types, levels, bins, dtype=torch.int32),
+            "answers": torch.zeros(kinds, types, bins, dtype=torch.int32),
+            "truths": torch.zeros(kinds, types, dtype=torch.int64),
+            "found": torch.zeros(len(SIZES), dtype=torch.int64),
+            "regions": torch.zeros(len(SIZES), dtype=torch.int64),
+        }
+        for name, state in states.items():
+            self.add_state(name, state, dist_reduce_fx="sum")
 
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
         """Counts one batch; one prediction per image of it."""

@@ -21,13 +21,8 @@ class NoiseLossByTimestep(Metric):
     sample_count: Tensor
 
     def __init__(self, diffusion_steps: int, bins: int = 10) -> None:
-        """diffusion_steps: T; bins: how many, fewer where T is smaller; ValueError below 1."""
+        """diffusion_steps: T; bins: how many, fewer where T is smaller."""
         super().__init__()
-        if diffusion_steps < 1 or bins < 1:
-            raise ValueError(
-                f"noise loss by timestep got {diffusion_steps} diffusion steps and {bins} bins: "
-                "expected at least 1 of each"
-            )
         bins = min(bins, diffusion_steps)
         edges = [number * diffusion_steps // bins for number in range(bins + 1)]
         self.ranges = [(edges[number] + 1, edges[number + 1]) for number in range(bins)]

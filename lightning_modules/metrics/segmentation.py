@@ -14,6 +14,7 @@ from datamodules.sample import GOOD, GOOD_ID, Batch, Prediction
 
 # Of a share of one. An int64 then holds the sum of two thousand million shares.
 UNITS = 2**32
+SUMS = ("defective_hits", "iou_sum", "f1_sum", "defective_count", "box_iou_sum", "box_count")
 
 
 def to_units(shares: Tensor) -> Tensor:
@@ -46,13 +47,13 @@ class SegmentationMetrics(Metric):
 
     full_state_update = False
     type_confusion: Tensor
-    defective_hits: Tensor
     pixel_confusion: Tensor
+    defective_hits: Tensor
     iou_sum: Tensor
-    box_iou_sum: Tensor
-    box_count: Tensor
     f1_sum: Tensor
     defective_count: Tensor
+    box_iou_sum: Tensor
+    box_count: Tensor
 
     def __init__(self, class_names: Sequence[str]) -> None:
         """class_names: a vocabulary's names, good first; ValueError otherwise."""
@@ -61,14 +62,10 @@ class SegmentationMetrics(Metric):
             raise ValueError(f"class names are {list(class_names)[:3]}: expected '{GOOD}' first")
         self.class_names = tuple(class_names)
         square = torch.zeros(len(class_names), len(class_names), dtype=torch.int64)
-        self.add_state("type_confusion", square.clone(), dist_reduce_fx="sum")
-        self.add_state("defective_hits", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("pixel_confusion", square.clone(), dist_reduce_fx="sum")
-        self.add_state("iou_sum", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("box_iou_sum", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("box_count", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("f1_sum", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("defective_count", torch.tensor(0), dist_reduce_fx="sum")
+        for name in ("type_confusion", "pixel_confusion"):
+            self.add_state(name, square.clone(), dist_reduce_fx="sum")
+        for name in SUMS:
+            self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
         """Counts one batch; one prediction per image of it."""
@@ -81,20 +78,16 @@ class SegmentationMetrics(Metric):
                 self.defective_hits += is_best(prediction.type_scores[1:], true_type - 1)
             if not bool(batch.has_mask[index]):
                 continue
-            confusion = count_pairs(
-                batch.mask[index].to(device),
-                prediction.label_map.to(device),
-                len(self.class_names),
-            )
-            is_defective = confusion[1:].sum() > 0
-            if bool(batch.is_box[index]):
-                if is_defective:
-                    self.box_iou_sum += to_units(foreground_overlap(confusion)[0])
-                    self.box_count += 1
-                continue
-            self.pixel_confusion += confusion
-            if is_defective:
-                iou, f1 = foreground_overlap(confusion)
+            mask, answer = batch.mask[index].to(device), prediction.label_map.to(device)
+            confusion = count_pairs(mask, answer, len(self.class_names))
+            is_defective, is_box = confusion[1:].sum() > 0, bool(batch.is_box[index])
+            iou, f1 = foreground_overlap(confusion)
+            if not is_box:
+                self.pixel_confusion += confusion
+            if is_defective and is_box:
+                self.box_iou_sum += to_units(iou)
+                self.box_count += 1
+            elif is_defective:
                 self.iou_sum += to_units(iou)
                 self.f1_sum += to_units(f1)
                 self.defective_count += 1

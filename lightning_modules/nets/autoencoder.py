@@ -1,7 +1,7 @@
 """Image to latent and back (eq. 11): a block-DCT that needs no weights, and the SD KL-VAE."""
 
 import math
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from diffusers import AutoencoderKL
@@ -53,6 +53,33 @@ class Autoencoder(nn.Module):
     encoder_taps: tuple[Tap, ...] = ()
     decoder_taps: tuple[Tap, ...] = ()
 
+    mean: Tensor
+    deviation: Tensor
+    measured: Tensor
+
+    def add_scale(self) -> None:
+        """Buffers of each channel's mean and deviation, for latents that are not scaled yet."""
+        self.register_buffer("mean", torch.zeros(self.latent_channels))
+        self.register_buffer("deviation", torch.ones(self.latent_channels))
+        self.register_buffer("measured", torch.tensor(False))
+
+    def fit_scale(self, latents: Tensor, *, smallest_deviation: float) -> None:
+        """Takes mean and deviation from latents (B, c, h, w).
+
+        Grey or blank images leave a channel almost still: the floor keeps it from being blown up.
+        """
+        self.mean.copy_(latents.mean(dim=(0, 2, 3)))
+        self.deviation.copy_(latents.std(dim=(0, 2, 3)).clamp(min=smallest_deviation))
+        self.measured.fill_(True)
+
+    def to_unit_variance(self, latents: Tensor) -> Tensor:
+        """Latents (B, c, h, w) by the scale."""
+        return (latents - self.mean.view(-1, 1, 1)) / self.deviation.view(-1, 1, 1)
+
+    def from_unit_variance(self, z: Tensor) -> Tensor:
+        """Back again."""
+        return z * self.deviation.view(-1, 1, 1) + self.mean.view(-1, 1, 1)
+
     def load(self) -> None:
         """Reads the weights; nothing where a formula is all."""
 
@@ -87,10 +114,8 @@ class DctAutoencoder(Autoencoder):
     images, since they differ by two orders of magnitude. Stands in for the VAE at tiny scale.
     """
 
-    mean: Tensor
-    deviation: Tensor
-    measured: Tensor
     kernels: Tensor
+    inverse_kernels: Tensor
 
     def __init__(self, luma_coefficients: int = 22, chroma_coefficients: int = 5) -> None:
         super().__init__()
@@ -98,41 +123,33 @@ class DctAutoencoder(Autoencoder):
         self.stride = 8
         self.latent_channels = sum(counts)
         mixing = torch.tensor(YCBCR)
-        kernels = [
-            mixing[plane].view(1, 3, 1, 1) * cosine_basis(self.stride, count)[:, None]
-            for plane, count in enumerate(counts)
-        ]
-        inverse = torch.linalg.inv(mixing)
-        inverse_kernels = [
-            inverse[:, plane].view(1, 3, 1, 1) * cosine_basis(self.stride, count)[:, None]
-            for plane, count in enumerate(counts)
-        ]
-        self.register_buffer("kernels", torch.cat(kernels), persistent=False)
-        self.register_buffer("inverse_kernels", torch.cat(inverse_kernels), persistent=False)
-        self.register_buffer("mean", torch.zeros(self.latent_channels))
-        self.register_buffer("deviation", torch.ones(self.latent_channels))
-        self.register_buffer("measured", torch.tensor(False))
+        for name, planes in (("kernels", mixing), ("inverse_kernels", torch.linalg.inv(mixing).T)):
+            kernels = [
+                planes[plane].view(1, 3, 1, 1) * cosine_basis(self.stride, count)[:, None]
+                for plane, count in enumerate(counts)
+            ]
+            self.register_buffer(name, torch.cat(kernels), persistent=False)
+        self.add_scale()
+
+    def coefficients(self, image: Tensor) -> Tensor:
+        """The coefficients (B, c, H/8, W/8) of image (B, 3, H, W) as they are."""
+        return functional.conv2d(image, self.kernels, stride=self.stride)
 
     @torch.no_grad()
     def measure(self, image: Tensor) -> None:
         """Takes mean and deviation of each coefficient from image (B, 3, H, W) in [-1, 1]."""
-        coefficients = functional.conv2d(image, self.kernels, stride=self.stride)
-        self.mean.copy_(coefficients.mean(dim=(0, 2, 3)))
-        # Grey images have no chroma: a floor keeps rounding noise from being blown up.
-        self.deviation.copy_(coefficients.std(dim=(0, 2, 3)).clamp(min=0.02))
-        self.measured.fill_(True)
+        self.fit_scale(self.coefficients(image), smallest_deviation=0.02)
 
     def encode(self, image: Tensor) -> Tensor:
         """Latents (B, c, H/8, W/8) of about unit variance from image (B, 3, H, W) in [-1, 1]."""
-        coefficients = functional.conv2d(image, self.kernels, stride=self.stride)
-        return (coefficients - self.mean.view(-1, 1, 1)) / self.deviation.view(-1, 1, 1)
+        return self.to_unit_variance(self.coefficients(image))
 
     def decode(self, z: Tensor) -> Tensor:
         """Image (B, 3, H, W), clipped to [-1, 1], from latents (B, c, h, w)."""
-        coefficients = z * self.deviation.view(-1, 1, 1) + self.mean.view(-1, 1, 1)
-        kernels = cast(Tensor, self.inverse_kernels)
-        image = functional.conv_transpose2d(coefficients, kernels, stride=self.stride)
-        return image.clamp(-1, 1)
+        kernels = self.inverse_kernels
+        return functional.conv_transpose2d(
+            self.from_unit_variance(z), kernels, stride=self.stride
+        ).clamp(-1, 1)
 
 
 class KlAutoencoder(Autoencoder):

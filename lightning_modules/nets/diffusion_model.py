@@ -29,14 +29,12 @@ class NoiseSchedule(nn.Module):
         beta_end: float = 2e-2,
     ) -> None:
         super().__init__()
-        if kind not in ("linear", "cosine"):
+        if kind == "linear":
+            betas = linear_betas(diffusion_steps, beta_start, beta_end)
+        elif kind == "cosine":
+            betas = cosine_betas(diffusion_steps)
+        else:
             raise ValueError(f"noise schedule is {kind!r}: expected linear or cosine")
-        linear = kind == "linear"
-        betas = (
-            linear_betas(diffusion_steps, beta_start, beta_end)
-            if linear
-            else cosine_betas(diffusion_steps)
-        )
         self.diffusion_steps = diffusion_steps
         alpha_bar = cumulate_alphas(betas).to(torch.float32)
         self.register_buffer("alpha_bar", alpha_bar, persistent=False)

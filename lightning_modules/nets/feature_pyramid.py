@@ -101,20 +101,14 @@ class TimmEncoder(nn.Module):
         super().__init__()
         self.model_name, self.weights = model_name, Path(weights) if weights else None
         self.backbone = create_timm("encoder", model_name, padding=padding, features_only=True)
-        info = zip(
-            self.backbone.feature_info.reduction(),
-            self.backbone.feature_info.channels(),
-            strict=True,
-        )
-        channels = {stride: count for stride, count in info if stride in strides}
-        self.strides = tuple(channels)
-        self.reductions = tuple(self.backbone.feature_info.reduction())
-        self.project = nn.ModuleDict(
-            {
-                str(stride): nn.Sequential(nn.Conv2d(count, width, 1, bias=False), norm(width))
-                for stride, count in channels.items()
-            }
-        )
+        info = self.backbone.feature_info
+        self.reductions = tuple(info.reduction())
+        self.project = nn.ModuleDict()
+        for stride, count in zip(self.reductions, info.channels(), strict=True):
+            if stride in strides:
+                layers = nn.Conv2d(count, width, 1, bias=False), norm(width)
+                self.project[str(stride)] = nn.Sequential(*layers)
+        self.strides = tuple(int(stride) for stride in self.project)
 
     def load(self) -> None:
         """Reads the weights, where a file is named; FileNotFoundError, or ValueError."""

@@ -112,13 +112,10 @@ class PretrainedTimmImageEncoder(ImageEncoder):
 
     def load(self) -> None:
         """Reads the weights; FileNotFoundError, or ValueError when they do not fit."""
-        classifier = self.backbone.pretrained_cfg.get("classifier") or ()
-        heads = (classifier,) if isinstance(classifier, str) else classifier
-        state = {
-            name: value
-            for name, value in read_tensors(self.weights).items()
-            if name.rpartition(".")[0] not in heads
-        }
+        heads = self.backbone.pretrained_cfg.get("classifier") or ()
+        heads = (heads,) if isinstance(heads, str) else heads
+        read = read_tensors(self.weights).items()
+        state = {name: value for name, value in read if name.rpartition(".")[0] not in heads}
         fill(self.backbone, state, self.weights)
         self._loaded = True
 
@@ -139,11 +136,7 @@ class PretrainedTimmImageEncoder(ImageEncoder):
     @torch.no_grad()
     def embed(self, image: Tensor) -> Tensor:
         """What the backbone makes of image (B, 3, H, W) in [-1, 1], resized and normalised."""
-        size = (self.image_size_px, self.image_size_px)
-        pixels = nn.functional.interpolate(
-            (image + 1) / 2, size=size, mode="bicubic", antialias=True, align_corners=False
-        )
-        return self.backbone((pixels - self.mean) / self.deviation)
+        return self.backbone(normalised(image, self.image_size_px, self.mean, self.deviation))
 
 
 class ClipImageEncoder(ImageEncoder):
@@ -190,15 +183,16 @@ class ClipImageEncoder(ImageEncoder):
         return self.tower(pixel_values=pixels).image_embeds
 
 
-def to_clip_pixels(image: Tensor, side_px: int) -> Tensor:
-    """What CLIP sees of image (B, 3, H, W) in [-1, 1]: squashed to a square, normalised."""
+def normalised(image: Tensor, side_px: int, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Image (B, 3, H, W) in [-1, 1], squashed to a square, by statistics of pixels in [0, 1]."""
+    size = (side_px, side_px)
     pixels = nn.functional.interpolate(
-        (image + 1) / 2,
-        size=(side_px, side_px),
-        mode="bicubic",
-        antialias=True,
-        align_corners=False,
+        (image + 1) / 2, size=size, mode="bicubic", antialias=True, align_corners=False
     )
-    mean = pixels.new_tensor(CLIP_MEAN).view(3, 1, 1)
-    deviation = pixels.new_tensor(CLIP_DEVIATION).view(3, 1, 1)
     return (pixels - mean) / deviation
+
+
+def to_clip_pixels(image: Tensor, side_px: int) -> Tensor:
+    """What CLIP sees of image (B, 3, H, W) in [-1, 1]."""
+    mean, deviation = (image.new_tensor(one).view(3, 1, 1) for one in (CLIP_MEAN, CLIP_DEVIATION))
+    return normalised(image, side_px, mean, deviation)

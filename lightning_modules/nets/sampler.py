@@ -21,6 +21,7 @@ from lightning_modules.nets.text_encoder import TextEmbedding, embed_with_null
 # Latents have unit variance; few true ones lie further out.
 LATENT_LIMIT = 3.0
 
+METHODS = ("ancestral", "ddim", "dpmpp")
 # (z_t, eps, t, previous) -> the latents at the earlier time `previous`.
 Step = Callable[[Tensor, Tensor, int, int], Tensor]
 # (z_t, t) -> latents of the same time in which what is known was put right.
@@ -89,7 +90,7 @@ def sample_latents(
     for an unknown method and for more steps than the schedule has.
     """
     times = times_of(schedule, steps)
-    step = stepper_of(method)(schedule, times, generators)
+    step = stepper_of(method, schedule, times, generators)
     predict = guided(denoiser, text=text, null=null, scale=guidance_scale)
     z = noise
     for t, previous in pairwise(times):
@@ -134,49 +135,30 @@ def within(z_t: Tensor, eps: Tensor, t: Tensor, *, alpha_bar: Tensor, limit: flo
     return rest / per_latent((1 - level).sqrt(), z_t)
 
 
-def ancestral(
-    schedule: NoiseSchedule, times: Sequence[int], generators: Sequence[torch.Generator]
-) -> Step:
-    """Steps that draw from the posterior, with fresh noise for each sample (eq. 7)."""
-
-    def step(z_t: Tensor, eps: Tensor, t: int, previous: int) -> Tensor:
-        fresh = draw_noise(generators, z_t.shape[1:]).to(z_t)
-        return step_back(z_t, eps, fresh, t=t, previous=previous, alpha_bar=schedule.alpha_bar)
-
-    return step
-
-
-def ddim(
-    schedule: NoiseSchedule, times: Sequence[int], generators: Sequence[torch.Generator]
-) -> Step:
-    """Deterministic steps along one noise estimate (Song et al. 2021)."""
-    settings = respaced(schedule, times)
-    return library_step(DDIMScheduler(**settings, clip_sample=False), times)
-
-
-def dpmpp(
-    schedule: NoiseSchedule, times: Sequence[int], generators: Sequence[torch.Generator]
-) -> Step:
-    """Deterministic second-order steps that remember the last estimate (Lu et al. 2022)."""
-    settings = respaced(schedule, times)
-    solver = DPMSolverMultistepScheduler(**settings, algorithm_type="dpmsolver++", solver_order=2)
-    return library_step(solver, times)
-
-
-METHODS: dict[str, Callable[[NoiseSchedule, Sequence[int], Sequence[torch.Generator]], Step]] = {
-    "ancestral": ancestral,
-    "ddim": ddim,
-    "dpmpp": dpmpp,
-}
-
-
 def stepper_of(
     method: str,
-) -> Callable[[NoiseSchedule, Sequence[int], Sequence[torch.Generator]], Step]:
-    """What makes the steps of a method; ValueError for an unknown one."""
-    if method not in METHODS:
-        raise ValueError(f"sampler is {method!r}: expected one of {', '.join(METHODS)}")
-    return METHODS[method]
+    schedule: NoiseSchedule,
+    times: Sequence[int],
+    generators: Sequence[torch.Generator],
+) -> Step:
+    """The steps of a method through `times`; ValueError for an unknown one.
+
+    ancestral draws from the posterior, with fresh noise for each sample (eq. 7); ddim follows one
+    noise estimate (Song et al. 2021); dpmpp remembers the last one too (Lu et al. 2022).
+    """
+    if method == "ancestral":
+
+        def step(z_t: Tensor, eps: Tensor, t: int, previous: int) -> Tensor:
+            fresh = draw_noise(generators, z_t.shape[1:]).to(z_t)
+            return step_back(z_t, eps, fresh, t=t, previous=previous, alpha_bar=schedule.alpha_bar)
+
+        return step
+    settings = respaced(schedule, times)
+    if method == "ddim":
+        return library_step(DDIMScheduler(**settings, clip_sample=False), times)
+    if method == "dpmpp":
+        return library_step(DPMSolverMultistepScheduler(**settings), times)
+    raise ValueError(f"sampler is {method!r}: expected one of {', '.join(METHODS)}")
 
 
 def respaced(schedule: NoiseSchedule, times: Sequence[int]) -> dict[str, object]:

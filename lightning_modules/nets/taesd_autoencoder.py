@@ -89,10 +89,6 @@ class TaesdAutoencoder(Autoencoder):
     that `measure` takes from training images: TAEF2's deviations run from 0.34 to 0.97.
     """
 
-    mean: Tensor
-    deviation: Tensor
-    measured: Tensor
-
     def __init__(
         self,
         encoder: str,
@@ -116,9 +112,7 @@ class TaesdAutoencoder(Autoencoder):
             *(*blocks(pooled=pooled_middle), *double(), *blocks(), *double(), *blocks()),
             *(*double(), Block(), convolution(WIDTH, 3)),
         )
-        self.register_buffer("mean", torch.zeros(latent_channels))
-        self.register_buffer("deviation", torch.ones(latent_channels))
-        self.register_buffer("measured", torch.tensor(False))
+        self.add_scale()
         self._loaded = False
 
     def load(self) -> None:
@@ -135,34 +129,26 @@ class TaesdAutoencoder(Autoencoder):
     def measure(self, image: Tensor) -> None:
         """Takes mean and deviation of each channel from image (B, 3, H, W) in [-1, 1]."""
         # The first map of an image takes 16 MB at 256 px: not all images at once.
-        parts = [self.plain_latents(part) for part in image.split(MEASURED_AT_ONCE)]
-        latents = torch.cat(parts)
-        self.mean.copy_(latents.mean(dim=(0, 2, 3)))
-        # Blank images leave a channel almost still: it must not be blown up.
-        self.deviation.copy_(latents.std(dim=(0, 2, 3)).clamp(min=SMALLEST_DEVIATION))
-        self.measured.fill_(True)
-
-    def plain_latents(self, image: Tensor) -> Tensor:
-        """Latents (B, c, H/8, W/8) as the net gives them from image (B, 3, H, W) in [-1, 1]."""
-        return self.encoder(self._to_unit_range(image))
+        parts = [self.encoder(self._to_unit_range(part)) for part in image.split(MEASURED_AT_ONCE)]
+        self.fit_scale(torch.cat(parts), smallest_deviation=SMALLEST_DEVIATION)
 
     def encode(self, image: Tensor) -> Tensor:
         """Latents (B, c, H/8, W/8) of about unit variance from image (B, 3, H, W) in [-1, 1]."""
-        return self._to_unit_variance(self.plain_latents(image))
+        return self.to_unit_variance(self.encoder(self._to_unit_range(image)))
 
     def decode(self, z: Tensor) -> Tensor:
         """Image (B, 3, H, W), clipped to [-1, 1], from latents (B, c, h, w)."""
-        return (2 * self.decoder(self._from_unit_variance(z)) - 1).clamp(-1, 1)
+        return (2 * self.decoder(self._net_latents(z)) - 1).clamp(-1, 1)
 
     def encode_with_maps(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What `encode` gives, and maps of the encoder at strides 2, 4 and 8."""
         maps = inputs_at(self.encoder, ENCODER_TAPS, self._to_unit_range(image))
         latents = self.encoder[ENCODER_TAPS[-1] :](maps[-1])
-        return self._to_unit_variance(latents), maps
+        return self.to_unit_variance(latents), maps
 
     def maps_of_decoding(self, z: Tensor) -> list[Tensor]:
         """Maps of the decoder at strides 8 and 4."""
-        return inputs_at(self.decoder, DECODER_TAPS, self._from_unit_variance(z))
+        return inputs_at(self.decoder, DECODER_TAPS, self._net_latents(z))
 
     def _to_unit_range(self, image: Tensor) -> Tensor:
         self._check_loaded()
@@ -174,12 +160,9 @@ class TaesdAutoencoder(Autoencoder):
             )
         return (image + 1) / 2
 
-    def _from_unit_variance(self, z: Tensor) -> Tensor:
+    def _net_latents(self, z: Tensor) -> Tensor:
         self._check_loaded()
-        return z * self.deviation.view(-1, 1, 1) + self.mean.view(-1, 1, 1)
-
-    def _to_unit_variance(self, latents: Tensor) -> Tensor:
-        return (latents - self.mean.view(-1, 1, 1)) / self.deviation.view(-1, 1, 1)
+        return self.from_unit_variance(z)
 
     def _check_loaded(self) -> None:
         if not self._loaded:

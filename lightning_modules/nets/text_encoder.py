@@ -5,7 +5,6 @@ Every text in the system passes through one of them.
 
 import hashlib
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,6 @@ from lightning_modules.equations.embedding import embed_positions
 from lightning_modules.weights_io import load_from_hub
 
 WORD = re.compile(r"[^\W_]+")
-KEPT_TEXTS = 100_000
 
 
 @dataclass(slots=True)
@@ -155,7 +153,6 @@ class ClipTextEncoder(TextEncoder):
         super().__init__()
         self.pretrained, self.width, self.max_tokens = pretrained, width, 77
         self.tokenizer: CLIPTokenizer | None = None
-        self._token_ids: OrderedDict[str, Tensor] = OrderedDict()
         self.tower = CLIPTextModel(
             CLIPTextConfig(
                 hidden_size=width,
@@ -170,7 +167,6 @@ class ClipTextEncoder(TextEncoder):
         """Reads tokenizer and weights; ValueError when they cannot be read or do not fit."""
         self.tower = load_from_hub(CLIPTextModel, self.pretrained, "", like=self.tower)
         self.tokenizer = read_tokenizer(self.pretrained, self.tower.config.vocab_size)
-        self._token_ids.clear()
 
     def token_counter(self) -> Callable[[str], int]:
         """Counts the tokenizer's tokens."""
@@ -182,18 +178,10 @@ class ClipTextEncoder(TextEncoder):
         return self.tokenizer
 
     def token_ids(self, texts: Sequence[str]) -> Tensor:
-        """The ids of texts, (N, 77) int64, cut or padded; those of recent texts are kept."""
+        """The ids of texts, (N, 77) int64, cut or padded."""
+        settings = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens}
         tokenizer = self._loaded_tokenizer()
-        new = [text for text in dict.fromkeys(texts) if text not in self._token_ids]
-        if new:
-            settings = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens}
-            ids = tokenizer(new, **settings, return_tensors="pt").input_ids
-            # 16 bits hold CLIP's 49,408 words: the cache takes 15 MB.
-            self._token_ids.update(zip(new, ids.to(torch.uint16), strict=True))
-        rows = torch.stack([self._token_ids[text] for text in texts]).long()
-        while len(self._token_ids) > KEPT_TEXTS:
-            self._token_ids.popitem(last=False)
-        return rows
+        return tokenizer(list(texts), **settings, return_tensors="pt").input_ids
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> TextEmbedding:

@@ -125,7 +125,7 @@ def test_thresholds_come_back_to_the_last_bit_with_what_they_were_chosen_on(tmp_
     write_thresholds(file, chosen, naming="softmax", split="val", manifest_sha256="ab")
     points, content = read_thresholds(file), json.loads(file.read_text())
     assert points.naming == "softmax" and points.image == chosen.image.threshold
-    assert points.review_band == chosen.image.review_band
+    assert points.review_band == (chosen.image.review_low, chosen.image.review_high)
     pairs = [(points.default, chosen.default)]
     pairs += [(points.by_name[name], one) for name, one in chosen.types.items()]
     for read, one in pairs:

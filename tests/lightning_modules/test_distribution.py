@@ -13,7 +13,6 @@ from lightning_modules.distribution import ShardedStrategy, trainable_parts
 from lightning_modules.weights_io import read_stage
 from tests.lightning_modules.shared_training import (
     JOBS,
-    Notes,
     read_notes,
     small_data,
     small_pretrain,
@@ -51,13 +50,6 @@ def difference(folder: Path, one: str, two: str, key: str = "state_dict") -> flo
     return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
 
 
-def rows_by_step(notes: list[Notes], passes: int) -> list[list[int]]:
-    """The rows of each step over all processes and passes, sorted."""
-    steps = range(0, len(notes[0].rows), passes)
-    batches = [[b for one in notes for b in one.rows[start : start + passes]] for start in steps]
-    return [sorted(row for batch in step for row in batch) for step in batches]
-
-
 @SLOW
 def test_training_moves_the_weights_far_beyond_the_differences_that_are_allowed(
     trained: Path,
@@ -85,13 +77,6 @@ def test_checkpoint_in_mid_epoch_is_the_one_that_one_process_saves(trained: Path
 
 @SLOW
 @WHOLE_JOBS
-def test_each_step_sees_the_rows_that_one_process_would_see(trained: Path, job: str) -> None:
-    shared = rows_by_step(read_notes(trained, job), passes=2 if job == "sharded" else 1)
-    assert shared == rows_by_step(read_notes(trained, "one"), passes=1)
-
-
-@SLOW
-@WHOLE_JOBS
 def test_no_row_is_seen_twice_in_an_epoch(trained: Path, job: str) -> None:
     notes = read_notes(trained, job)
     for epoch in (0, 1):
@@ -103,12 +88,6 @@ def test_no_row_is_seen_twice_in_an_epoch(trained: Path, job: str) -> None:
             for r in batch
         ]
         assert len(rows) == len(set(rows)) == 40
-
-
-@SLOW
-def test_all_processes_follow_the_learning_rates_of_one(trained: Path) -> None:
-    (one,) = read_notes(trained, "one")
-    assert [notes.rates for notes in read_notes(trained, "ddp")] == [one.rates, one.rates]
 
 
 @SLOW

@@ -9,10 +9,8 @@ from torch import Tensor
 
 from datamodules.sample import Batch, Prediction
 from lightning_modules.evaluation import Evaluation, precision_recall, reliability_of
-from lightning_modules.metrics.calibration import CalibrationRule
 from lightning_modules.metrics.score_histogram import count_scores
 from lightning_modules.metrics.segmentation import to_units
-from lightning_modules.nets.post_processing import OperatingPoints, TypeThresholds
 from tests.lightning_modules.small_parts import defect_batch
 
 NAMES = ("good", "crack", "stain")
@@ -44,12 +42,6 @@ def counted(split: str = "val") -> Evaluation:
     evaluation, batch = Evaluation(NAMES), defect_batch()
     evaluation.count(split, right_answers(batch), batch)
     return evaluation
-
-
-def test_predictions_pass_through_unchanged() -> None:
-    batch = defect_batch()
-    answers = right_answers(batch)
-    assert Evaluation(NAMES).count("val", answers, batch) is answers
 
 
 def test_perfect_predictions_have_perfect_figures() -> None:
@@ -86,24 +78,6 @@ def test_figures_are_named_stage_split_name() -> None:
     assert {value.dtype for value in module.logged.values()} == {torch.float32}
 
 
-def test_thresholds_move_to_where_validation_parts_best() -> None:
-    points = OperatingPoints(TypeThresholds(0.95), 0.95)
-    calibration = counted().calibrate(CalibrationRule(min_images=1), points)
-    assert 0.1 < calibration.default.pixel_threshold <= 0.801
-    assert 0.1 < calibration.image.threshold <= 0.801
-    assert {name for name, one in calibration.types.items() if not one.reason} == {"crack", "stain"}
-
-
-def test_a_split_without_defects_leaves_the_thresholds() -> None:
-    evaluation, batch = Evaluation(NAMES), defect_batch()
-    heat = 0.1 * torch.ones(64, 64)
-    good = [Prediction(0 * m, heat, 0.1, torch.eye(3)[0], 0, 0 * m + 1) for m in batch.mask]
-    batch.mask, batch.class_ids = 0 * batch.mask, [()] * 4
-    evaluation.count("val", good, batch)
-    calibration = evaluation.calibrate(CalibrationRule(), OperatingPoints(TypeThresholds(0.4), 0.6))
-    assert (calibration.default.pixel_threshold, calibration.image.threshold) == (0.4, 0.6)
-
-
 def test_curves_are_of_what_was_counted_so_far_and_counting_goes_on() -> None:
     evaluation = counted("test")
     curves = evaluation.curves("test")
@@ -124,10 +98,6 @@ def test_precision_over_recall_is_scikit_learns() -> None:
     expected = torch.from_numpy(recall[::-1].copy())[1:], torch.from_numpy(precision[::-1].copy())
     torch.testing.assert_close(ours[:, 0], expected[0])
     torch.testing.assert_close(ours[:, 1], expected[1][1:])
-
-
-def test_without_defects_there_is_no_precision() -> None:
-    assert not len(precision_recall(torch.tensor([[3, 1], [0, 0]])))
 
 
 def test_reliability_leaves_empty_bins_out() -> None:

@@ -65,12 +65,6 @@ def test_gradient_of_kept_features_reaches_the_pyramid(seed: int) -> None:
     assert not unreached
 
 
-def test_nothing_is_kept_unless_it_is_asked_for(seed: int) -> None:
-    module = caching_finetune(0.0)
-    module.training_step(batch_of_variants(), 0)
-    assert module.feature_store.held_bytes == 0
-
-
 def test_kept_features_of_ever_new_crops_are_refused(tmp_path: Path) -> None:
     module = caching_finetune()
     with pytest.raises(ValueError, match=r"new at each turn: set .*variants") as caught:

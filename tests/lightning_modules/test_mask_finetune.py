@@ -14,7 +14,6 @@ from tests.lightning_modules.small_parts import (
     LossRecord,
     defect_batch,
     save,
-    small_diffusion,
     small_finetune,
     train,
 )
@@ -91,13 +90,6 @@ def test_independent_names_and_negatives_leave_the_trained_answers(trained: Trai
     assert [answer.type_id for answer in answers] == [1, 2, 1, 0]
 
 
-def test_prediction_speaks_the_vocabulary_that_is_set(trained: Trained) -> None:
-    trained.module.set_vocabulary(Vocabulary.parse("burr; dent; stain; crack"))
-    answer = trained.module.predict_image(defect_batch().image[0])
-    trained.module.set_vocabulary(Vocabulary.from_names(["crack", "stain"]))
-    assert answer.type_scores.shape == (5,) and answer.type_id == 4
-
-
 def test_restored_model_answers_the_same(trained: Trained, tmp_path: Path) -> None:
     saved = save(trained.module, tmp_path / "one.ckpt")
     fresh = small_finetune(names=("something", "else", "entirely"))
@@ -121,19 +113,6 @@ def test_images_of_any_size_come_back_at_their_own(size: tuple[int, int], traine
     assert answer.type_scores.sum().item() == pytest.approx(1, abs=1e-5)
 
 
-def test_tile_scores_are_in_range(trained: Trained) -> None:
-    maps, answers = trained.module.score_tiles(defect_batch().image)
-    assert maps.shape == (4, 2, 64, 64) and maps.min() >= 0 and maps.max() <= 1
-    torch.testing.assert_close(answers.sum(1), torch.ones(4))
-
-
-def test_each_word_of_the_vocabulary_is_one_unit_vector() -> None:
-    module = small_finetune()
-    module.set_vocabulary(Vocabulary.parse("crack, fissure; stain; good, fine"))
-    assert module.text_class.tolist() == [0, 0, 1, 1, 2]
-    torch.testing.assert_close(module.texts.norm(dim=1), torch.ones(5))
-
-
 def test_loss_is_masks_plus_half_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
     module = small_finetune()
     losses = MaskLosses(*(torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)))
@@ -151,15 +130,6 @@ def test_points_of_an_image_follow_from_its_seed() -> None:
     ].equal(points[1])
 
 
-def test_matching_weighs_names_like_the_loss() -> None:
-    assert small_finetune().criterion.name_weight == small_finetune().loss_weight_cls == 0.5
-
-
-def test_only_the_new_parts_are_trainable() -> None:
-    parts = {n.split(".")[0] for n, w in small_finetune().named_parameters() if w.requires_grad}
-    assert parts == {"pyramid", "mask_generator", "class_head"}
-
-
 def test_stage_1_weights_and_scale_are_read_from_its_checkpoint(tmp_path: Path) -> None:
     pretrain = attach(small_pretrain())
     save(pretrain, tmp_path / "one.ckpt")
@@ -168,13 +138,6 @@ def test_stage_1_weights_and_scale_are_read_from_its_checkpoint(tmp_path: Path) 
     module.measure(torch.zeros(1, 3, 64, 64))
     expected, loaded = pretrain.diffusion.state_dict(), module.features.diffusion.state_dict()
     assert expected and all(loaded[name].equal(value) for name, value in expected.items())
-
-
-def test_random_features_measure_the_data_themselves() -> None:
-    module = small_finetune()
-    module.load()
-    module.measure(defect_batch().image)
-    assert bool(module.features.diffusion.autoencoder.measured)
 
 
 def test_missing_stage_1_is_one_line(tmp_path: Path) -> None:
@@ -196,8 +159,3 @@ def test_stage_1_of_another_width_is_one_line(tmp_path: Path) -> None:
     save(pretrain, tmp_path / "one.ckpt")
     with pytest.raises(ValueError, match="expected the same model settings"):
         small_finetune(str(tmp_path / "one.ckpt")).load()
-
-
-def test_features_are_taken_at_the_configured_time() -> None:
-    assert small_finetune().features.feature_timestep == 50
-    assert small_diffusion().schedule.diffusion_steps == 1000

@@ -38,23 +38,6 @@ def test_independent_score_of_a_name_is_the_same_alone_and_among_fifty(
     torch.testing.assert_close(crack_map(module, f"crack; {UNRELATED}"), alone, atol=1e-6, rtol=0)
 
 
-def test_competing_score_of_a_name_falls_among_fifty(module: MaskFinetune) -> None:
-    alone = crack_map(module, "crack")
-    assert (crack_map(module, f"crack; {UNRELATED}") < alone).all()
-
-
-@pytest.mark.parametrize("naming", ["softmax", "independent"])
-def test_third_list_of_names_gives_answers_in_its_own_words(
-    module: MaskFinetune, naming: str
-) -> None:
-    module.naming = naming
-    for labels in ("crack; stain", "burr", "dent; hole, pit; fray; not dust"):
-        module.set_vocabulary(Vocabulary.parse(labels))
-        answer = module.predict_image(defect_batch().image[0])
-        assert answer.type_scores.shape == (len(Vocabulary.parse(labels)),)
-        assert answer.type_scores.sum().item() == pytest.approx(1, abs=1e-5)
-
-
 @pytest.mark.parametrize("naming", ["softmax", "independent"])
 def test_what_is_no_defect_is_never_reported_and_lowers_what_looks_like_it(
     module: MaskFinetune, naming: str
@@ -94,14 +77,6 @@ def with_clip(module: MaskFinetune, tmp_path: Path) -> MaskFinetune:
     module.clip = ClipMaskPooling(str(write_small_clip(tmp_path)))
     module.load()
     return module
-
-
-@pytest.mark.parametrize("naming", ["softmax", "independent"])
-def test_clip_has_its_say_in_the_names(with_clip: MaskFinetune, naming: str) -> None:
-    with_clip.naming = naming
-    joined = crack_map(with_clip, "crack; stain")
-    with_clip.clip = None
-    assert not torch.allclose(crack_map(with_clip, "crack; stain"), joined, atol=1e-3)
 
 
 def test_clip_leaves_independent_scores_independent(with_clip: MaskFinetune) -> None:

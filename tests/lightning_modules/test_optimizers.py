@@ -12,10 +12,8 @@ from torch.optim import AdamW
 
 from lightning_modules.optimizers import (
     adamw,
-    schedule,
     split_by_decay,
     total_steps,
-    trainable,
     warm_up_cosine,
     warm_up_polynomial,
 )
@@ -54,28 +52,12 @@ def test_stage_2_warms_up_in_a_line_and_never_rests_at_zero() -> None:
     torch.testing.assert_close(gaps, gaps[:1].expand(500), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("curve", [TABLE_2, TABLE_3])
-def test_rate_never_leaves_zero_to_one(curve: partial[float]) -> None:
-    assert all(0 <= curve(step) <= 1 for step in range(0, 600_000, 97))
-
-
 @pytest.mark.parametrize("name", ["warm_up_cosine", "warm_up_polynomial"])
 def test_fit_shorter_than_its_warm_up_is_finite(name: str) -> None:
     ends = {"warm_up_cosine": {"start": 0.01, "floor": 0.01}, "warm_up_polynomial": {"power": 0.9}}
     curves = {"warm_up_cosine": warm_up_cosine, "warm_up_polynomial": warm_up_polynomial}
     curve = partial(curves[name], warmup_steps=100, total_steps=10, **ends[name])
     assert all(0 <= curve(step) <= 1 for step in range(200))
-
-
-def test_schedule_moves_the_optimizer_step_by_step() -> None:
-    weight = nn.Parameter(torch.zeros(1))
-    optimizer = adamw([{"params": [weight]}], lr=1e-4, betas=(0.9, 0.999))
-    settings = schedule(optimizer, TABLE_2)["lr_scheduler"]
-    assert settings["interval"] == "step"  # type: ignore[index]
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-6)
-    optimizer.step()
-    settings["scheduler"].step()  # type: ignore[index]
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-4 * TABLE_2(1))
 
 
 class Toy(nn.Module):
@@ -101,11 +83,6 @@ def test_only_matrices_decay() -> None:
         "linear.bias", "norm.weight", "norm.bias", "words.weight", "scale",
         "levels",
     }  # fmt: skip
-
-
-def test_frozen_weights_are_never_handed_to_an_optimizer() -> None:
-    toy = Toy()
-    assert not {id(w) for w in toy.frozen.parameters()} & {id(w) for w in trainable(toy)}
 
 
 class FakeTrainer:
@@ -143,10 +120,6 @@ def steps_of(**settings: object) -> int:
 )
 def test_steps_come_from_data_and_trainer_alone(settings: dict[str, object], steps: int) -> None:
     assert steps_of(**settings) == steps
-
-
-def test_the_shorter_of_epochs_and_steps_ends_the_fit() -> None:
-    assert steps_of(max_steps=10_000, max_epochs=10) == 130
 
 
 @pytest.mark.parametrize("max_epochs", [None, -1, 0])

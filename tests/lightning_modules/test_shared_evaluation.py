@@ -52,13 +52,6 @@ def test_two_processes_have_the_figures_of_one_to_the_last_bit(
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_curves_of_one(evaluated: list[dict[str, Any]]) -> None:
-    one, first, second = (notes["curves"] for notes in evaluated)
-    assert first == second == one
-    assert sum(one["confusion"]) == len(evaluated[0]["rows"])
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["iou_image", "pixel_auroc", "aupro", "recall_small"])
 def test_figures_that_agree_are_not_all_nothing(evaluated: list[dict[str, Any]], name: str) -> None:
     figures = evaluated[0]["figures"]

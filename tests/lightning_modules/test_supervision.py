@@ -69,26 +69,12 @@ def test_phrases_are_sampled_defects_first_and_each_before_one_comes_again() -> 
     assert set(sampled[:2]) == {"a", "b"} and sampled[2] == "c" and sampled[3:6] == sampled[:3]
 
 
-def test_same_seed_deals_the_same_phrases() -> None:
-    many = Phrases(tuple("abcdefghijklm"), ())
-    assert sample_phrases(many, 1) == sample_phrases(many, 1) != sample_phrases(many, 2)
-
-
-def test_caption_that_says_nothing_is_sampled_nothing() -> None:
-    assert set(sample_phrases(Phrases((), ()), 0)) == {""}
-
-
 def test_captions_without_grounding_lack_that_loss_alone() -> None:
     module, batch = small_module(), told_batch()
     whole, bare = (losses_of(module, batch, kind) for kind in ("captions", "captions_ungrounded"))
     assert whole.ground is not None and bare.ground is None
     torch.testing.assert_close(bare.of_names, whole.of_names - whole.ground)
     torch.testing.assert_close(bare.of_masks, whole.of_masks)
-
-
-def test_captions_that_say_the_same_are_no_rivals() -> None:
-    same = [Phrases(("crack",), ("steel",))] * 2
-    assert ground_of(same, torch.randn(2, 2, PHRASES_PER_CAPTION)).abs() < 1e-6
 
 
 def test_phrase_that_both_say_does_not_count_against_either() -> None:
@@ -111,12 +97,6 @@ def test_caption_supervision_never_reads_a_class() -> None:
     assert all(two[name].equal(value) for name, value in one.items())
 
 
-def test_labels_alone_have_no_grounding() -> None:
-    module = small_module()
-    assert losses_of(module, told_batch(), "labels").ground is None
-    assert losses_of(module, told_batch(), "captions").ground is not None
-
-
 @EACH
 def test_batch_of_good_images_has_a_finite_gradient(kind: str) -> None:
     module, batch = small_module(), told_batch()
@@ -125,16 +105,6 @@ def test_batch_of_good_images_has_a_finite_gradient(kind: str) -> None:
     (losses.of_masks + losses.of_names).backward()
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     assert all(w.grad is not None and torch.isfinite(w.grad).all() for w in weights)
-
-
-@EACH
-def test_batch_without_masks_or_captions_has_a_finite_loss(kind: str) -> None:
-    module, batch = small_module(), told_batch()
-    bare = replace(
-        batch, mask=0 * batch.mask, has_mask=torch.zeros(4, dtype=torch.bool), captions=[""] * 4
-    )
-    losses = losses_of(module, bare, kind)
-    assert losses.of_masks == 0 and torch.isfinite(losses.of_names)
 
 
 @EACH
@@ -193,15 +163,6 @@ def test_points_of_an_image_without_exact_masks_teach_nothing(unsure: Batch) -> 
     point_loss(logits, collect_targets(unsure), POINTS).backward()
     assert logits.grad is not None
     assert logits.grad[0].abs().max() == 0 < logits.grad[1].abs().max()
-
-
-def test_points_of_good_images_have_a_finite_gradient() -> None:
-    good: list[tuple[int, ...]] = [(), (), (), ()]
-    batch = replace(defect_batch(), mask=torch.zeros_like(defect_batch().mask), class_ids=good)
-    logits = torch.zeros(4, 500, 3, requires_grad=True)
-    loss = point_loss(logits, collect_targets(batch), POINTS)
-    loss.backward()
-    assert logits.grad is not None and loss.isfinite() and logits.grad.isfinite().all()
 
 
 def test_margin_is_the_logit_of_the_classes_share() -> None:

@@ -42,12 +42,6 @@ every_baseline = pytest.mark.parametrize("name", FILES)
 
 
 @every_baseline
-def test_baseline_is_a_tiled_model_with_a_name_of_its_own(name: str) -> None:
-    assert issubclass(class_of(name), SegmentationModule)
-    assert [class_of(other).stage for other in FILES].count(class_of(name).stage) == 1
-
-
-@every_baseline
 @pytest.mark.parametrize("size", [(128, 128), (40, 200), (150, 131)])
 def test_predictions_have_the_images_size(name: str, size: tuple[int, int]) -> None:
     batch = defect_batch()

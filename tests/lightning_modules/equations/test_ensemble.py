@@ -39,13 +39,6 @@ def test_whether_there_is_a_defect_is_the_heads_alone() -> None:
     assert scores.tolist() == pytest.approx([0.2, 0.8 * 0.2, 0.8 * 0.8])
 
 
-def test_joined_scores_sum_to_one_however_sure_both_are() -> None:
-    sure = torch.tensor([[-1e4, 1e4, 0.0], [1e4, -1e4, 0.0]])
-    joined = join_competing(sure, -sure, weights(0.3, 0.7))
-    assert torch.isfinite(joined).all()
-    torch.testing.assert_close(joined.exp().sum(-1), torch.ones(2))
-
-
 def test_odds_against_nothing_are_a_geometric_mean_by_hand() -> None:
     joined = join_independent(HEAD, CLIP, weights(0.5, 0.5))
     odds = (joined[1:] - joined[0]).exp()

@@ -58,12 +58,6 @@ def test_captions_that_are_no_rivals_cost_nothing(seed: int) -> None:
     assert grounding_loss(torch.randn(2, 3, 3), none, TOLD).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_image_without_a_caption_is_left_out(seed: int) -> None:
-    pairs, told = torch.randn(2, 3, 3), torch.tensor([True, True, False])
-    alone = grounding_loss(pairs[:, :2, :2], RIVALS[:2, :2], TOLD[:2])
-    torch.testing.assert_close(grounding_loss(pairs, RIVALS & told & told[:, None], told), alone)
-
-
 def test_batch_without_captions_has_no_loss_and_a_finite_gradient() -> None:
     pairs: Tensor = torch.randn(1, 3, 3, requires_grad=True)
     loss = grounding_loss(pairs, ~RIVALS, ~TOLD)

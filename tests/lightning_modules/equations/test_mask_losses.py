@@ -40,11 +40,6 @@ def test_perfect_masks_cost_nothing(masks: tuple[Tensor, Tensor]) -> None:
     assert dice_loss(perfect, truth, 4).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_empty_truth_has_a_finite_dice() -> None:
-    loss = dice_loss(torch.full((1, 10), -100.0), torch.zeros(1, 10), 1)
-    assert loss.item() == pytest.approx(0)
-
-
 def test_class_loss_by_hand_weighs_good_down() -> None:
     logits = torch.tensor([[0.0, 0.0], [0.0, math.log(3)]])
     loss = class_loss(logits, torch.tensor([0, 1]), 0.1, 1.1)
@@ -82,10 +77,6 @@ def test_box_loss_by_hand() -> None:
     assert loss.item() == pytest.approx((rows + columns) / 2)
 
 
-def test_filled_box_costs_nothing() -> None:
-    assert box_loss(logits_of(BOX), BOX, 1).item() == pytest.approx(0, abs=1e-6)
-
-
 def test_thin_diagonal_that_touches_all_four_sides_costs_nothing() -> None:
     diagonal = BOX & torch.eye(8, dtype=torch.bool)
     assert box_loss(logits_of(diagonal), BOX, 1).item() == pytest.approx(0, abs=1e-6)
@@ -94,10 +85,6 @@ def test_thin_diagonal_that_touches_all_four_sides_costs_nothing() -> None:
 def test_mask_inside_its_box_costs_less_than_one_that_leaks() -> None:
     inside, leaking = (box_loss(logits_of(mask), BOX, 1) for mask in (BOX, boxes((2, 6, 2, 8))))
     assert leaking > inside + 0.05
-
-
-def test_mask_that_misses_a_side_of_its_box_costs_something() -> None:
-    assert box_loss(logits_of(boxes((2, 6, 3, 6))), BOX, 1) > 0.05
 
 
 def test_each_of_several_boxes_wants_a_mask_of_its_own() -> None:

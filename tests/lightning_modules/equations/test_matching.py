@@ -29,17 +29,6 @@ def test_points_equal_transformers() -> None:
     torch.testing.assert_close(sample_points(maps, points), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_mask_cost_by_hand() -> None:
-    cost = mask_cost(torch.tensor([[[0.0, 100.0]]]), torch.tensor([[[1.0, 1.0], [0.0, 0.0]]]))
-    assert cost[0, 0].tolist() == pytest.approx([np.log(2) / 2, (np.log(2) + 100) / 2])
-
-
-def test_dice_cost_by_hand() -> None:
-    logits = torch.tensor([[[100.0, 100.0, -100.0]]])
-    truth = torch.tensor([[[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
-    assert dice_cost(logits, truth)[0, 0].tolist() == pytest.approx([0, 1 - 1 / 4])
-
-
 def test_costs_equal_transformers(seed: int) -> None:
     logits, truth = torch.randn(2, 5, 40), (torch.rand(2, 3, 40) > 0.5).float()
     for image in range(2):
@@ -62,12 +51,6 @@ def test_padded_truths_are_never_assigned() -> None:
     costs[:, :, 1:] = -100
     pairs = assign(costs, np.array([[True, False, False], [False, False, False]]))
     assert [truths.tolist() for _, truths in pairs] == [[0], []]
-
-
-def test_truths_keep_their_place_beside_padded_ones() -> None:
-    costs = np.array([[[9.0, 9.0, 0.0], [0.0, 9.0, 9.0]]])
-    ((queries, truths),) = assign(costs, np.array([[True, False, True]]))
-    assert dict(zip(queries.tolist(), truths.tolist(), strict=True)) == {0: 2, 1: 0}
 
 
 def test_projection_is_the_peak_of_each_row_then_of_each_column() -> None:

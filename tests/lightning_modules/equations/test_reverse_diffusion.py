@@ -1,14 +1,11 @@
 """Holds reverse diffusion against hand-worked numbers, its limits and diffusers' schedulers."""
 
-import math
-
 import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
 from lightning_modules.equations.diffusion import (
-    add_noise,
     cosine_betas,
     cumulate_alphas,
     linear_betas,
@@ -37,10 +34,6 @@ def latents(seed: int, count: int = 3) -> Tensor:
     return torch.randn(count, 2, 4, 4, generator=generator, dtype=torch.float64)
 
 
-def pixel(value: float) -> Tensor:
-    return torch.full((1, 1, 1, 1), value, dtype=torch.float64)
-
-
 def at(t: int, count: int = 3) -> Tensor:
     return torch.full((count,), t)
 
@@ -58,10 +51,6 @@ def ddpm_step(scheduler: DDPMScheduler, output: Tensor, z_t: Tensor, t: int) -> 
     return scheduler.step(output, t - 1, z_t, generator=generator).prev_sample
 
 
-def test_posterior_variance_by_hand() -> None:
-    assert posterior_variance(at(2, 1), SHORT).item() == pytest.approx(0.5 * 0.5 / 0.75)
-
-
 def test_posterior_variance_is_zero_at_the_first_step_and_beta_at_the_last() -> None:
     variance = posterior_variance(torch.tensor([1, T]), ALPHA_BAR)
     assert variance[0] == 0
@@ -74,19 +63,9 @@ def test_posterior_variance_equals_diffusers_fixed_small() -> None:
     torch.testing.assert_close(posterior_variance(torch.tensor(TIMES), ALPHA_BAR), expected)
 
 
-def test_posterior_mean_by_hand() -> None:
-    mean = posterior_mean(pixel(3.0), pixel(-1.0), t=at(2, 1), alpha_bar=SHORT)
-    assert mean.item() == pytest.approx(math.sqrt(0.5) * 0.5 / 0.75 * (3 - 1))
-
-
 def test_posterior_mean_at_the_first_step_is_the_clean_latent() -> None:
     mean = posterior_mean(latents(0), latents(1), t=at(1), alpha_bar=ALPHA_BAR)
     torch.testing.assert_close(mean, latents(0))
-
-
-def test_posterior_mean_at_the_last_step_forgets_the_image() -> None:
-    mean = posterior_mean(latents(0), latents(1), t=at(T), alpha_bar=ALPHA_BAR)
-    torch.testing.assert_close(mean, math.sqrt(0.98) * latents(1), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)
@@ -96,22 +75,6 @@ def test_draw_of_the_posterior_equals_diffusers(kind: str, t: int) -> None:
     scheduler = reference(DDPMScheduler, alpha_bar, prediction_type="sample")
     drawn = draw_posterior(latents(0), latents(1), noise=latents(2), t=at(t), alpha_bar=alpha_bar)
     torch.testing.assert_close(drawn, ddpm_step(scheduler, latents(0), latents(1), t))
-
-
-@pytest.mark.parametrize("t", TIMES)
-def test_draws_of_the_posterior_are_distributed_as_noise_to_the_step_before(t: int) -> None:
-    # z_t = sqrt(alpha_bar) z_0 + sqrt(1 - alpha_bar) eps: the weights of z_0, eps and noise in the
-    # draw, each by itself, must give the moments of eq. 2 at t - 1.
-    z_0, eps, noise = torch.eye(3, dtype=torch.float64).view(3, 3, 1, 1, 1)
-    z_t = add_noise(z_0, eps, at(t), ALPHA_BAR)
-    weights = draw_posterior(z_0, z_t, noise=noise, t=at(t), alpha_bar=ALPHA_BAR).flatten()
-    assert weights[0].item() == pytest.approx(ALPHA_BAR[t - 1].sqrt().item(), rel=1e-9)
-    assert weights[1:].square().sum().item() == pytest.approx(1 - ALPHA_BAR[t - 1].item(), abs=1e-9)
-
-
-def test_reverse_mean_by_hand() -> None:
-    mean = reverse_mean(pixel(3.0), pixel(-1.0), t=at(2, 1), alpha_bar=SHORT)
-    assert mean.item() == pytest.approx((3 + 0.5 / math.sqrt(0.75)) / math.sqrt(0.5))
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)
@@ -131,38 +94,6 @@ def test_ancestral_step_equals_diffusers_ddpm(kind: str, t: int) -> None:
     scheduler = reference(DDPMScheduler, alpha_bar, variance_type="fixed_small")
     before = ancestral_step(latents(1), latents(0), noise=latents(2), t=at(t), alpha_bar=alpha_bar)
     torch.testing.assert_close(before, ddpm_step(scheduler, latents(0), latents(1), t))
-
-
-@pytest.mark.parametrize("t", TIMES)
-def test_ancestral_step_equals_diffusers_ddim_at_full_noise(t: int) -> None:
-    scheduler = reference(DDIMScheduler)
-    scheduler.set_timesteps(T)
-    expected = scheduler.step(
-        latents(0), t - 1, latents(1), eta=1.0, variance_noise=latents(2)
-    ).prev_sample
-    before = ancestral_step(latents(1), latents(0), noise=latents(2), t=at(t), alpha_bar=ALPHA_BAR)
-    torch.testing.assert_close(before, expected)
-
-
-# Not near the start: there the library's float32 tables are 2e-4 off its own in float64.
-@pytest.mark.parametrize("t", [1, 500, T])
-def test_ancestral_step_in_float32_equals_diffusers_as_it_comes(t: int) -> None:
-    scheduler = DDPMScheduler(T, beta_start=1e-4, beta_end=2e-2, clip_sample=False)
-    z_t, eps, noise = latents(1).float(), latents(0).float(), torch.empty(3, 2, 4, 4)
-    noise.normal_(generator=torch.Generator().manual_seed(2))
-    before = ancestral_step(z_t, eps, noise=noise, t=at(t), alpha_bar=ALPHA_BAR)
-    torch.testing.assert_close(before, ddpm_step(scheduler, eps, z_t, t), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("t", TIMES)
-def test_float32_latents_lose_nothing_on_a_float64_schedule(t: int) -> None:
-    z_t, eps, noise = latents(1), latents(0), latents(2)
-    exact = ancestral_step(z_t, eps, noise=noise, t=at(t), alpha_bar=ALPHA_BAR)
-    single = ancestral_step(
-        z_t.float(), eps.float(), noise=noise.float(), t=at(t), alpha_bar=ALPHA_BAR
-    )
-    assert single.dtype == torch.float32
-    torch.testing.assert_close(single.double(), exact, rtol=0, atol=2e-6)
 
 
 def test_ancestral_step_to_the_start_adds_no_noise() -> None:
@@ -194,12 +125,6 @@ def test_step_back_by_one_is_the_ancestral_step(t: int) -> None:
     back = step_back(latents(0), latents(1), latents(2), t=t, previous=t - 1, alpha_bar=ALPHA_BAR)
     before = ancestral_step(latents(0), latents(1), noise=latents(2), t=at(t), alpha_bar=ALPHA_BAR)
     torch.testing.assert_close(back, before)
-
-
-def test_step_back_to_the_start_is_the_clean_latent() -> None:
-    z_t = add_noise(latents(0), latents(1), at(700), ALPHA_BAR)
-    back = step_back(z_t, latents(1), latents(2), t=700, previous=0, alpha_bar=ALPHA_BAR)
-    torch.testing.assert_close(back, latents(0))
 
 
 def test_step_back_holds_the_clean_latent_within_the_limit() -> None:

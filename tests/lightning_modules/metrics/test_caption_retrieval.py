@@ -40,40 +40,12 @@ def test_top_1_by_hand_sees_the_angle_alone() -> None:
     assert figures["retrieval_chance_top1"] == 0.25
 
 
-def test_top_5_by_hand_reaches_five_deep() -> None:
-    text = torch.eye(8)
-    nearness = torch.tensor([0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
-    figures = run(CaptionRetrieval(8), (nearness.expand(8, 8), text, words(8)))
-    assert figures["retrieval_top1"] == 1 / 8
-    assert figures["retrieval_top5"] == 5 / 8
-    assert figures["retrieval_chance_top5"] == 5 / 8
-
-
 def test_images_of_one_caption_share_the_answer() -> None:
     text = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     figures = run(CaptionRetrieval(2), (text, text, ["crack", "crack", "stain"]))
     assert figures["retrieval_top1"] == 1
     assert figures["retrieval_captions"] == 2
     assert figures["retrieval_chance_top1"] == 0.5
-
-
-def test_few_captions_are_all_within_five() -> None:
-    figures = run(CaptionRetrieval(8), draw(0, words(3)))
-    assert figures["retrieval_top5"] == figures["retrieval_chance_top5"] == 1
-
-
-@pytest.mark.parametrize("value", [1.0, 0.0, float("nan")])
-def test_vectors_that_are_all_alike_find_nothing(value: float) -> None:
-    alike = torch.full((50, 37), value)
-    figures = run(CaptionRetrieval(37), (alike, alike, words(50)))
-    assert figures["retrieval_top1"] == figures["retrieval_top5"] == 0
-
-
-def test_rounding_breaks_no_tie() -> None:
-    # At this size, the same product comes out differently in different columns of the matrix.
-    alike = torch.randn(37, generator=torch.Generator().manual_seed(0)).expand(7, 37)
-    figures = run(CaptionRetrieval(37), (alike, alike, words(7)))
-    assert figures["retrieval_top1"] == figures["retrieval_top5"] == 0
 
 
 def test_two_captions_with_one_vector_stand_before_each_other() -> None:
@@ -87,22 +59,6 @@ def test_pseudo_captions_that_know_nothing_find_theirs_by_chance() -> None:
     lost = torch.randn(1000, 64, generator=torch.Generator().manual_seed(1))
     figures = run(CaptionRetrieval(64), (lost, text.repeat(10, 1), captions * 10))
     assert figures["retrieval_top5"] == pytest.approx(0.05, abs=0.02)
-
-
-def test_gallery_that_is_not_full_answers_for_every_image() -> None:
-    pseudo, text, captions = draw(1, words(40) + words(20))
-    figures = run(CaptionRetrieval(8, gallery_size=500), (pseudo, text, captions))
-    similarity = torch.cosine_similarity(pseudo[:, None], text[None, :40], dim=-1)
-    expected = [int(row.argmax()) == number % 40 for number, row in enumerate(similarity)]
-    assert 0.1 < figures["retrieval_top1"] < 0.9
-    assert figures["retrieval_top1"] == pytest.approx(sum(expected) / 60)
-
-
-def test_batches_add_up_to_one_pass() -> None:
-    pseudo, text, captions = draw(2, words(30))
-    parts = [(pseudo[i : i + 7], text[i : i + 7], captions[i : i + 7]) for i in range(0, 30, 7)]
-    whole = run(CaptionRetrieval(8), (pseudo, text, captions))
-    assert run(CaptionRetrieval(8), *parts) == whole
 
 
 @pytest.mark.parametrize("gallery_size", [25, 60, 500])
@@ -142,29 +98,9 @@ def test_captions_kept_do_not_depend_on_how_images_are_dealt_out() -> None:
     assert torch.equal(parts[0].caption_hash.sort().values, whole.caption_hash.sort().values)
 
 
-def test_a_full_gallery_holds_every_caption_before_any_twice() -> None:
-    metric = CaptionRetrieval(8, gallery_size=30)
-    figures = run(metric, draw(0, ["common"] * 200), draw(1, words(29)))
-    assert figures["retrieval_captions"] == 30
-
-
-def test_state_keeps_its_size_however_it_is_filled() -> None:
-    metric = CaptionRetrieval(8, gallery_size=12)
-    for seed in range(3):
-        metric(*draw(seed, words(20, start=20 * seed)))
-    metric.merge_state(metric.metric_state)
-    shapes = [tuple(getattr(metric, name).shape) for name in STATES]
-    assert shapes == [(12, 8), (12, 8), (12,)]
-
-
 def test_turns_by_hand() -> None:
     caption_hash = torch.tensor([7, 3, -1, 7, 7, 3, -1])
     assert take_turns(caption_hash).tolist() == [1, 0, 5, 3, 4, 2, 6]
-
-
-def test_hash_is_the_same_on_every_machine() -> None:
-    assert hash_caption("crack") == 9212647100338502513
-    assert hash_caption("crack") != hash_caption("Crack")
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
@@ -172,9 +108,3 @@ def test_no_image_has_no_answer() -> None:
     figures = CaptionRetrieval(8).compute()
     assert figures.pop("retrieval_captions") == 0
     assert all(figure.isnan() for figure in figures.values())
-
-
-@pytest.mark.parametrize(("width", "gallery_size"), [(0, 10), (8, 0)])
-def test_no_width_or_no_gallery_is_refused(width: int, gallery_size: int) -> None:
-    with pytest.raises(ValueError, match="expected at least 1 of each"):
-        CaptionRetrieval(width, gallery_size)

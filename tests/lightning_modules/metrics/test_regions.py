@@ -22,20 +22,6 @@ def test_regions_are_those_of_scipy_class_by_class(seed: int) -> None:
         assert sorted(np.bincount(labels.ravel())[1:]) == sorted(regions.areas_px[own])
 
 
-def test_boxes_enclose_their_regions() -> None:
-    regions = find_regions(random_scenes(2)[1].mask[0].numpy())
-    windows = ndimage.find_objects(regions.places)
-    boxes = [(x.start, y.start, x.stop - x.start, y.stop - y.start) for y, x in windows]
-    assert len(boxes) > 1
-    assert [tuple(box) for box in regions.boxes_xywh_px] == boxes
-
-
-def test_corners_join_pixels_of_one_class_only() -> None:
-    regions = find_regions(np.array([[1, 0, 2], [0, 1, 0], [2, 0, 1]]))
-    assert regions.class_ids.tolist() == [1, 2, 2]
-    assert regions.areas_px.tolist() == [3, 1, 1]
-
-
 def test_image_without_a_defect_has_no_region() -> None:
     empty, full = find_regions(np.zeros((4, 5), int)), find_regions(np.ones((4, 5), int))
     assert len(empty.class_ids) == 0 and not empty.places.any()

@@ -37,10 +37,6 @@ def head(seed: int) -> ClassHead:
     return head
 
 
-def test_one_logit_per_class_of_each_query(head: ClassHead) -> None:
-    assert head(queries(), texts(3), torch.arange(3), 3).shape == (2, 2, 4, 3)
-
-
 def test_an_unrelated_extra_name_does_not_change_the_other_logits(head: ClassHead) -> None:
     few = head(queries(), texts(3), torch.arange(3), 3)
     extra = torch.cat([texts(3), texts(1, seed=9)])
@@ -64,28 +60,9 @@ def test_an_image_is_named_by_the_texts_it_hears_alone(head: ClassHead) -> None:
         torch.testing.assert_close(logits[:, image], alone[:, image])
 
 
-def test_order_of_defects_only_permutes_the_logits(head: ClassHead) -> None:
-    logits = head(queries(), texts(3), torch.arange(3), 3)
-    swapped = head(queries(), texts(3)[[0, 2, 1]], torch.arange(3), 3)
-    torch.testing.assert_close(swapped, logits[..., [0, 2, 1]])
-
-
-def test_learned_offset_belongs_to_class_zero_alone(head: ClassHead) -> None:
-    before = head(queries(), texts(3), torch.arange(3), 3)
-    torch.nn.init.normal_(head.good_offset)
-    after = head(queries(), texts(3), torch.arange(3), 3)
-    assert not torch.allclose(before[..., 0], after[..., 0])
-    torch.testing.assert_close(before[..., 1:], after[..., 1:])
-
-
 def test_logits_are_cosines_over_a_temperature(head: ClassHead) -> None:
     assert head.log_scale.exp().item() == pytest.approx(1 / 0.07)
     assert head(queries(), texts(3), torch.arange(3), 3).abs().max() <= 1 / 0.07 + 1e-4
-
-
-def test_gradient_reaches_every_weight(head: ClassHead) -> None:
-    head(queries(), texts(3), torch.arange(3), 3).square().sum().backward()
-    assert all(w.grad is not None and w.grad.any() for w in head.parameters())
 
 
 def test_pooling_is_the_mean_inside_the_mask() -> None:
@@ -94,12 +71,6 @@ def test_pooling_is_the_mean_inside_the_mask() -> None:
     features = torch.tensor([[[[1.0, 3.0], [100.0, 100.0]]]])
     pooled = pool_by_mask(MaskQueries(masks, torch.zeros(1, 1, 1, 1), features))
     assert pooled.item() == pytest.approx(2)
-
-
-def test_empty_mask_pools_to_zero() -> None:
-    outputs = queries()
-    outputs.masks = torch.full_like(outputs.masks, -1)
-    assert pool_by_mask(outputs).abs().max() == 0
 
 
 def test_image_is_good_only_when_every_query_is() -> None:
@@ -113,11 +84,6 @@ def test_pixel_score_is_the_best_querys_mask_times_name() -> None:
     maps = score_pixels(masks, names, side_px=2)
     torch.testing.assert_close(maps[0, 0], torch.tensor([[1.0, 1 / 3]] * 2))
     torch.testing.assert_close(maps[0, 1], torch.full((2, 2), 1 / 3))
-
-
-def test_pixel_scores_stay_in_range_however_many_queries(seed: int) -> None:
-    maps = score_pixels(5 * torch.randn(1, 50, 4, 4), torch.rand(1, 50, 2), side_px=16)
-    assert maps.shape == (1, 2, 16, 16) and maps.min() >= 0 and maps.max() <= 1
 
 
 def test_negative_speaks_for_class_zero_without_its_offset(head: ClassHead) -> None:

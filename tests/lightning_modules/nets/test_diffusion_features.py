@@ -1,21 +1,18 @@
 """Holds the frozen features: shapes, stillness, both kinds of taps and modes, and their store."""
 
 from pathlib import Path
-from typing import cast
 
 import pytest
 import torch
 from diffusers import DDIMInverseScheduler
 from torch import Tensor
 
-from lightning_modules.equations.diffusion import add_noise
 from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.diffusion_features import (
     DiffusionFeatures,
     FeatureStore,
     invert_step_by_step,
     noise_at_once,
-    shared_noise,
 )
 from lightning_modules.nets.diffusion_model import DiffusionModel, implicit_condition
 from lightning_modules.nets.text_encoder import HashedTextEncoder, TextEmbedding
@@ -86,32 +83,11 @@ def test_features_hang_on_the_image_alone_and_on_no_random_number(
     assert torch.get_rng_state().equal(before)
 
 
-def test_model_is_frozen_and_stays_in_evaluation_mode(features: DiffusionFeatures) -> None:
-    assert not any(weight.requires_grad for weight in features.parameters())
-    assert not any(module.training for module in features.train().modules())
-
-
 def test_frozen_pass_keeps_nothing_for_a_gradient(seed: int) -> None:
     features, kept = full_features(), []
     with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda tensor: tensor):
         maps = features(image().requires_grad_())
     assert not kept and not any(each.requires_grad for each in maps)
-
-
-def test_layers_that_learn_may_keep_the_maps(features: DiffusionFeatures) -> None:
-    finest = features(image())[-1]
-    layer = torch.nn.Conv2d(finest.shape[1], 4, 1)
-    layer(finest).sum().backward()
-    assert layer.weight.grad is not None and layer.weight.grad.any()
-
-
-def test_no_image_is_decoded_and_no_noise_predicted(seed: int) -> None:
-    features, calls = full_features(), []
-    vae = cast(KlAutoencoder, features.diffusion.autoencoder).vae
-    for module in (features.diffusion.denoiser.unet.conv_out, vae.decoder.conv_out):
-        module.register_forward_pre_hook(lambda *_: calls.append(1))
-    features(image())
-    assert not calls
 
 
 @pytest.fixture
@@ -145,25 +121,6 @@ def test_features_are_of_the_mode_s_latents_under_the_context(
     assert all(a.equal(b) for a, b in zip(found, expected, strict=True))
     other = DiffusionFeatures(awake, 900 if mode == "single" else 2, "unet", mode, context)
     assert not other(image())[0].equal(found[0])
-
-
-def test_noise_at_once_is_equation_2_with_one_draw_for_all(awake: DiffusionModel) -> None:
-    z_0, t = latents(), torch.tensor([300, 300])
-    noise = shared_noise(z_0)
-    expected = add_noise(z_0, torch.cat([noise, noise]), t, awake.schedule.alpha_bar)
-    assert noise_at_once(awake, z_0, 300).equal(expected)
-
-
-@pytest.mark.parametrize("timestep", [1, 2, 7])
-def test_inversion_takes_a_pass_for_each_step_before_the_tapped_one(
-    awake: DiffusionModel, timestep: int
-) -> None:
-    passes: list[int] = []
-    awake.denoiser.register_forward_pre_hook(lambda *_: passes.append(1))
-    noise_at_once(awake, latents(), timestep)
-    assert not passes
-    invert_step_by_step(awake, latents(), timestep, condition())
-    assert len(passes) == timestep - 1
 
 
 def test_inversion_follows_the_library_s(awake: DiffusionModel) -> None:
@@ -233,11 +190,6 @@ def test_maps_are_the_same_whether_they_fit_or_not() -> None:
         pairs = zip(roomy(pixels, [7, 8, 9]), tight(pixels, [7, 8, 9]), strict=True)
         assert all(one.equal(other) for one, other in pairs)
     assert taken.count == 4 and tight.held_bytes == 2 * MAP_BYTES
-
-
-def test_store_without_room_hands_the_maps_on_as_they_are() -> None:
-    pixels = image(3, 8)
-    assert FeatureStore(Taken(), 0)(pixels, [1, 2, 3])[0] is pixels
 
 
 def test_kept_maps_do_not_hold_on_to_their_batch() -> None:

@@ -12,10 +12,9 @@ from lightning_modules.nets.diffusion_model import (
     ImplicitCaptioner,
     NoiseSchedule,
     choose_conditions,
-    implicit_condition,
 )
 from lightning_modules.nets.text_encoder import HashedTextEncoder
-from tests.lightning_modules.small_parts import small_denoiser, small_diffusion, small_tower
+from tests.lightning_modules.small_parts import small_denoiser, small_tower
 
 ENCODER = HashedTextEncoder(8)
 CAPTIONS = ["steel with a deep crack", "tile", "glass"]
@@ -30,16 +29,6 @@ def test_widths_come_from_the_parts_and_what_is_frozen_from_their_kind() -> None
     assert model.captioner(torch.zeros(1, model.image_encoder.width)).shape == (1, 24)
     learns = {name.split(".")[0] for name, w in model.named_parameters() if w.requires_grad}
     assert learns == {"image_encoder", "captioner", "denoiser"}
-
-
-def test_stride_is_the_autoencoders_times_the_unets() -> None:
-    assert small_diffusion().stride == 8 * 4
-
-
-def test_latents_carry_no_gradient_and_captions_are_as_wide_as_the_text() -> None:
-    model, image = small_diffusion(), torch.zeros(2, 3, 64, 64, requires_grad=True)
-    assert not model.encode(image).requires_grad
-    assert model.caption(image).shape == (2, model.text_encoder.width)
 
 
 def test_captioner_has_0_3_million_weights_at_the_papers_widths_and_all_learn() -> None:
@@ -60,19 +49,6 @@ def test_each_sample_sees_its_text_its_pseudo_caption_or_the_empty_text() -> Non
     assert result.pooled.equal(text.pooled)
     result.tokens.sum().backward()
     assert pseudo.grad is not None and pseudo.grad.sum(1).tolist() == [8, 0, 0]
-
-
-def test_pseudo_caption_alone_is_a_text_of_one_token() -> None:
-    condition = implicit_condition(PSEUDO_CAPTION)
-    assert condition.tokens.shape == (3, 1, 8) and condition.mask.tolist() == 3 * [[True]]
-
-
-@pytest.mark.parametrize("kind", ["linear", "cosine"])
-def test_alpha_bar_falls_from_one_towards_zero_and_is_never_saved(kind: str) -> None:
-    schedule = NoiseSchedule(kind=kind)
-    alpha_bar = schedule.alpha_bar
-    assert alpha_bar.shape == (1001,) and alpha_bar[0] == 1 and not schedule.state_dict()
-    assert (alpha_bar.diff() < 0).all() and 0 < alpha_bar[-1] < 1e-4
 
 
 def test_default_schedule_is_table_2s_exact_to_float32() -> None:

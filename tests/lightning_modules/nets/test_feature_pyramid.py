@@ -33,27 +33,6 @@ def taps(strides: list[int], side_px: int = 64) -> list[Tensor]:
 IMAGE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize(
-    ("tap_strides", "stem", "encoder"),
-    [
-        ([32, 16, 8, 4], False, ""),
-        ([32, 16, 8], True, ""),
-        ([8], False, "test_resnet"),
-        ([64, 32, 16, 8, 4, 8, 8, 4], False, ""),
-    ],
-)
-def test_one_map_per_stride_fine_to_coarse(
-    tap_strides: list[int], stem: bool, encoder: str
-) -> None:
-    maps = pyramid(tap_strides, stem=stem, encoder=encoder)(IMAGE, taps(tap_strides))
-    assert [tuple(each.shape) for each in maps] == [(2, 16, 64 // s, 64 // s) for s in STRIDES]
-
-
-def test_stem_reaches_stride_two() -> None:
-    maps = pyramid([8, 16, 32], strides=(2, *STRIDES), stem=True)(IMAGE, taps([8, 16, 32]))
-    assert maps[0].shape == (2, 16, 32, 32)
-
-
 def test_tap_coarser_than_the_pyramid_joins_its_coarsest_map() -> None:
     net = pyramid([64, 32, 16, 8, 4])
     given = taps([64, 32, 16, 8, 4])
@@ -69,29 +48,6 @@ def test_stride_without_a_source_is_refused_with_the_remedies() -> None:
     with pytest.raises(ValueError, match=r"no features at strides \[4\]: set stem: true") as caught:
         pyramid([32, 16, 8])
     assert "\n" not in str(caught.value)
-
-
-def test_gradient_reaches_every_weight_of_a_hybrid(seed: int) -> None:
-    net = pyramid([32, 16, 8], stem=True, encoder="test_resnet")
-    sum(each.square().sum() for each in net(IMAGE, taps([32, 16, 8]))).backward()
-    unreached = [name for name, weight in net.named_parameters() if weight.grad is None]
-    assert not unreached
-
-
-def test_without_an_encoder_the_pyramid_is_the_papers() -> None:
-    assert pyramid([32, 16, 8, 4]).encoder is None
-
-
-@pytest.mark.parametrize(
-    ("given", "chosen"),
-    [
-        (("diffusion", ""), ""),
-        (("diffusion+timm", ""), "resnet18"),
-        (("diffusion+timm", "test_resnet"), "test_resnet"),
-    ],
-)
-def test_only_a_hybrid_has_an_encoder(given: tuple[str, str], chosen: str) -> None:
-    assert choose_encoder(*given) == chosen
 
 
 @pytest.mark.parametrize(

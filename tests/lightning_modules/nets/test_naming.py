@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_modules.nets import naming
 from lightning_modules.nets.naming import (
     CompetingNames,
     IndependentNames,
@@ -25,11 +24,6 @@ def test_unrelated_names_move_no_independent_score() -> None:
     assert among_many[:, :1].equal(alone)
 
 
-def test_unrelated_names_lower_a_competing_score() -> None:
-    alone, among_many = (CompetingNames().score_names(logits(count)) for count in (1, 50))
-    assert (among_many[:, :1] < alone).all()
-
-
 def test_one_name_has_the_same_score_in_both() -> None:
     competing, independent = (
         rule.score_names(logits(1)) for rule in (naming_of("softmax"), naming_of("independent"))
@@ -43,17 +37,6 @@ def test_type_scores_sum_to_one(rule: Naming, names: int) -> None:
     scores = rule.score_types(logits(names))
     assert scores.min() >= 0
     torch.testing.assert_close(scores.sum(-1), torch.ones(2))
-
-
-@pytest.mark.parametrize("rule", [CompetingNames(), IndependentNames()])
-def test_best_name_of_the_image_is_the_one_with_the_best_logit(rule: Naming) -> None:
-    scores = rule.score_types(logits(50))[:, 1:]
-    assert scores.argmax(-1).equal(logits(50)[:, 1:].argmax(-1))
-
-
-def test_image_is_as_defective_as_its_best_independent_name() -> None:
-    scores = IndependentNames().score_types(torch.tensor([0.0, 2.0, 1.0, -3.0]))
-    assert 1 - scores[0].item() == pytest.approx(torch.tensor(2.0).sigmoid().item())
 
 
 def test_two_words_for_one_defect_halve_each_other_only_where_names_compete() -> None:
@@ -91,20 +74,6 @@ def test_each_text_of_a_name_counts_alike_however_long_its_vector() -> None:
     diagonal, down = embed_prompts(Words(), [["up", "right"], ["down"]])
     torch.testing.assert_close(diagonal, torch.tensor([0.5, 0.5]).sqrt())
     torch.testing.assert_close(down, torch.tensor([0.0, -1.0]))
-
-
-def test_text_that_two_names_share_is_computed_once() -> None:
-    words = Words()
-    embed_prompts(words, [["up", "right"], ["up", "down"]])
-    assert words.asked == [["up", "right", "down"]]
-
-
-def test_long_lists_are_embedded_in_parts(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    whole = embed_prompts(Words(), [["up"], ["right"], ["down"]])
-    monkeypatch.setattr(naming, "TEXTS_AT_ONCE", 2)
-    words = Words()
-    assert embed_prompts(words, [["up"], ["right"], ["down"]]).equal(whole)
-    assert [len(texts) for texts in words.asked] == [2, 1]
 
 
 def test_one_synonym_of_each_class_names_an_image_by_its_seed_alone() -> None:

@@ -50,13 +50,6 @@ def test_instances_come_best_first_with_box_score_and_mask() -> None:
     assert int(best.mask.sum()) == 30
 
 
-def test_components_touching_at_a_corner_are_one_instance() -> None:
-    maps = torch.zeros(1, 12, 12)
-    maps[0, 1:5, 1:5] = maps[0, 5:9, 5:9] = 0.7
-    prediction = PostProcessing()(scores_of(maps, 0.2, 0.8))
-    assert len(prediction.instances) == 1
-
-
 def test_only_the_best_instances_are_listed_but_all_are_labelled() -> None:
     prediction = PostProcessing(max_instances=1)(two_squares())
     assert len(prediction.instances) == 1
@@ -69,26 +62,12 @@ def test_image_score_is_half_type_score_and_half_peak() -> None:
     assert prediction.type_id == 1
 
 
-def test_image_under_the_image_threshold_is_good() -> None:
-    scores = scores_of(torch.full((2, 8, 8), 0.1), 0.9, 0.06, 0.04)
-    prediction = PostProcessing()(scores)
-    assert prediction.type_id == 0
-    assert not prediction.instances
-    assert not prediction.label_map.any()
-
-
 def test_thresholds_of_older_checkpoints_are_left_aside() -> None:
     module = torch.nn.Sequential(PostProcessing())
     module.load_state_dict(
         {"0.pixel_threshold": torch.tensor(0.3), "0.image_threshold": torch.ones(1)}
     )
     assert module[0].points == OperatingPoints() and not module.state_dict()
-
-
-def test_an_image_of_one_type_keeps_the_anomaly_map_as_it_is() -> None:
-    maps = torch.rand(1, 9, 7, generator=torch.Generator().manual_seed(0))
-    prediction = PostProcessing()(scores_of(maps, 0.5, 0.5))
-    assert torch.equal(prediction.anomaly_map, maps[0])
 
 
 def calibrated(points: OperatingPoints) -> PostProcessing:
@@ -110,18 +89,6 @@ def test_thresholds_are_found_by_any_word_of_a_class(word: str) -> None:
     assert set(np.unique(calibrated(points)(two_squares()).label_map)) == {0, 1}
 
 
-def test_name_that_was_never_calibrated_uses_the_default() -> None:
-    points = OperatingPoints(TypeThresholds(0.85), by_name={"hole": TypeThresholds(0.1)})
-    assert set(np.unique(calibrated(points)(two_squares()).label_map)) == {0, 2}
-
-
-def test_thresholds_follow_the_names_to_a_new_list() -> None:
-    post_processing = calibrated(OperatingPoints(by_name={"crack": TypeThresholds(0.95)}))
-    post_processing.entries = (("good",), ("stain",), ("crack",))
-    labels = post_processing(two_squares()).label_map
-    assert (labels[2:6, 3:7] == 1).all() and not (labels == 2).any()
-
-
 @pytest.mark.parametrize(("alarm", "stays"), [(0.95, True), (0.97, False)])
 def test_component_stays_where_its_peak_reaches_the_alarm(alarm: float, stays: bool) -> None:
     maps = torch.zeros(1, 16, 16)
@@ -137,19 +104,6 @@ def test_person_is_asked_about_scores_in_the_band(score: float, asked: bool) -> 
     points = OperatingPoints(image=0.5, review_low=0.4, review_high=0.7)
     scores = scores_of(torch.full((2, 8, 8), score), 1 - score, score, 0.0)
     assert calibrated(points)(scores).needs_review is asked
-
-
-def test_without_a_band_nobody_is_asked() -> None:
-    scores = scores_of(torch.full((2, 8, 8), 0.5), 0.5, 0.25, 0.25)
-    assert PostProcessing()(scores).needs_review is False
-
-
-def test_only_listed_instances_cost_a_mask_of_the_images_size() -> None:
-    maps = torch.zeros(1, 120, 120)
-    maps[0, ::2, ::2] = 0.9
-    prediction = PostProcessing(min_area_px=1, max_instances=5)(scores_of(maps, 0.1, 0.9))
-    assert int((prediction.label_map > 0).sum()) == 3600
-    assert len(prediction.instances) == 5
 
 
 TYPE = {"pixel_threshold": 0.4, "alarm_threshold": 0.7}

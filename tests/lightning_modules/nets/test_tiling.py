@@ -37,30 +37,11 @@ def place_in_tile(tiles: Tensor) -> tuple[Tensor, Tensor]:
     return ramp, torch.tensor([[0.5, 0.5]]).expand(len(tiles), 2)
 
 
-@pytest.mark.parametrize("size_px", [(64, 64), (70, 150), (64, 65), (20, 100), (5, 3), (1, 1)])
-def test_pointwise_scores_equal_those_of_the_whole_image(size_px: tuple[int, int]) -> None:
-    image = torch.rand(3, *size_px, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    scores = score_image(image, brightness, tile_px=64, overlap_px=32, batch_size=3)
-    expected, _ = brightness(image[None])
-    expected_map, expected_type = expected[0].max(dim=0)
-    torch.testing.assert_close(scores.anomaly_map, expected_map)
-    assert (scores.type_map == expected_type + 1).float().mean() > 0.99
-    torch.testing.assert_close(scores.type_scores, torch.tensor([0.5, 0.25, 0.25]))
-
-
 def test_tiles_that_disagree_are_joined_without_a_seam() -> None:
     image = torch.zeros(3, 64, 200)
     joined = score_image(image, place_in_tile, tile_px=64, overlap_px=32, batch_size=8)
     jumps = joined.anomaly_map.diff(dim=1).abs()
     assert float(jumps.max()) < 0.06
-
-
-@pytest.mark.parametrize("length_px", [32, 33, 47, 48, 49, 400])
-def test_tiles_cover_the_length_with_the_asked_overlap(length_px: int) -> None:
-    starts = tile_starts(length_px, tile_px=32, overlap_px=16)
-    assert starts[0] == 0
-    assert starts[-1] == length_px - 32
-    assert all(0 < second - first <= 16 for first, second in itertools.pairwise(starts))
 
 
 def test_one_defective_tile_makes_the_image_defective() -> None:
@@ -143,17 +124,6 @@ def largest_stack(height: int, width: int) -> int:
 def test_four_times_longer_image_needs_no_larger_band(turned: bool) -> None:
     short, long = ((80, 96), (80, 384)) if turned else ((96, 80), (384, 80))
     assert largest_stack(*short) == largest_stack(*long) == TYPES * 32 * 80
-
-
-def test_net_is_given_no_more_than_a_batch_of_tiles() -> None:
-    sizes: list[torch.Size] = []
-
-    def note(tiles: Tensor) -> tuple[Tensor, Tensor]:
-        sizes.append(tiles.shape)
-        return textured(tiles)
-
-    score_image(noise_image(200, 64), note, tile_px=32, overlap_px=8, batch_size=4)
-    assert {size[1:] for size in sizes} == {(3, 32, 32)} and max(size[0] for size in sizes) == 4
 
 
 def test_images_of_several_sizes_share_batches_and_score_as_each_alone() -> None:

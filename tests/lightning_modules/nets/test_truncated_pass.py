@@ -123,14 +123,6 @@ def test_decoder_maps_are_those_of_a_whole_decoding(layers_per_block: int, seed:
     assert are_equal(decoder_maps(net, z), expected)
 
 
-def test_autoencoder_says_the_shapes_of_its_maps() -> None:
-    net, image = vae(), torch.randn(1, 3, 32, 32)
-    z, maps = net.encode_with_maps(image)
-    taps = (*net.encoder_taps, *net.decoder_taps)
-    shapes = [(each.shape[1], 32 // each.shape[2]) for each in [*maps, *net.maps_of_decoding(z)]]
-    assert z.equal(net.encode(image)) and shapes == list(taps)
-
-
 def tera_flop(work: Callable[[], object]) -> float:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         work()
