@@ -36,14 +36,10 @@ class DefectDataset(Dataset[Sample]):
         caption_choice: CaptionChoice | None = None,
         vocabulary: Vocabulary | None = None,
     ) -> None:
-        self.manifest = manifest
+        self.manifest, self.rows, self.transform = manifest, rows, transform
         self.vocabulary = vocabulary or manifest.vocabulary
-        self.rows = rows
-        self.transform = transform
-        self.seed = seed
-        self.in_memory = in_memory
+        self.seed, self.in_memory = seed, in_memory
         self.caption_choice = caption_choice or CaptionChoice()
-        self.epoch = 0
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._kept_bytes = 0
 
@@ -54,16 +50,12 @@ class DefectDataset(Dataset[Sample]):
         """Without the rows, which may be a million: loader workers are told theirs by Draws."""
         return {**self.__dict__, "rows": np.empty(0, dtype=np.int64), "_kept": {}, "_kept_bytes": 0}
 
-    def set_epoch(self, epoch: int) -> None:
-        """Set the turn of augmentations that plain integer indices get."""
-        self.epoch = epoch
+    def __getitem__(self, draw: Draw) -> Sample:
+        """The Sample of a Draw, the same at each call.
 
-    def __getitem__(self, draw: Draw | int) -> Sample:
-        """The Sample of a Draw, or of an index into `rows` in this epoch, the same at each call.
-
-        Raises the one-line FileNotFoundError or ValueError of a image that went bad.
+        Raises the one-line FileNotFoundError or ValueError of an image that went bad.
         """
-        row, turn = draw if isinstance(draw, Draw) else (int(self.rows[draw]), self.epoch)
+        row, turn = draw
         record = self.manifest[row]
         has_mask = record.mask_kind != "none" or is_known_good(record)
         seed = item_seed(self.seed, turn, row)
@@ -71,25 +63,23 @@ class DefectDataset(Dataset[Sample]):
         variant_id = item_seed(self.seed, turn % variants, row) if variants else seed
         image, mask = self._pixels(row, record)
         image, mask, caption = self.transform(
-            image,
-            mask,
-            record.caption,
-            has_mask=has_mask,
-            seed=variant_id,
+            image, mask, record.caption, has_mask=has_mask, seed=variant_id
         )
-        class_ids = self._visible_classes(record, mask) if has_mask else self._classes(record)
-        names = self.vocabulary.names
+        class_ids = tuple(self.vocabulary.id_of(name) for name in record.defects)
+        if has_mask:
+            class_ids = _in_sight(class_ids, mask)
+        text = self.caption_choice.caption_of(
+            caption,
+            record,
+            shown=[self.vocabulary.names[class_id] for class_id in class_ids],
+            moved=not isinstance(self.transform, Unchanged),
+            seed=seed,
+        )
         return Sample(
             image=to_tensor(image),
             mask=torch.from_numpy(mask.astype(np.int64)),
             has_mask=has_mask,
-            caption=self.caption_choice.caption_of(
-                caption,
-                record,
-                shown=[names[class_id] for class_id in class_ids],
-                moved=not isinstance(self.transform, Unchanged),
-                seed=seed,
-            ),
+            caption=text,
             class_ids=class_ids,
             row=row,
             is_box=record.mask_kind == "box",
@@ -103,16 +93,12 @@ class DefectDataset(Dataset[Sample]):
             return self._kept[row]
         image, ids = open_pair(record, self.manifest.root, vocabulary=self.manifest.vocabulary)
         mask = np.zeros(image.shape[:2], dtype=np.uint8) if ids is None else self._translated(ids)
-        if self.in_memory:
-            self._keep(row, image, mask)
-        return image, mask
-
-    def _keep(self, row: int, image: np.ndarray, mask: np.ndarray) -> None:
         worker = get_worker_info()
         limit = CACHE_LIMIT_BYTES // (worker.num_workers if worker else 1)
-        if self._kept_bytes + image.nbytes + mask.nbytes <= limit:
-            self._kept[row] = (image, mask)
+        if self.in_memory and self._kept_bytes + image.nbytes + mask.nbytes <= limit:
+            self._kept[row] = image, mask
             self._kept_bytes += image.nbytes + mask.nbytes
+        return image, mask
 
     def _translated(self, ids: np.ndarray) -> np.ndarray:
         """The manifest's class ids as this dataset's."""
@@ -122,17 +108,13 @@ class DefectDataset(Dataset[Sample]):
         table = [own.get(name, GOOD_ID) for name in self.manifest.vocabulary.names]
         return np.array(table, dtype=ids.dtype)[ids]
 
-    def _classes(self, record: Record) -> tuple[int, ...]:
-        return tuple(self.vocabulary.id_of(name) for name in record.defects)
 
-    def _visible_classes(self, record: Record, mask: np.ndarray) -> tuple[int, ...]:
-        """The classes in the mask: those of the record in its order, then others by area."""
-        counts = np.bincount(mask.ravel())
-        present = [
-            int(class_id) for class_id in np.argsort(-counts) if class_id and counts[class_id]
-        ]
-        named = [class_id for class_id in self._classes(record) if class_id in present]
-        return tuple(named + [class_id for class_id in present if class_id not in named])
+def _in_sight(named: tuple[int, ...], mask: np.ndarray) -> tuple[int, ...]:
+    """The classes in the mask: the named ones in their order, then others by area."""
+    counts = np.bincount(mask.ravel())
+    present = [int(k) for k in np.argsort(-counts) if k and counts[k]]
+    first = [class_id for class_id in named if class_id in present]
+    return tuple(first + [class_id for class_id in present if class_id not in first])
 
 
 def item_seed(seed: int, turn: int, row: int) -> int:

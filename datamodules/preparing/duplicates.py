@@ -14,23 +14,14 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from datamodules.preparing.fingerprints import (
-    BROAD,
-    FINE,
-    PAIR_BLOCK,
-    TURNS,
-    Look,
-    look_at,
-    similarity_in_turns,
-    similarity_of_pairs,
-    turned_rows,
-    turns_of_pairs,
-)
+from datamodules.preparing.fingerprints import BROAD, FINE, TURNS, Look, look_at, turned_rows
 
 EVEN_DEVIATION = 2.0
 # An image may have this many copies before they are taken for look-alikes of its product.
 LARGEST_FAMILY = 16
-BLOCK = 512
+BLOCK, PAIR_BLOCK = 512, 4096
+# Of the logarithms of width / height of two copies, which a quarter turn negates.
+LARGEST_ASPECT_DIFFERENCE = math.log1p(0.1)
 HASH_BANDS = 24
 FEWEST_HASH_BITS = 16
 LARGEST_BUCKET = 32
@@ -67,17 +58,16 @@ class Duplicates:
 def find_duplicates(
     thumbnails: np.ndarray,
     pixel_sha256: Sequence[str],
+    sizes_px: np.ndarray,
     *,
-    sizes_px: np.ndarray | None = None,
-    aspect_tolerance: float = 0.1,
     limit_of_exhaustive: int = 20_000,
 ) -> Duplicates:
     """All pairs of copies among N images, first < second, in order.
 
-    thumbnails: (N, 48, 48) uint8; sizes_px: (N, 2) width and height, whose ratios must agree
-    within `aspect_tolerance`. Even images are compared by hash only; above
-    `limit_of_exhaustive` candidates come from hashes. Of more than 32 identical images those
-    beyond are paired with the first only: decide by `duplicate_groups`, not by single pairs.
+    thumbnails: (N, 48, 48) uint8; sizes_px: (N, 2) width and height, whose ratios must agree.
+    Even images are compared by hash only; above `limit_of_exhaustive` candidates come from
+    hashes. Of more than 32 identical images those beyond are paired with the first only: decide
+    by `duplicate_groups`, not by single pairs.
     """
     members: dict[str, list[int]] = {}
     for image, name in enumerate(pixel_sha256):
@@ -88,23 +78,20 @@ def find_duplicates(
         return Duplicates(tuple(pairs), "exhaustive")
     searched = np.array([group[0] for group in groups])
     looks = {look: look_at(thumbnails[searched], look) for look in (FINE, BROAD)}
-    sizes = np.ones((len(thumbnails), 2)) if sizes_px is None else np.asarray(sizes_px, float)
-    aspects = np.log(sizes[searched, 0] / sizes[searched, 1]).astype(np.float32)
-    tolerance = math.log1p(aspect_tolerance)
+    aspects = np.log(sizes_px[searched, 0] / sizes_px[searched, 1]).astype(np.float32)
     if len(searched) <= limit_of_exhaustive:
         search = "exhaustive"
-        accepted = [_accepted_of_all(looks[k], aspects, tolerance, look=k) for k in looks]
+        accepted = [_accepted_of_all(looks[look], aspects, look) for look in looks]
     else:
         search = "hashed"
         candidates = _candidates(looks[BROAD])
-        accepted = [
-            _accepted_of(candidates, looks[k], aspects=aspects, tolerance=tolerance, look=k)
-            for k in looks
-        ]
+        accepted = [_accepted_of(candidates, looks[look], aspects, look) for look in looks]
     found = np.unique(np.concatenate(accepted), axis=0)
-    similarity, turn = turns_of_pairs(found, looks, aspects=aspects, tolerance=tolerance)
-    for (first, second), alike, quarter in zip(found, similarity, turn, strict=True):
-        pairs += _between(groups[first], groups[second], turn=int(quarter), similarity=float(alike))
+    alike = {look: _similarity_in_turns(found, looks[look], aspects) for look in looks}
+    # Rounded, so that among equals of a symmetric image the plain turn wins.
+    turns = np.argmax(np.round(alike[FINE] + alike[BROAD], 2), axis=1)
+    for (first, second), turn, similarity in zip(found, turns, alike[FINE], strict=True):
+        pairs += _between(groups[first], groups[second], int(turn), float(similarity[turn]))
     ordered = sorted(pairs, key=lambda pair: (pair.first, pair.second))
     return Duplicates(tuple(ordered), search)
 
@@ -131,7 +118,7 @@ def _identical(groups: Iterable[list[int]]) -> list[Pair]:
     ]
 
 
-def _between(ones: list[int], others: list[int], *, turn: int, similarity: float) -> list[Pair]:
+def _between(ones: list[int], others: list[int], turn: int, similarity: float) -> list[Pair]:
     """The pairs of two groups of identical images whose first members are near copies."""
     back = -turn % 4 if turn < 4 else turn
     kind = "turned" if turn else "near"
@@ -144,8 +131,28 @@ def _between(ones: list[int], others: list[int], *, turn: int, similarity: float
     ]
 
 
+def _similarity_of_pairs(pairs: np.ndarray, rows: np.ndarray, turn: int) -> np.ndarray:
+    """Similarity (P,) of the turned first and the second image of every pair."""
+    alike = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), PAIR_BLOCK):
+        first, second = pairs[start : start + PAIR_BLOCK].T
+        ones, others = turned_rows(rows[first], turn), rows[second].astype(np.float32)
+        alike[start : start + len(first)] = np.einsum("pd,pd->p", ones, others)
+    return alike
+
+
+def _similarity_in_turns(pairs: np.ndarray, rows: np.ndarray, aspects: np.ndarray) -> np.ndarray:
+    """Similarity (P, 8) of every pair in every turn, -1 where the aspect ratios forbid it."""
+    alike = np.empty((len(pairs), len(TURNS)), np.float32)
+    first, second = aspects[pairs].T
+    for turn in range(len(TURNS)):
+        fits = np.abs(first + (second if turn % 2 else -second)) <= LARGEST_ASPECT_DIFFERENCE
+        alike[:, turn] = np.where(fits, _similarity_of_pairs(pairs, rows, turn), -1)
+    return alike
+
+
 def _nearest(
-    rows: np.ndarray, others: np.ndarray, *, aspects: np.ndarray, tolerance: float, kept: int
+    rows: np.ndarray, others: np.ndarray, aspects: np.ndarray, kept: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of every row the nearest of `others` (indices) over all turns: similarity and index.
 
@@ -161,8 +168,8 @@ def _nearest(
             alike = np.full_like(best, -1)
             for turn in range(parity, len(TURNS), 2):
                 np.maximum(alike, turned_rows(rows[block], turn) @ reference, out=alike)
-            # A quarter turn swaps width and height: the logarithm of their ratio changes sign.
-            fits = np.abs(aspects[block, None] + sign * aspects[others]) <= tolerance
+            difference = np.abs(aspects[block, None] + sign * aspects[others])
+            fits = difference <= LARGEST_ASPECT_DIFFERENCE
             np.maximum(best, alike, out=best, where=fits)
         best[block[:, None] == others] = -1
         chosen = np.argpartition(-best, kept - 1, axis=1)[:, :kept]
@@ -173,35 +180,32 @@ def _nearest(
     return similarity, index
 
 
-def _accepted_of_all(
-    rows: np.ndarray, aspects: np.ndarray, tolerance: float, *, look: Look
-) -> np.ndarray:
+def _accepted_of_all(rows: np.ndarray, aspects: np.ndarray, look: Look) -> np.ndarray:
     """The copies (P, 2) among all pairs of rows in one look."""
     kept = 1 + min(LARGEST_FAMILY, max(1, len(rows) // 4))
     everyone = np.arange(len(rows))
-    similarity, index = _nearest(rows, everyone, aspects=aspects, tolerance=tolerance, kept=kept)
+    similarity, index = _nearest(rows, everyone, aspects, kept)
     pairs = np.stack([everyone.repeat(kept), index.ravel()], axis=1)
-    return _accepted(pairs, similarity.ravel(), background=similarity[:, -1], look=look)
+    return _accepted(pairs, similarity.ravel(), similarity[:, -1], look)
 
 
 def _accepted_of(
-    pairs: np.ndarray, rows: np.ndarray, *, aspects: np.ndarray, tolerance: float, look: Look
+    pairs: np.ndarray, rows: np.ndarray, aspects: np.ndarray, look: Look
 ) -> np.ndarray:
     """The copies (P, 2) among candidate pairs of rows in one look."""
     sample = np.random.default_rng(0).permutation(len(rows))[:SAMPLED_IMAGES]
     kept = min(SAMPLED_FAMILY + 1, len(sample))
-    sampled, _ = _nearest(rows, sample, aspects=aspects, tolerance=tolerance, kept=kept)
-    similarity = similarity_in_turns(pairs, rows, aspects=aspects, tolerance=tolerance)
-    best = similarity.max(axis=1, initial=-1)
+    sampled, _ = _nearest(rows, sample, aspects, kept)
+    best = _similarity_in_turns(pairs, rows, aspects).max(axis=1, initial=-1)
     row, _, alike, rank = _ranked(pairs, best)
     background = sampled[:, -1]
     is_last = rank == LARGEST_FAMILY
     background[row[is_last]] = np.maximum(background[row[is_last]], alike[is_last])
-    return _accepted(pairs, best, background=background, look=look)
+    return _accepted(pairs, best, background, look)
 
 
 def _accepted(
-    pairs: np.ndarray, similarity: np.ndarray, *, background: np.ndarray, look: Look
+    pairs: np.ndarray, similarity: np.ndarray, background: np.ndarray, look: Look
 ) -> np.ndarray:
     """The pairs (P, 2), first < second, that are nearer than their backgrounds allow."""
     least = np.maximum(background[pairs].max(axis=1), look.smallest_background)
@@ -226,7 +230,7 @@ def _candidates(rows: np.ndarray) -> np.ndarray:
             inverse = -turn % 4 if turn < 4 else turn
             codes = _codes(rows, turned_rows(planes, inverse)) if turn else plain
             mates = _bucket_mates(codes, plain[order], order)
-            alike = similarity_of_pairs(mates, rows, turn=turn)
+            alike = _similarity_of_pairs(mates, rows, turn)
             is_close = alike > SMALLEST_CANDIDATE_SIMILARITY
             pairs = np.concatenate([pairs, np.sort(mates[is_close], axis=1)])
             similarity = np.concatenate([similarity, alike[is_close]])

@@ -17,7 +17,6 @@ from datamodules.decode import grey_where_equal
 THUMBNAIL_PX = 48
 # Turns are counter-clockwise quarters; a mirrored image is mirrored left to right before.
 TURNS = ("0", "90", "180", "270", "mirrored", "mirrored 90", "mirrored 180", "mirrored 270")
-PAIR_BLOCK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,46 +94,3 @@ def turned_rows(rows: np.ndarray, turn: int) -> np.ndarray:
     side_px = math.isqrt(rows.shape[1])
     images = rows.astype(np.float32).reshape(-1, side_px, side_px)
     return np.ascontiguousarray(turned(images, turn)).reshape(len(rows), -1)
-
-
-def similarity_of_pairs(pairs: np.ndarray, rows: np.ndarray, *, turn: int) -> np.ndarray:
-    """Similarity (P,) of the turned first and the second image of every pair."""
-    alike = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), PAIR_BLOCK):
-        first, second = pairs[start : start + PAIR_BLOCK].T
-        products = np.einsum(
-            "pd,pd->p", turned_rows(rows[first], turn), rows[second].astype(np.float32)
-        )
-        alike[start : start + len(first)] = products
-    return alike
-
-
-def similarity_in_turns(
-    pairs: np.ndarray, rows: np.ndarray, *, aspects: np.ndarray, tolerance: float
-) -> np.ndarray:
-    """Similarity (P, 8) of every pair in every turn, -1 where the aspect ratios forbid it.
-
-    aspects: (N,) logarithms of width / height, which a quarter turn negates.
-    """
-    alike = np.empty((len(pairs), len(TURNS)), np.float32)
-    first, second = aspects[pairs].T
-    for turn in range(len(TURNS)):
-        fits = np.abs(first + (second if turn % 2 else -second)) <= tolerance
-        alike[:, turn] = np.where(fits, similarity_of_pairs(pairs, rows, turn=turn), -1)
-    return alike
-
-
-def turns_of_pairs(
-    pairs: np.ndarray, looks: dict[Look, np.ndarray], *, aspects: np.ndarray, tolerance: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of every pair the fine similarity (P,) and the turn (P,), an index into TURNS.
-
-    looks: the rows of FINE and of BROAD; the turn is the best one for both together.
-    """
-    alike = {
-        look: similarity_in_turns(pairs, looks[look], aspects=aspects, tolerance=tolerance)
-        for look in looks
-    }
-    # Rounded, so that among equals of a symmetric image the plain turn wins.
-    turn = np.argmax(np.round(alike[FINE] + alike[BROAD], 2), axis=1)
-    return alike[FINE][np.arange(len(pairs)), turn], turn

@@ -17,7 +17,7 @@ from datamodules.manifest import Manifest, Source, write_manifest
 from datamodules.preparing.copies import Changes, copy_all
 from datamodules.preparing.duplicates import Duplicates, find_duplicates
 from datamodules.preparing.inspection import Inspection, Progress, inspect_all
-from datamodules.preparing.leakage import MAX_ALIKE_FRACTION, Leak, Refused, resolve_leaks
+from datamodules.preparing.leakage import MAX_ALIKE_FRACTION, Refused, resolve_leaks
 from datamodules.preparing.tiles import with_tiles
 from datamodules.sample import UNLABELLED, Record
 from datamodules.splits import SPLITS, supervised_thirds
@@ -35,14 +35,13 @@ CHOICES = {
 class Preparation:
     """What came of a preparation.
 
-    refused: unusable images; copies: alike images that were left out of training; leaks: alike
-    images that stayed in different splits; notes: what was found and settled, with counts.
+    refused: unusable images; copies: alike images that were left out of training; notes: what was
+    found and decided, with counts.
     """
 
     manifest: Manifest
     refused: list[Refused]
     copies: list[Refused]
-    leaks: list[Leak]
     notes: Counter[str]
 
 
@@ -95,7 +94,7 @@ def prepare(
     write_quarantine(path, refused, left_out)
     notes = Counter(note for one in usable for note in one.notes)
     notes += Counter({HASHED_SEARCH: int(found.search == "hashed")})
-    return Preparation(manifest, refused, left_out, leaks, notes)
+    return Preparation(manifest, refused, left_out, notes)
 
 
 def inspect_source(
@@ -195,7 +194,7 @@ def compare_images(inspections: Sequence[Inspection]) -> Duplicates:
     return find_duplicates(
         np.stack([one.thumbnail for one in seen]),
         [one.pixel_sha256 for one in seen],
-        sizes_px=np.array(sizes_px),
+        np.array(sizes_px, dtype=float),
     )
 
 

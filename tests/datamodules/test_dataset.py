@@ -28,7 +28,7 @@ def sample_of(record: Record, root: Path) -> Sample:
     """The whole image of a record, opened."""
     names, path = Vocabulary.from_names(TYPES), root / "m.parquet"
     manifest = write_manifest(path, [record], root=root, vocabulary=names, source="parts")
-    return opened(manifest, Unchanged())[0]
+    return opened(manifest, Unchanged())[Draw(0, 0)]
 
 
 def same(first: Sample, second: Sample) -> bool:
@@ -36,7 +36,8 @@ def same(first: Sample, second: Sample) -> bool:
 
 
 def test_a_sample_is_image_mask_and_words(make_manifest: MakeManifest) -> None:
-    good, sample = (opened(make_manifest(3), Unchanged())[index] for index in (0, 1))
+    dataset = opened(make_manifest(3), Unchanged())
+    good, sample = (dataset[Draw(row, 0)] for row in (0, 1))
     assert sample.image.shape == (3, 40, 60)
     assert -1 <= float(sample.image.min()) < float(sample.image.max()) == 1
     assert sample.mask.dtype == torch.int64
@@ -44,11 +45,6 @@ def test_a_sample_is_image_mask_and_words(make_manifest: MakeManifest) -> None:
     assert (sample.class_ids, sample.has_mask, sample.row) == ((1,), True, 1)
     assert sample.caption == "Plate of steel with crack located at the left."
     assert (good.class_ids, good.caption) == ((), "Plate of steel with no defect.")
-
-
-def test_index_follows_the_rows(make_manifest: MakeManifest) -> None:
-    dataset = DefectDataset(make_manifest(6), np.array([4, 2]), Unchanged(), seed=0)
-    assert [dataset[index].row for index in range(len(dataset))] == [4, 2]
 
 
 @pytest.mark.parametrize(("number", "has_mask", "class_ids"), [(0, True, ()), (1, False, (1,))])
@@ -90,8 +86,6 @@ def test_same_draw_is_the_same_sample(make_manifest: MakeManifest) -> None:
     first, second = (opened(manifest, NativeCrop(32)) for _ in range(2))
     assert same(first[Draw(2, 5)], second[Draw(2, 5)])
     assert not same(first[Draw(2, 5)], first[Draw(2, 6)])
-    first.set_epoch(4)
-    assert same(first[1], second[Draw(1, 4)])
 
 
 def test_loader_workers_carry_no_list_of_rows(make_manifest: MakeManifest) -> None:
@@ -109,14 +103,15 @@ def test_memory_spares_the_files_up_to_its_limit(
     monkeypatch.setattr("datamodules.dataset.CACHE_LIMIT_BYTES", 40 * 60 * 2)
     manifest = make_manifest(2)
     kept, read = (opened(manifest, NativeCrop(32), in_memory=flag) for flag in (True, False))
-    first, second = read[0], read[1]
-    assert same(kept[0], first)
-    assert same(kept[1], second)
+    draws = Draw(0, 0), Draw(1, 0)
+    first, second = (read[draw] for draw in draws)
+    assert same(kept[draws[0]], first)
+    assert same(kept[draws[1]], second)
     for name in ("000.png", "001.png"):
         (manifest.root / name).unlink()
-    assert same(kept[0], first)
+    assert same(kept[draws[0]], first)
     with pytest.raises(FileNotFoundError, match=r"001\.png is missing"):
-        kept[1]
+        kept[draws[1]]
 
 
 def test_bad_files_are_one_line(make_records: MakeRecords, tmp_path: Path) -> None:

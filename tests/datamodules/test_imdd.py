@@ -4,14 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
-from lightning import LightningModule, Trainer
-from torch import Tensor
 
 from datamodules.imdd import IMDDDataModule
 from datamodules.manifest import write_manifest
-from datamodules.sample import UNLABELLED, Batch
-from datamodules.transforms import NativeCrop, ResizedCrop
+from datamodules.sample import UNLABELLED
+from datamodules.transforms import NativeCrop
 from tests.datamodules.conftest import MakeData, MakeManifest, MakeRecords, Parts, ready
 
 
@@ -109,43 +106,6 @@ def test_unlabelled_images_train_only_where_asked(make_data: MakeData, lonely: P
 def test_asking_before_setup_is_our_own_fault(make_data: MakeData) -> None:
     with pytest.raises(RuntimeError, match="call prepare_data"):
         make_data().vocabulary  # noqa: B018
-
-
-class Counter(LightningModule):
-    """A module of one weight that counts the images it sees."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.trained, self.validated = 0, 0
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.trained += len(batch.row)
-        return (self.weight * batch.image.mean()).sum()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.validated += len(batch.row)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def test_lightning_trains_on_it(make_data: MakeData, tmp_path: Path) -> None:
-    module, data = Counter(), make_data(train_transform=ResizedCrop(24), draws_per_epoch=12)
-    trainer = Trainer(
-        default_root_dir=tmp_path,
-        max_epochs=2,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        accelerator="cpu",
-        devices=1,
-    )
-    trainer.fit(module, data)
-    assert module.trained == 24
-    assert module.validated == 2 * len(data.index.rows_of("val"))
 
 
 @pytest.mark.parametrize("process_count", [1, 2, 4])

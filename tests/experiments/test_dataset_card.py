@@ -19,7 +19,7 @@ ABOUT = About("Small parts", "CC0-1.0", "https://example.org/cc0", "Us 2026", ""
 def folder(tmp_path: Path) -> Path:
     """A folder with a prepared set of nine parts and its card."""
     refused = [Refused("bad.png", "parts", "truncated")]
-    done = Preparation(small_manifest(tmp_path), refused, [], [], Counter({"blank mask": 2}))
+    done = Preparation(small_manifest(tmp_path), refused, [], Counter({"blank mask": 2}))
     write_card(tmp_path, done, about=ABOUT)
     return tmp_path
 
@@ -36,7 +36,7 @@ def test_card_explains_every_column(folder: Path) -> None:
 
 
 def test_second_card_replaces_the_first(folder: Path) -> None:
-    done = Preparation(small_manifest(folder, count=6), [], [], [], Counter())
+    done = Preparation(small_manifest(folder, count=6), [], [], Counter())
     write_card(folder, done, about=ABOUT)
     assert "6 images" in (folder / CARD_NAME).read_text(encoding="utf-8")
     assert not list(folder.glob("*.unfinished"))

@@ -33,7 +33,7 @@ def duplicates_of(images: Sequence[np.ndarray], limit: int = 20_000) -> Duplicat
     return find_duplicates(
         np.stack([one.thumbnail for one in seen]),
         [one.pixel_sha256 for one in seen],
-        sizes_px=np.array([image.shape[1::-1] for image in images]),
+        np.array([image.shape[1::-1] for image in images], dtype=float),
         limit_of_exhaustive=limit,
     )
 
@@ -124,7 +124,9 @@ def test_a_copy_that_comes_first_is_turned_the_other_way() -> None:
 
 
 def test_very_many_identical_images_stay_one_group_with_few_pairs() -> None:
-    pairs = find_duplicates(np.zeros((5000, 48, 48), np.uint8), ["same"] * 5000).pairs
+    pairs = find_duplicates(
+        np.zeros((5000, 48, 48), np.uint8), ["same"] * 5000, np.ones((5000, 2))
+    ).pairs
     assert len(pairs) < 10_000
     assert not duplicate_groups(pairs, 5000).any()
 
@@ -132,7 +134,8 @@ def test_very_many_identical_images_stay_one_group_with_few_pairs() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_few_images_are_compared_too(count: int) -> None:
     thumbnails = np.stack([fingerprint(ONE).thumbnail] * 3)[:count].reshape(-1, 48, 48)
-    found = find_duplicates(thumbnails, [str(place) for place in range(count)])
+    names = [str(place) for place in range(count)]
+    found = find_duplicates(thumbnails, names, np.ones((count, 2)))
     assert len(found.pairs) == count * (count - 1) // 2
 
 
