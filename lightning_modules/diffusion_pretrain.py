@@ -38,7 +38,7 @@ class DiffusionPretrain(LightningModule):
     """Diffusion pre-training of `diffusion` on images and captions, by Table 2.
 
     `null_probability` is taken evenly from text and implicit condition; 0 is the letter of the
-    table (NOTES 3).
+    table (docs/paper.md, row 3).
     """
 
     def __init__(

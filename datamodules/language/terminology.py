@@ -62,19 +62,20 @@ class Terminology:
     def __init__(self, terms: tuple[Term, ...]) -> None:
         self.terms = terms
         self._by_key: dict[str, dict[str, Term]] = {}
-        # First token -> the tokens of all words that begin with it, the longest first.
+        # Kind -> first token -> the tokens of all words that begin with it, the longest first.
         self._by_token: dict[str, dict[str, list[tuple[list[str], Term]]]] = {}
         for kind in KINDS:
             ours = [term for term in terms if term.kind == kind]
             words = [(word, term) for term in ours for word in term.words]
             labels = [(word, term) for term in ours for word in term.labels]
             self._by_key[kind] = _spellings([*words, *labels])
-            self._by_token[kind] = beginnings = {}
+            beginnings: dict[str, list[tuple[list[str], Term]]] = {}
             for spelling, term in _spellings(words).items():
                 tokens = _TOKEN.findall(spelling)
                 beginnings.setdefault(tokens[0], []).append((tokens, term))
             for known in beginnings.values():
                 known.sort(key=lambda pair: -len(pair[0]))
+            self._by_token[kind] = beginnings
 
     @classmethod
     @functools.cache

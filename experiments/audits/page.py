@@ -104,7 +104,7 @@ def thumbnail_html(path: Path) -> str:
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
-    return f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(data).decode()}'>"
+    return f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}'>"
 
 
 def cut(text: str) -> str:

@@ -1,4 +1,4 @@
-"""L_ground: images and captions find each other by what queries say of phrases (NOTES, L_ground).
+"""L_ground: images and captions find each other by what queries say of phrases (main paper).
 
 S sets, I images, J captions, P phrases each, Q queries. Where phrases and other processes' parts
 come from is in `supervision.py`.

@@ -1,4 +1,4 @@
-"""Conditioning as pure functions: guidance (eq. 10) and the implicit-text loss (NOTES, L_imp)."""
+"""Conditioning as pure functions: guidance (eq. 10) and the implicit-text loss (main paper)."""
 
 from torch import Tensor
 from torch.nn import functional

@@ -1,4 +1,4 @@
-"""Losses of masks and of names as pure functions (L_mask and L_cls, NOTES row 16).
+"""Losses of masks and of names as pure functions (L_mask and L_cls, docs/paper.md, row 16).
 
 Sums are divided by a `total` from outside, so that a batch may lie on several processes.
 """

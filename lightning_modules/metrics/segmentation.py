@@ -1,7 +1,7 @@
 """How well label maps and image answers name the defects, against the truth.
 
-Scores without names are judged in `anomaly.py`. Never a bare "iou": NOTES.md row 20 (the paper's
-"IoU" is undefined) gives each kind its own name.
+Scores without names are judged in `anomaly.py`. Never a bare "iou": the paper's "IoU" is
+undefined, so that each kind has its own name (docs/paper.md, row 20).
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Names of masks by similarity to text (NOTES, L_cls): any list of words, "good" among them.
+"""Names of masks by similarity to text (L_cls, main paper): any list of words, "good" among them.
 
 What the logits are worth as scores, beside other names or alone, is in `naming.py`.
 """

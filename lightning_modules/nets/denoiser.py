@@ -135,7 +135,7 @@ class PrintedTime(nn.Module):
 
 
 def initialise(unet: UNet2DConditionModel, *, zero_init: bool, conv_gain: float) -> None:
-    """He for convolutions, Xavier for linear layers, zero for outputs (section 5.5, NOTES 7)."""
+    """He for convolutions, Xavier for linear layers, zero for outputs (docs/paper.md, row 7)."""
     for module in unet.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")

@@ -1,4 +1,4 @@
-"""Features of a frozen diffusion model at one noise level (NOTES 12, 14).
+"""Features of a frozen diffusion model at one noise level (docs/paper.md, rows 12 and 14).
 
 How the nets stop at their last tapped block is in `truncated_pass.py`.
 """
@@ -22,7 +22,7 @@ class DiffusionFeatures(nn.Module):
     `taps` is `unet` (the input of each up stage's last residual block) or `full` (also the maps of
     the autoencoder; the ancestor's eight with the KL-VAE). `mode` is `single` (one pass on latents
     noised at once) or `sequential` (latents inverted step by step, `feature_timestep` passes);
-    which one the paper's Table 1 timed is open (NOTES 12). `context` is what the denoiser reads
+    which one the paper's Table 1 timed is open (row 12). `context` is what the denoiser reads
     beside the latents: the image's pseudo-caption (`implicit`) or the empty text (`none`).
     `strides` and `channels` describe the maps. Raises ValueError for another word, a time that the
     schedule does not have, or taps that the autoencoder does not have.
@@ -96,7 +96,7 @@ class DiffusionFeatures(nn.Module):
         if self.context == "implicit":
             condition = implicit_condition(model.caption(image))
         else:
-            condition = model.text_encoder([""] * len(image))  # stage 1's null (NOTES 3)
+            condition = model.text_encoder([""] * len(image))  # stage 1's null (row 3)
         if self.mode == "single":
             z_t = noise_at_once(model, z_0, timestep)
         else:

@@ -1,4 +1,4 @@
-"""L_mask and L_cls over all prediction sets, with one copy to the host per step (NOTES 16).
+"""L_mask and L_cls over all prediction sets, one copy to the host per step (docs/paper.md, row 16).
 
 What the images show is in `MaskTargets`; the last functions share a batch over processes.
 """

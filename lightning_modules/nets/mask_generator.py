@@ -1,4 +1,4 @@
-"""The mask generator: transformers' Mask2Former decoders without its backbone (NOTES 15)."""
+"""The mask generator: transformers' Mask2Former without its backbone (docs/paper.md, row 15)."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""diffusers' nets run up to their last tapped block and no further (NOTES 14).
+"""diffusers' nets run up to their last tapped block and no further (docs/paper.md, row 14).
 
 A tap is the input of a stage's last residual block, in the U-Net after the skip is joined. Own
 loops over the library's blocks, so that a compiler sees one graph: neither hooks nor an exception
