@@ -3,6 +3,7 @@
 From Python the same is `predictor.py`; what is written of each result is in `inference/`.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -91,7 +92,7 @@ def predict(
 
 def result_files(
     folder: Path, vocabulary: Vocabulary, tools: list[Tool], address: str
-) -> "list[AbstractContextManager[AddResult]]":
+) -> "Sequence[AbstractContextManager[AddResult]]":
     """All files that results are written into, to be opened."""
     from datamodules.formats.coco import LOCAL_FILES
     from experiments.inference import labelling_tools, result_files

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ from datamodules.transforms import NativeCrop, ResizedCrop, Transform, to_pixels
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary, normalise_name
 from lightning_modules.nets.feature_extractors import FeatureExtractor, resize_levels
 
-UNCHANGED = {
+UNCHANGED: dict[str, Any] = {
     "horizontal_flip_probability": 0.0,
     "vertical_flip_probability": 0.0,
     "rotation_degrees": 0.0,
