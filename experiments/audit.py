@@ -15,6 +15,7 @@ from rich.console import Console
 from experiments.cli import check_is_free, run_command, whole_folder
 
 if TYPE_CHECKING:
+    from datamodules.manifest import Manifest
     from experiments.audits.findings import Section
 
 ENTRIES = ("audit.html", "audit.json", "findings.csv")
@@ -26,7 +27,6 @@ def audit(
     root: str = "",
     second: str = "",
     release: str = "",
-    tokenizer: str = "",
     out: Path | None = None,
     overwrite: bool = False,
     fail_on: list[str] | None = None,
@@ -39,7 +39,6 @@ def audit(
         root: data folder, where it has moved
         second: a second annotator's manifest; the agreement of both is told
         release: folder of the release's CSVs, instead of a manifest
-        tokenizer: hub name or local folder (default: tokens are estimated)
         out: folder of the report
         overwrite: replace an older report
         fail_on: kinds of findings that end with exit code 1, as leak unusable
@@ -55,11 +54,15 @@ def audit(
 
     console = Console()
     if release:
-        title, folder, sections = Path(release).name, None, [release_section(release, tokenizer)]
+        from experiments.audits.captions import audit_release
+
+        title, folder, sections = Path(release).name, None, [audit_release(Path(release))]
     else:
-        title, folder, sections = manifest_sections(
-            manifest, root, second, tokenizer=tokenizer, workers=workers, console=console
-        )
+        from datamodules.manifest import Manifest
+
+        opened = Manifest.open(manifest, root or None)
+        title, folder = opened.source, opened.root
+        sections = audit_manifest(opened, second, workers=workers, console=console)
     for section in sections:
         console.print(to_rich(section.figures_table()))
     if out:
@@ -75,31 +78,22 @@ def audit(
     return 1 if failing else 0
 
 
-def release_section(release: str, tokenizer: str) -> "Section":
-    """The audit of the release's captions."""
-    from experiments.audits.captions import audit_release, load_token_limit
-
-    return audit_release(Path(release), load_token_limit(tokenizer))
-
-
-def manifest_sections(
-    path: str, root: str, second: str, *, tokenizer: str, workers: int, console: Console
-) -> "tuple[str, Path, list[Section]]":
-    """The source, the folder of the images and the sections of a manifest's audit."""
+def audit_manifest(
+    manifest: "Manifest", second: str, *, workers: int, console: Console
+) -> "list[Section]":
+    """The sections of a manifest's audit; second: another annotator's manifest, or ""."""
     from datamodules.manifest import Manifest
-    from experiments.audits.captions import audit_manifest_captions, load_token_limit
+    from experiments.audits.captions import audit_manifest_captions
     from experiments.audits.images import audit_images
     from experiments.audits.labels import audit_agreement, audit_tail
     from experiments.prepare import progress_bar
 
-    tokens = load_token_limit(tokenizer)
-    manifest = Manifest.open(path, root or None)
     with progress_bar(console) as progress:
         sections = [audit_images(manifest, workers=workers, progress=progress)]
-    sections += [audit_manifest_captions(manifest, tokens), audit_tail(manifest)]
+    sections += [audit_manifest_captions(manifest), audit_tail(manifest)]
     if second:
         sections.append(audit_agreement(manifest, Manifest.open(second)))
-    return manifest.source, manifest.root, sections
+    return sections
 
 
 if __name__ == "__main__":

@@ -33,13 +33,14 @@ def location_of(mask: np.ndarray) -> str:
     half is "most of the surface", apart spots around an empty centroid are "several places".
     """
     region = _binary(mask)
-    area = cv2.countNonZero(region)
-    if area == 0:
+    moments = cv2.moments(region, binaryImage=True)
+    area = moments["m00"]
+    if not area:
         return ""
     if area > 0.5 * region.size:
         return MOST_OF_THE_SURFACE
-    down, rows = _third_of_centroid(cv2.reduce(region, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
-    across, columns = _third_of_centroid(cv2.reduce(region, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
+    down, rows = _third_of(moments["m01"] / area, region.shape[0])
+    across, columns = _third_of(moments["m10"] / area, region.shape[1])
     if not region[rows, columns].any() and cv2.connectedComponents(region, connectivity=8)[0] > 2:
         return SEVERAL_PLACES
     return PLACES[down][across]
@@ -62,7 +63,9 @@ def morphology_of(mask: np.ndarray) -> str:
     size = size_of(mask)
     if not size:
         return ""
-    region = _cut_out(_binary(mask))
+    region = _binary(mask)
+    left, top, width, height = cv2.boundingRect(region)
+    region = np.ascontiguousarray(region[top : top + height, left : left + width])
     part_count, parts = _largest_parts(region)
     directions = _directions_of_bands(parts, mask.shape, area=cv2.countNonZero(region))
     if directions:
@@ -96,13 +99,14 @@ def _shape_of(region: np.ndarray, largest: np.ndarray) -> str:
 
 def _largest_parts(region: np.ndarray) -> tuple[int, list[np.ndarray]]:
     """The number of connected parts, and the eight largest of them, each cut out."""
-    count, labels = cv2.connectedComponents(region, connectivity=8, ltype=cv2.CV_32S)
-    if count == 2:
-        return 1, [region]
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    order = np.argsort(-areas, kind="stable")[: min(count - 1, 8)]
-    return count - 1, [_cut_out((labels == label).view(np.uint8)) for label in order]
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(region, connectivity=8)
+    order = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:8]
+    parts = []
+    for label in order:
+        left, top, width, height, _ = stats[label]
+        part = labels[top : top + height, left : left + width] == label
+        parts.append(part.view(np.uint8))
+    return count - 1, parts
 
 
 def _directions_of_bands(
@@ -162,22 +166,16 @@ def _forks(part: np.ndarray) -> bool:
         size = [max(1, round(length * scale)) for length in reversed(part.shape)]
         # Any pixel marks its cell of the sketch: a hairline must not fall apart.
         part = (cv2.resize(part * 255, size, interpolation=cv2.INTER_AREA) > 0).view(np.uint8)
-    line = _middle_line(cv2.copyMakeBorder(part, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0))
+    line = np.pad(part, 1)
+    before = None
+    while cv2.countNonZero(line) != before:  # thinned to one pixel (Zhang and Suen 1984)
+        before = cv2.countNonZero(line)
+        for is_removable in _IS_REMOVABLE:
+            line[is_removable[_neighbours(line)]] = 0
     for _ in range(max(2, round(_SHORTEST_ARM * max(part.shape)))):
         line[_IS_END[_neighbours(line)] & (line > 0)] = 0
     around = _neighbours(line)[line > 0]
     return bool(_IS_JUNCTION[around].any() or np.count_nonzero(_IS_END[around]) >= 3)
-
-
-def _middle_line(part: np.ndarray) -> np.ndarray:
-    """The part thinned to lines of one pixel (Zhang and Suen 1984)."""
-    line = part.copy()
-    while True:
-        before = cv2.countNonZero(line)
-        for is_removable in _IS_REMOVABLE:
-            line[is_removable[_neighbours(line)]] = 0
-        if cv2.countNonZero(line) == before:
-            return line
 
 
 def _neighbours(line: np.ndarray) -> np.ndarray:
@@ -199,21 +197,14 @@ def _tables() -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
 _IS_END, _IS_JUNCTION, _IS_REMOVABLE = _tables()
 
 
-def _cut_out(region: np.ndarray) -> np.ndarray:
-    left, top, width, height = cv2.boundingRect(region)
-    return np.ascontiguousarray(region[top : top + height, left : left + width])
-
-
 def _binary(mask: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(mask != 0).view(np.uint8)
 
 
-def _third_of_centroid(counts: np.ndarray) -> tuple[int, slice]:
-    """The third (0, 1, 2) of one axis with the centroid, and the pixels whose centres it holds."""
-    counts = counts.ravel().astype(np.int64)
-    length = counts.size
-    position = (counts @ np.arange(length) / counts.sum() + 0.5) / length
-    third = 0 if position < 1 / 3 else 2 if position > 2 / 3 else 1
-    centres = (np.arange(length) + 0.5) / length
-    first, last = np.searchsorted(centres, 1 / 3), np.searchsorted(centres, 2 / 3, side="right")
+def _third_of(position: float, length: int) -> tuple[int, slice]:
+    """The third (0, 1, 2) of one axis that holds a position, and the pixels centred in it."""
+    share = (position + 0.5) / length
+    third = 0 if share < 1 / 3 else 2 if share > 2 / 3 else 1
+    centers = (np.arange(length) + 0.5) / length
+    first, last = np.searchsorted(centers, 1 / 3), np.searchsorted(centers, 2 / 3, side="right")
     return third, (slice(0, first), slice(first, last), slice(last, length))[third]

@@ -59,7 +59,6 @@ def test_second_audit_opens_no_image_again_and_finds_one_that_went_bad(tmp_path)
         (["--manifest", "a", "--release", "b"], "exactly one"),
         (["--manifest", "none.parquet"], "none.parquet is missing"),
         (["--release", "nowhere"], "nowhere"),
-        (["--release", "nowhere", "--tokenizer", "none/here"], "cannot be read"),
         (["--manifets", "a"], "did you mean --manifest?"),
         (["--manifest", "a", "--out", "."], "is not empty"),
     ],

@@ -7,13 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.audits.captions import (
-    TokenLimit,
-    audit_manifest_captions,
-    audit_release,
-    estimate_tokens,
-    load_token_limit,
-)
+from experiments.audits.captions import audit_manifest_captions, audit_release
 from experiments.audits.findings import Finding, Section
 from experiments.audits.images import audit_images
 from experiments.audits.labels import audit_agreement, audit_tail, gini
@@ -48,13 +42,13 @@ def test_released_caption_of_another_defect_is_found(tmp_path):
     records[1] = replace(records[1], released_caption="The plate shows a deep scratch.")
     records[4] = replace(records[4], released_caption="The plate shows a deep crack.")
     manifest = rewritten(manifest.path, records, manifest.root)
-    section = audit_manifest_captions(manifest, load_token_limit(""))
+    section = audit_manifest_captions(manifest)
     assert [(f.kind, f.image) for f in section.findings] == [("other_defect", "001.png")]
     assert "estimated" in section.note
 
 
 def test_captions_over_the_limit_are_counted_with_what_they_lose(tmp_path):
-    section = audit_manifest_captions(small_manifest(tmp_path), TokenLimit(estimate_tokens, 10))
+    section = audit_manifest_captions(small_manifest(tmp_path), token_limit=10)
     assert section.figures["built_captions_over_the_limit"] == 6
     assert section.figures["built_captions_that_lose_fields"] == 6
 
@@ -89,7 +83,7 @@ def test_annotators_agree_but_for_what_differs(tmp_path):
 
 
 def test_release_is_audited_table_by_table(shared_data):
-    section = audit_release(shared_data / "imdd1m_release", load_token_limit(""))
+    section = audit_release(shared_data / "imdd1m_release")
     (table,) = section.tables
     rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
     assert (section.figures["rows"], section.figures["tables"]) == (330, 23)
