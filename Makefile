@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 STAGE1 = $$(ls -td mlruns/runs/quickstart_stage1* | head -n 1)
 STAGE2 = $$(ls -td mlruns/runs/quickstart_stage2* | head -n 1)
 # A stage that a signal stopped has saved and ended well, but has no results.
-FINISHED = || { echo "error: the stage was stopped before its end: go on with it first" >&2; exit 1; }
+FINISHED = || { echo "error: the stage was stopped before its end: go on with it by --resume auto, or begin again" >&2; exit 1; }
 # Two workers fit the two cores that the tests are meant for; more only cost memory there.
 WORKERS ?= 2
 

@@ -207,9 +207,7 @@ def check_writable(folder: Path) -> None:
 
     Asked before the long work, so that a full verification is not lost.
     """
-    nearest = folder.absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
+    nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         reason = "is not a folder" if not nearest.is_dir() else "may not be written to"
         raise OSError(
