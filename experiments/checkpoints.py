@@ -13,7 +13,6 @@ from typing import TypeVar
 import torch
 from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule
-from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from datamodules.whole_files import write_whole
@@ -117,7 +116,6 @@ def on_device(net: Net, device: str) -> Net:
         ) from error
 
 
-@rank_zero_only
 def write_configuration(stage: Namespace, directory: Path) -> None:
     """Write the resolved configuration of a stage as config.yaml in its run directory."""
     write_whole(directory / CONFIG_NAME, stage_parser().dump(stage))

@@ -178,10 +178,16 @@ def tracked_run(
         {**tags, **stage.tags},
         directory=directory,
     )
+    note_settings(stage, directory, log)
+    return log
+
+
+@rank_zero_only
+def note_settings(stage: Namespace, directory: Path, log: RunLogger) -> None:
+    """Write config.yaml; a new tracked run gets what it says."""
     write_configuration(stage, directory)
     if log.is_new:
         log.log_hyperparams(yaml.safe_load((directory / CONFIG_NAME).read_text(encoding="utf-8")))
-    return log
 
 
 def build_trainer(

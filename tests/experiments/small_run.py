@@ -1,4 +1,4 @@
-"""The quickstart cut down to seconds, what it leaves behind, and how a refused run ends."""
+"""The quickstart cut down to seconds, and what it leaves behind."""
 
 import io
 import json
@@ -6,10 +6,9 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import torch
 
-from experiments.cli import call_command, error_line, is_user_error
+from experiments.cli import call_command
 from experiments.run import run
 from experiments.tracking import RunRow, read_runs
 
@@ -75,11 +74,3 @@ def run_both(output: Path) -> SmallRun:
         with redirect_stdout(io.StringIO()) as printed:
             assert call_command(run, small_words(stage, output)) == 0
     return SmallRun(output, printed.getvalue())
-
-
-def refusal(*words: str) -> str:
-    """The one line with which the command refuses the words."""
-    with pytest.raises(Exception) as caught:
-        call_command(run, list(words))
-    assert is_user_error(caught.value)
-    return error_line(caught.value)

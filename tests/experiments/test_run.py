@@ -26,12 +26,12 @@ from experiments.run import run
 from experiments.tracking import experiment_names, tracking_uri
 from lightning_modules.nets.post_processing import parse_operating_points
 from tests.datamodules.sources.painting import save
+from tests.experiments.refused import refused
 from tests.experiments.small_run import (
     SMALL,
     SMALL_TILES,
     STAGES,
     SmallRun,
-    refusal,
     run_both,
     small_words,
     words_of,
@@ -198,7 +198,7 @@ def test_missing_input_is_one_line_and_leaves_no_run_behind_and_none_tracked(
     before = sorted((finished.output / "runs").iterdir())
     nowhere = str(finished.output / "nowhere")
     words = ["--experiment=none", f"--output={finished.output}", f"{word}={nowhere}"]
-    line = refusal(f"--config={config}", *words, "--trainer.accelerator=cpu")
+    line = refused(run, f"--config={config}", *words, "--trainer.accelerator=cpu")
     assert "nowhere" in line and ("expected" in line or "run python -m" in line)
     assert sorted((finished.output / "runs").iterdir()) == before
     assert "none" not in experiment_names(finished.output)

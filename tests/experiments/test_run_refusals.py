@@ -9,7 +9,8 @@ import yaml
 
 from experiments.cli import call_command
 from experiments.run import run
-from tests.experiments.small_run import refusal, small_words
+from tests.experiments.refused import refused
+from tests.experiments.small_run import small_words
 
 ROOT = Path(__file__).parents[2]
 STAGE1 = ["--config", "stage1_tiny.yaml"]
@@ -47,7 +48,7 @@ def test_fault_is_one_line_and_leaves_no_run(case: str, tmp_path: Path) -> None:
     words = [word.format(file=file, folder=output) for word in words]
     if words and not any("--output" in word for word in words):
         words += ["--output", str(output)]
-    assert line in refusal(*words)
+    assert line in refused(run, *words)
     assert not list(output.glob("runs/*")) and not (output / "mlflow.db").exists()
 
 
