@@ -111,29 +111,6 @@ def test_trend_needs_three_points_and_promises_no_iou_that_cannot_be() -> None:
     assert scaled([0.03], [0.02], [0.01])[-1].endswith("which promises nothing")
 
 
-@pytest.mark.parametrize(
-    ("study", "of", "to", "answer"),
-    [
-        ("systems", "hybrid", "pyramid", "hybrid instead of pyramid: iou_image"),
-        ("components", "no_condition", "full", "no_condition instead of full: iou_image"),
-        ("initialisation", "random", "untrained", "from random instead of none: iou_image"),
-        ("generated_augmentation", "real_and_generated", "real", "images change iou_image by"),
-        (
-            "sample_efficiency",
-            "ours_k25",
-            "random_k25",
-            "K = 25: ours instead of random: iou_image",
-        ),
-    ],
-)
-def test_differences_are_told_over_the_same_seeds(
-    study: str, of: str, to: str, answer: str
-) -> None:
-    found = worked(IOU, {to: [0.5, 0.6, 0.9], of: [0.61, 0.7, None]})
-    (said,) = report(study, found).answers
-    assert said.endswith(f"{answer} +0.105 (+0.110 and +0.100)")
-
-
 def by_category(results: Results, *names: str) -> dict[tuple[str, str], list[Row]]:
     words = [word for name in names for word in (f"--variants.{name}", "{}")]
     left_out = without("mtd", "neu_seg", "pv_multi_defect")
