@@ -30,10 +30,10 @@ _PLACE_WORD = re.compile(
     r"|horizontal|vertical|diagonal)(?:most|ly|s)?\b",
     re.IGNORECASE,
 )
-_MIRRORED_PAIRS = {
-    "horizontal": [("left", "right"), ("leftmost", "rightmost")],
-    "vertical": [("top", "bottom"), ("upper", "lower"), ("topmost", "bottommost")],
-}
+_SIDES = {"left": "right", "leftmost": "rightmost"}
+_HEIGHTS = {"top": "bottom", "upper": "lower", "topmost": "bottommost"}
+LEFT_RIGHT = _SIDES | {other: word for word, other in _SIDES.items()}
+TOP_BOTTOM = _HEIGHTS | {other: word for word, other in _HEIGHTS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,9 @@ class Caption:
             product, material = part, ""
         if fields["defect"] == NO_DEFECT:
             fields["defect"] = ""
-        return cls(product=_uncapitalise(product), material=material, **fields)
+        if product[1:2].islower():  # "PCB" and "X-ray panel" keep their capital
+            product = product[0].lower() + product[1:]
+        return cls(product=product, material=material, **fields)
 
     def fit(self, count_tokens: Callable[[str], int], limit: int) -> tuple[str, bool]:
         """The caption in at most `limit` tokens, and whether fields were left out for that.
@@ -96,12 +98,12 @@ class Caption:
         ValueError where even its name is too long: it is never dropped and never cut.
         """
         shortened = self
-        for field in ("", "cause", "morphology", "location", "material"):
-            shortened = replace(shortened, **{field: ""}) if field else shortened
+        for field in ("cause", "morphology", "location", "material", ""):
             if count_tokens(shortened.render()) <= limit:
                 return shortened.render(), shortened != self
+            shortened = replace(shortened, **{field: ""}) if field else shortened
         text = self.defect or NO_DEFECT
-        _refuse_long_names(text, count_tokens, limit=limit)
+        _check_length(text, count_tokens, limit)
         return text, True
 
     def relocated(self, mask: np.ndarray) -> "Caption":
@@ -114,33 +116,32 @@ class Caption:
             return self
         if not mask.any():
             return Caption(product=self.product, material=self.material)
-        measured = _SHAPE_PHRASE.match(self.morphology)
-        morphology = _placeless(
-            self.morphology[measured.end() :] if measured else self.morphology,
-            measured=morphology_of(mask) if measured else "",
-        )
-        return replace(self, location=location_of(mask), morphology=morphology)
+        measured, rest = self._measured_and_rest()
+        shape = morphology_of(mask) if measured else ""
+        return replace(self, location=location_of(mask), morphology=_placeless(shape, rest))
 
     def flipped(self, *, horizontal: bool, vertical: bool) -> "Caption":
         """The caption of the mirrored image: left and right, top and bottom change places."""
-        pairs = _MIRRORED_PAIRS["horizontal"] if horizontal else []
-        pairs = pairs + (_MIRRORED_PAIRS["vertical"] if vertical else [])
-        return replace(
-            self,
-            location=_swap_words(self.location, pairs),
-            morphology=_swap_words(self.morphology, pairs),
+        partner = (LEFT_RIGHT if horizontal else {}) | (TOP_BOTTOM if vertical else {})
+        location, morphology = (
+            re.sub(r"\w+", lambda match: partner.get(match.group(), match.group()), text)
+            for text in (self.location, self.morphology)
         )
+        return replace(self, location=location, morphology=morphology)
 
     def without_location(self) -> "Caption":
         """The caption without words of place and direction: those of the shape go too."""
+        measured, rest = self._measured_and_rest()
+        shape = ""
+        if measured:
+            direction = measured["direction"]
+            shape = measured.group().replace(f"{direction} ", "") if direction else measured.group()
+        return replace(self, location="", morphology=_placeless(shape, rest))
+
+    def _measured_and_rest(self) -> tuple[re.Match[str] | None, str]:
+        """The shape words that a mask wrote, where there are any, and what follows them."""
         measured = _SHAPE_PHRASE.match(self.morphology)
-        if measured is None:
-            return replace(self, location="", morphology=_placeless(self.morphology))
-        shape = measured.group()
-        if measured["direction"]:
-            shape = shape.replace(measured["direction"] + " ", "")
-        rest = self.morphology[measured.end() :]
-        return replace(self, location="", morphology=_placeless(rest, measured=shape))
+        return measured, self.morphology[measured.end() :] if measured else self.morphology
 
 
 def defect_first(
@@ -154,7 +155,7 @@ def defect_first(
     if count_tokens(text) <= limit:
         return text, False
     lead = ", ".join(names)
-    _refuse_long_names(lead, count_tokens, limit=limit)
+    _check_length(lead, count_tokens, limit)
     lead = f"{lead}: " if lead else ""
     ends = [0, *(word.end() for word in re.finditer(r"\S+", text))]
     fitting, too_many = 0, len(ends)
@@ -174,7 +175,7 @@ def without_places(text: str) -> str:
     return " ".join(sentence for sentence in sentences if not _PLACE_WORD.search(sentence))
 
 
-def _refuse_long_names(names: str, count_tokens: Callable[[str], int], *, limit: int) -> None:
+def _check_length(names: str, count_tokens: Callable[[str], int], limit: int) -> None:
     tokens = count_tokens(names)
     if tokens > limit:
         raise ValueError(
@@ -183,20 +184,9 @@ def _refuse_long_names(names: str, count_tokens: Callable[[str], int], *, limit:
         )
 
 
-def _placeless(text: str, *, measured: str = "") -> str:
-    """The phrases between commas that tell no place, after the words that a mask wrote."""
+def _placeless(measured: str, text: str) -> str:
+    """The words that a mask wrote, then the phrases between commas that tell no place."""
     joined, *phrases = text.split(", ")
     first = measured if _PLACE_WORD.search(joined) else measured + joined
     kept = [phrase for phrase in phrases if not _PLACE_WORD.search(phrase)]
     return ", ".join([first, *kept] if first else kept)
-
-
-def _swap_words(text: str, pairs: list[tuple[str, str]]) -> str:
-    partner = dict(pairs)
-    partner |= {second: first for first, second in pairs}
-    return re.sub(r"\w+", lambda match: partner.get(match.group(), match.group()), text)
-
-
-def _uncapitalise(text: str) -> str:
-    # "PCB" and "X-ray panel" keep their capital: only a plain word was capitalised by render.
-    return text[0].lower() + text[1:] if text[1:2].islower() else text

@@ -7,6 +7,7 @@ channel until `to_tensor`: a third of the work.
 
 import os
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -55,6 +56,7 @@ class Unchanged(Transform):
         return image, mask, caption
 
 
+@dataclass
 class ResizedCrop(Transform):
     """Stage 1's augmentation, in its order (Table 2): a crop resized to a square.
 
@@ -62,30 +64,22 @@ class ResizedCrop(Transform):
     Corners that rotation leaves open are filled by reflection.
     """
 
-    def __init__(
-        self,
-        image_size_px: int = 512,
-        horizontal_flip_probability: float = 0.5,
-        vertical_flip_probability: float = 0.5,
-        rotation_degrees: float = 15.0,
-        color_jitter_bsch: tuple[float, float, float, float] = (0.2, 0.2, 0.1, 0.05),
-        crop_scale: tuple[float, float] = (0.8, 1.0),
-    ) -> None:
-        self.size_px = image_size_px
-        self.horizontal_flip_probability = horizontal_flip_probability
-        self.vertical_flip_probability = vertical_flip_probability
-        self.rotation_degrees = rotation_degrees
-        self.color_jitter_bsch = color_jitter_bsch
-        self.crop_scale = crop_scale
+    image_size_px: int = 512
+    horizontal_flip_probability: float = 0.5
+    vertical_flip_probability: float = 0.5
+    rotation_degrees: float = 15.0
+    color_jitter_bsch: tuple[float, float, float, float] = (0.2, 0.2, 0.1, 0.05)
+    crop_scale: tuple[float, float] = (0.8, 1.0)
+
+    def __post_init__(self) -> None:
+        self.size_px = self.image_size_px
 
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, caption: Caption, *, has_mask: bool, seed: int
     ) -> tuple[np.ndarray, np.ndarray, Caption]:
         """The image mirrored, turned, recoloured and cropped to a square of image_size_px."""
         rng = np.random.default_rng(seed)
-        horizontal = bool(rng.random() < self.horizontal_flip_probability)
-        vertical = bool(rng.random() < self.vertical_flip_probability)
-        angle = np.deg2rad(rng.uniform(-self.rotation_degrees, self.rotation_degrees))
+        horizontal, vertical, angle, turn = _draw_turn(self, rng)
         height, width = mask.shape
         crop_width, crop_height = _crop_shape(width, height, rng.uniform(*self.crop_scale), rng)
         shift = np.array([width - crop_width, height - crop_height]) * (rng.random(2) - 0.5)
@@ -94,7 +88,6 @@ class ResizedCrop(Transform):
         if shrink > 1.5:
             # A warp reads single source pixels: averaging first keeps fine texture from aliasing.
             image = cv2.GaussianBlur(image, (0, 0), 0.4 * shrink)
-        turn = _mirror(horizontal, vertical) @ _rotation(angle)
         centre = np.array([width - 1, height - 1]) / 2 + turn @ shift
         stretch = np.diag([crop_width, crop_height]) / size
         image, mask = _warp(image, mask, turn @ stretch, centre, size)
@@ -104,6 +97,7 @@ class ResizedCrop(Transform):
         return image, mask, caption
 
 
+@dataclass
 class NativeCrop(Transform):
     """A square crop at native resolution, often on a defect, so that small defects stay whole.
 
@@ -112,44 +106,35 @@ class NativeCrop(Transform):
     Raises ValueError for `variants` below 1.
     """
 
-    def __init__(
-        self,
-        crop_size_px: int = 128,
-        defect_probability: float = 0.5,
-        scale: tuple[float, float] = (0.8, 1.25),
-        horizontal_flip_probability: float = 0.5,
-        vertical_flip_probability: float = 0.5,
-        rotation_degrees: float = 15.0,
-        color_jitter_bsch: tuple[float, float, float, float] = (0.2, 0.2, 0.1, 0.05),
-        variants: int | None = None,
-    ) -> None:
-        if variants is not None and variants < 1:
-            raise ValueError(f"variants is {variants}: expected at least 1, or null for new ones")
-        self.variants = variants
-        self.size_px = crop_size_px
-        self.defect_probability = defect_probability
-        self.scale = scale
-        self.horizontal_flip_probability = horizontal_flip_probability
-        self.vertical_flip_probability = vertical_flip_probability
-        self.rotation_degrees = rotation_degrees
-        self.color_jitter_bsch = color_jitter_bsch
+    crop_size_px: int = 128
+    defect_probability: float = 0.5
+    scale: tuple[float, float] = (0.8, 1.25)
+    horizontal_flip_probability: float = 0.5
+    vertical_flip_probability: float = 0.5
+    rotation_degrees: float = 15.0
+    color_jitter_bsch: tuple[float, float, float, float] = (0.2, 0.2, 0.1, 0.05)
+    variants: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.variants is not None and self.variants < 1:
+            raise ValueError(
+                f"variants is {self.variants}: expected at least 1, or null for new ones"
+            )
+        self.size_px = self.crop_size_px
 
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, caption: Caption, *, has_mask: bool, seed: int
     ) -> tuple[np.ndarray, np.ndarray, Caption]:
         """The crop of (crop_size_px, crop_size_px), mirrored, turned, zoomed and recoloured."""
         rng = np.random.default_rng(seed)
-        horizontal = bool(rng.random() < self.horizontal_flip_probability)
-        vertical = bool(rng.random() < self.vertical_flip_probability)
-        angle = np.deg2rad(rng.uniform(-self.rotation_degrees, self.rotation_degrees))
+        horizontal, vertical, _, turn = _draw_turn(self, rng)
         low, high = self.scale
         zoom = float(low * (high / low) ** rng.random())
         window = self.size_px / zoom
         wants_defect = rng.random() < self.defect_probability
         target = _defect_pixel(mask, rng) if has_mask and wants_defect else None
         centre = _window_centre(mask.shape, window, target, rng)
-        turn = _mirror(horizontal, vertical) @ _rotation(angle) / zoom
-        image, mask = _warp(image, mask, turn, centre, self.size_px)
+        image, mask = _warp(image, mask, turn / zoom, centre, self.size_px)
         image = change_colours(image, self.color_jitter_bsch, rng)
         caption = _follow(caption, mask if has_mask else None, horizontal, vertical, True)
         return image, mask, caption
@@ -189,12 +174,16 @@ def to_pixels(image: Tensor) -> np.ndarray:
     return np.ascontiguousarray(levels.to(torch.uint8).permute(1, 2, 0).numpy())
 
 
-def _rotation(angle: float) -> np.ndarray:
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-
-
-def _mirror(horizontal: bool, vertical: bool) -> np.ndarray:
-    return np.diag([-1.0 if horizontal else 1.0, -1.0 if vertical else 1.0])
+def _draw_turn(
+    crop: ResizedCrop | NativeCrop, rng: np.random.Generator
+) -> tuple[bool, bool, float, np.ndarray]:
+    """Whether to mirror sideways and upside down, an angle, and the matrix (2, 2) of all three."""
+    horizontal = bool(rng.random() < crop.horizontal_flip_probability)
+    vertical = bool(rng.random() < crop.vertical_flip_probability)
+    angle = float(np.deg2rad(rng.uniform(-crop.rotation_degrees, crop.rotation_degrees)))
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    mirror = np.diag([-1.0 if horizontal else 1.0, -1.0 if vertical else 1.0])
+    return horizontal, vertical, angle, mirror @ rotation
 
 
 def _crop_shape(
