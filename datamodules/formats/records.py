@@ -36,12 +36,16 @@ def make_record(
     group: str = "",
     flaw: str = "",
 ) -> Record:
-    """The Record of one image of a public set; without a group, the image is one of its own."""
+    """The Record of one image of a public set; without a group, the image is one of its own.
+
+    defects: if not given, those of the regions, the one that covers most pixels first.
+    """
+    defects = tuple(defects) or dominant_first(regions)
     return Record(
         image=image,
         mask=mask,
         mask_values=mask_values if mask else (),
-        defects=tuple(defects),
+        defects=defects,
         caption=Caption(product, material, JOINT.join(defects)),
         group=f"{source.name}_{group or image}",
         source=source.name,
@@ -142,9 +146,6 @@ class RecordMaker:
         drawn = tuple(region for region in named if region.name)
         placeless = [name for name in map(defect_name, types) if name]
         defects = tuple(dict.fromkeys([*dominant_first(drawn), *placeless]))
-        unprintable = [name for name in defects if not name.isprintable()]
-        if unprintable:
-            flaw = flaw or f"{image} has a type {unprintable[0]!r}: expected printable letters"
         record = make_record(
             self.source,
             image,

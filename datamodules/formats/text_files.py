@@ -22,18 +22,22 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> dict[str, object]:
     """The object in a JSON file; ValueError where it is truncated, no JSON or no object."""
-    text = read_text(path)
+    return parse_object(read_text(path), str(path))
+
+
+def parse_object(text: str, place: str) -> dict[str, object]:
+    """The JSON object that a text holds; ValueError that names the `place` for anything else."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise ValueError(
-            f"{path} is no readable JSON ({reason}): it is truncated or of another kind; write it "
+            f"{place} is no readable JSON ({reason}): it is truncated or of another kind; write it "
             "anew"
         ) from error
     if not isinstance(content, dict):
         raise ValueError(
-            f"{path} holds a JSON {type(content).__name__}, expected an object {{...}}"
+            f"{place} holds a JSON {type(content).__name__}, expected an object {{...}}"
         )
     return content
 

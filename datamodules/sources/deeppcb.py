@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from datamodules.formats.layout import glob_images
-from datamodules.formats.records import dominant_first, make_record
+from datamodules.formats.records import make_record
 from datamodules.formats.text_files import read_text
 from datamodules.manifest import Source
 from datamodules.sample import Record, Region
@@ -86,7 +86,6 @@ class Deeppcb(Source):
             self,
             image,
             product="printed circuit board",
-            defects=dominant_first(boxes),
             regions=boxes,
             split=splits.get(f"{group}/{pair}", ""),
             group=pair if self.published_split else group,

@@ -6,7 +6,6 @@ root/masks/000000.png    0 is good, 255 the defect; only where one was painted i
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from datamodules.captions import Caption
 from datamodules.formats.layout import absent_layout, join_below
 from datamodules.formats.records import HIGHEST_GREY, RecordMaker, grey_values
 from datamodules.formats.synthetic_mark import refuse_unmarked
-from datamodules.formats.text_files import read_text
+from datamodules.formats.text_files import parse_object, read_text
 from datamodules.manifest import Source
 from datamodules.sample import MaskValues, Record
 
@@ -51,7 +50,7 @@ class Generated(Source):
         records = []
         for number, line in enumerate(read_text(table).splitlines(), start=1):
             place = f"{TABLE} line {number}"
-            row = read_row(line, f"{table} line {number}")
+            row = parse_object(line, f"{table} line {number}")
             try:
                 record = self._record(row)
                 refuse_unmarked(root / record.image, _word_of(row, "checkpoint_sha256"))
@@ -65,8 +64,8 @@ class Generated(Source):
 
     def _record(self, row: Row) -> Record:
         """The record of a line; ValueError for a value that is missing or odd."""
-        image, prompt = _path_of(row, "image"), _word_of(row, "prompt")
-        mask = _path_of(row, "mask") if row.get("mask") else ""
+        image, prompt = join_below("", _word_of(row, "image")), _word_of(row, "prompt")
+        mask = join_below("", _word_of(row, "mask")) if row.get("mask") else ""
         is_labelled = row.get("defect") is not None
         types = _word_of(row, "defect").split(";") if is_labelled else ()
         record = self.maker.make(image, types=types, is_labelled=is_labelled)
@@ -91,31 +90,12 @@ def mask_values(defect: str) -> tuple[MaskValues, ...]:
     return grey_values(defect, largest_good=HIGHEST_GOOD_GREY, highest=HIGHEST_GREY)
 
 
-def read_row(line: str, place: str) -> Row:
-    """The object of a line; ValueError, which names the place, for a line that is none."""
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(
-            f"{place} is no readable JSON: it is truncated or edited; expected one object per "
-            "image, as experiments.generate wrote it"
-        ) from error
-    if not isinstance(row, dict):
-        raise ValueError(f"{place} is no object: expected {{...}} per image")
-    return row
-
-
 def _word_of(row: Row, name: str) -> str:
     """A text of a line; ValueError where it is missing or none."""
     word = row.get(name)
     if not isinstance(word, str) or not word:
         raise ValueError(f"{name} is {word!r}, expected a text")
     return word
-
-
-def _path_of(row: Row, name: str) -> str:
-    """A path of a line; ValueError for one that leads out of the data root."""
-    return join_below("", _word_of(row, name))
 
 
 def _caption_of(row: Row) -> Caption | None:

@@ -27,16 +27,15 @@ class Imdd1mRelease(Source):
     """Images with the captions released for them, joined by domain and file name.
 
     captions_root: where the release's CSV files lie if not in the images' root itself; the
-    images then lie in folders named as the release's or as its domains. require_images: rows
-    without an image are left out and counted in the log; else they are flawed Records.
-    Images without a row, and rows that name only a product, are unlabelled.
+    images then lie in folders named as the release's or as its domains. Rows without an image are
+    left out and counted in the log. Images without a row, and rows that name only a product, are
+    unlabelled.
     """
 
     name: ClassVar[str] = "imdd1m_release"
 
-    def __init__(self, *, captions_root: str = "", require_images: bool = True) -> None:
+    def __init__(self, *, captions_root: str = "") -> None:
         self.captions_root = captions_root
-        self.require_images = require_images
 
     def records(self, root: Path) -> list[Record]:
         """One Record per row that has an image, in the rows' order, then the images without.
@@ -62,37 +61,17 @@ class Imdd1mRelease(Source):
             owners[found[0]].append(row)
             if len(found) > 1:
                 alike |= dict.fromkeys(found, f"images {', '.join(found[:SHOWN_NAMES])}")
-        self._report(root, rows, alone)
+        _report(root, rows, alone)
         records = [
             self._record(image, claims[0], flaw=_flaw_of(claims, alike.get(image, "")))
             for image, claims in owners.items()
         ]
-        for row in () if self.require_images else alone:
-            folder = row.csv.rpartition("/")[0] or row.domain
-            flaw = f"{row.image_name} of {row.csv} row {row.row} has no image below {folder}"
-            records.append(self._record(f"{folder}/{row.image_name}", row, flaw=flaw))
         for image in sorted(set(images) - owners.keys()):
             product = _domain_of_folder(image.partition("/")[0])
             record = make_record(self, image, product=product, split=UNLABELLED)
             # The licence of the captions says nothing of an image that has none.
             records.append(replace(record, licence=""))
         return records
-
-    def _report(
-        self, root: Path, rows: Sequence[ReleasedCaption], alone: Sequence[ReleasedCaption]
-    ) -> None:
-        """Log how many rows have no image; FileNotFoundError where none has and each needs one."""
-        if not alone:
-            return
-        first = f"{alone[0].image_name} ({alone[0].csv} row {alone[0].row})"
-        if self.require_images and len(alone) == len(rows):
-            raise FileNotFoundError(
-                f"{root} holds no image for any of the {len(rows)} caption rows, the first is "
-                f"{first}: expected each domain's images below its folder"
-            )
-        LOGGER.warning(
-            "%d of %d caption rows have no image, the first is %s", len(alone), len(rows), first
-        )
 
     def _record(self, image: str, row: ReleasedCaption, *, flaw: str) -> Record:
         defects = tuple(dict.fromkeys(normalise_name(name) for name in row.defects))
@@ -106,6 +85,21 @@ class Imdd1mRelease(Source):
             flaw=flaw,
         )
         return replace(record, released_caption=row.caption)
+
+
+def _report(root: Path, rows: Sequence[ReleasedCaption], alone: Sequence[ReleasedCaption]) -> None:
+    """Log how many rows have no image; FileNotFoundError where none has one."""
+    if not alone:
+        return
+    first = f"{alone[0].image_name} ({alone[0].csv} row {alone[0].row})"
+    if len(alone) == len(rows):
+        raise FileNotFoundError(
+            f"{root} holds no image for any of the {len(rows)} caption rows, the first is "
+            f"{first}: expected each domain's images below its folder"
+        )
+    LOGGER.warning(
+        "%d of %d caption rows have no image, the first is %s", len(alone), len(rows), first
+    )
 
 
 def _images_of(row: ReleasedCaption, by_name: Mapping[str, list[str]]) -> list[str]:

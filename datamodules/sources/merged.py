@@ -20,9 +20,9 @@ from datamodules.vocabulary import GOOD_WORDS, Vocabulary, normalise_name
 class Merged(Source):
     """The records of `manifests` with paths seen from the root; each keeps its licence.
 
-    manifests: paths, relative to the root or to where the command runs. canonical_names: types
-    get the names of the controlled vocabulary ("pin-hole" and "pinholes" become one). A source
-    that comes from two manifests is named apart by its folder.
+    manifests: paths, relative to the root or to where the command runs. Types get the names of
+    the controlled vocabulary ("pin-hole" and "pinholes" become one). A source that comes from two
+    manifests is named apart by its folder.
     keep_splits: splits stay; else they are cleared, and given anew by `prepare`. leave_out: the
     images of that source become test, and the test images of all others join training, their
     val stays (without keep_splits all their images do). Unlabelled images stay unlabelled, and
@@ -34,12 +34,10 @@ class Merged(Source):
     def __init__(
         self,
         manifests: Sequence[str] = (),
-        canonical_names: bool = True,
         keep_splits: bool = True,
         leave_out: str = "",
     ) -> None:
         self.manifests = tuple(manifests)
-        self.canonical_names = canonical_names
         self.keep_splits = keep_splits
         self.leave_out = leave_out
 
@@ -75,8 +73,6 @@ class Merged(Source):
     def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
         """The names of the records, sorted, with the synonyms of the controlled vocabulary."""
         plain = super().vocabulary(records)
-        if not self.canonical_names:
-            return plain
         taken = set(GOOD_WORDS) | set(plain.names)
         entries: list[tuple[str, ...]] = []
         for name in plain.names[1:]:
@@ -92,33 +88,26 @@ class Merged(Source):
     def _moved(self, record: Record, *, folder: str, source: str) -> Record:
         """The record seen from the common root, with its group and names told apart or unified."""
         prefix = f"{folder}/" if folder else ""
-        defects = tuple(dict.fromkeys(self._named(name) for name in record.defects))
+        defects = tuple(dict.fromkeys(_named(name) for name in record.defects))
         caption = record.caption
         # A caption of several types was built by joining them; other words stay as they are.
         if caption.defect == JOINT.join(record.defects):
             caption = replace(caption, defect=JOINT.join(defects))
         elif caption.defect:
-            caption = replace(caption, defect=self._named(caption.defect))
+            caption = replace(caption, defect=_named(caption.defect))
         return replace(
             record,
             image=prefix + record.image,
             mask=prefix + record.mask if record.mask else "",
             mask_values=tuple(
-                replace(value, name=self._named(value.name)) for value in record.mask_values
+                replace(value, name=_named(value.name)) for value in record.mask_values
             ),
-            regions=tuple(
-                replace(region, name=self._named(region.name)) for region in record.regions
-            ),
+            regions=tuple(replace(region, name=_named(region.name)) for region in record.regions),
             defects=defects,
             caption=caption,
             group=f"{source}/{record.group}",
             source=source,
         )
-
-    def _named(self, name: str) -> str:
-        if not self.canonical_names or name in GOOD_WORDS:
-            return name
-        return Terminology.load().normalise(name, "defect")
 
     def _split_of(self, record: Record) -> str:
         if record.split == UNLABELLED or record.is_generated:
@@ -128,6 +117,10 @@ class Merged(Source):
             keeps_val = self.keep_splits and record.split == "val"
             return "test" if is_left_out else "val" if keeps_val else "train"
         return record.split if self.keep_splits else ""
+
+
+def _named(name: str) -> str:
+    return name if name in GOOD_WORDS else Terminology.load().normalise(name, "defect")
 
 
 def _open_all(root: Path, paths: Sequence[str]) -> list[Manifest]:

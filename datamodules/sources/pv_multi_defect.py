@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from datamodules.formats.records import dominant_first, make_record
+from datamodules.formats.records import make_record
 from datamodules.formats.voc import read_folders
 from datamodules.manifest import Source
 from datamodules.sample import UNLABELLED, Record
@@ -40,7 +40,6 @@ class PvMultiDefect(Source):
                 image.path,
                 product="photovoltaic panel",
                 material="crystalline silicon",
-                defects=dominant_first(image.boxes),
                 regions=image.boxes,
                 split="" if image.boxes else UNLABELLED,
                 group=PurePosixPath(image.path).stem,

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from datamodules.formats.layout import absent_layout, glob_images
-from datamodules.formats.records import dominant_first, make_record
+from datamodules.formats.records import make_record
 from datamodules.formats.tables import read_rows
 from datamodules.manifest import Source
 from datamodules.sample import UNLABELLED, Record, Region
@@ -62,7 +62,6 @@ class Severstal(Source):
             image,
             product="steel sheet",
             material="flat steel",
-            defects=dominant_first(regions),
             regions=regions,
             split=split,
             flaw=flaw,

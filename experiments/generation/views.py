@@ -16,12 +16,12 @@ from torch.utils.data import Dataset
 from datamodules.annotation import open_pair
 from datamodules.dataset import DefectDataset
 from datamodules.decode import image_paths, open_image
-from datamodules.formats.text_files import read_text
+from datamodules.formats.text_files import parse_object, read_text
 from datamodules.manifest import Manifest
 from datamodules.preparing.fingerprints import fingerprint
 from datamodules.sample import GOOD
 from datamodules.sampler import Draw
-from datamodules.sources.generated import TABLE, read_row
+from datamodules.sources.generated import TABLE
 from datamodules.transforms import NativeCrop, ResizedCrop, Transform, to_pixels
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary, normalise_name
 from lightning_modules.nets.feature_extractors import FeatureExtractor, resize_levels
@@ -125,7 +125,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, str, str]]:
     table = folder / TABLE
     if table.is_file():
         for number, line in enumerate(read_text(table).splitlines(), start=1):
-            row = read_row(line, f"{table} line {number}")
+            row = parse_object(line, f"{table} line {number}")
             if not isinstance(row.get("image"), str):
                 raise ValueError(
                     f"{table} line {number} names no image: generate the images again, or remove "

@@ -67,7 +67,3 @@ def test_group_comes_from_the_pattern_or_the_name(pattern, image, group):
 def test_bad_setting_is_one_clear_line(settings, words):
     with pytest.raises(ValueError, match=words):
         maker(**settings)
-
-
-def test_unprintable_type_is_a_flaw():
-    assert "expected printable" in maker().make("a.png", types=["cr\ud800ck"]).flaw

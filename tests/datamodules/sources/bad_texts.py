@@ -131,7 +131,7 @@ CONTENTS: Contents = {
     ),
     ("generated", "generated.jsonl"): (
         (b'{"image": "a.p', "line 1 is no readable JSON"),
-        (b"[]", "is no object"),
+        (b"[]", "holds a JSON list"),
         (b"", "has no line"),
     ),
 }
@@ -217,7 +217,7 @@ EDITS: Mapping[tuple[str, str], Sequence[tuple[str, str, str]]] = {
         ('"image_id": 3', '"image_id": 33', "is of image 33, which is not in images"),
         ('"name": "Pin-Hole"', '"name": ""', "category without id or name"),
         ('"id": 9, "name": "crack"', '"id": 3, "name": "crack"', "expected one name per id"),
-        ("Pin-Hole", "Pin\\u0007", "expected printable letters"),
+        ("Pin-Hole", "Pin\\u0007", "unprintable characters"),
         ('"c.bmp"', '"../../../outside.png"', "leads out of the data root"),
         ('"c.bmp"', '"C:\\\\c.bmp"', "expected one below the data root"),
         ('"c.bmp"', '"zzz.bmp"', "is missing"),
@@ -236,7 +236,7 @@ EDITS: Mapping[tuple[str, str], Sequence[tuple[str, str, str]]] = {
         (CORNERS, "[[1, 2, 3], [4, 5, 6], [7, 8, 9]]", "has not two numbers"),
         (CORNERS, "null", "has no points"),
         ('"Pin-Hole"', '""', "expected the type of the defect"),
-        ("Pin-Hole", "Pin\\u0007", "expected printable letters"),
+        ("Pin-Hole", "Pin\\u0007", "unprintable characters"),
         ('"a b.JPG"', '"../../../a b.JPG"', "leads out of the data root"),
         ('"a b.JPG"', '"c.png"', "has a second JSON"),
         ('"imageWidth": 50', '"imageWidth": 5', "expected one size"),

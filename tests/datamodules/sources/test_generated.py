@@ -102,9 +102,7 @@ def test_no_protocol_holds_a_generated_image_out(tmp_path, protocol):
     assert set(manifest.column("split")) == {"train", UNLABELLED}
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"keep_splits": False}, {"leave_out": "tiles"}, {"canonical_names": False}]
-)
+@pytest.mark.parametrize("settings", [{}, {"keep_splits": False}, {"leave_out": "tiles"}])
 def test_mark_and_split_survive_merging_with_real_images(tmp_path, settings):
     prepared(tmp_path)
     write_set(tmp_path / "tiles", tmp_path / "tiles.parquet", source="tiles", type_name="pore")

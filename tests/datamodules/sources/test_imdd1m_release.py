@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.language.released_captions import read_release
 from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED, Record
 from datamodules.sources.imdd1m_release import Imdd1mRelease
@@ -58,12 +57,6 @@ def test_rows_without_a_image_are_counted(root, caplog):
     assert "1 of 8 caption rows have no image, the first is mt3_blowhole_404.jpg" in caplog.text
 
 
-def test_rows_without_a_image_are_flawed_records_on_demand(root):
-    record = by_name(root, require_images=False)["mt3_blowhole_404.jpg"]
-    assert record.released_caption == "A row whose image is not here."
-    assert "mt3_blowhole_404.jpg of 5-10MT_tiles" in inspect(record, root).problem
-
-
 def test_equal_names_of_two_domains_are_not_mixed(root):
     save(root / "31-38solarcell/mt3_free_001.jpg", texture(9))
     records = Imdd1mRelease().records(root)
@@ -91,15 +84,3 @@ def test_captions_without_any_image_are_one_clear_line(tmp_path):
     write_captions(tmp_path)
     with pytest.raises(FileNotFoundError, match="no image for any of the 8 caption rows"):
         Imdd1mRelease().records(tmp_path)
-
-
-def test_all_330_real_rows_become_records_with_their_captions(shared_data):
-    root = shared_data / "imdd1m_release"
-    records = Imdd1mRelease(require_images=False).records(root)
-    assert len({record.image for record in records}) == len(records) == 330
-    captions = [row.caption for row in read_release(root)]
-    assert [record.released_caption for record in records] == captions
-    assert sum(not record.defects and record.split == "" for record in records) == 39
-    assert [record.caption.product for record in records if record.split == UNLABELLED] == [
-        "cap"
-    ] * 2

@@ -33,8 +33,6 @@ def test_one_type_has_one_name_everywhere(tmp_path):
     names |= {region.name for record in records for region in record.regions}
     names |= {record.caption.defect for record in records} - {""}
     assert len(names) == 2 and "pinhole" in names
-    records = merge(tmp_path, canonical_names=False)
-    assert {name for record in records for name in record.defects} == {"pin-hole", "pore"}
 
 
 def test_groups_and_licences_stay_those_of_their_source(tmp_path):
