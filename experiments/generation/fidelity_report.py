@@ -18,7 +18,6 @@ from experiments.generation.copies import (
     NO_COPY,
     Neighbours,
     find_neighbours,
-    most_similar_window,
 )
 from experiments.generation.views import (
     GeneratedViews,
@@ -203,32 +202,28 @@ def draw_by_type(
         for kind in sorted(ours.keys() & theirs.keys() - {""})
         for one, other in zip(spread(theirs[kind]), spread(ours[kind]), strict=False)
     ]
-    if not panels:
-        panels = [Panel(np.full((SIDE_PX, 2 * SIDE_PX, 3), 255, np.uint8), "no type in common")]
-    return draw_grid(panels, columns=COLUMNS, title="real (left) and generated (right)")
+    nothing = Panel(np.full((SIDE_PX, 2 * SIDE_PX, 3), 255, np.uint8), "no type in common")
+    title = "real (left) and generated (right)"
+    return draw_grid(panels or [nothing], columns=COLUMNS, title=title)
 
 
 def draw_neighbours(generated: Views, train: RealViews, neighbours: Neighbours) -> np.ndarray:
     """Generated images (left) beside what is nearest in training: copies first, in red.
 
-    A copy is shown beside the very place that it copies (a whole image where views are no crops),
-    others beside their nearest view. Under each the distance of features and the training image's
-    name.
+    A copy is shown beside the whole image that it copies, others beside their nearest view. Under
+    each the distance of features and the training image's name.
     """
     panels = []
     order = np.lexsort((neighbours.distance.numpy(), neighbours.copied == NO_COPY))
     for place in order[:NEIGHBOURS_SHOWN].tolist():
-        ours, image = generated[place].pixels, int(neighbours.copied[place])
-        words, color = f"copy {neighbours.distance[place]:.3f}", COPY_COLOR
+        words, image = f"{neighbours.distance[place]:.3f}", int(neighbours.copied[place])
         if image == NO_COPY:
-            image, words, color = int(neighbours.index[place]), words.removeprefix("copy "), INK
+            image, color = int(neighbours.index[place]), INK
             theirs = train[image].pixels
-        elif train.is_cropped:
-            theirs = most_similar_window(train.whole(image), ours)
         else:
-            theirs = train.whole(image)
-        name = Path(train.names[image]).name
-        panels.append(Panel(beside(ours, theirs), f"{words} {name}", color))
+            words, color, theirs = f"copy {words}", COPY_COLOR, train.whole(image)
+        words = f"{words} {Path(train.names[image]).name}"
+        panels.append(Panel(beside(generated[place].pixels, theirs), words, color))
     title = "generated (left), nearest in training (right)"
     return draw_grid(panels, columns=COLUMNS, title=title)
 

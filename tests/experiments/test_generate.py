@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from datamodules.manifest import Manifest
@@ -15,21 +16,28 @@ from experiments import checkpoints
 from experiments.cli import call_command
 from experiments.generate import generate
 from experiments.prepare import prepare
-from tests.experiments.generation.small_generator import (
-    SIDE_PX,
-    write_goods,
-    write_masks,
-    write_run,
-)
 from tests.experiments.refused import refused
+from tests.experiments.small_stages import SIDE_PX, write_run
 
+PARTS = "model.init_args.diffusion.init_args"
+SMALL = {
+    f"{PARTS}.image_encoder.init_args.model_name": "test_resnet",
+    f"{PARTS}.denoiser.init_args.block_channels": "[16, 16, 32]",
+    f"{PARTS}.denoiser.init_args.norm_groups": "8",
+}
+OUTPUT_LAYER = "diffusion.denoiser.unet.conv_out.weight"
 PROMPT = "Plate of steel with crack."
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directory of a stage 1 of 64 px."""
-    return write_run(tmp_path_factory.mktemp("run") / "one")
+    """The run directory of an untrained stage 1 whose denoiser says something."""
+    directory = write_run(tmp_path_factory.mktemp("run") / "one", "stage1_tiny.yaml", SMALL)
+    file = directory / "checkpoints" / "last.ckpt"
+    saved = torch.load(file, weights_only=True)
+    torch.nn.init.normal_(saved["state_dict"][OUTPUT_LAYER], std=0.05)
+    torch.save(saved, file)
+    return directory
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,12 +50,28 @@ def opened_once() -> Iterator[None]:
 
 @pytest.fixture
 def goods(tmp_path: Path) -> Path:
-    return write_goods(tmp_path / "goods")
+    """Four good images: grey, colour, smaller than the U-Net's side, and oblong."""
+    folder = tmp_path / "goods"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    shapes = {"grey": (90, 120), "colour": (100, 70, 3), "little": (40, 25), "oblong": (30, 200, 3)}
+    for name, shape in shapes.items():
+        pixels = rng.integers(60, 200, shape, dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
 
 
 @pytest.fixture
 def masks(goods: Path, tmp_path: Path) -> Path:
-    return write_masks(goods, tmp_path / "masks")
+    """A mask for each good image: an upright block near its left border."""
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for path in goods.iterdir():
+        width, height = Image.open(path).size
+        mask = np.zeros((height, width), dtype=np.uint8)
+        mask[height // 2 - 10 : height // 2 + 10, 2:12] = 255
+        Image.fromarray(mask).save(folder / path.name)
+    return folder
 
 
 def run(trained: Path, out: Path, *words: str) -> list[dict]:
@@ -136,7 +160,7 @@ def test_only_the_pixels_inside_the_given_mask_are_painted(
 def test_drawn_masks_differ_by_image_and_seed_and_repeat(
     trained: Path, goods: Path, tmp_path: Path
 ) -> None:
-    words = ("--images", str(goods), "--draw_masks", "--defect", "scratch", "--count", "2")
+    words = ("--images", str(goods), "--draw_masks", "--defect", "hole", "--count", "2")
     first = run(trained, tmp_path / "a", *words)
     again = run(trained, tmp_path / "b", *words)
     masks = [pixels_of(tmp_path / "a", line, "mask") for line in first]
