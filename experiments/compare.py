@@ -5,20 +5,20 @@ import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from experiments.cli import nearest_names, run_command, whole_folder
 from experiments.reporting.paper_figures import paper_tables
-from experiments.reporting.paper_tables import (
-    COLUMNS,
-    NUMBERS,
-    PaperTable,
-    Report,
-    Row,
-    bars,
-    estimate,
-)
+from experiments.reporting.paper_tables import COLUMNS, NUMBERS, Report, Row
+from experiments.reporting.plan import Study, Variant
 from experiments.reporting.publishing import write_report
+from experiments.reporting.usual_report import (
+    ChildResult,
+    Results,
+    UsualReport,
+    chart,
+    usual_table,
+)
 from experiments.tables import Table, print_table, to_csv, to_latex, to_markdown
 
 if TYPE_CHECKING:
@@ -27,18 +27,11 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE_RUNS = 6
 MACHINE = "system/"  # how busy it was says nothing of a model
 FINISHED = "FINISHED"
-# The figures of the paper's table, and the metrics of a test that hold them.
-FIGURES = {
-    **{
-        name: f"mask/test/{name}"
-        for name in (
-            *("type_accuracy", "iou_image", "f1_image", "type_accuracy_defective"),
-            *("type_accuracy_balanced", "iou_dataset", "pixel_auroc", "pixel_ap", "aupro"),
-            "box_map_50",
-        )
-    },
-    "latency_ms": "perf/test_ms_per_image",
-}
+FIGURES = (  # those of the paper's tables
+    *("type_accuracy", "iou_image", "f1_image", "type_accuracy_defective"),
+    *("type_accuracy_balanced", "iou_dataset", "pixel_auroc", "pixel_ap", "aupro"),
+    *("box_map_50", "latency_ms"),
+)
 STATED = ("table_5", "table_6")  # the paper's tables that say of which data and setting they are
 
 
@@ -75,12 +68,13 @@ def compare(
         print(f"experiment {experiment!r} has no runs yet")
         return
     if paper:
-        joined = paper_table(title, runs)
+        report = paper_report(title, runs)
         if out:
             words = ["--experiment", experiment, "--output", str(output), "--paper"]
             command = shlex.join(["python", "-m", "experiments.compare", *words])
-            write_files(joined, out, command=command)
-        table = joined.as_table(NUMBERS if format == "csv" else COLUMNS)
+            with whole_folder(out, entries=(), overwrite=False) as folder:
+                write_report(report, folder, command=command)
+        table = report.tables[0].as_table(NUMBERS if format == "csv" else COLUMNS)
     else:
         table = table_of(title, runs, metric)
     if format == "rich":
@@ -120,60 +114,40 @@ def table_of(title: str, runs: "Sequence[RunRow]", metric: str) -> Table:
     )
 
 
-class Group(NamedTuple):
-    """What runs of one row have in common."""
-
-    name: str
-    setting: str
-    data: str
-    scale: str
-
-
-def paper_table(title: str, runs: "Sequence[RunRow]") -> PaperTable:
-    """A row per figure and group of finished runs of one name, setting, data and scale.
+def paper_report(title: str, runs: "Sequence[RunRow]") -> Report:
+    """A row per figure and finished runs of one name, setting, data and scale, and a chart of each.
 
     Of one seed the newest counts. Below them stand the paper's rows of any setting and data that a
     run has too.
     """
-    newest: dict[Group, dict[str, RunRow]] = defaultdict(dict)
+    seeds: dict[tuple[str, ...], dict[str, ChildResult]] = defaultdict(dict)
     for run in runs:  # oldest first
         if run.status == FINISHED:
-            said = (run.tags.get(name, "") for name in ("setting", "dataset", "scale"))
             seed = run.tags.get("seed", run.run_id)
-            newest[Group(run.name.removesuffix(f"_s{seed}"), *said)][seed] = run
-    rows = [
-        Row(
-            {"run": group.name},
-            figure,
-            ours,
-            setting=group.setting,
-            data=group.data,
-            scale=group.scale,
-            runs=tuple(run.run_id for run in by_seed.values() if metric in run.metrics),
-        )
-        for figure, metric in FIGURES.items()
-        for group, by_seed in newest.items()
-        if (ours := estimate([run.metrics.get(metric, math.nan) for run in by_seed.values()]))
-    ]
-    rows += [
+            said = (run.tags.get(name, "") for name in ("setting", "dataset", "scale"))
+            result = ChildResult(run.run_id, run.metrics, run.tags)
+            seeds[run.name.removesuffix(f"_s{seed}"), *said][seed] = result
+    names = {" ".join(filter(None, group)): group for group in seeds}
+    variants = {name: Variant(labels={"run": group[0]}) for name, group in names.items()}
+    results = Results(
+        {
+            (name, place): result
+            for name, group in names.items()
+            for place, result in enumerate(seeds[group].values())
+        }
+    )
+    study = Study("compared", variants, list(FIGURES), title=title, columns=["run"])
+    rows = [row for row in UsualReport().rows(study, results) if row.ours]
+    papers = [
         Row({"run": f"{paper.source}, {' to '.join(row.labels.values())}"}, figure, None, paper)
         for table in STATED
         for row in paper_tables()[table]
         for figure, paper in row.figures.items()
-        if any(paper.fits(group.setting, group.data) for group in newest)
+        if any(paper.fits(setting, data) for _, setting, data, _ in seeds)
     ]
-    return PaperTable("compared", title, ("run",), tuple(rows))
-
-
-def write_files(table: PaperTable, out: Path, *, command: str) -> None:
-    """The table in every format and a chart of each figure, in a new folder."""
-    charts = {
-        figure: bars({row.labels["run"]: row.ours for row in rows}, y=figure)
-        for figure in dict.fromkeys(row.figure for row in table.rows)
-        if (rows := [row for row in table.rows if row.figure == figure and row.ours])
-    }
-    with whole_folder(out, entries=(), overwrite=False) as folder:
-        write_report(Report((table,), charts), folder, command=command)
+    figures = dict.fromkeys(row.figure for row in rows)
+    charts = {figure: chart(study, results, figure) for figure in figures}
+    return Report((usual_table(study, [*rows, *papers]),), charts)
 
 
 if __name__ == "__main__":
