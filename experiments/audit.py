@@ -37,7 +37,7 @@ def audit(
     Args:
         manifest: manifest.parquet of prepare
         root: data folder, where it has moved
-        second: a second annotator's manifest; the agreement of both is told
+        second: a second annotator's manifest, to see how far both agree
         release: folder of the release's CSVs, instead of a manifest
         out: folder of the report
         overwrite: replace an older report

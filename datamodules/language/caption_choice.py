@@ -42,7 +42,7 @@ class CaptionChoice:
         """The caption for a sample of a record.
 
         caption: the record's, made true for the sample; shown: the defects in sight; moved: the
-        image was mirrored, turned or cropped, so that free text may tell no place any more.
+        image was mirrored, turned or cropped, so that free text may name no place any more.
         """
         same_types = set(shown) == set(record.defects)
         text = record.released_caption if same_types and self._takes_released(record, seed) else ""

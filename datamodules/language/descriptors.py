@@ -58,7 +58,7 @@ def morphology_of(mask: np.ndarray) -> str:
     """Size and shape of the non-zero pixels of `mask` (H, W): "a small round area"; "" for none.
 
     Several bands and four or more parts are plural ("small scattered areas"); what is elongated
-    or banded tells its direction ("a large vertical banded area").
+    or banded has its direction ("a large vertical banded area").
     """
     size = size_of(mask)
     if not size:

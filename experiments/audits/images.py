@@ -35,13 +35,13 @@ def audit_images(
     findings += pair_findings(seen, found.pairs)
     groups = Counter(duplicate_groups(found.pairs, len(seen)).tolist())
     figures = {
-        "pictures": float(len(records)),
-        "groups_of_alike_pictures": float(sum(count > 1 for count in groups.values())),
+        "images": float(len(records)),
+        "groups_of_alike_images": float(sum(count > 1 for count in groups.values())),
     }
     several = len({record.source for record in seen}) > 1
     tables = [across_sources(seen, found.pairs)] if several else []
     note = HASHED if found.search == "hashed" else ""
-    return Section("Alike pictures", figures | counts_of(findings), tables, findings, note)
+    return Section("Alike images", figures | counts_of(findings), tables, findings, note)
 
 
 def pair_findings(records: Sequence[Record], pairs: Sequence[Pair]) -> Iterator[Finding]:
@@ -77,4 +77,4 @@ def across_sources(records: Sequence[Record], pairs: Sequence[Pair]) -> Table:
         for one, other in ((pair.first, pair.second), (pair.second, pair.first)):
             owners[records[one].source, records[other].source].add(one)
     rows = tuple((*sources, len(images)) for sources, images in sorted(owners.items()))
-    return Table("Pictures with a copy", ("of", "in", "pictures"), rows)
+    return Table("Images with a copy", ("of", "in", "images"), rows)

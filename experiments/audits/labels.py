@@ -44,17 +44,17 @@ def audit_tail(manifest: Manifest) -> Section:
     figures = {
         "types": float(len(counts)),
         "domains": float(len(set(domains))),
-        "defective_pictures": float(defective),
-        "generated_pictures": float(manifest.generated_count),
+        "defective_images": float(defective),
+        "generated_images": float(manifest.generated_count),
         "share_of_top_10_types": top / defective if defective else math.nan,
-        "types_below_10_pictures": float(len(rare)),
+        "types_below_10_images": float(len(rare)),
         "gini_of_types": gini(list(counts.values())),
     }
-    findings = [Finding("rare_type", name, f"{counts[name]} pictures") for name in rare]
+    findings = [Finding("rare_type", name, f"{counts[name]} images") for name in rare]
     findings += [Finding("untrained_type", one, "in test but not in train") for one in untrained]
     tables = [
-        cross_table("Pictures per type", "type", by_type, ("train", "val", "test", UNLABELLED)),
-        cross_table("Pictures per domain", "domain", by_domain, ("defective", "good", UNLABELLED)),
+        cross_table("Images per type", "type", by_type, ("train", "val", "test", UNLABELLED)),
+        cross_table("Images per domain", "domain", by_domain, ("defective", "good", UNLABELLED)),
     ]
     return Section("Long tail", figures, tables, findings)
 
@@ -97,7 +97,7 @@ def audit_agreement(first: Manifest, second: Manifest) -> Section:
         if one != other
     ]
     figures = {
-        "pictures": float(len(pairs)),
+        "images": float(len(pairs)),
         "types_observed": (len(pairs) - len(findings)) / len(pairs),
         "types_kappa": kappa,
         "types_kappa_paper": PAPER_KAPPA_TYPES,

@@ -29,7 +29,7 @@ def test_report_has_figures_findings_and_a_page_and_kinds_can_fail_it(tmp_path):
     assert audited(tmp_path, "--second", str(manifest.path)) == 0
     report = tmp_path / "report"
     assert sorted(path.name for path in report.iterdir()) == sorted(ENTRIES)
-    assert figures_of(tmp_path)["Alike pictures/leak"] == 1
+    assert figures_of(tmp_path)["Alike images/leak"] == 1
     assert figures_of(tmp_path)["Two annotators/masks_kappa"] == 1
     rows = list(csv.DictReader((report / "findings.csv").open(encoding="utf-8")))
     assert {"leak", "exact_copy", "label_disagreement"} <= {row["kind"] for row in rows}
@@ -46,10 +46,10 @@ def test_second_audit_opens_no_image_again_and_finds_one_that_went_bad(tmp_path)
         path.write_bytes(b"x" * state.st_size)
         os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     audited(tmp_path, "--overwrite")
-    assert "Alike pictures/unusable" not in figures_of(tmp_path)
+    assert "Alike images/unusable" not in figures_of(tmp_path)
     (manifest.root / manifest[4].image).write_bytes(b"gone")
     audited(tmp_path, "--overwrite")
-    assert figures_of(tmp_path)["Alike pictures/unusable"] == 1
+    assert figures_of(tmp_path)["Alike images/unusable"] == 1
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_copies_are_found_and_across_splits_they_are_leaks(copy, turn, changes, 
     copy_image(manifest, *copy, turn=turn)
     section = audit_images(manifest, workers=1)
     assert Counter(finding.kind for finding in section.findings) == found
-    assert section.figures["pictures"] == 9
+    assert section.figures["images"] == 9
 
 
 def test_released_caption_of_another_defect_is_found(tmp_path):
@@ -71,7 +71,7 @@ def test_gini_is_none_for_equals_and_high_for_one_that_has_all(counts, expected)
 def test_annotators_agree_but_for_what_differs(tmp_path):
     first, second = small_manifest(tmp_path / "a"), small_manifest(tmp_path / "b")
     figures = audit_agreement(first, second).figures
-    assert (figures["types_kappa"], figures["masks_kappa"], figures["pictures"]) == (1, 1, 9)
+    assert (figures["types_kappa"], figures["masks_kappa"], figures["images"]) == (1, 1, 9)
     records = [second[row] for row in range(len(second))]
     records[1] = replace(records[1], defects=("stain",))
     section = audit_agreement(first, rewritten(second.path, records, second.root))
@@ -93,8 +93,8 @@ def test_release_is_audited_table_by_table(shared_data):
 
 
 def section_of(*findings: Finding) -> Section:
-    table = Table("Pictures per type", ("type", "all"), ((EVIL, 3), ("crack", 5)))
-    return Section(EVIL, {"pictures": 2.0}, [table], list(findings), EVIL)
+    table = Table("Images per type", ("type", "all"), ((EVIL, 3), ("crack", 5)))
+    return Section(EVIL, {"images": 2.0}, [table], list(findings), EVIL)
 
 
 def test_page_escapes_words_of_the_data_and_loads_nothing(tmp_path):
