@@ -68,7 +68,7 @@ class StopSignal(Callback):
                 signal.signal(number, self._hear)
 
     # In place of Lightning, which listens itself from here on and stops without saving.
-    on_validation_start = on_test_start = _listen
+    on_validation_start = on_test_start = _listen  # type: ignore[assignment]
 
     def on_train_start(self, *_: object) -> None:
         """From here on a signal waits for the step's end."""

@@ -29,7 +29,7 @@ class PlainProgress(Callback):
         """Start the clock."""
         self._restart(trainer.global_step)
 
-    def on_train_batch_end(
+    def on_train_batch_end(  # type: ignore[override]  # Lightning's outputs always have the loss
         self,
         trainer: Trainer,
         pl_module: LightningModule,

@@ -36,7 +36,8 @@ class Throughput(Callback):
         self._last = time.perf_counter()
 
     # What lies between epochs, and the validation, is left out.
-    on_train_epoch_start = on_validation_end = on_test_batch_start = _restart
+    on_train_epoch_start = on_validation_end = _restart  # type: ignore[assignment]
+    on_test_batch_start = _restart  # type: ignore[assignment]
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: object, batch: Batch, *_: object

@@ -203,7 +203,7 @@ class MaskOverlay(Callback):
                 has_mask, row = bool(batch.has_mask[index]), int(batch.row[index])
                 of_type.append(Example(image, truth, has_mask, true_type, row, kept))
 
-    on_test_batch_end = on_validation_batch_end
+    on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, save and log what was collected."""

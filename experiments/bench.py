@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from experiments.benchmarks.measurement import Measurement
 
 NOTE = "CPU time of one process with one thread; the machine was shared"
-PACKAGES = "opencv-python-headless pillow torch torchvision numpy diffusers torchmetrics"
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "diffusers", "torchmetrics")
 
 
 def bench(
@@ -56,23 +56,18 @@ def bench(
 
 def show(verb: str, rows: Sequence["Measurement"]) -> None:
     """Print the rows as a table, settings in words."""
-    from rich.console import Console
-
-    from experiments.tables import Table, to_rich
+    from experiments.tables import Table, format_cell, print_table
 
     columns = ("measured", "ours", "reference", "unit", "ratio", "limit", "settings")
-    cells = []
-    for row in rows:
-        words = [
-            f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in row.settings.items()
-        ]
-        figures = (row.name, row.ours, row.reference, row.unit, row.ratio, row.limit)
-        cells.append((*figures, ", ".join(words)))
-    console = Console()
-    title = f"bench {verb}: ratio above 1 is for us"
-    console.print(to_rich(Table(title, columns, tuple(cells))))
-    console.print(NOTE, highlight=False)
+    cells = [
+        (
+            *(row.name, row.ours, row.reference, row.unit, row.ratio, row.limit),
+            ", ".join(f"{name} {format_cell(value)}" for name, value in row.settings.items()),
+        )
+        for row in rows
+    ]
+    print_table(Table(f"bench {verb}: ratio above 1 is for us", columns, tuple(cells)))
+    print(NOTE)
 
 
 def write_rows(path: Path, verb: str, rows: Sequence["Measurement"]) -> None:
@@ -90,7 +85,7 @@ def write_rows(path: Path, verb: str, rows: Sequence["Measurement"]) -> None:
         "note": NOTE,
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "versions": {name: version(name) for name in PACKAGES.split()},
+        "versions": {name: version(name) for name in PACKAGES},
         "measurements": [asdict(row) for row in rows],
     }
     write_whole(path, json.dumps(content, indent=2) + "\n")

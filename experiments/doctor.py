@@ -47,9 +47,7 @@ def doctor(*, data: str = "", weights: str = "", output: Path = Path("mlruns")) 
         weights: folder of local weights
         output: folder of the runs
     """
-    from rich.console import Console
-
-    from experiments.tables import Table, to_rich
+    from experiments.tables import Table, print_table
 
     findings = [
         examine_python(),
@@ -61,8 +59,8 @@ def doctor(*, data: str = "", weights: str = "", output: Path = Path("mlruns")) 
         examine_folder("weights", weights, "DIFFUSE_DEFECT_WEIGHTS"),
     ]
     rows = tuple((f.part, f.verdict, f.found, f.remedy) for f in findings)
-    table = Table("DiffuseDefect on this machine", ("part", "verdict", "found", "remedy"), rows)
-    Console().print(to_rich(table))
+    columns = ("part", "verdict", "found", "remedy")
+    print_table(Table("DiffuseDefect on this machine", columns, rows))
     missing = [finding for finding in findings if finding.verdict == "MISSING"]
     for finding in missing:
         print(f"error: {finding.part}: got {finding.found}: {finding.remedy}", file=sys.stderr)

@@ -7,9 +7,8 @@ on RGB, as its users open images; we keep grey ones in one channel.
 
 import itertools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from PIL import Image
 from torchvision import transforms as tv
 
 from datamodules.captions import Caption
-from datamodules.decode import image_paths, open_pixels
+from datamodules.decode import image_paths, open_image, open_pixels
 from datamodules.sources.synthetic import Synthetic
 from datamodules.transforms import ResizedCrop, to_tensor
 from experiments.benchmarks.measurement import (
@@ -32,50 +31,42 @@ MOST_IMAGES, RENDERED_IMAGES, RENDERED_SIZE_PX = 48, 16, 640
 # Of a chain with a decoder that scales while it decodes and one fused warp, from public figures.
 CHAIN_LIMIT = 5.0
 CAPTION = Caption("part")
-Item = TypeVar("Item")
 
 
 def measure_images(settings: BenchSettings) -> list[Measurement]:
-    """The whole chain, and its two parts.
+    """The whole chain as we have it, and with grey images in three channels on both sides.
 
     Raises ValueError where the folder holds no images or one cannot be read.
     """
+    ours, theirs = our_augmentation(settings), their_augmentation(settings)
     with tempfile.TemporaryDirectory() as folder:
         if settings.images is not None:
             paths = find_images(settings.images)
         else:
             source = Synthetic(RENDERED_IMAGES, RENDERED_SIZE_PX)
             paths = [Path(folder) / record.image for record in source.records(Path(folder))]
-        pixels, images = [open_pixels(path) for path in paths], [open_rgb(path) for path in paths]
-        ours, theirs = our_augmentation(settings), their_augmentation(settings)
-        sides: list[tuple[str, Work, Work, float | None]] = [
-            (
-                "file to tensor, against Pillow + torchvision",
-                over(paths, lambda path: ours(open_pixels(path))),
-                over(paths, lambda path: theirs(open_rgb(path))),
-                CHAIN_LIMIT,
-            ),
-            ("decoding, against Pillow", over(paths, open_pixels), over(paths, open_rgb), None),
-            ("augmenting, against torchvision", over(pixels, ours), over(images, theirs), None),
-        ]
-        # torchvision draws from torch's own generator, which is left as it was.
-        with torch.random.fork_rng(devices=[]):
-            return [
+        reference = over(paths, lambda path: theirs(open_rgb(path)))
+        sides = {
+            "file to tensor, against Pillow + torchvision": open_pixels,
+            "the same, grey images in three channels on both sides": open_image,
+        }
+        rows = []
+        for name, read in sides.items():
+            own = over(paths, lambda path, read=read: ours(read(path)))  # type: ignore[misc]
+            # torchvision draws from torch's own generator, which is left as it was.
+            with torch.random.fork_rng(devices=[]):
+                times = time_in_turns((own, reference), repeats=settings.repeats)
+            rows.append(
                 compare_times(
                     name,
-                    *time_in_turns((own, reference), repeats=settings.repeats),
+                    *times,
                     count=len(paths),
                     unit="images/s per core",
-                    limit=limit,
-                    settings={
-                        "images": "real" if settings.images else "rendered",
-                        "count": len(paths),
-                        "grey": sum(image.ndim == 2 for image in pixels),
-                        "px": settings.image_size_px,
-                    },
+                    limit=CHAIN_LIMIT,
+                    settings={"count": len(paths), "px": settings.image_size_px},
                 )
-                for name, own, reference, limit in sides
-            ]
+            )
+        return rows
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -87,12 +78,12 @@ def find_images(folder: Path) -> list[Path]:
     return [paths[index] for index in chosen]
 
 
-def over(items: Sequence[Item], work: Callable[[Item], object]) -> Work:
-    """A call that does the work on every item and keeps no result: kept ones cost fresh memory."""
+def over(paths: list[Path], work: Callable[[Path], object]) -> Work:
+    """A call that does the work on every file and keeps no result: kept ones cost fresh memory."""
 
     def call() -> None:
-        for item in items:
-            work(item)
+        for path in paths:
+            work(path)
 
     return call
 
