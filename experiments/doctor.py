@@ -2,19 +2,15 @@
 
 import os
 import platform
+import re
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from experiments.cli import run_command
 
-COMPROMISED = {("lightning", "2.6.2"), ("lightning", "2.6.3"), ("pytorch-lightning", "2.6.2")}
-COMPROMISED |= {("pytorch-lightning", "2.6.3")}
-CORE_PACKAGES = (
-    "torch torchvision lightning diffusers transformers timm torchmetrics mlflow albumentations "
-    "segmentation-models-pytorch jsonargparse rich pyarrow pycocotools scipy opencv-python-headless"
-)
+COMPROMISED = {("lightning", "2.6.2"), ("lightning", "2.6.3")}
 INSTALL = "pip install -r requirements.lock"
 GIBIBYTE = 2**30
 
@@ -51,7 +47,7 @@ def doctor(*, data: str = "", weights: str = "", output: Path = Path("mlruns")) 
 
     findings = [
         examine_python(),
-        *examine_packages(CORE_PACKAGES.split()),
+        *examine_packages(),
         examine_torch_family(),
         examine_tracking(output),
         *examine_machine(),
@@ -73,14 +69,20 @@ def examine_python() -> Finding:
     return Finding("python", platform.python_version(), remedy)
 
 
-def examine_packages(names: list[str]) -> list[Finding]:
-    """The packages' versions; flagged when absent or a compromised release."""
+def examine_packages() -> list[Finding]:
+    """What pyproject.toml asks for; flagged when absent, too old or a compromised release."""
+    from lightning_utilities.core.imports import RequirementCache
+
     findings = []
-    for name in names:
+    for requirement in requires("diffuse-defect") or []:
+        name = re.split(r"[^\w-]", requirement)[0]
+        if "extra ==" in requirement:
+            continue
         try:
-            found, remedy = version(name), ""
+            found = version(name)
         except PackageNotFoundError:
-            found, remedy = "not installed", INSTALL
+            found = "not installed"
+        remedy = "" if RequirementCache(requirement) else INSTALL
         if (name, found) in COMPROMISED:
             found += ", a compromised release"
             remedy = f"uninstall it, change all passwords and tokens of this machine, {INSTALL}"

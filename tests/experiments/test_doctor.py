@@ -35,7 +35,7 @@ def test_this_installation_is_well(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_missing_package_ends_with_two_and_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "CORE_PACKAGES", "no-such-package")
+    monkeypatch.setattr(doctor, "requires", lambda name: ["no-such-package>=1"])
     assert call_command(doctor.doctor, ["--output", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "no-such-package: got not installed: pip install -r requirements.lock" in error
@@ -43,8 +43,9 @@ def test_missing_package_ends_with_two_and_a_remedy(
 
 @pytest.mark.parametrize("release", ["2.6.2", "2.6.3"])
 def test_compromised_lightning_is_flagged(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "requires", lambda name: ["lightning>=2.6"])
     monkeypatch.setattr(doctor, "version", lambda name: release)
-    (finding,) = examine_packages(["lightning"])
+    (finding,) = examine_packages()
     assert finding.verdict == "MISSING" and "compromised" in finding.found
 
 
