@@ -10,12 +10,9 @@ from torch import nn
 
 from callbacks.ema import LIVE_KEY
 from lightning_modules.distribution import ShardedStrategy, trainable_parts
-from lightning_modules.weights_io import read_stage
 from tests.lightning_modules.shared_training import (
     JOBS,
     read_notes,
-    small_data,
-    small_pretrain,
     train,
     weights_of,
     write_data,
@@ -51,13 +48,6 @@ def difference(folder: Path, one: str, two: str, key: str = "state_dict") -> flo
 
 
 @SLOW
-def test_training_moves_the_weights_far_beyond_the_differences_that_are_allowed(
-    trained: Path,
-) -> None:
-    assert difference(trained, "one", "one_half", LIVE_KEY) > 1e-4
-
-
-@SLOW
 @EACH_JOB
 def test_two_processes_train_the_weights_that_one_trains(trained: Path, job: str) -> None:
     assert difference(trained, "one", job, LIVE_KEY) < 1e-6
@@ -73,21 +63,6 @@ def test_two_processes_have_the_averages_that_one_has(trained: Path, job: str) -
 @WHOLE_JOBS
 def test_checkpoint_in_mid_epoch_is_the_one_that_one_process_saves(trained: Path, job: str) -> None:
     assert difference(trained, "one_half", f"{job}_half", LIVE_KEY) < 1e-6
-
-
-@SLOW
-@WHOLE_JOBS
-def test_no_row_is_seen_twice_in_an_epoch(trained: Path, job: str) -> None:
-    notes = read_notes(trained, job)
-    for epoch in (0, 1):
-        rows = [
-            r
-            for n in notes
-            for e, batch in zip(n.epochs, n.rows, strict=True)
-            if e == epoch
-            for r in batch
-        ]
-        assert len(rows) == len(set(rows)) == 40
 
 
 @SLOW
@@ -112,14 +87,6 @@ def test_one_process_goes_on_from_what_two_have_saved_sharded(trained: Path) -> 
     train(trained, "continued", batch_size=8, strategy="auto", resume=half)
     assert difference(trained, "one", "continued", LIVE_KEY) < 1e-6
     assert difference(trained, "one", "continued") < 1e-6
-
-
-@SLOW
-def test_checkpoint_saved_sharded_is_read_as_any_other(trained: Path) -> None:
-    saved = read_stage(trained / "sharded.ckpt")
-    model = small_pretrain(small_data(trained, 8))
-    model.restore(saved)
-    assert saved.stage == "pretrain" and saved.image_size_px == 64
 
 
 def test_parts_that_train_are_the_outermost_ones_that_are_called(tmp_path: Path) -> None:

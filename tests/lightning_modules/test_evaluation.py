@@ -1,16 +1,13 @@
 """Holds how figures are counted, named and turned into thresholds."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from sklearn.metrics import precision_recall_curve
 from torch import Tensor
 
 from datamodules.sample import Batch, Prediction
-from lightning_modules.evaluation import Evaluation, precision_recall, reliability_of
+from lightning_modules.evaluation import Evaluation, precision_recall
 from lightning_modules.metrics.score_histogram import count_scores
-from lightning_modules.metrics.segmentation import to_units
 from tests.lightning_modules.small_parts import defect_batch
 
 NAMES = ("good", "crack", "stain")
@@ -61,15 +58,6 @@ def test_counters_start_again_after_they_were_read() -> None:
     assert evaluation.compute("val")["iou_image"].item() == pytest.approx(0)
 
 
-def test_splits_are_counted_apart() -> None:
-    evaluation, batch = counted("val"), defect_batch()
-    evaluation.count("test", right_answers(batch)[3:], SimpleNamespace(**{
-        name: None if value is None else value[3:]
-        for name in Batch.__slots__ for value in [getattr(batch, name)]}))  # fmt: skip
-    assert evaluation.compute("val")["type_accuracy"].item() == pytest.approx(1)
-    assert torch.isnan(evaluation.compute("test")["iou_image"])
-
-
 def test_figures_are_named_stage_split_name() -> None:
     module = Module()
     counted("test").log(module, "test")  # type: ignore[arg-type]
@@ -98,12 +86,3 @@ def test_precision_over_recall_is_scikit_learns() -> None:
     expected = torch.from_numpy(recall[::-1].copy())[1:], torch.from_numpy(precision[::-1].copy())
     torch.testing.assert_close(ours[:, 0], expected[0])
     torch.testing.assert_close(ours[:, 1], expected[1][1:])
-
-
-def test_reliability_leaves_empty_bins_out() -> None:
-    units = to_units(torch.tensor([0.3, 0.0, 1.6], dtype=torch.float64))
-    counted = torch.tensor([[3, 1, 0], [0, 0, 0], [2, 2, 0]])
-    counted[:, 2] = units
-    points = reliability_of(counted)
-    expected = torch.tensor([[0.1, 1 / 3, 3.0], [0.8, 1.0, 2.0]], dtype=torch.float64)
-    torch.testing.assert_close(points, expected)

@@ -104,21 +104,6 @@ def test_encoder_starts_from_its_file_and_keeps_the_norms_statistics(
     assert all(value.equal(before[name]) for name, value in encoder.backbone.named_buffers())
 
 
-def test_encoder_weights_of_another_net_are_refused(tmp_path: Path) -> None:
-    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "other.safetensors")
-    module = small_stage(
-        "diffusion+timm", "test_resnet", weights=str(tmp_path / "other.safetensors")
-    )
-    with pytest.raises(ValueError, match=r"expected the state dict"):
-        module.load()
-
-
-def test_encoder_weights_that_are_missing_are_named(tmp_path: Path) -> None:
-    module = small_stage("diffusion+timm", "test_resnet", weights=str(tmp_path / "none"))
-    with pytest.raises(FileNotFoundError, match="none are missing"):
-        module.load()
-
-
 def test_encoder_weights_without_an_encoder_are_refused() -> None:
     with pytest.raises(ValueError, match=r"no encoder: set pyramid: diffusion\+timm"):
         small_stage("diffusion", stem=True, weights="some.safetensors")

@@ -49,16 +49,6 @@ def test_what_is_no_defect_is_never_reported_and_lowers_what_looks_like_it(
     assert module.score_tiles(defect_batch().image)[1].shape == (4, 2)
 
 
-def test_image_score_of_independent_names_knows_the_best_one_alone(module: MaskFinetune) -> None:
-    module.naming = "independent"
-    image = torch.cat([defect_batch().image[0], defect_batch().image[1]], dim=-1)  # many tiles
-    goods = []
-    for labels in ("crack", "stain", "burr", "crack; stain; burr"):
-        module.set_vocabulary(Vocabulary.parse(labels))
-        goods.append(module.predict_image(image).type_scores[0].item())
-    assert goods[-1] == pytest.approx(min(goods[:3]), abs=1e-5)
-
-
 def test_unknown_naming_is_one_line_and_changes_nothing(module: MaskFinetune) -> None:
     with pytest.raises(ValueError, match="expected softmax or independent"):
         module.naming = "best"

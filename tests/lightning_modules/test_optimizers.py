@@ -45,21 +45,6 @@ def test_stage_2_rate_is_a_polynomial_of_power_09(step: int, factor: float) -> N
     assert TABLE_3(step) == pytest.approx(factor)
 
 
-def test_stage_2_warms_up_in_a_line_and_never_rests_at_zero() -> None:
-    rates = [TABLE_3(step) for step in range(501)]
-    gaps = torch.tensor(rates).diff()
-    assert 0 < rates[0] < 0.01
-    torch.testing.assert_close(gaps, gaps[:1].expand(500), rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["warm_up_cosine", "warm_up_polynomial"])
-def test_fit_shorter_than_its_warm_up_is_finite(name: str) -> None:
-    ends = {"warm_up_cosine": {"start": 0.01, "floor": 0.01}, "warm_up_polynomial": {"power": 0.9}}
-    curves = {"warm_up_cosine": warm_up_cosine, "warm_up_polynomial": warm_up_polynomial}
-    curve = partial(curves[name], warmup_steps=100, total_steps=10, **ends[name])
-    assert all(0 <= curve(step) <= 1 for step in range(200))
-
-
 class Toy(nn.Module):
     """One weight of each kind, one of them frozen."""
 

@@ -65,11 +65,3 @@ def test_validation_within_the_fit_leaves_the_thresholds(tmp_path: Path) -> None
     trainer(tmp_path).fit(model, pictures(), pictures())
     assert model.calibration is None
     assert model.post_processing.points.image == 0.5
-
-
-def test_calibrated_model_answers_its_own_split_right(tmp_path: Path) -> None:
-    model, batch = Contrast(), defect_batch()
-    trainer(tmp_path).validate(model, pictures(), verbose=False)
-    answers = model.predict_step(batch, 0)
-    assert [answer.type_id for answer in answers] == [1, 2, 1, 0]
-    assert all((a.label_map == m).all() for a, m in zip(answers, batch.mask, strict=True))

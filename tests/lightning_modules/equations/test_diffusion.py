@@ -38,26 +38,11 @@ def at(t: int, count: int = 3) -> Tensor:
     return torch.full((count,), t)
 
 
-def test_linear_betas_equal_diffusers() -> None:
-    reference = DDPMScheduler(**PAPER).betas.double()
-    torch.testing.assert_close(linear_betas(T, 1e-4, 2e-2), reference, rtol=1e-5, atol=1e-9)
-
-
-def test_cosine_betas_equal_diffusers() -> None:
-    reference = DDPMScheduler(num_train_timesteps=T, beta_schedule="squaredcos_cap_v2").betas
-    torch.testing.assert_close(cosine_betas(T).float(), reference, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("t", [1, 2, 500, T - 1])
 def test_cosine_schedule_is_the_papers_ratio(t: int) -> None:
     offset, start = 0.008, math.cos(0.008 / 1.008 * math.pi / 2) ** 2
     level = math.cos((t / T + offset) / (1 + offset) * math.pi / 2) ** 2 / start
     assert cumulate_alphas(cosine_betas(T))[t].item() == pytest.approx(level, rel=1e-9)
-
-
-def test_alpha_bar_is_the_running_product_after_a_one() -> None:
-    alpha_bar = cumulate_alphas(torch.tensor([0.1, 0.2], dtype=torch.float64))
-    torch.testing.assert_close(alpha_bar, torch.tensor([1.0, 0.9, 0.72], dtype=torch.float64))
 
 
 @pytest.mark.parametrize("kind", ["linear", "squaredcos_cap_v2"])
@@ -100,14 +85,6 @@ def test_noise_equals_diffusers_whose_time_starts_at_zero(scheduler: type, t: in
     expected = scheduler(**PAPER).add_noise(latents(0), latents(1), at(t - 1))
     noised = add_noise(latents(0), latents(1), at(t), ALPHA_BAR)
     torch.testing.assert_close(noised, expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_noise_of_the_first_step_survives_half_precision(dtype: torch.dtype) -> None:
-    clean = torch.zeros(3, 2, 4, 4, dtype=dtype)
-    noised = add_noise(clean, torch.ones_like(clean), at(1), ALPHA_BAR)
-    assert noised.dtype == dtype
-    torch.testing.assert_close(noised.float(), torch.full((3, 2, 4, 4), 0.01), rtol=1e-2, atol=0)
 
 
 @pytest.mark.parametrize("t", [0, 1, 50, 500, T])

@@ -11,16 +11,9 @@ from lightning_modules.equations.matching import (
     assign,
     dice_cost,
     mask_cost,
-    project,
     sample_points,
     to_index,
 )
-
-
-def test_points_are_x_then_y_at_pixel_centres() -> None:
-    maps = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
-    points = torch.tensor([[[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.5, 0.5]]])
-    assert sample_points(maps, points).flatten().tolist() == pytest.approx([1, 2, 3, 2.5])
 
 
 def test_points_equal_transformers() -> None:
@@ -51,11 +44,6 @@ def test_padded_truths_are_never_assigned() -> None:
     costs[:, :, 1:] = -100
     pairs = assign(costs, np.array([[True, False, False], [False, False, False]]))
     assert [truths.tolist() for _, truths in pairs] == [[0], []]
-
-
-def test_projection_is_the_peak_of_each_row_then_of_each_column() -> None:
-    map_ = torch.tensor([[0.1, 0.5, 0.0], [0.9, 0.2, 0.3]])
-    assert project(map_).tolist() == pytest.approx([0.5, 0.9, 0.9, 0.5, 0.3])
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])

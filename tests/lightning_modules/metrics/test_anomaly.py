@@ -9,7 +9,6 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.anomaly import AnomalyMetrics
 
-PIXEL_FIGURES = ("pixel_auroc", "pixel_ap", "pixel_f1_best", "pixel_threshold_best", "aupro")
 IMAGE_FIGURES = ("image_auroc", "image_ap", "image_f1_best", "image_threshold_best")
 
 
@@ -104,12 +103,6 @@ def test_without_both_kinds_of_image_the_image_ranking_has_no_answer(defective: 
     figures = run(*random_case(8, defective=defective))
     assert all(np.isnan(figures[name]) for name in IMAGE_FIGURES)
     assert np.isnan(figures["aupro"]) == (defective == 0)
-
-
-def test_images_without_a_mask_stay_out_of_the_pixel_figures() -> None:
-    figures = run(*random_case(9, has_mask=False))
-    assert all(np.isnan(figures[name]) for name in PIXEL_FIGURES)
-    assert not any(np.isnan(figures[name]) for name in IMAGE_FIGURES)
 
 
 def test_best_mean_overlap_equals_trying_every_threshold() -> None:

@@ -5,13 +5,12 @@ import io
 
 import numpy as np
 import pytest
-import torch
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy import ndimage
 
-from datamodules.sample import Batch, Instance, Prediction
+from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.detection import DetectionMetrics, match
 from tests.lightning_modules.metrics.random_scenes import (
     NAMES,
@@ -35,13 +34,6 @@ def annotation(mask: np.ndarray, class_id: int, image: int, number: int) -> dict
     box = coco_mask.toBbox(runs).tolist()
     about = {"id": number, "image_id": image, "category_id": class_id, "iscrowd": 0}
     return about | {"area": int(mask.sum()), "bbox": box, "segmentation": runs}
-
-
-def point(x: int, y: int, score: float) -> Instance:
-    """An instance of one pixel in an image of 80 px."""
-    mask = torch.zeros(80, 80, dtype=torch.bool)
-    mask[y, x] = True
-    return Instance(1, float(score), mask, (x, y, 1, 1))
 
 
 def truths_of(batch: Batch) -> list[dict[str, object]]:
@@ -86,16 +78,6 @@ def test_precision_equals_that_of_cocos_own_code(kind: str, coco_kind: str, seed
     for name, expected in coco_figures(predictions, batch, coco_kind).items():
         assert 0.05 < expected < 0.95
         assert figures[f"{kind}_{name}"] == pytest.approx(expected, abs=5e-4)
-
-
-def test_only_the_best_hundred_of_a_type_count_as_in_coco() -> None:
-    mask = np.zeros((1, 80, 80), dtype=np.int64)
-    mask[0, ::4, ::4] = 1
-    heat = np.where(mask[0] > 0, np.random.default_rng(0).uniform(0.5, 1, (80, 80)), 0.0)
-    answer = answer_of(mask[0], heat, np.ones(4) / 4)
-    answer.instances = [point(x, y, heat[y, x]) for y, x in np.argwhere(mask[0])]
-    expected = coco_figures([answer], batch_of(mask), "bbox")["map"]
-    assert run([answer], batch_of(mask))["box_map"] == pytest.approx(expected, abs=1e-6) != 1
 
 
 def test_answer_takes_the_truth_that_it_overlaps_most() -> None:

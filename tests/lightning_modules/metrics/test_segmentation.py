@@ -16,9 +16,7 @@ from torchmetrics.functional.classification import binary_f1_score, binary_jacca
 from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.segmentation import (
     SegmentationMetrics,
-    from_units,
     split_by_frequency,
-    to_units,
 )
 
 NAMES = ("good", "crack", "stain")
@@ -137,11 +135,6 @@ def test_types_are_split_into_thirds_by_the_number_of_their_images() -> None:
     assert places == {"head": [2, 4], "middle": [0, 5], "tail": [3]}
 
 
-def test_two_types_have_neither_head_nor_tail() -> None:
-    assert split_by_frequency(torch.tensor([5, 0, 3])) == {}
-    assert not any(name.endswith("tail") for name in run([random_case(6)]))
-
-
 def test_figures_of_a_third_are_means_over_its_types() -> None:
     metric = SegmentationMetrics(["good", "a", "b", "c", "d"])
     ids = [1] * 4 + [2] * 3 + [3] * 2 + [4]
@@ -155,11 +148,3 @@ def test_figures_of_a_third_are_means_over_its_types() -> None:
     assert figures["type_accuracy_head"] == pytest.approx((3 / 4 + 2 / 3) / 2)
     assert (figures["iou_type_middle"], figures["type_accuracy_tail"]) == (0.5, 1.0)
     assert figures["iou_type_mean"] == pytest.approx((3 / 4 + 2 / 3 + 1 / 2 + 1) / 4)
-
-
-def test_shares_as_whole_numbers_add_up_alike_in_any_order() -> None:
-    shares = torch.rand(10_000, generator=torch.Generator().manual_seed(0))
-    assert sum(to_units(shares)) == sum(to_units(shares.flip(0)))
-    assert sum(shares) != sum(shares.flip(0))
-    mean = from_units(to_units(shares).sum()) / len(shares)
-    assert float(mean) == pytest.approx(float(shares.double().mean()), abs=1e-9)

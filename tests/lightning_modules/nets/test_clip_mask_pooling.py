@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from lightning_modules.nets.clip_mask_pooling import (
     ClipMaskPooling,
-    covered_patches,
     mask_token_bias,
 )
 from lightning_modules.nets.image_encoder import to_clip_pixels
@@ -68,13 +67,6 @@ def test_mask_token_looks_at_the_class_token_and_its_patches_alone() -> None:
         [hidden, 0, 0, 0],
         [hidden, 0, 0, 0],
     ]
-
-
-def test_masks_are_squashed_to_the_area_that_clip_sees() -> None:
-    masks = torch.full((1, 1, 24, 8), -5.0)
-    masks[..., 12:, :] = 5.0
-    patches = covered_patches(masks, image_size_px=16, patch_px=4)
-    assert patches.view(4, 4)[:, 0].tolist() == [False, False, True, True]
 
 
 def test_logits_are_scaled_cosines_with_the_texts_of_the_same_clip(clip: ClipMaskPooling) -> None:

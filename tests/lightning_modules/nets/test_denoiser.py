@@ -31,10 +31,6 @@ def test_paper_scale_has_exactly_859520964_parameters() -> None:
     assert sum(weight.numel() for weight in denoiser.parameters()) == 859_520_964
 
 
-def test_untrained_denoiser_predicts_no_noise(seed: int) -> None:
-    assert small_denoiser(4, 16)(*inputs()).abs().max() == 0
-
-
 def test_residual_convolutions_start_by_he_and_biases_at_zero(seed: int) -> None:
     block = small_denoiser(4, 16).unet.down_blocks[2].resnets[0]
     fan_in = 32 * 9
@@ -67,11 +63,6 @@ def test_flags_that_do_not_fit_the_stages_are_refused() -> None:
         small_denoiser(4, 16, attention=(True, False))
 
 
-def test_unknown_time_embedding_is_refused() -> None:
-    with pytest.raises(ValueError, match="'sd2': expected sd15 or paper"):
-        small_denoiser(4, 16, time_embedding="sd2")
-
-
 def test_paper_time_embedding_counts_time_from_one(seed: int) -> None:
     unet = small_denoiser(4, 16, time_embedding="paper").unet
     assert unet.time_proj(torch.tensor([0, 41])).equal(embed_time(torch.tensor([1, 42]), 256))
@@ -93,12 +84,6 @@ def test_training_starts_from_the_weights_that_are_named(
     denoiser.load()
     torch.testing.assert_close(denoiser(*inputs()), named(*inputs()))
     assert all(weight.requires_grad for weight in denoiser.parameters())
-
-
-def test_named_weights_of_another_width_are_refused(unet_folder: tuple[Path, Denoiser]) -> None:
-    denoiser = small_denoiser(4, 16, block_channels=(8, 16, 32), init=str(unet_folder[0]))
-    with pytest.raises(ValueError, match="do not fit the configured net"):
-        denoiser.load()
 
 
 SWITCHES: list[dict[str, bool]] = [

@@ -83,13 +83,6 @@ def test_features_hang_on_the_image_alone_and_on_no_random_number(
     assert torch.get_rng_state().equal(before)
 
 
-def test_frozen_pass_keeps_nothing_for_a_gradient(seed: int) -> None:
-    features, kept = full_features(), []
-    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda tensor: tensor):
-        maps = features(image().requires_grad_())
-    assert not kept and not any(each.requires_grad for each in maps)
-
-
 @pytest.fixture
 def awake(seed: int) -> DiffusionModel:
     """A small model whose denoiser predicts something and hears its text."""
@@ -190,13 +183,6 @@ def test_maps_are_the_same_whether_they_fit_or_not() -> None:
         pairs = zip(roomy(pixels, [7, 8, 9]), tight(pixels, [7, 8, 9]), strict=True)
         assert all(one.equal(other) for one, other in pairs)
     assert taken.count == 4 and tight.held_bytes == 2 * MAP_BYTES
-
-
-def test_kept_maps_do_not_hold_on_to_their_batch() -> None:
-    store = FeatureStore(Taken(), ROOMY)
-    store(image(3, 8), [7, 8, 9])
-    kept = [each for row in store._kept.values() for each in row]
-    assert all(each.untyped_storage().nbytes() == each.nbytes for each in kept)
 
 
 def test_features_beyond_half_precision_are_refused() -> None:

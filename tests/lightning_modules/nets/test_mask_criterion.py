@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from datamodules.sample import Batch
-from lightning_modules.equations.mask_losses import UNKNOWN
 from lightning_modules.nets.mask_criterion import (
     MaskCriterion,
     MaskLosses,
@@ -84,24 +83,6 @@ def test_batch_of_good_images_has_finite_losses_and_gradients() -> None:
     assert logits.grad is not None and torch.isfinite(logits.grad).all() and logits.grad.any()
 
 
-def test_image_without_a_known_mask_teaches_its_answer_only() -> None:
-    masks, logits = random_outputs()
-    losses = losses_of(masks, logits, two_types((True, False, True)))
-    (losses.mask + losses.dice + losses.name).backward(retain_graph=True)
-    assert masks.grad is not None and logits.grad is not None
-    assert masks.grad[:, 1].abs().sum() == logits.grad[:, 1].abs().sum() == 0
-    losses.answer.backward()
-    assert logits.grad[:, 1].abs().sum() > 0
-
-
-def test_losses_add_up_over_sets_and_average_over_masks() -> None:
-    masks, logits = random_outputs()
-    both = losses_of(masks, logits, two_types())
-    each = [losses_of(masks[k : k + 1], logits[k : k + 1], two_types()) for k in range(2)]
-    for name, value in both.parts().items():
-        torch.testing.assert_close(value, each[0].parts()[name] + each[1].parts()[name])
-
-
 def test_shares_of_a_batch_add_up_to_the_whole_batch() -> None:
     masks, logits = random_outputs()
     whole = losses_of(masks, logits, two_types()).parts()
@@ -172,12 +153,6 @@ def test_targets_hold_one_mask_per_type_that_is_visible() -> None:
     assert found.classes.tolist() == [[1, 2], [2, 0], [0, 0]]
     assert found.masks[0, 1].equal((two_types().mask[0] == 2).float())
     assert found.masks[1, 1].sum() == found.masks[2].sum() == 0
-
-
-def test_objects_of_images_without_masks_are_believed_from_words_alone() -> None:
-    told = torch.tensor([True, False, False])
-    found = targets((False, False, True)).as_objects(told)
-    assert found.answer.tolist() == [1, UNKNOWN, 0]
 
 
 def test_totals_count_masks_weighted_names_and_answers() -> None:

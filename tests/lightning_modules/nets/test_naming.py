@@ -24,13 +24,6 @@ def test_unrelated_names_move_no_independent_score() -> None:
     assert among_many[:, :1].equal(alone)
 
 
-def test_one_name_has_the_same_score_in_both() -> None:
-    competing, independent = (
-        rule.score_names(logits(1)) for rule in (naming_of("softmax"), naming_of("independent"))
-    )
-    torch.testing.assert_close(independent, competing)
-
-
 @pytest.mark.parametrize("rule", [CompetingNames(), IndependentNames()])
 @pytest.mark.parametrize("names", [1, 50])
 def test_type_scores_sum_to_one(rule: Naming, names: int) -> None:
@@ -43,11 +36,6 @@ def test_two_words_for_one_defect_halve_each_other_only_where_names_compete() ->
     twice = torch.tensor([-20.0, 1.0, 1.0])
     assert CompetingNames().score_names(twice).tolist() == pytest.approx([0.5, 0.5])
     assert IndependentNames().score_names(twice).tolist() == pytest.approx([1, 1])
-
-
-def test_independent_scores_of_certain_emptiness_stay_numbers() -> None:
-    scores = IndependentNames().score_types(torch.tensor([500.0, -500.0, -500.0]))
-    assert scores.tolist() == [1, 0, 0]
 
 
 def test_unknown_naming_is_one_line() -> None:

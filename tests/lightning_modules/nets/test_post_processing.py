@@ -29,18 +29,6 @@ def two_squares() -> ImageScores:
     return scores_of(maps, 0.1, 0.6, 0.3)
 
 
-def test_each_type_gets_its_id_in_the_label_map() -> None:
-    labels = PostProcessing(min_area_px=9)(two_squares()).label_map
-    assert labels.dtype == torch.int64
-    assert (labels[2:6, 3:7] == 1).all()
-    assert (labels[20:25, 10:16] == 2).all()
-
-
-def test_components_under_the_smallest_area_are_dropped() -> None:
-    assert int((PostProcessing(min_area_px=3)(two_squares()).label_map > 0).sum()) == 16 + 30
-    assert int((PostProcessing(min_area_px=2)(two_squares()).label_map > 0).sum()) == 16 + 30 + 2
-
-
 def test_instances_come_best_first_with_box_score_and_mask() -> None:
     best, second = PostProcessing()(two_squares()).instances
     assert (best.class_id, second.class_id) == (2, 1)

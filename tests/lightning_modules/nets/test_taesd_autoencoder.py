@@ -82,11 +82,6 @@ def test_each_channel_has_unit_variance_after_measuring(folder: Path, seed: int)
     torch.testing.assert_close(net.encode(image).std((0, 2, 3)), expected, rtol=1e-3, atol=0)
 
 
-def test_sides_that_are_no_multiples_are_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="20 x 16 px: expected sides that are multiples of 8"):
-        loaded(folder).encode(torch.zeros(1, 3, 20, 16))
-
-
 def test_maps_are_what_the_last_block_of_each_size_reads(folder: Path, seed: int) -> None:
     net, image, read = loaded(folder), torch.rand(2, 3, 32, 48) * 2 - 1, []
     net.measure(image)

@@ -29,12 +29,6 @@ def test_plural_meets_singular(plural: str, singular: str) -> None:
     assert encoder.words_of(plural) == encoder.words_of(singular)
 
 
-def test_empty_text_is_one_real_token() -> None:
-    empty = HashedTextEncoder()([""])
-    assert empty.mask.tolist() == [[True]]
-    assert empty.tokens.abs().sum() > 0 and empty.pooled.norm().item() == pytest.approx(1)
-
-
 def test_tokens_have_unit_variance_per_coordinate() -> None:
     tokens = HashedTextEncoder(256)(["a long caption about a deep scratch on steel"]).tokens
     assert tokens.square().mean().item() == pytest.approx(1, abs=0.1)
@@ -72,13 +66,6 @@ def test_clip_gives_77_tokens_and_the_end_tokens_vector(clip_folder: Path) -> No
     assert text.tokens.shape == (2, 77, 16) and text.mask.all()
     end = len("crack") + 1
     torch.testing.assert_close(text.pooled[0], text.tokens[0, end])
-
-
-def test_clip_tells_texts_apart_and_cuts_long_ones(clip_folder: Path) -> None:
-    encoder = small_clip(clip_folder)
-    encoder.load()
-    crack, stain, long = encoder(["crack", "stain", "crack " * 100]).pooled
-    assert not torch.allclose(crack, stain) and torch.isfinite(long).all()
 
 
 def test_clip_counts_the_tokens_that_it_reads(clip_folder: Path) -> None:

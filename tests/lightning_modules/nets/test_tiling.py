@@ -31,19 +31,6 @@ def brightness(tiles: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([level, 1 - level], dim=1), type_scores
 
 
-def place_in_tile(tiles: Tensor) -> tuple[Tensor, Tensor]:
-    """A ramp over each tile: tiles disagree on every pixel that they share."""
-    ramp = torch.linspace(0, 1, tiles.shape[-1]).expand(len(tiles), 1, *tiles.shape[-2:])
-    return ramp, torch.tensor([[0.5, 0.5]]).expand(len(tiles), 2)
-
-
-def test_tiles_that_disagree_are_joined_without_a_seam() -> None:
-    image = torch.zeros(3, 64, 200)
-    joined = score_image(image, place_in_tile, tile_px=64, overlap_px=32, batch_size=8)
-    jumps = joined.anomaly_map.diff(dim=1).abs()
-    assert float(jumps.max()) < 0.06
-
-
 def test_one_defective_tile_makes_the_image_defective() -> None:
     tile_scores = torch.tensor([[0.9, 0.05, 0.05], [0.1, 0.8, 0.1]])
     joined = join_type_scores(tile_scores)

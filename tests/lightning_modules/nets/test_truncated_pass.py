@@ -84,15 +84,6 @@ def test_unet_maps_are_those_of_the_whole_pass(
 SWITCHES: list[dict[str, object]] = [{"channels_last": True}, {"time_embedding": "paper"}]
 
 
-@pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: next(iter(switch)))
-def test_unet_maps_are_those_of_the_whole_pass_under_each_switch(
-    switch: dict[str, object], seed: int
-) -> None:
-    net, read = denoiser(**switch), inputs()
-    net.speed_up(torch.device("cpu"))
-    assert are_equal(net.maps(*read), whole_pass(net, read))
-
-
 def test_unet_maps_are_those_of_the_whole_pass_in_mixed_precision(seed: int) -> None:
     net, read = denoiser(), inputs()
     with torch.autocast("cpu", torch.bfloat16):
