@@ -68,21 +68,8 @@ class ShardedStrategy(DDPStrategy):
         """Give the memory of the gathered weights back."""
         self._scatter()
 
-    def on_test_start(self) -> None:
-        """As for validation."""
-        self._gather()
-
-    def on_test_end(self) -> None:
-        """As after validation."""
-        self._scatter()
-
-    def on_predict_start(self) -> None:
-        """As for validation."""
-        self._gather()
-
-    def on_predict_end(self) -> None:
-        """As after validation."""
-        self._scatter()
+    on_test_start = on_predict_start = on_validation_start
+    on_test_end = on_predict_end = on_validation_end
 
     def on_train_end(self) -> None:
         """Gather all weights for good: from here on a process may run the model by itself."""

@@ -45,19 +45,16 @@ class Evaluation(nn.Module):
 
     def __init__(self, class_names: tuple[str, ...]) -> None:
         super().__init__()
-        self.counters = nn.ModuleDict(
-            {
-                split: nn.ModuleDict(
-                    {
-                        "segmentation": SegmentationMetrics(class_names),
-                        "anomaly": AnomalyMetrics(),
-                        "detection": DetectionMetrics(class_names),
-                        "calibration": CalibrationCounts(class_names),
-                    }
-                )
-                for split in ("val", "test")
-            }
-        )
+        self.counters = nn.ModuleDict()
+        for split in ("val", "test"):
+            self.counters[split] = nn.ModuleDict(
+                {
+                    "segmentation": SegmentationMetrics(class_names),
+                    "anomaly": AnomalyMetrics(),
+                    "detection": DetectionMetrics(class_names),
+                    "calibration": CalibrationCounts(class_names),
+                }
+            )
 
     def count(self, split: str, predictions: list[Prediction], batch: Batch) -> list[Prediction]:
         """The same predictions, after they were counted."""
@@ -80,12 +77,14 @@ class Evaluation(nn.Module):
         anomaly = cast(AnomalyMetrics, counters["anomaly"])
         calibration = cast(CalibrationCounts, counters["calibration"])
         with segmentation.sync_context(), anomaly.sync_context(), calibration.sync_context():
-            counts = {"pixels": anomaly.pixel_counts.cpu(), "images": anomaly.image_counts.cpu()}
-            reliability = calibration.reliability.cpu().clone()
+            reliability = calibration.reliability.cpu()
             return Curves(
                 segmentation.class_names,
                 segmentation.type_confusion.cpu().clone(),
-                {name: precision_recall(found) for name, found in counts.items()},
+                {
+                    "pixels": precision_recall(anomaly.pixel_counts.cpu()),
+                    "images": precision_recall(anomaly.image_counts.cpu()),
+                },
                 {
                     "image": reliability_of(reliability[0]),
                     "types": reliability_of(reliability[1:].sum(0)),

@@ -14,7 +14,7 @@ from lightning_modules.nets.diffusion_model import DiffusionModel
 
 
 class LatentEncoding(LightningModule):
-    """Predicts what stage 1 keeps of a picture; ValueError for an image tower that still learns."""
+    """Predicts what stage 1 keeps of an image; ValueError for an image tower that still learns."""
 
     def __init__(self, diffusion: DiffusionModel) -> None:
         super().__init__()
@@ -77,12 +77,9 @@ class LatentWriter(BasePredictionWriter):
         """Keep the batch, and write the shard where it is complete."""
         latents, embeddings = (part.float().cpu().numpy() for part in prediction)
         self._gathered.append((latents, embeddings, batch.captions))
-        shards = self.data.shard_of_batch
-        is_last = batch_idx + 1 == len(shards) or shards[batch_idx + 1] != shards[batch_idx]
-        if is_last:
-            parts = list(zip(*self._gathered, strict=True))
-            captions = [caption for together in parts[2] for caption in together]
-            self.store.write_shard(
-                shards[batch_idx], np.concatenate(parts[0]), np.concatenate(parts[1]), captions
-            )
+        shard, *later = self.data.shard_of_batch[batch_idx : batch_idx + 2]
+        if later != [shard]:
+            all_latents, all_embeddings, captions = zip(*self._gathered, strict=True)
+            whole = np.concatenate(all_latents), np.concatenate(all_embeddings)
+            self.store.write_shard(shard, *whole, [one for row in captions for one in row])
             self._gathered.clear()

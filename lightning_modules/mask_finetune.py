@@ -4,7 +4,6 @@ The diffusion model is stage 1's and does not move; pyramid, mask generator and 
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -16,18 +15,12 @@ from lightning_modules.nets.class_head import ClassHead, answer_for_image, score
 from lightning_modules.nets.clip_mask_pooling import ClipMaskPooling
 from lightning_modules.nets.diffusion_features import DiffusionFeatures, FeatureStore
 from lightning_modules.nets.diffusion_model import DiffusionModel
-from lightning_modules.nets.feature_pyramid import PAPERS, FeaturePyramid, choose_encoder
+from lightning_modules.nets.feature_pyramid import PAPERS, FeaturePyramid
 from lightning_modules.nets.mask_criterion import MaskCriterion
 from lightning_modules.nets.mask_generator import MaskGenerator, MaskQueries
 from lightning_modules.nets.naming import draw_synonyms, embed_prompts, naming_of
 from lightning_modules.nets.text_encoder import TextEmbedding
-from lightning_modules.optimizers import (
-    adamw,
-    schedule,
-    split_by_decay,
-    total_steps,
-    warm_up_polynomial,
-)
+from lightning_modules.optimizers import fine_tuning
 from lightning_modules.segmentation_module import SegmentationModule
 from lightning_modules.supervision import supervision_of
 from lightning_modules.weights_io import RANDOM, SavedStage, load_part, read_pretrained
@@ -110,8 +103,9 @@ class MaskFinetune(SegmentationModule):
             tap_strides=self.features.strides,
             width=self.mask_generator.width,
             strides=self.mask_generator.strides,
+            kind=kind,
             stem=stem,
-            encoder=choose_encoder(kind, encoder),
+            encoder=encoder,
             encoder_weights=weights,
             encoder_padding=padding,
         )
@@ -260,12 +254,11 @@ class MaskFinetune(SegmentationModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and polynomial decay; norms, biases and embeddings do not decay."""
-        groups = split_by_decay(self, self.weight_decay)
-        optimizer = adamw(groups, lr=self.base_learning_rate, betas=self.adam_betas)
-        curve = partial(
-            warm_up_polynomial,
+        return fine_tuning(
+            self,
+            lr=self.base_learning_rate,
+            weight_decay=self.weight_decay,
             warmup_steps=self.warmup_steps,
-            total_steps=total_steps(self.trainer),
+            betas=self.adam_betas,
             power=self.lr_schedule_power,
         )
-        return schedule(optimizer, curve)

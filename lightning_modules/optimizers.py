@@ -75,6 +75,22 @@ def adamw(groups: list[dict[str, object]], *, lr: float, betas: tuple[float, flo
     return optimizer
 
 
+def fine_tuning(
+    module: lightning.LightningModule,
+    *,
+    lr: float,
+    weight_decay: float,
+    warmup_steps: int,
+    betas: tuple[float, float] = (0.9, 0.999),
+    power: float = 0.9,
+) -> OptimizerLRSchedulerConfig:
+    """AdamW with warm-up and polynomial decay; norms, biases and embeddings do not decay."""
+    optimizer = adamw(split_by_decay(module, weight_decay), lr=lr, betas=betas)
+    steps = total_steps(module.trainer)
+    settings = {"warmup_steps": warmup_steps, "total_steps": steps, "power": power}
+    return schedule(optimizer, partial(warm_up_polynomial, **settings))
+
+
 def total_steps(trainer: lightning.Trainer) -> int:
     """Optimizer steps of the whole fit, from config and manifest alone.
 

@@ -1,7 +1,5 @@
 """The plain answer: a segmentation-models-pytorch U-Net on a closed list of types."""
 
-from functools import partial
-
 import segmentation_models_pytorch as smp
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -11,13 +9,7 @@ from torch.nn import functional
 
 from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
-from lightning_modules.optimizers import (
-    adamw,
-    schedule,
-    split_by_decay,
-    total_steps,
-    warm_up_polynomial,
-)
+from lightning_modules.optimizers import fine_tuning
 from lightning_modules.segmentation_module import SegmentationModule
 
 
@@ -80,12 +72,9 @@ class Unet(SegmentationModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and polynomial decay, as stage 2."""
-        groups = split_by_decay(self, self.weight_decay)
-        optimizer = adamw(groups, lr=self.base_learning_rate, betas=(0.9, 0.999))
-        curve = partial(
-            warm_up_polynomial,
+        return fine_tuning(
+            self,
+            lr=self.base_learning_rate,
+            weight_decay=self.weight_decay,
             warmup_steps=self.warmup_steps,
-            total_steps=total_steps(self.trainer),
-            power=0.9,
         )
-        return schedule(optimizer, curve)

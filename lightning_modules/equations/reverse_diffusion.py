@@ -4,9 +4,6 @@ Time and `alpha_bar` as in `diffusion.py`, which holds the way forth. sigma_t, w
 leaves open, is the true posterior's: the square root of beta-tilde_t.
 """
 
-import math
-
-import torch
 from torch import Tensor
 
 from lightning_modules.equations.diffusion import add_noise, per_latent, remove_noise
@@ -64,29 +61,6 @@ def ancestral_step(
     """
     sigma = per_latent(posterior_variance(t, alpha_bar).sqrt(), noise)
     return reverse_mean(z_t, eps, t=t, alpha_bar=alpha_bar) + sigma * noise
-
-
-def step_back(
-    z_t: Tensor,
-    eps: Tensor,
-    noise: Tensor,
-    *,
-    t: int,
-    previous: int,
-    alpha_bar: Tensor,
-    limit: float = math.inf,
-) -> Tensor:
-    """A draw of the latent at the earlier step `previous` (eq. 3-5 and 7).
-
-    z_t, eps, noise: (B, c, h, w), noise standard normal. Departs from the paper: the step may skip
-    times, and the clean latent is held within +-limit, because near t = T a small error of eps is
-    divided by sqrt(alpha_bar) = 0.006.
-    """
-    # Of the schedule that knows the two times alone, this is the one step.
-    schedule = torch.stack([alpha_bar[previous], alpha_bar[t]])
-    now = torch.ones(len(z_t), dtype=torch.int64, device=z_t.device)
-    clean = remove_noise(z_t, eps, now, schedule).clamp(-limit, limit)
-    return draw_posterior(clean, z_t, noise=noise, t=now, alpha_bar=schedule)
 
 
 def invert_step(z_before: Tensor, eps: Tensor, *, t: Tensor, alpha_bar: Tensor) -> Tensor:

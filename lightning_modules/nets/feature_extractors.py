@@ -4,7 +4,6 @@ What is computed from features is in `metrics/`; which file and settings a comma
 `experiments/fidelity.py`. Nothing is downloaded here.
 """
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.nets.image_encoder import by_channel, create_timm
-from lightning_modules.weights_io import check_is_file, fill, read_tensors
+from lightning_modules.weights_io import UNREADABLE, check_is_file, fill, read_tensors
 
 INCEPTION = "inception"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth of torch-fidelity's release v0.2.0"
@@ -113,11 +112,10 @@ class InceptionExtractor(FeatureExtractor):
                 "pip install 'torch-fidelity>=0.4', or name a timm model and its weights"
             ) from error
         check_is_plain(weights)
+        kinds = ["2048", "logits_unbiased"]
         try:
             self.net = FeatureExtractorInceptionV3(
-                "inception-v3-compat",
-                ["2048", "logits_unbiased"],
-                feature_extractor_weights_path=str(weights),
+                "inception-v3-compat", kinds, feature_extractor_weights_path=str(weights)
             )
         except RuntimeError as error:
             raise ValueError(
@@ -150,13 +148,14 @@ def count_classes(model_name: str, state: dict[str, Tensor]) -> int:
 
 
 def check_is_plain(path: Path) -> None:
-    """ValueError unless the file holds tensors only: torch-fidelity would run what it pickles."""
+    """ValueError unless the file holds tensors only: torch-fidelity would run what it pickles.
+
+    Its own file is older than the archives that `weights_io.py` reads.
+    """
     check_is_file(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
         raise ValueError(
             f"weights {path} are not a file of plain tensors: expected {INCEPTION_FILE}"
         ) from error
-    if not isinstance(state, dict):
-        raise ValueError(f"weights {path} hold a {type(state).__name__}: expected {INCEPTION_FILE}")

@@ -13,21 +13,6 @@ PAPERS, HYBRID = "diffusion", "diffusion+timm"
 LIGHT_ENCODER = "resnet18"
 
 
-def choose_encoder(pyramid: str, encoder: str) -> str:
-    """The timm net that trains beside the frozen features: "" in the paper's pyramid, `diffusion`.
-
-    In the hybrid, `diffusion+timm`, it is the one named, or a light one. ValueError for another
-    pyramid, and for an encoder that the paper's has no use for.
-    """
-    if pyramid not in (PAPERS, HYBRID):
-        raise ValueError(f"pyramid is {pyramid!r}: expected {PAPERS} or {HYBRID}")
-    if pyramid == PAPERS and encoder:
-        raise ValueError(
-            f"encoder is {encoder!r}, but pyramid {PAPERS!r} has none: set pyramid: {HYBRID}"
-        )
-    return (encoder or LIGHT_ENCODER) if pyramid == HYBRID else ""
-
-
 def norm(channels: int) -> nn.GroupNorm:
     """Group norm with the most groups, up to 32, that divide the channels."""
     groups = next(g for g in (32, 16, 8, 4, 2, 1) if channels % g == 0)
@@ -136,9 +121,10 @@ class TimmEncoder(nn.Module):
 class FeaturePyramid(nn.Module):
     """One map per stride, fine to coarse: projected taps summed, joined by stem and encoder.
 
-    A tap's stride is clamped into the pyramid's. `stem` adds strides 2 and 4 from the image;
-    `encoder` (a timm name, "" for none) joins a trainable encoder at each stride, which makes
-    the pyramid a hybrid. Raises ValueError when a stride has no source.
+    A tap's stride is clamped into the pyramid's. `stem` adds strides 2 and 4 from the image.
+    `kind` is the paper's `diffusion`, or the hybrid `diffusion+timm`, where a timm `encoder` (""
+    for a light one) trains beside them. Raises ValueError for another kind, for an encoder or
+    weights that it has no use for, and when a stride has no source.
     """
 
     def __init__(
@@ -148,24 +134,25 @@ class FeaturePyramid(nn.Module):
         tap_strides: list[int],
         width: int,
         strides: tuple[int, ...],
-        stem: bool,
-        encoder: str,
+        kind: str = PAPERS,
+        stem: bool = False,
+        encoder: str = "",
         encoder_weights: str = "",
         encoder_padding: str = "",
     ) -> None:
         super().__init__()
-        if encoder_weights and not encoder:
-            raise ValueError(
-                f"encoder_weights is {encoder_weights!r}, but the pyramid has no encoder: set "
-                f"pyramid: {HYBRID}, or leave the weights out"
-            )
+        if kind not in (PAPERS, HYBRID):
+            raise ValueError(f"pyramid is {kind!r}: expected {PAPERS} or {HYBRID}")
+        if kind == PAPERS and (encoder or encoder_weights):
+            word = f"encoder {encoder!r}" if encoder else f"encoder_weights {encoder_weights!r}"
+            raise ValueError(f"got {word}, but pyramid {PAPERS!r} has no encoder: set {HYBRID}")
         self.strides = strides
         self.tap_strides = [min(max(s, strides[0]), strides[-1]) for s in tap_strides]
         self.project = nn.ModuleList([Bottleneck(count, width) for count in tap_channels])
         self.stem = ImageStem(width) if stem else None
         self.encoder = (
-            TimmEncoder(encoder, width, strides, encoder_weights, encoder_padding)
-            if encoder
+            TimmEncoder(encoder or LIGHT_ENCODER, width, strides, encoder_weights, encoder_padding)
+            if kind == HYBRID
             else None
         )
         covered = set(self.tap_strides) | ({2, 4} if stem else set())

@@ -50,6 +50,12 @@ class ImageEncoder(nn.Module):
     """What the system needs of an image tower: one embedding per image, `width` wide."""
 
     width: int
+    is_loaded = False
+
+    def check_loaded(self) -> None:
+        """RuntimeError for a frozen tower whose weights were not read."""
+        if not self.is_loaded:
+            raise RuntimeError("the image tower has no weights yet: call load() first")
 
     def load(self) -> None:
         """Reads the weights; nothing where the tower learns with stage 1."""
@@ -108,7 +114,6 @@ class PretrainedTimmImageEncoder(ImageEncoder):
         self.register_buffer("deviation", by_channel(config["std"], pixel_deviation))
         self.requires_grad_(False).eval()
         self.width = int(self.embed(torch.zeros(1, 3, 64, 64, device=self.mean.device)).shape[1])
-        self._loaded = False
 
     def load(self) -> None:
         """Reads the weights; FileNotFoundError, or ValueError when they do not fit."""
@@ -117,11 +122,11 @@ class PretrainedTimmImageEncoder(ImageEncoder):
         read = read_tensors(self.weights).items()
         state = {name: value for name, value in read if name.rpartition(".")[0] not in heads}
         fill(self.backbone, state, self.weights)
-        self._loaded = True
+        self.is_loaded = True
 
     def await_weights(self) -> None:
         """Reads nothing: a checkpoint holds the file's weights."""
-        self._loaded = True
+        self.is_loaded = True
 
     def train(self, mode: bool = True) -> "PretrainedTimmImageEncoder":
         """Stays in evaluation mode: running statistics of other data would spoil the norms."""
@@ -129,8 +134,7 @@ class PretrainedTimmImageEncoder(ImageEncoder):
 
     def forward(self, image: Tensor) -> Tensor:
         """Embeddings (B, D) of image (B, 3, H, W) in [-1, 1]."""
-        if not self._loaded:
-            raise RuntimeError("the image tower has no weights yet: call load() first")
+        self.check_loaded()
         return self.embed(image)
 
     @torch.no_grad()
@@ -166,19 +170,17 @@ class ClipImageEncoder(ImageEncoder):
             )
         )
         self.requires_grad_(False)
-        self._loaded = False
 
     def load(self) -> None:
         """Reads the weights; ValueError when they cannot be read or do not fit."""
         name = self.pretrained
         self.tower = load_from_hub(CLIPVisionModelWithProjection, name, "", like=self.tower)
-        self._loaded = True
+        self.is_loaded = True
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
         """Embeddings (B, D) of image (B, 3, H, W) in [-1, 1], not normalised."""
-        if not self._loaded:
-            raise RuntimeError("the image tower has no weights yet: call load() first")
+        self.check_loaded()
         pixels = to_clip_pixels(image, self.image_size_px)
         return self.tower(pixel_values=pixels).image_embeds
 

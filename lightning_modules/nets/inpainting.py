@@ -5,7 +5,6 @@ How an image of any size is cut to what goes in here, and put together again, is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,32 +13,26 @@ from torch.nn import functional
 from lightning_modules.equations.diffusion import add_noise
 from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.sampler import (
+    Constraint,
     check_side,
     draw_noise,
     sample_latents,
     seeded,
 )
-from lightning_modules.nets.text_encoder import embed_with_null
 
 
-@dataclass(frozen=True, slots=True)
-class KnownRegion:
+def known_region(latents: Tensor, noise: Tensor, is_free: Tensor, alpha_bar: Tensor) -> Constraint:
     """A constraint of `sample_latents`: where cells are not free, the latents of a given image.
 
     latents: (B, c, h, w) of the image; noise: like them, the one that sampling starts from, so
     that what is known and what is free lie on one path; is_free: (B, 1, h, w) bool.
     """
 
-    latents: Tensor
-    noise: Tensor
-    is_free: Tensor
-    alpha_bar: Tensor
-
-    def __call__(self, z_t: Tensor, t: int) -> Tensor:
-        """The latents with the given image's, noised to time t (eq. 2), where they are known."""
+    def constrained(z_t: Tensor, t: int) -> Tensor:
         time = torch.full((len(z_t),), t, device=z_t.device)
-        known = add_noise(self.latents, self.noise, time, self.alpha_bar)
-        return torch.where(self.is_free, z_t, known)
+        return torch.where(is_free, z_t, add_noise(latents, noise, time, alpha_bar))  # eq. 2
+
+    return constrained
 
 
 @torch.inference_mode()
@@ -61,23 +54,13 @@ def inpaint_images(
     ValueError for sides that the U-Net cannot halve, too many steps, or an unknown method.
     """
     check_side(model, *image.shape[-2:])
-    text, null = embed_with_null(model.text_encoder, prompts)
     latents = model.encode(image)
     generators = seeded(seeds)
     noise = draw_noise(generators, latents.shape[1:]).to(latents)
     is_free = free_cells(mask, model.autoencoder.stride)
-    sampled = sample_latents(
-        model.denoiser,
-        model.schedule,
-        noise=noise,
-        text=text,
-        null=null,
-        steps=steps,
-        guidance_scale=guidance_scale,
-        generators=generators,
-        method=method,
-        constraint=KnownRegion(latents, noise, is_free, model.schedule.alpha_bar),
-    )
+    known = known_region(latents, noise, is_free, model.schedule.alpha_bar)
+    settings = {"steps": steps, "scale": guidance_scale, "method": method}
+    sampled = sample_latents(model, prompts, noise, generators, constraint=known, **settings)
     return model.autoencoder.decode(sampled)
 
 

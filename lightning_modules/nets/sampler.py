@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_modules.equations.diffusion import per_latent, remove_noise
 from lightning_modules.equations.guidance import guide
-from lightning_modules.equations.reverse_diffusion import step_back
+from lightning_modules.equations.reverse_diffusion import ancestral_step
 from lightning_modules.nets.denoiser import Denoiser
 from lightning_modules.nets.diffusion_model import DiffusionModel, NoiseSchedule
 from lightning_modules.nets.text_encoder import TextEmbedding, embed_with_null
@@ -26,11 +26,6 @@ METHODS = ("ancestral", "ddim", "dpmpp")
 Step = Callable[[Tensor, Tensor, int, int], Tensor]
 # (z_t, t) -> latents of the same time in which what is known was put right.
 Constraint = Callable[[Tensor, int], Tensor]
-
-
-def unconstrained(z_t: Tensor, t: int) -> Tensor:
-    """The latents as they are: nothing of them is known."""
-    return z_t
 
 
 @torch.inference_mode()
@@ -50,53 +45,42 @@ def sample_images(
     that the U-Net cannot halve, too many steps, or an unknown method.
     """
     check_side(model, size_px)
-    text, null = embed_with_null(model.text_encoder, prompts)
-    side = size_px // model.autoencoder.stride
-    generators = seeded(seeds)
+    side, generators = size_px // model.autoencoder.stride, seeded(seeds)
     noise = draw_noise(generators, (model.autoencoder.latent_channels, side, side))
+    noise = noise.to(model.schedule.alpha_bar)
     latents = sample_latents(
-        model.denoiser,
-        model.schedule,
-        noise=noise.to(text.tokens),
-        text=text,
-        null=null,
-        steps=steps,
-        guidance_scale=guidance_scale,
-        generators=generators,
-        method=method,
+        model, prompts, noise, generators, steps=steps, scale=guidance_scale, method=method
     )
     return model.autoencoder.decode(latents)
 
 
 @torch.inference_mode()
 def sample_latents(
-    denoiser: Denoiser,
-    schedule: NoiseSchedule,
-    *,
+    model: DiffusionModel,
+    prompts: Sequence[str],
     noise: Tensor,
-    text: TextEmbedding,
-    null: TextEmbedding,
-    steps: int,
-    guidance_scale: float,
     generators: Sequence[torch.Generator],
-    method: str = "ancestral",
-    latent_limit: float = LATENT_LIMIT,
-    constraint: Constraint = unconstrained,
+    *,
+    steps: int,
+    scale: float,
+    method: str,
+    limit: float = LATENT_LIMIT,
+    constraint: Constraint = lambda z_t, t: z_t,
 ) -> Tensor:
-    """Latents (B, c, h, w) that the text describes, in `steps` steps of a method of METHODS.
+    """Latents (B, c, h, w) that the prompts describe, in `steps` steps of a method of METHODS.
 
-    noise: (B, c, h, w) standard normal; null: the embedding of no text, one row as long as the
-    text's; generators: one per sample, on the CPU, of the noise of each step. Raises ValueError
-    for an unknown method and for more steps than the schedule has.
+    noise: (B, c, h, w) standard normal; generators: one per sample, on the CPU, of the noise of
+    each step. Raises ValueError for an unknown method and for more steps than the schedule has.
     """
-    times = times_of(schedule, steps)
-    step = stepper_of(method, schedule, times, generators)
-    predict = guided(denoiser, text=text, null=null, scale=guidance_scale)
+    times, alpha_bar = times_of(model.schedule, steps), model.schedule.alpha_bar
+    step = stepper_of(method, alpha_bar, times, generators)
+    text, null = embed_with_null(model.text_encoder, prompts)
+    predict = guided(model.denoiser, text=text, null=null, scale=scale)
     z = noise
     for t, previous in pairwise(times):
         z = constraint(z, t)
         time = torch.full((len(z),), t, device=z.device)
-        eps = within(z, predict(z, time), time, alpha_bar=schedule.alpha_bar, limit=latent_limit)
+        eps = within(z, predict(z, time), time, alpha_bar=alpha_bar, limit=limit)
         z = step(z, eps, t, previous)
     return constraint(z, 0)
 
@@ -115,8 +99,7 @@ def guided(
 
     def predict(z_t: Tensor, t: Tensor) -> Tensor:
         both = denoiser(torch.cat([z_t, z_t]), torch.cat([t, t]), tokens, mask)
-        unconditioned, conditioned = both.chunk(2)
-        return guide(unconditioned, conditioned, scale)
+        return guide(*both.chunk(2), scale)
 
     return predict
 
@@ -136,10 +119,7 @@ def within(z_t: Tensor, eps: Tensor, t: Tensor, *, alpha_bar: Tensor, limit: flo
 
 
 def stepper_of(
-    method: str,
-    schedule: NoiseSchedule,
-    times: Sequence[int],
-    generators: Sequence[torch.Generator],
+    method: str, alpha_bar: Tensor, times: Sequence[int], generators: Sequence[torch.Generator]
 ) -> Step:
     """The steps of a method through `times`; ValueError for an unknown one.
 
@@ -150,49 +130,31 @@ def stepper_of(
 
         def step(z_t: Tensor, eps: Tensor, t: int, previous: int) -> Tensor:
             fresh = draw_noise(generators, z_t.shape[1:]).to(z_t)
-            return step_back(z_t, eps, fresh, t=t, previous=previous, alpha_bar=schedule.alpha_bar)
+            # The step may skip times: it is the one step of a schedule that knows these two alone.
+            levels = torch.stack([alpha_bar[previous], alpha_bar[t]])
+            now = torch.ones(len(z_t), dtype=torch.int64, device=z_t.device)
+            return ancestral_step(z_t, eps, noise=fresh, t=now, alpha_bar=levels)
 
         return step
-    settings = respaced(schedule, times)
-    if method == "ddim":
-        return library_step(DDIMScheduler(**settings, clip_sample=False), times)
-    if method == "dpmpp":
-        return library_step(DPMSolverMultistepScheduler(**settings), times)
-    raise ValueError(f"sampler is {method!r}: expected one of {', '.join(METHODS)}")
-
-
-def respaced(schedule: NoiseSchedule, times: Sequence[int]) -> dict[str, object]:
-    """The settings of a library scheduler that knows the descending `times` alone.
-
-    Its own spacing would count the earlier time of a step in whole strides, which is another time
-    than that of the next step wherever `steps` doesn't divide T. Between the same two times both
-    schedules have the same alpha_bar, so that nothing else changes.
-    """
-    level = schedule.alpha_bar[torch.tensor(times[::-1], device=schedule.alpha_bar.device)].double()
-    betas = (1 - level[1:] / level[:-1]).tolist()
-    return {
-        "num_train_timesteps": len(betas),
-        "trained_betas": betas,
-        "prediction_type": "epsilon",
+    # The library's own spacing would count the earlier time of a step in whole strides, which is
+    # another time than the next step's wherever `steps` doesn't divide T. So it gets a schedule of
+    # our times alone, between which alpha_bar is the same.
+    level = alpha_bar[torch.tensor(times[::-1], device=alpha_bar.device)].double()
+    settings = {
+        "num_train_timesteps": len(times) - 1,
+        "trained_betas": (1 - level[1:] / level[:-1]).tolist(),
         "timestep_spacing": "trailing",
     }
-
-
-def library_step(
-    scheduler: DDIMScheduler | DPMSolverMultistepScheduler, times: Sequence[int]
-) -> Step:
-    """The steps of a respaced scheduler.
-
-    Of the times above 0 the library calls the earliest 0, we 1: this one goes here and nowhere
-    else.
-    """
+    if method == "ddim":
+        scheduler = DDIMScheduler(**settings, clip_sample=False)
+    elif method == "dpmpp":
+        scheduler = DPMSolverMultistepScheduler(**settings)
+    else:
+        raise ValueError(f"sampler is {method!r}: expected one of {', '.join(METHODS)}")
     scheduler.set_timesteps(len(times) - 1)
+    # Of the times above 0 the library calls the earliest 0: it counts from there.
     place = {t: count - 1 for count, t in enumerate(reversed(times))}
-
-    def step(z_t: Tensor, eps: Tensor, t: int, previous: int) -> Tensor:
-        return scheduler.step(eps, place[t], z_t, return_dict=False)[0]
-
-    return step
+    return lambda z_t, eps, t, previous: scheduler.step(eps, place[t], z_t, return_dict=False)[0]
 
 
 def times_of(schedule: NoiseSchedule, steps: int) -> list[int]:
@@ -218,6 +180,6 @@ def check_side(model: DiffusionModel, *sides_px: int) -> None:
     for side_px in sides_px:
         if side_px < model.stride or side_px % model.stride:
             raise ValueError(
-                f"picture side is {side_px} px: expected a multiple of {model.stride} px, the "
+                f"image side is {side_px} px: expected a multiple of {model.stride} px, the "
                 "coarsest stride of the U-Net"
             )

@@ -25,6 +25,11 @@ def convolution(inputs: int = WIDTH, outputs: int = WIDTH) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
+def resized(*, stride: int) -> nn.Conv2d:
+    """A 3x3 convolution without bias to half the size, or after doubling it."""
+    return nn.Conv2d(WIDTH, WIDTH, 3, stride=stride, padding=1, bias=False)
+
+
 class Block(nn.Module):
     """Three convolutions around an identity; `pooled` sees the whole map through a norm first."""
 
@@ -55,16 +60,6 @@ class SoftClamp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Values in (-3, 3), those near 0 as they were."""
         return torch.tanh(x / 3) * 3
-
-
-def halve() -> nn.Conv2d:
-    """A convolution to half the size."""
-    return nn.Conv2d(WIDTH, WIDTH, 3, stride=2, padding=1, bias=False)
-
-
-def double() -> tuple[nn.Upsample, nn.Conv2d]:
-    """Layers to twice the size."""
-    return nn.Upsample(scale_factor=2), nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)
 
 
 def blocks(*, pooled: bool = False) -> list[Block]:
@@ -103,15 +98,15 @@ class TaesdAutoencoder(Autoencoder):
         self.encoder_taps = tuple(Tap(WIDTH, stride) for stride in (2, 4, 8))
         self.decoder_taps = tuple(Tap(WIDTH, stride) for stride in (8, 4))
         # The places in the two chains are the files' keys.
-        self.encoder = nn.Sequential(
-            *(convolution(3), Block(), halve(), *blocks(), halve(), *blocks(), halve()),
-            *(*blocks(pooled=pooled_middle), convolution(WIDTH, latent_channels)),
-        )
-        self.decoder = nn.Sequential(
-            *(SoftClamp(), convolution(latent_channels), nn.ReLU()),
-            *(*blocks(pooled=pooled_middle), *double(), *blocks(), *double(), *blocks()),
-            *(*double(), Block(), convolution(WIDTH, 3)),
-        )
+        self.encoder = nn.Sequential(convolution(3), Block())
+        for pooled in (False, False, pooled_middle):
+            self.encoder.extend([resized(stride=2), *blocks(pooled=pooled)])
+        self.encoder.append(convolution(WIDTH, latent_channels))
+        self.decoder = nn.Sequential(SoftClamp(), convolution(latent_channels), nn.ReLU())
+        for pooled in (pooled_middle, False, False):
+            layers = nn.Upsample(scale_factor=2), resized(stride=1)
+            self.decoder.extend([*blocks(pooled=pooled), *layers])
+        self.decoder.extend([Block(), convolution(WIDTH, 3)])
         self.add_scale()
         self._loaded = False
 

@@ -13,9 +13,8 @@ from experiments.cli import call_command
 from experiments.export import export
 from experiments.release import scheduler_of
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
-from lightning_modules.equations.reverse_diffusion import step_back
 from lightning_modules.nets.diffusion_model import NoiseSchedule
-from lightning_modules.nets.sampler import times_of
+from lightning_modules.nets.sampler import seeded, stepper_of, times_of
 from lightning_modules.weights_io import read_pretrained, write_manifest
 from tests.experiments.small_stages import SIDE_PX, paper_words, write_run, write_weights
 
@@ -104,9 +103,8 @@ def test_a_step_of_the_pipeline_is_our_ancestral_step(
         assert (pipeline.scheduler.timesteps + 1).tolist() == expected
     generator = torch.Generator().manual_seed(3)
     got = pipeline.scheduler.step(eps, 799, latents, generator=generator).prev_sample
-    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(3))
     alpha_bar = ours.diffusion.schedule.alpha_bar
-    expected = step_back(latents, eps, noise, t=800, previous=700, alpha_bar=alpha_bar)
+    expected = stepper_of("ancestral", alpha_bar, [], seeded([3]))(latents, eps, 800, 700)
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
 
 

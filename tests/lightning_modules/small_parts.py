@@ -1,5 +1,8 @@
 """Both stages at their smallest, and four defect images: what nets and stages are tried on."""
 
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +23,7 @@ from lightning_modules.nets.mask_generator import MaskGenerator
 from lightning_modules.nets.text_encoder import HashedTextEncoder
 from lightning_modules.weights_io import RANDOM, SavedStage, read_stage
 
+ROOT = Path(__file__).parents[2]
 SIDE_PX = 64
 NAMES = ("crack", "stain")
 
@@ -55,19 +59,13 @@ def small_generator(strides: tuple[int, ...] = (4, 8, 16, 32)) -> MaskGenerator:
     )
 
 
-def small_finetune(pretrained: str = RANDOM, *, names: tuple[str, ...] = NAMES) -> MaskFinetune:
+def small_finetune(
+    pretrained: str = RANDOM, *, names: tuple[str, ...] = NAMES, **settings: object
+) -> MaskFinetune:
     """Stage 2 over `small_diffusion` that names `names`."""
-    model = MaskFinetune(
-        small_diffusion(),
-        small_generator(),
-        pretrained,
-        base_learning_rate=2e-3,
-        warmup_steps=5,
-        point_count=256,
-        stem=True,
-        tile_px=SIDE_PX,
-        tile_overlap_px=16,
-    )
+    small = {"base_learning_rate": 2e-3, "warmup_steps": 5, "point_count": 256, "stem": True}
+    small |= {"tile_px": SIDE_PX, "tile_overlap_px": 16, **settings}
+    model = MaskFinetune(small_diffusion(), small_generator(), pretrained, **small)  # type: ignore[arg-type]
     model.set_vocabulary(Vocabulary.from_names(names))
     return model
 
@@ -161,3 +159,13 @@ def save(module: LightningModule, path: Path) -> SavedStage:
     module.on_save_checkpoint(checkpoint)
     torch.save(checkpoint, path)
     return read_stage(path)
+
+
+def run_two(worker: Path, folder: Path) -> None:
+    """Two processes that run the file `worker` on the folder together."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launch, str(worker), str(folder)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -1,8 +1,5 @@
 """Claims about several processes: they train what one would, and none waits for another."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +14,8 @@ from tests.lightning_modules.shared_training import (
     weights_of,
     write_data,
 )
+from tests.lightning_modules.small_parts import run_two
 
-ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("shared_training.py")
 SLOW = pytest.mark.slow
 EACH_JOB = pytest.mark.parametrize("job", JOBS)
@@ -31,12 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shared_training")
     write_data(folder)
     train(folder, "one", batch_size=8, strategy="auto", resume=None)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*launch, str(WORKER), str(folder)], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_two(WORKER, folder)
     return folder
 
 

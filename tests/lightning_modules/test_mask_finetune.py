@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import timm
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from datamodules.vocabulary import Vocabulary
@@ -133,4 +135,88 @@ def test_stage_2_checkpoint_in_the_place_of_stage_1_is_one_line(tmp_path: Path) 
     save(small_finetune(), tmp_path / "two.ckpt")
     with pytest.raises(ValueError, match=r"two.ckpt, which holds stage 'mask': expected") as caught:
         small_finetune(str(tmp_path / "two.ckpt")).load()
+    assert "\n" not in str(caught.value)
+
+
+HYBRID = {"pyramid": "diffusion+timm", "encoder": "test_resnet", "stem": False}
+
+
+@pytest.mark.parametrize(
+    ("words", "tags"),
+    [
+        (("diffusion", "", True), ("diffusion", "none", "yes")),
+        (("diffusion+timm", "test_resnet", False), ("diffusion+timm", "test_resnet", "no")),
+    ],
+)
+def test_run_says_which_pyramid_it_had(
+    words: tuple[str, str, bool], tags: tuple[str, str, str]
+) -> None:
+    said = small_finetune(pyramid=words[0], encoder=words[1], stem=words[2]).tags()
+    assert (said["pyramid"], said["encoder"], said["stem"]) == tags
+
+
+def test_encoder_trains_and_the_diffusion_model_does_not(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = small_finetune(**HYBRID)
+    before = {name: weight.clone() for name, weight in module.named_parameters()}
+    train(module, tmp_path, steps=3)
+    moved = {name for name, weight in module.named_parameters() if not weight.equal(before[name])}
+    assert {name for name in before if name.startswith("pyramid.encoder.")} <= moved
+    assert not any(name.startswith("features.") for name in moved)
+
+
+def test_hybrid_comes_back_from_its_checkpoint(tmp_path: Path) -> None:
+    saved, fresh = (small_finetune(**HYBRID) for _ in range(2))
+    fresh.restore(save(saved, tmp_path / "last.ckpt"))
+    tiles = defect_batch().image
+    assert fresh.eval().score_tiles(tiles)[0].equal(saved.eval().score_tiles(tiles)[0])
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A file with the state dict of a whole timm net, whose norms have seen some images."""
+    torch.manual_seed(5)
+    net = timm.create_model("test_resnet")
+    net(torch.randn(4, 3, 64, 64))
+    save_file(net.state_dict(), tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors"
+
+
+def test_encoder_starts_from_its_file_and_keeps_the_norms_statistics(
+    weights: Path, tmp_path: Path
+) -> None:
+    module = small_finetune(**HYBRID, encoder_weights=str(weights))
+    assert module.tags()["encoder_weights"] == str(weights)
+    module.load()
+    encoder = module.pyramid.encoder
+    assert encoder is not None
+    net = timm.create_model("test_resnet", features_only=True)
+    known = net.state_dict()
+    read = load_file(weights)
+    net.load_state_dict({name: value for name, value in read.items() if name in known})
+    image = defect_batch().image
+    maps = zip(encoder.train().backbone(image), net.eval()(image), strict=True)
+    assert all(torch.equal(ours, its) for ours, its in maps)
+    before = {name: value.clone() for name, value in encoder.backbone.named_buffers()}
+    train(module, tmp_path, steps=2)
+    assert all(value.equal(before[name]) for name, value in encoder.backbone.named_buffers())
+
+
+def test_encoder_weights_without_an_encoder_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no encoder: set diffusion\+timm"):
+        small_finetune(encoder_weights="some.safetensors")
+
+
+def test_frozen_pass_runs_once_per_variant(seed: int) -> None:
+    module, taken, batch = small_finetune(feature_cache_gb=1.0), [], defect_batch()
+    batch.variant_ids = [1, 2, 3, 4]  # each image the only variant of itself
+    module.features.register_forward_pre_hook(lambda _, read: taken.append(len(read[0])))
+    for _ in range(3):
+        module.training_step(batch, 0)
+    assert taken == [4]
+
+
+def test_kept_features_of_ever_new_crops_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"new at each turn: set .*variants") as caught:
+        train(small_finetune(feature_cache_gb=1.0), tmp_path, steps=1)
     assert "\n" not in str(caught.value)

@@ -1,9 +1,6 @@
 """Claims about two processes that test together: each image once, and the figures of one."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +8,8 @@ import pytest
 import torch
 
 from tests.lightning_modules.shared_evaluation import evaluate, write_data
+from tests.lightning_modules.small_parts import run_two
 
-ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("shared_evaluation.py")
 
 
@@ -25,12 +22,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     torch.set_num_threads(1)  # as the two: several would add up their parts in another order
     evaluate(folder, "one")
     torch.set_num_threads(threads)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*launch, str(WORKER), str(folder)], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_two(WORKER, folder)
     return [json.loads((folder / f"{n}.json").read_text()) for n in ("one_0", "two_0", "two_1")]
 
 
@@ -44,10 +36,11 @@ def test_each_image_is_tested_once_though_one_process_has_fewer(
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_figures_of_one_to_the_last_bit(
-    evaluated: list[dict[str, Any]],
+@pytest.mark.parametrize("kind", ["figures", "curves"])
+def test_two_processes_have_the_figures_and_curves_of_one_to_the_last_bit(
+    evaluated: list[dict[str, Any]], kind: str
 ) -> None:
-    one, first, second = (notes["figures"] for notes in evaluated)
+    one, first, second = (notes[kind] for notes in evaluated)
     assert repr(first) == repr(second) == repr(one)
 
 

@@ -1,8 +1,5 @@
 """Holds what names are learned from: classes of masks or captions, by one process or by several."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,9 +22,14 @@ from lightning_modules.supervision import (
     supervision_of,
 )
 from tests.lightning_modules.shared_losses import KINDS, gradients, told_batch
-from tests.lightning_modules.small_parts import SIDE_PX, defect_batch, small_finetune, train
+from tests.lightning_modules.small_parts import (
+    SIDE_PX,
+    defect_batch,
+    run_two,
+    small_finetune,
+    train,
+)
 
-ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("shared_losses.py")
 EACH = pytest.mark.parametrize("kind", ["labels", "captions"])
 
@@ -168,12 +170,7 @@ def test_loss_of_points_counts_by_its_weight() -> None:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes have found that share the batch."""
     folder = tmp_path_factory.mktemp("shared_losses")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*launch, str(WORKER), str(folder)], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_two(WORKER, folder)
     return folder
 
 

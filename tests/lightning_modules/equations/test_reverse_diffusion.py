@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from diffusers import DDIMInverseScheduler, DDIMScheduler, DDPMScheduler
+from diffusers import DDIMInverseScheduler, DDPMScheduler
 from torch import Tensor
 
 from lightning_modules.equations.diffusion import (
@@ -18,7 +18,6 @@ from lightning_modules.equations.reverse_diffusion import (
     posterior_mean,
     posterior_variance,
     reverse_mean,
-    step_back,
 )
 
 T = 1000
@@ -83,31 +82,6 @@ def test_ancestral_step_equals_diffusers_ddpm(kind: str, t: int) -> None:
     scheduler = reference(DDPMScheduler, alpha_bar, variance_type="fixed_small")
     before = ancestral_step(latents(1), latents(0), noise=latents(2), t=at(t), alpha_bar=alpha_bar)
     torch.testing.assert_close(before, ddpm_step(scheduler, latents(0), latents(1), t))
-
-
-@pytest.mark.parametrize("t", [T, 500, 100])
-def test_step_back_equals_ancestral_sampling_that_skips(t: int) -> None:
-    scheduler = reference(DDIMScheduler)
-    scheduler.set_timesteps(10)
-    expected = scheduler.step(
-        latents(1), t - 1, latents(0), eta=1.0, variance_noise=latents(2)
-    ).prev_sample
-    back = step_back(latents(0), latents(1), latents(2), t=t, previous=t - 100, alpha_bar=ALPHA_BAR)
-    torch.testing.assert_close(back, expected)
-
-
-@pytest.mark.parametrize("t", TIMES)
-def test_step_back_by_one_is_the_ancestral_step(t: int) -> None:
-    back = step_back(latents(0), latents(1), latents(2), t=t, previous=t - 1, alpha_bar=ALPHA_BAR)
-    before = ancestral_step(latents(0), latents(1), noise=latents(2), t=at(t), alpha_bar=ALPHA_BAR)
-    torch.testing.assert_close(back, before)
-
-
-def test_step_back_holds_the_clean_latent_within_the_limit() -> None:
-    back = step_back(
-        latents(0), latents(1), latents(2), t=T, previous=0, alpha_bar=ALPHA_BAR, limit=0.5
-    )
-    assert back.abs().max().item() == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("t", TIMES)

@@ -82,7 +82,6 @@ def test_neighbours_equal_a_full_sort_whatever_the_block(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generation, "QUERY_BLOCK", block)
-    monkeypatch.setattr(generation, "REFERENCE_BLOCK", block)
     queries, references = draw(3, 10), draw(4, 30)
     distance, index = nearest_neighbours(queries, references, kept=5)
     expected = cosine_distances(queries, references).sort(dim=1)

@@ -53,6 +53,7 @@ def hybrid() -> FeaturePyramid:
         tap_strides=list(STRIDES),
         width=16,
         strides=STRIDES,
+        kind="diffusion+timm",
         stem=True,
         encoder="test_resnet",
     )

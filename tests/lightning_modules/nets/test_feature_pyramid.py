@@ -4,24 +4,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_modules.nets.feature_pyramid import FeaturePyramid, choose_encoder
+from lightning_modules.nets.feature_pyramid import HYBRID, PAPERS, FeaturePyramid
 
 STRIDES = (4, 8, 16, 32)
 
 
-def pyramid(
-    tap_strides: list[int],
-    *,
-    strides: tuple[int, ...] = STRIDES,
-    stem: bool = False,
-    encoder: str = "",
-) -> FeaturePyramid:
+def pyramid(tap_strides: list[int], kind: str = PAPERS, encoder: str = "") -> FeaturePyramid:
+    channels = [6] * len(tap_strides)
     return FeaturePyramid(
-        tap_channels=[6] * len(tap_strides),
+        tap_channels=channels,
         tap_strides=tap_strides,
         width=16,
-        strides=strides,
-        stem=stem,
+        strides=STRIDES,
+        kind=kind,
         encoder=encoder,
     )
 
@@ -53,16 +48,16 @@ def test_stride_without_a_source_is_refused_with_the_remedies() -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (("diffusion", "resnet18"), r"'diffusion' has none: set pyramid: diffusion\+timm"),
+        (("diffusion", "resnet18"), r"'diffusion' has no encoder: set diffusion\+timm"),
         (("timm", ""), r"pyramid is 'timm': expected diffusion or diffusion\+timm"),
     ],
 )
 def test_pyramid_that_means_nothing_is_one_line(given: tuple[str, str], why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        choose_encoder(*given)
+        pyramid([8], *given)
 
 
 def test_unknown_encoder_is_refused_with_the_nearest_names() -> None:
     with pytest.raises(ValueError, match=r"'resnet81' .*a timm name such as resnet") as caught:
-        pyramid([8], encoder="resnet81")
+        pyramid([8], HYBRID, "resnet81")
     assert "\n" not in str(caught.value)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.nets.diffusion_model import DiffusionModel
-from lightning_modules.nets.inpainting import KnownRegion, free_cells, inpaint_images
+from lightning_modules.nets.inpainting import free_cells, inpaint_images, known_region
 from lightning_modules.nets.sampler import METHODS
 from tests.lightning_modules.small_parts import defect_batch, small_diffusion
 
@@ -55,7 +55,7 @@ def test_known_cells_are_on_the_path_from_image_to_noise() -> None:
     alpha_bar = torch.tensor([1.0, 0.64, 0.0])
     is_free = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
     is_free[..., 0] = True
-    known = KnownRegion(clean, noise, is_free, alpha_bar)
+    known = known_region(clean, noise, is_free, alpha_bar)
     z = torch.full((1, 2, 4, 4), 7.0)
     # sqrt(0.64) * 2 - sqrt(0.36) * 1 = 1.0
     for t, value in {0: 2.0, 1: 1.0, 2: -1.0}.items():

@@ -1,6 +1,7 @@
 """Holds the reverse process with a denoiser whose answer is known, and with a real small one."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,12 +12,14 @@ from lightning_modules.nets.diffusion_model import DiffusionModel, NoiseSchedule
 from lightning_modules.nets.sampler import (
     METHODS,
     check_side,
+    draw_noise,
     sample_images,
     sample_latents,
     seeded,
+    stepper_of,
     times_of,
 )
-from lightning_modules.nets.text_encoder import HashedTextEncoder, embed_with_null
+from lightning_modules.nets.text_encoder import HashedTextEncoder
 from tests.lightning_modules.small_parts import defect_batch, small_diffusion
 
 SCHEDULE = NoiseSchedule(diffusion_steps=100)
@@ -60,19 +63,10 @@ def sample(
     method: str = "ancestral",
     limit: float = math.inf,
 ) -> Tensor:
-    text, null = embed_with_null(ENCODER, ["deep crack", "oil stain"])
-    return sample_latents(
-        denoiser,  # type: ignore[arg-type]
-        SCHEDULE,
-        noise=NOISE,
-        text=text,
-        null=null,
-        steps=steps,
-        guidance_scale=scale,
-        generators=seeded([2, 3]),
-        method=method,
-        latent_limit=limit,
-    )
+    model = SimpleNamespace(denoiser=denoiser, schedule=SCHEDULE, text_encoder=ENCODER)
+    prompts = ["deep crack", "oil stain"]
+    settings = {"steps": steps, "scale": scale, "method": method, "limit": limit}
+    return sample_latents(model, prompts, NOISE, seeded([2, 3]), **settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +137,17 @@ def test_steps_that_divide_t_are_those_of_the_library(
     torch.testing.assert_close(
         sample(Curved(), steps=steps, method=method), z, rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("t", [100, 50, 10])
+def test_ancestral_step_that_skips_times_is_the_library_s(t: int) -> None:
+    scheduler = DDIMScheduler(num_train_timesteps=100, clip_sample=False)
+    scheduler.alphas_cumprod = SCHEDULE.alpha_bar[1:].clone()
+    scheduler.set_timesteps(10)
+    noise = draw_noise(seeded([2, 3]), CLEAN.shape[1:])
+    found = scheduler.step(CLEAN, t - 1, NOISE, eta=1.0, variance_noise=noise).prev_sample
+    step = stepper_of("ancestral", SCHEDULE.alpha_bar, [100, 0], seeded([2, 3]))
+    torch.testing.assert_close(step(NOISE, CLEAN, t, t - 10), found, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("steps", [0, 101])
