@@ -49,15 +49,6 @@ def test_perfect_predictions_have_perfect_figures() -> None:
         assert figures[name].item() == pytest.approx(1, abs=1e-3)
 
 
-def test_counters_start_again_after_they_were_read() -> None:
-    evaluation, batch = counted(), defect_batch()
-    evaluation.compute("val")
-    wrong = [Prediction(0 * p.label_map, 0 * p.anomaly_map, 0.0, p.type_scores, 0, p.type_map)
-             for p in right_answers(batch)]  # fmt: skip
-    evaluation.count("val", wrong, batch)
-    assert evaluation.compute("val")["iou_image"].item() == pytest.approx(0)
-
-
 def test_figures_are_named_stage_split_name() -> None:
     module = Module()
     counted("test").log(module, "test")  # type: ignore[arg-type]

@@ -131,13 +131,6 @@ def test_missing_stage_1_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_stage_2_checkpoint_in_the_place_of_stage_1_is_one_line(tmp_path: Path) -> None:
-    save(small_finetune(), tmp_path / "two.ckpt")
-    with pytest.raises(ValueError, match=r"two.ckpt, which holds stage 'mask': expected") as caught:
-        small_finetune(str(tmp_path / "two.ckpt")).load()
-    assert "\n" not in str(caught.value)
-
-
 HYBRID = {"pyramid": "diffusion+timm", "encoder": "test_resnet", "stem": False}
 
 

@@ -34,11 +34,6 @@ def test_without_clips_share_the_head_alone_speaks() -> None:
     torch.testing.assert_close(join_independent(HEAD, CLIP, weights(0, 0)), HEAD)
 
 
-def test_whether_there_is_a_defect_is_the_heads_alone() -> None:
-    scores = join_competing(HEAD, CLIP, weights(1, 1)).exp()
-    assert scores.tolist() == pytest.approx([0.2, 0.8 * 0.2, 0.8 * 0.8])
-
-
 def test_odds_against_nothing_are_a_geometric_mean_by_hand() -> None:
     joined = join_independent(HEAD, CLIP, weights(0.5, 0.5))
     odds = (joined[1:] - joined[0]).exp()

@@ -79,13 +79,6 @@ def test_pixel_score_is_the_best_querys_mask_times_name() -> None:
     torch.testing.assert_close(maps[0, 1], torch.full((2, 2), 1 / 3))
 
 
-def test_negative_speaks_for_class_zero_without_its_offset(head: ClassHead) -> None:
-    plain = head(queries(), texts(4), torch.tensor([0, 1, 2, -1]), 3)
-    alone = head(queries(), texts(4), torch.arange(4), 4)
-    torch.testing.assert_close(plain[..., 0], torch.maximum(alone[..., 0], alone[..., 3]))
-    torch.testing.assert_close(plain[..., 1:], alone[..., 1:3])
-
-
 def test_void_learns_to_answer_for_queries_that_found_nothing(seed: int) -> None:
     head, outputs = ClassHead(8, 5), queries()
     wanted = torch.tensor([1, 2, 0, 0]).expand(2, 2, 4).flatten()

@@ -145,11 +145,6 @@ def test_other_settings_are_refused_in_one_line(settings: dict[str, object], wor
     assert "\n" not in str(caught.value)
 
 
-def test_side_that_the_unet_cannot_halve_is_refused(features: DiffusionFeatures) -> None:
-    with pytest.raises(ValueError, match=r"48 x 48 px: expected multiples of 32"):
-        features(image(side_px=48))
-
-
 class Taken:
     """Two maps of each image, and how many images they were taken of."""
 

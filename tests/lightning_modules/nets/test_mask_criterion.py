@@ -120,14 +120,6 @@ def test_query_that_fits_a_box_is_matched_with_it() -> None:
     assert matches.by_box[2].tolist() == [2] and matches.by_pixel.shape == (4, 0)
 
 
-def test_losses_under_autocast_are_those_without_it() -> None:
-    masks, logits = random_outputs()
-    plain = losses_of(masks, logits, two_types()).parts()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        within = losses_of(masks, logits, two_types()).parts()
-    assert all(within[name].equal(value) for name, value in plain.items())
-
-
 def test_step_copies_to_the_host_once(monkeypatch: pytest.MonkeyPatch) -> None:
     copies: list[torch.Size] = []
     cpu = Tensor.cpu

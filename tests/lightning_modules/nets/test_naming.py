@@ -19,23 +19,12 @@ def logits(names: int) -> Tensor:
     return 3 * torch.randn(51, 2, generator=torch.Generator().manual_seed(0)).T[:, : names + 1]
 
 
-def test_unrelated_names_move_no_independent_score() -> None:
-    alone, among_many = (IndependentNames().score_names(logits(count)) for count in (1, 50))
-    assert among_many[:, :1].equal(alone)
-
-
 @pytest.mark.parametrize("rule", [CompetingNames(), IndependentNames()])
 @pytest.mark.parametrize("names", [1, 50])
 def test_type_scores_sum_to_one(rule: Naming, names: int) -> None:
     scores = rule.score_types(logits(names))
     assert scores.min() >= 0
     torch.testing.assert_close(scores.sum(-1), torch.ones(2))
-
-
-def test_two_words_for_one_defect_halve_each_other_only_where_names_compete() -> None:
-    twice = torch.tensor([-20.0, 1.0, 1.0])
-    assert CompetingNames().score_names(twice).tolist() == pytest.approx([0.5, 0.5])
-    assert IndependentNames().score_names(twice).tolist() == pytest.approx([1, 1])
 
 
 def test_unknown_naming_is_one_line() -> None:
