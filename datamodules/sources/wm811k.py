@@ -3,10 +3,9 @@
 A pickle runs what it holds when it is read, so it is converted once by who trusts it (CONVERSION).
 The root then holds wm811k.parquet with the columns waferMap, lotName, trianTestLabel, failureType.
 The maps are arrays, no files: they are drawn once, as PNGs of one pixel per die, into wafer_maps/
-beside the table, with an index.csv of their labels.
+beside the table.
 """
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -32,11 +31,9 @@ CONVERSION = (
 PATTERNS = ("center", "donut", "edge loc", "edge ring", "loc", "near full", "random", "scratch")
 NO_PATTERN = "none"
 SPLITS = {"training": "train", "test": "test", "": ""}
-# The original column has this spelling; some copies correct it.
-SPLIT_COLUMNS = ("trianTestLabel", "trainTestLabel")
+SPLIT_COLUMN = "trianTestLabel"  # as the original spells it
 MAPS_FOLDER = "wafer_maps"
-INDEX_FILE = "index.csv"
-INDEX_VERSION = "1"
+STAMP_FILE = "table_bytes.txt"
 MAPS_PER_FOLDER = 1000
 # Outside the wafer, a good die, a failed die.
 GREY_OF_DIE = np.array([0, 128, 255], dtype=np.uint8)
@@ -61,38 +58,39 @@ class Wm811k(Source):
         """
         root = Path(root)
         table, folder = root / TABLE, root / MAPS_FOLDER
-        if not (folder / INDEX_FILE).is_file():
-            if not table.is_file():
-                pickled = next(root.glob("*.pkl"), None)
-                if pickled is None:
-                    raise absent_layout(root, self.about.title, TABLE)
-                raise ValueError(
-                    f"{pickled} is a pickle, which runs what it holds when it is read: expected "
-                    f'{TABLE}; if you trust it, make that by python -c "{CONVERSION}"'
-                )
-            self._draw_maps(table, folder)
-        return [self._record(*row) for row in _read_index(folder / INDEX_FILE, table)]
+        if not table.is_file():
+            pickled = next(root.glob("*.pkl"), None)
+            if pickled is None:
+                raise absent_layout(root, self.about.title, TABLE)
+            raise ValueError(
+                f"{pickled} is a pickle, which runs what it holds when it is read: expected "
+                f'{TABLE}; if you trust it, make that by python -c "{CONVERSION}"'
+            )
+        table_size, stamp = str(table.stat().st_size), folder / STAMP_FILE
+        if not folder.is_dir():
+            with whole(folder) as partial:
+                for row, (dies,) in enumerate(_read_table(table, "waferMap")):
+                    _draw(dies, partial / _file_name(row))
+                (partial / STAMP_FILE).write_text(table_size)
+        if not stamp.is_file() or stamp.read_text() != table_size:
+            raise ValueError(
+                f"{folder} was drawn from another table than {table}: expected maps of this very "
+                "file; delete that folder to have it drawn again"
+            )
+        rows = _read_table(table, "lotName", SPLIT_COLUMN, "failureType")
+        return [self._record(folder, row, *map(_word, cells)) for row, cells in enumerate(rows)]
 
-    def _draw_maps(self, table: Path, folder: Path) -> None:
-        with whole(folder) as partial:
-            partial.mkdir()
-            # A lone surrogate in a name must not stop the whole table.
-            with (partial / INDEX_FILE).open(
-                "w", encoding="utf-8", errors="backslashreplace", newline=""
-            ) as file:
-                writer = csv.writer(file)
-                writer.writerow((INDEX_VERSION, table.name, table.stat().st_size))
-                for row, (dies, *words) in enumerate(_read_table(table)):
-                    image = f"{row // MAPS_PER_FOLDER:04d}/{row:06d}.png"
-                    writer.writerow((image, *words, _draw(dies, partial / image)))
-
-    def _record(self, image: str, lot: str, split: str, pattern: str, flaw: str) -> Record:
+    def _record(self, folder: Path, row: int, lot: str, split: str, pattern: str) -> Record:
+        image = _file_name(row)
         word = normalise_name(pattern)
         defect = "" if word == NO_PATTERN else word
-        if defect and defect not in PATTERNS:
+        flaw = ""
+        if not (folder / image).is_file():
+            flaw = f"wafer map {row} is no table of dies: expected rows and columns of 0, 1 and 2"
+        elif defect and defect not in PATTERNS:
             expected = ", ".join((NO_PATTERN, *PATTERNS))
             flaw = f"pattern {pattern[:40]!r} of {image} is unknown: expected one of {expected}"
-        if split.lower() not in SPLITS:
+        elif split.lower() not in SPLITS:
             flaw = f"split {split[:40]!r} of {image} is unknown: expected Training or Test"
         return make_record(
             self,
@@ -106,60 +104,45 @@ class Wm811k(Source):
         )
 
 
-def _draw(cell: object, path: Path) -> str:
-    """Write the map of a cell as a PNG; what is wrong with it where it is none, else ""."""
+def _file_name(row: int) -> str:
+    return f"{row // MAPS_PER_FOLDER:04d}/{row:06d}.png"
+
+
+def _draw(cell: object, path: Path) -> None:
+    """Write the map of a cell as a PNG, nothing where it is none."""
     try:
         dies = np.array(cell)
-    except ValueError:
-        return f"wafer map {path.name} has rows of several lengths, expected rows of dies"
-    if dies.ndim != 2 or not dies.size:
-        shape = "x".join(map(str, dies.shape)) or type(cell).__name__
-        return f"wafer map {path.name} is {shape}, expected rows and columns of dies"
-    if dies.dtype.kind not in "buif" or not np.isin(dies, (0, 1, 2)).all():
-        return f"wafer map {path.name} holds other values than 0, 1 and 2"
-    path.parent.mkdir(exist_ok=True)
-    # Encoded in memory first: cv2.imwrite only answers False on a full disk.
-    path.write_bytes(cv2.imencode(".png", GREY_OF_DIE[dies.astype(np.uint8)])[1].tobytes())
-    return ""
+    except ValueError:  # rows of several lengths
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if (
+        dies.ndim == 2
+        and dies.size
+        and dies.dtype.kind in "buif"
+        and np.isin(dies, (0, 1, 2)).all()
+    ):
+        # Encoded in memory first: cv2.imwrite only answers False on a full disk.
+        path.write_bytes(cv2.imencode(".png", GREY_OF_DIE[dies.astype(np.uint8)])[1].tobytes())
 
 
-def _read_index(path: Path, table: Path) -> list[list[str]]:
-    """The rows of index.csv; ValueError where it does not belong to the table beside it."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            head, *rows = list(csv.reader(file)) or [[]]
-    except (ValueError, csv.Error) as error:
-        raise ValueError(
-            f"{path} is not readable ({error}): delete {path.parent} to have it drawn again"
-        ) from error
-    stale = table.is_file() and head[1:] != [table.name, str(table.stat().st_size)]
-    if stale or head[:1] != [INDEX_VERSION] or any(len(row) != 5 for row in rows):
-        raise ValueError(
-            f"{path.parent} was drawn from another table than {table}: "
-            "expected maps of this very file; delete that folder to have it drawn again"
-        )
-    return rows
-
-
-def _read_table(table: Path) -> Iterator[tuple[object, str, str, str]]:
-    """Dies, lot, split and pattern of each wafer; ValueError for what is no such table."""
+def _read_table(table: Path, *columns: str) -> Iterator[list[object]]:
+    """The cells of these columns, row by row; ValueError for what is no such table."""
     try:
         with pq.ParquetFile(table) as file:
             names = file.schema_arrow.names
-            split = next((name for name in SPLIT_COLUMNS if name in names), SPLIT_COLUMNS[0])
-            columns = ["waferMap", "lotName", split, "failureType"]
+            if SPLIT_COLUMN not in names:  # some copies correct its spelling
+                columns = tuple(name.replace("trian", "train") for name in columns)
             missing = [name for name in columns if name not in names]
             if missing:
                 raise ValueError(f"it has no column {missing[0]}")
-            for batch in file.iter_batches(MAPS_PER_FOLDER, columns=columns):
+            for batch in file.iter_batches(MAPS_PER_FOLDER, columns=list(columns)):
                 for row in batch.to_pylist():
-                    dies, *words = (row[name] for name in columns)
-                    yield dies, *map(_word, words)
+                    yield [row[name] for name in columns]
     except (ValueError, OSError, pa.ArrowException) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise ValueError(
-            f"{table} is not readable ({reason}): expected waferMap, lotName, {SPLIT_COLUMNS[0]} "
-            "and failureType, as CONVERSION in datamodules/sources/wm811k.py writes them"
+            f"{table} is not readable ({reason}): expected waferMap, lotName, {SPLIT_COLUMN} and "
+            "failureType, as CONVERSION in datamodules/sources/wm811k.py writes them"
         ) from error
 
 
