@@ -250,16 +250,13 @@ def test_broken_newest_checkpoint_is_passed_over_and_named(
     assert not (folder / "sprung").exists()
 
 
-def test_no_good_checkpoint_among_some_is_refused(tmp_path: Path) -> None:
-    truncate(step_path(saved(tmp_path, 3), 3))
+def test_last_alone_is_enough_and_none_that_is_good_is_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path, 3)
+    last = step_path(folder, 3).rename(folder / "last.ckpt")
+    assert newest_valid(tmp_path) == last
+    truncate(last)
     with pytest.raises(ValueError, match="none of its 1 checkpoints can be gone on with"):
         newest_valid(tmp_path)
-
-
-def test_last_alone_is_enough(tmp_path: Path) -> None:
-    folder = saved(tmp_path, 3)
-    step_path(folder, 3).rename(folder / "last.ckpt")
-    assert newest_valid(tmp_path) == folder / "last.ckpt"
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "unlink", "link"])

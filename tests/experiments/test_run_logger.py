@@ -79,16 +79,6 @@ def test_figures_of_a_test_are_bars_and_no_curve(tracked: RunLogger) -> None:
     assert [history(tracked, name)[0][0] for name in values] == [0, 0, 80]
 
 
-def test_end_of_a_run_replays_the_spool(
-    tracked: RunLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as down:
-        cut_the_line(down)
-        tracked.log_metrics({"loss": 2.0})
-    tracked.close()
-    assert (row(tmp_path).status, row(tmp_path).metrics) == ("FINISHED", {"loss": 2.0})
-
-
 def test_run_is_finished_when_all_is_done_and_not_after_its_training(
     tracked: RunLogger, tmp_path: Path
 ) -> None:
