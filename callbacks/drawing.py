@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 from scipy import ndimage
 from torch import Tensor
 
@@ -21,17 +21,9 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 INK: Color = (34, 37, 42)
 GREY: Color = (110, 116, 124)
 PAPER: Color = (255, 255, 255)
-CLASS_COLORS: tuple[Color, ...] = (
-    (230, 57, 70),
-    (0, 145, 255),
-    (255, 183, 3),
-    (40, 190, 110),
-    (186, 85, 222),
-    (255, 112, 67),
-    (0, 190, 195),
-    (242, 100, 170),
-    (160, 205, 45),
-    (150, 115, 75),
+CLASS_COLORS = (
+    *("#e63946", "#0091ff", "#ffb703", "#28be6e", "#ba55de"),
+    *("#ff7043", "#00bec3", "#f264aa", "#a0cd2d", "#96734b"),
 )
 FILL_OPACITY = 0.35
 MAX_TAGS = 12
@@ -65,7 +57,7 @@ def pixels_of(image: Tensor) -> np.ndarray:
 def class_color(class_id: int) -> Color:
     """The colour of a defect type, the same in every image; new hues after the tenth."""
     if class_id <= len(CLASS_COLORS):
-        return CLASS_COLORS[class_id - 1]
+        return ImageColor.getrgb(CLASS_COLORS[class_id - 1])[:3]
     red, green, blue = colorsys.hsv_to_rgb(class_id * 0.618034 % 1.0, 0.75, 0.95)
     return round(red * 255), round(green * 255), round(blue * 255)
 

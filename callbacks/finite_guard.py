@@ -131,16 +131,16 @@ def diagnosis(trainer: Trainer, module: LightningModule, rows: list[int | Tensor
         if "/train/" in name and not name.endswith("_epoch")
     ]
     numbers = [str(row) for part in rows for row in torch.as_tensor(part).flatten().tolist()]
+    scale = loss_scale(trainer)
     words = [
         f"step {trainer.global_step}",
         f"manifest rows {', '.join(numbers)}",
         *losses,
-        f"{len(names)} gradients not finite"
-        + (f", first {', '.join(names[:NAMED])}" if names else ""),
+        f"{len(names)} gradients not finite{', first ' * bool(names)}{', '.join(names[:NAMED])}",
         f"learning rate {trainer.optimizers[0].param_groups[0]['lr']:.3g}",
+        *([] if scale is None else [f"loss scale {scale:g}"]),
     ]
-    scale = loss_scale(trainer)
-    return "; ".join(words if scale is None else [*words, f"loss scale {scale:g}"])
+    return "; ".join(words)
 
 
 def loss_scale(trainer: Trainer) -> float | None:

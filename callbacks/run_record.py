@@ -23,18 +23,8 @@ logger = logging.getLogger(__name__)
 RECORD_NAME = "run_record.json"
 SPLITS = ("train", "val", "test")
 PACKAGES = (
-    "torch",
-    "torchvision",
-    "lightning",
-    "diffusers",
-    "transformers",
-    "timm",
-    "torchmetrics",
-    "mlflow",
-    "albumentations",
-    "segmentation-models-pytorch",
-    "numpy",
-    "jsonargparse",
+    *("torch", "torchvision", "lightning", "diffusers", "transformers", "timm", "torchmetrics"),
+    *("mlflow", "albumentations", "segmentation-models-pytorch", "numpy", "jsonargparse"),
 )
 
 

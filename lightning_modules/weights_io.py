@@ -24,19 +24,9 @@ RELEASE_NAME = "release.json"
 MANIFEST_NAME = "manifest.sha256"
 # What torch's safe unpickler raised for files with changed bytes, in 12,000 trials, and its kin.
 UNREADABLE = (
-    RuntimeError,
-    EOFError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    MemoryError,
+    *(pickle.UnpicklingError, zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError),
+    *(RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
+    *(ArithmeticError, MemoryError),
 )
 Net = TypeVar("Net", bound=nn.Module)
 
