@@ -23,8 +23,11 @@ COLUMNS = ("image", "type", *IMAGE_COLUMNS, *BOX_COLUMNS)
 def read_rows(path: Path, columns: Sequence[str], *, remedy: str) -> list[dict[str, str]]:
     """These columns of a public set's CSV, row by row, blanks stripped.
 
-    Raises ValueError for a file that lacks one of them, or that is no CSV in UTF-8.
+    Raises FileNotFoundError where it is missing, ValueError for a file that lacks one of them, or
+    that is no CSV in UTF-8.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: {remedy}")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)

@@ -10,8 +10,10 @@ from pathlib import Path
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, with or without byte order mark.
 
-    Raises OSError where it cannot be read, ValueError where it is not UTF-8.
+    Raises OSError where it cannot be read, ValueError where it is a folder or not UTF-8.
     """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: expected a file")
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

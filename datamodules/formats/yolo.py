@@ -4,6 +4,7 @@ Which image belongs to which text file is the matter of `sources/yolo.py`.
 """
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,8 @@ def _names_of(value: object, path: Path) -> dict[int, str]:
         is_name = type(name) in (str, int) and str(name).strip()
         if type(key) is not int or key < 0 or not is_name:
             raise ValueError(
-                f"{path} names class {key!r} {name!r}: expected class numbers from 0 with names"
+                f"{path} names class {key!r} {reprlib.repr(name)[:80]}: expected class numbers "
+                "from 0 with names"
             )
     return {key: str(name) for key, name in pairs.items()}
 
