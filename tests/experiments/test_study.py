@@ -116,7 +116,7 @@ def test_child_that_the_tracker_lets_down_has_failed_and_the_others_run_on(
     assert "child good_s0: failed: no space left" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("left", [None, {"pictures": 3, "long": [{"name": "tail", "share": 0.5}]}])
+@pytest.mark.parametrize("left", [None, {"images": 3, "long": [{"name": "tail", "share": 0.5}]}])
 def test_child_that_is_no_run_has_finished_once_it_is_tracked_with_the_numbers_it_left(
     left: dict[str, object] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +133,7 @@ def test_child_that_is_no_run_has_finished_once_it_is_tracked_with_the_numbers_i
     assert not parent.finished([child])
     parent.track(child)
     found = parent.results([child]).found["data", 0]
-    assert found.metrics == ({"pictures": 3, "long/tail/share": 0.5} if left else {})
+    assert found.metrics == ({"images": 3, "long/tail/share": 0.5} if left else {})
     assert found.tags["dataset"] == "mtd"
     (row,) = [one for one in read_runs(tmp_path / "out", "trial") if one.run_id == found.run_id]
     assert row.params == {"command": "experiments.prepare --out 'a folder'"}

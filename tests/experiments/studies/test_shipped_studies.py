@@ -1,18 +1,23 @@
 """Holds every study that we ship: its children parse, and it reports nothing, some and all."""
 
+import json
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
-from experiments.cli import command_parser
+from experiments.audit import audit
+from experiments.cli import call_command, command_parser
 from experiments.config import CONFIG_FOLDER, load_config, parse_stage
 from experiments.reporting.paper_tables import MEASURED, NOT_RUN, PAPER_ONLY, Row
 from experiments.reporting.plan import Child, Study, plan_children
+from experiments.reporting.study_run import flat_numbers
 from experiments.reporting.usual_report import ChildResult, Results, UsualReport
 from experiments.studies.real_and_generated import DISTANCES, SPLIT
 from experiments.study import read_study
 from experiments.tables import to_markdown
+from tests.experiments.audits.small_manifest import small_manifest
 
 FILES = sorted(path.name for path in (CONFIG_FOLDER / "studies").glob("*.yaml"))
 TAGS = {"setting": "full", "dataset": "neu_seg", "scale": "tiny"}
@@ -80,3 +85,11 @@ def test_a_study_reports_nothing_half_and_all_of_it(file: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_shipped_study_starts_with_a_line_of_explanation(file: str) -> None:
     assert (CONFIG_FOLDER / "studies" / file).read_text().startswith("# ")
+
+
+def test_audit_leaves_each_figure_that_dataset_statistics_reads(tmp_path: Path) -> None:
+    words = ["--manifest", str(small_manifest(tmp_path).path), "--out", str(tmp_path / "report")]
+    assert call_command(audit, words) == 0
+    left = flat_numbers(json.loads((tmp_path / "report" / "audit.json").read_text()))
+    study, _ = shipped("dataset_statistics.yaml")
+    assert not {study.metric_of(figure) for figure in study.metrics} - left.keys()
