@@ -306,18 +306,6 @@ def test_stopped_training_says_how_to_go_on_and_a_broken_checkpoint_costs_its_st
     assert differences(unbroken, training) == []
 
 
-def test_run_killed_after_training_is_only_evaluated_again(
-    unbroken: Training, folder: Path
-) -> None:
-    training = Training(folder / "evaluated")
-    shutil.copytree(unbroken.folder, training.folder)
-    results = json.loads((unbroken.directory / "results.json").read_text())
-    (training.directory / "results.json").unlink()
-    assert training.run("--resume", "auto") == 0
-    assert json.loads((training.directory / "results.json").read_text()) == results
-    assert len(training.notes()) == BATCHES
-
-
 def test_smaller_passes_of_the_same_step_go_on_with_the_same_samples(folder: Path) -> None:
     def shared(name: str, largest: int) -> Training:
         overrides = {

@@ -90,20 +90,3 @@ def test_help_of_a_class_names_its_arguments(
 ) -> None:
     assert call_command(run, [*STAGE1, word]) == 0
     assert option in capsys.readouterr().out
-
-
-def test_command_refuses_a_broken_database_in_a_process_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_text("no database" * 100)
-    ended = subprocess.run(
-        [sys.executable, "-m", "experiments.run", *small_words("stage1", tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert ended.returncode == 2
-    (line,) = (line for line in ended.stderr.splitlines() if line.startswith("error:"))
-    assert "tracking database" in line and "is not an SQLite database" in line
-    assert "Traceback" not in ended.stderr
-    assert (tmp_path / "mlflow.db").read_text() == "no database" * 100
-    assert not list((tmp_path / "runs").iterdir())
