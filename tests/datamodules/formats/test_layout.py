@@ -81,24 +81,12 @@ def test_no_image_or_two_of_a_name_are_one_clear_line(images, words):
         FileTree(images).find_image("a.png", [""])
 
 
-def test_folders_above_images_are_known():
-    tree = FileTree(["x/y/a.png"])
-    assert [tree.has_folder(path) for path in ("", "x", "x/y", "y")] == [True, True, True, False]
-
-
 def test_scan_leaves_out_dot_files_and_linked_folders(tmp_path):
     for name in ("root/A B.PNG", "root/._a.png", "root/.git/a.png", "out/secret.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     os.symlink(tmp_path / "out", tmp_path / "root/linked")
     assert scan_tree(tmp_path / "root", remedy="expected some").images == ("A B.PNG",)
-
-
-@pytest.mark.parametrize("name", ["missing", "."])
-def test_root_without_images_is_one_clear_line(tmp_path, name):
-    with pytest.raises(FileNotFoundError, match="expected some") as error:
-        scan_tree(tmp_path / name, remedy="expected some")
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -52,20 +52,3 @@ def test_mark_is_added_to_a_finished_file_without_touching_pixels(tmp_path: Path
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), PIXELS)
     text = read_text(tmp_path / "a.png")
     assert (text["prompt"], text["synthetic"]) == ("白い傷", "true")
-
-
-def test_image_without_mark_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(PIXELS).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="has no synthetic mark, expected a PNG"):
-        refuse_unmarked(tmp_path / "a.png", SHA256)
-
-
-def test_image_of_another_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="by checkpoint abababababab, expected cdcdcdcdcdcd"):
-        refuse_unmarked(write(tmp_path / "a.png"), "cd" * 32)
-
-
-def test_file_that_is_no_image_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_text("no image")
-    with pytest.raises(ValueError, match="is not a readable image"):
-        read_text(tmp_path / "a.png")

@@ -11,22 +11,21 @@ Corners = tuple[int, int, int, int]
 
 
 def write(root: Path) -> None:
-    """Three training pictures, one of them with boxes of two types, and a validation picture."""
-    write_strip(root, "crazing_1", {"crazing": (1, 1, 50, 40)})
-    write_strip(root, "patches_104", {"inclusion": (1, 1, 30, 30), "patches": (5, 5, 9, 9)})
-    write_strip(root, "rolled-in_scale_3", {"rolled-in_scale": (6, 11, 20, 20)})
-    write_strip(root, "pitted_surface_2", {"pitted_surface": (2, 2, 8, 9)}, validation=True)
+    """Three training images, one of them with boxes of two types, and a validation image."""
+    images, annotations = root / "IMAGES", root / "ANNOTATIONS"
+    write_strip(images, annotations, "crazing_1", {"crazing": (1, 1, 50, 40)})
+    two = {"inclusion": (1, 1, 30, 30), "patches": (5, 5, 9, 9)}
+    write_strip(images, annotations, "patches_104", two)
+    scale = {"rolled-in_scale": (6, 11, 20, 20)}
+    write_strip(images, annotations, "rolled-in_scale_3", scale)
+    images, annotations = root / "Validation_Images", root / "Validation_Annotations"
+    write_strip(images, annotations, "pitted_surface_2", {"pitted_surface": (2, 2, 8, 9)})
 
 
-def write_strip(
-    root: Path, stem: str, boxes: Mapping[str, Corners], *, validation: bool = False
-) -> None:
-    """One picture of three equal channels and its XML, which forgets the ending of its name."""
-    images, annotations = ("IMAGES", "ANNOTATIONS")
-    if validation:
-        images, annotations = ("Validation_Images", "Validation_Annotations")
-    save(root / images / f"{stem}.jpg", np.repeat(texture(len(stem))[..., None], 3, axis=2))
-    write_voc(root / annotations / f"{stem}.xml", boxes)
+def write_strip(images: Path, annotations: Path, stem: str, boxes: Mapping[str, Corners]) -> None:
+    """One image of three equal channels and its XML, which forgets the ending of its name."""
+    save(images / f"{stem}.jpg", np.repeat(texture(len(stem))[..., None], 3, axis=2))
+    write_voc(annotations / f"{stem}.xml", boxes)
 
 
 def write_voc(path: Path, boxes: Mapping[str, Corners]) -> None:
