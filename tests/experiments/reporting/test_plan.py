@@ -43,14 +43,11 @@ def test_child_of_stage_2_trains_on_its_child_of_stage_1() -> None:
     )
 
 
-def test_folder_that_is_there_already_stands_for_a_variant() -> None:
-    (child,) = children({"stage2": STAGE2}, existing={"stage1": "runs/mine"})
+def test_folder_that_is_there_stands_for_a_variant_whose_settings_beat_the_studys() -> None:
+    variant = replace(STAGE2, settings={"data.init_args.root": "E"})
+    (child,) = children({"stage2": variant}, existing={"stage1": "runs/mine"})
     assert child.needs == ()
     assert child.words[child.words.index("--pretrained") + 1] == "runs/mine"
-
-
-def test_a_variants_setting_beats_the_studys() -> None:
-    (child,) = children({"other": Variant(settings={"data.init_args.root": "E"})})
     assert child.words[child.words.index("--data.init_args.root") + 1] == "E"
 
 
@@ -91,21 +88,18 @@ def test_child_may_be_another_command_with_a_folder_of_its_own() -> None:
     assert child.command("trial", "id") == ["-m", "experiments.bench", *child.words]
 
 
-def test_child_is_another_when_its_words_or_what_it_needs_are() -> None:
-    changed = {**BOTH, "stage1": replace(STAGE1, settings={"trainer.max_epochs": 3})}
-    before, after = (children({**found, "cost": BENCH}) for found in (BOTH, changed))
-    assert [one.words for one in before[1:]] == [one.words for one in after[1:]]
-    assert not {one.sha256 for one in before} & {one.sha256 for one in after}
-
-
-def test_child_is_another_when_its_configuration_says_other_things(tmp_path: Path) -> None:
+def test_child_is_another_when_its_words_its_configuration_or_what_it_needs_is(
+    tmp_path: Path,
+) -> None:
     config = tmp_path / "mine.yaml"
     known = set()
-    for content in ("seed: 0\n", "seed: 0 # the same\n", "seed: 1\n"):
+    for content, epochs in (("seed: 0", 2), ("seed: 0 # the same", 2), ("seed: 1", 2), ("", 3)):
         config.write_text(content)
         plan._configuration_sha256.cache_clear()
-        known.add(children({"a": Variant(configs=[str(config)])})[0].sha256)
-    assert len(known) == 2
+        stage1 = replace(STAGE1, configs=[str(config)], settings={"trainer.max_epochs": epochs})
+        known.add(tuple(child.sha256 for child in children({"stage1": stage1, "cost": BENCH})))
+    assert len(known) == 3
+    assert len({sha256 for pair in known for sha256 in pair}) == 6
 
 
 def test_braces_of_a_prompt_stay_as_they_are() -> None:
