@@ -195,13 +195,13 @@ def _problem_of(region: Region, size_px: tuple[int, int]) -> str:
     if kind == "runs":
         starts, lengths = np.array(numbers[0::2]), np.array(numbers[1::2])
         if not count or count % 2:
-            return f"{place} has {count} numbers, expected pairs of start and length"
+            return f"{place} have {count} numbers, expected pairs of start and length"
         ends = starts + lengths
         is_whole = all(number == int(number) for number in numbers)
         if not is_whole or starts[0] < 0 or min(lengths) <= 0 or (starts[1:] < ends[:-1]).any():
-            return f"{place} holds ({shown}), expected ascending whole runs"
+            return f"{place} hold ({shown}), expected ascending whole runs"
         if ends[-1] > height * width:
-            return f"{place} ends at pixel {ends[-1]:g} of an image with {height * width} pixels"
+            return f"{place} end at pixel {ends[-1]:g} of an image with {height * width} pixels"
         return ""
     if kind == "box" and count != 4:
         return f"{place} has {count} numbers, expected left, top, width, height"

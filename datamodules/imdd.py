@@ -167,7 +167,7 @@ class IMDDDataModule(LightningDataModule):
             protocol=self.protocol,
             copies=self.copies,
         )
-        for title, left_out in (("unusable", done.refused), ("copied", done.copies)):
+        for title, left_out in (("unusable", done.unusable), ("copied", done.copies)):
             if left_out:
                 LOGGER.warning(
                     "%d %s images of %s are left out, the first is %s (%s)",

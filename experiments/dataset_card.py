@@ -38,7 +38,7 @@ def card_text(done: Preparation, about: About) -> str:
         f"- Manifest: {manifest.path.name}, version {VERSION}, sha256 {manifest.sha256}",
         f"- Split: sha256 {manifest.split_sha256}, {manifest.leaks} pairs of alike images in "
         "different splits",
-        f"- Left out: {len(done.refused)} unusable, {len(done.copies)} copies of images in "
+        f"- Left out: {len(done.unusable)} unusable, {len(done.copies)} copies of images in "
         "another split (quarantine.csv)",
         f"- Generated: {manifest.generated_count} images by a model, which only train",
         *(f"- Note: {count} x {note}" for note, count in sorted(done.notes.items())),

@@ -148,7 +148,7 @@ def report(console: Console, done: "Preparation") -> None:
     manifest = done.manifest
     console.print(summary_table(manifest))
     lines = [f"note      {count} x {note}" for note, count in sorted(done.notes.items())]
-    for title, left_out in (("refused", done.refused), ("copies", done.copies)):
+    for title, left_out in (("refused", done.unusable), ("copies", done.copies)):
         if left_out:
             first = left_out[0]
             lines.append(

@@ -22,7 +22,7 @@ from datamodules.decode import open_pixels, upright
 from datamodules.formats.image_header import read_header
 from datamodules.formats.synthetic_mark import read_text, with_mark
 from datamodules.preparing.inspection import (
-    REFUSALS,
+    FILE_ERRORS,
     check_names,
     check_size,
     local_vocabulary,
@@ -117,37 +117,42 @@ def copy_one(record: Record, root: Path, folder: Path, *, changes: Changes) -> R
     try:
         check_names(root, record)
         return _copied(record, root, folder, changes=changes)
-    except REFUSALS as error:
+    except FILE_ERRORS as error:
         return replace(record, flaw=reason_of(error))
 
 
 def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Record:
     source = root / record.image
-    stored = open_pixels(source)
-    check_size(record, stored)
-    pixels = _redacted(stored, record.image, changes)
-    size_px = pixels.shape[0], pixels.shape[1]
-    orientation = read_header(source).orientation if changes.make_upright else 1
+    header = read_header(source)
+    size_px = header.height_px, header.width_px
+    check_size(record, size_px)
+    orientation = header.orientation if changes.make_upright else 1
+    is_moved = orientation != 1 or 0 < changes.longest_side_px < max(size_px)
 
     def moved(pixels: np.ndarray, interpolation: int = cv2.INTER_NEAREST) -> np.ndarray:
         return _shrunk(upright(pixels, orientation), changes.longest_side_px, interpolation)
 
+    def copy_image() -> np.ndarray:
+        redacted = _redacted(open_pixels(source), record.image, changes)
+        return moved(redacted, cv2.INTER_AREA)
+
+    def copy_mask() -> np.ndarray:
+        ids = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
+        assert ids is not None  # a record with a mask file has an annotation
+        return moved(ids)
+
     is_png = record.image.lower().endswith(".png")
     image = record.image if is_png else f"{record.image}.png"
-    copied = replace(record, image=image, width_px=0, height_px=0)
-    copy = moved(pixels, cv2.INTER_AREA)
     text = read_text(source) if record.is_generated else {}
-    _write_png(folder / copied.image, copy, source, text)
-    if orientation != 1 or copy.shape != pixels.shape:
+    _write_png(folder / image, source, copy_image, text)
+    copied = replace(record, image=image, width_px=0, height_px=0)
+    if is_moved:
         regions = tuple(_moved_region(region, moved, size_px) for region in record.regions)
         copied = replace(copied, regions=regions)
     if not record.mask:
         return copied
-    vocabulary = local_vocabulary(record)
-    ids = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
-    assert ids is not None  # a record with a mask file has an annotation
-    mask = f"{record.mask}.ids.png"
-    _write_png(folder / mask, moved(ids), root / record.mask)
+    mask, vocabulary = f"{record.mask}.ids.png", local_vocabulary(record)
+    _write_png(folder / mask, root / record.mask, copy_mask)
     values = tuple(MaskValues(k, k, name) for k, name in enumerate(vocabulary.names))
     return replace(copied, mask=mask, mask_values=values)
 
@@ -185,13 +190,17 @@ def _moved_region(
 
 
 def _write_png(
-    target: Path, pixels: np.ndarray, source: Path, text: Mapping[str, str] | None = None
+    target: Path,
+    source: Path,
+    copy: Callable[[], np.ndarray],
+    text: Mapping[str, str] | None = None,
 ) -> None:
-    """The PNG now at `target`, unless it was made from the source as it is now."""
+    """The copy as PNG now at `target`, unless it was made from the source as it is now."""
     state = source.stat()
     # A copy bears its original's time.
     if target.is_file() and target.stat().st_mtime_ns == state.st_mtime_ns:
         return
+    pixels = copy()
     colours = pixels[..., ::-1] if pixels.ndim == 3 else pixels
     is_coded, data = cv2.imencode(".png", np.ascontiguousarray(colours))
     if not is_coded:

@@ -34,7 +34,7 @@ from datamodules.vocabulary import Vocabulary
 
 BLANK_MASK = "blank mask in a defective image: kept without a mask"
 TURNED = "turned by EXIF: the stored pixels are used, --upright turns image and annotation"
-REFUSALS = (OSError, ValueError, cv2.error)
+FILE_ERRORS = (OSError, ValueError, cv2.error)
 STORE_NAME = ".inspections.db"
 # Raised whenever an inspection comes to see other things in the same file.
 RULES_VERSION = 5
@@ -50,7 +50,7 @@ class Inspection:
     """What came of looking at one record.
 
     record: completed, or as it was where `problem` says why it is refused; notes: what was
-    found and settled; fingerprint: None for a refused one.
+    found and decided; fingerprint: None for a refused one.
     """
 
     record: Record
@@ -99,7 +99,7 @@ def inspect(record: Record, root: Path) -> Inspection:
         check_names(root, record)
         vocabulary = local_vocabulary(record)
         image, ids = open_pair(record, root, vocabulary=vocabulary)
-        check_size(record, image)
+        check_size(record, image.shape)
         is_marked = path.suffix.lower() == ".png" and read_text(path).get(SYNTHETIC_KEY) == YES
         if is_marked and not record.is_generated:
             raise ValueError(
@@ -112,7 +112,7 @@ def inspect(record: Record, root: Path) -> Inspection:
         if read_header(path).orientation != 1:
             notes = (*notes, TURNED)
         seen = fingerprint(image)
-    except REFUSALS as error:
+    except FILE_ERRORS as error:
         return Inspection(record, problem=reason_of(error))
     return Inspection(record, notes=notes, fingerprint=seen)
 
@@ -138,14 +138,14 @@ def check_names(root: Path, record: Record) -> None:
             raise ValueError(f"type {word!r} has unprintable characters: write it in letters")
 
 
-def check_size(record: Record, image: np.ndarray) -> None:
-    """ValueError where the annotation tells of another size than the image (H, W, ...) has."""
-    told = record.width_px, record.height_px
-    stored = image.shape[1], image.shape[0]
-    if told != (0, 0) and told != stored:
+def check_size(record: Record, shape: tuple[int, ...]) -> None:
+    """ValueError where the annotation tells of another size than the image's shape (H, W, ...)."""
+    annotated = f"{record.width_px} x {record.height_px} px"
+    stored = f"{shape[1]} x {shape[0]} px"
+    if (record.width_px or record.height_px) and annotated != stored:
         raise ValueError(
-            f"image {record.image} is {stored[0]} x {stored[1]} px, but was annotated at "
-            f"{told[0]} x {told[1]} px, expected one size: annotate the image that is there"
+            f"image {record.image} is {stored}, but was annotated at {annotated}, expected one "
+            "size: annotate the image that is there"
         )
 
 

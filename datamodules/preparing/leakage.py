@@ -26,7 +26,7 @@ ALL_ALIKE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class LeftOut:
     """An image that is left out of a manifest: which, from which source, and why."""
 
     image: str
@@ -53,14 +53,14 @@ def resolve_leaks(
     max_alike_fraction: float = MAX_ALIKE_FRACTION,
     fractions: tuple[float, float, float],
     split_seed: int,
-) -> tuple[list[Record], list[Refused], list[Leak]]:
+) -> tuple[list[Record], list[LeftOut], list[Leak]]:
     """The records with splits, the copies that were left out for that, the leaks that stay.
 
     copies: what becomes of alike images in different given splits, `drop`, `exact` (only those of
     identical pixels are dropped) or `keep`; fractions: of train, val and test. Raises ValueError
     where more than `max_alike_fraction` of a split would go.
     """
-    left_out: list[Refused] = []
+    left_out: list[LeftOut] = []
     if copies == "exact":
         pairs = [pair for pair in pairs if pair.kind == "exact"]
     if copies != "keep":
@@ -89,7 +89,7 @@ def find_leaks(records: Sequence[Record], pairs: Sequence[Pair]) -> list[Leak]:
 
 def drop_copies(
     records: Sequence[Record], pairs: Sequence[Pair], max_alike_fraction: float = MAX_ALIKE_FRACTION
-) -> tuple[list[Record], list[Pair], list[Refused]]:
+) -> tuple[list[Record], list[Pair], list[LeftOut]]:
     """The records that stay, the pairs among them, and those that go so that no split leaks.
 
     Of images that a chain of likeness links across given splits, those of test stay, before val,
@@ -114,7 +114,7 @@ def drop_copies(
     for row in sorted(dropped):
         other, kind = records[like[row][0]], like[row][1]
         reason = f"{kind} copy of {other.image} ({other.split})"
-        left_out.append(Refused(records[row].image, records[row].source, reason))
+        left_out.append(LeftOut(records[row].image, records[row].source, reason))
     stay = [row for row in range(len(records)) if row not in dropped]
     place = {row: place for place, row in enumerate(stay)}
     kept_pairs = [

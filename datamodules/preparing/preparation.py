@@ -17,7 +17,7 @@ from datamodules.manifest import Manifest, Source, write_manifest
 from datamodules.preparing.copies import Changes, copy_all
 from datamodules.preparing.duplicates import Duplicates, find_duplicates
 from datamodules.preparing.inspection import Inspection, Progress, inspect_all
-from datamodules.preparing.leakage import MAX_ALIKE_FRACTION, Refused, resolve_leaks
+from datamodules.preparing.leakage import MAX_ALIKE_FRACTION, LeftOut, resolve_leaks
 from datamodules.preparing.tiles import with_tiles
 from datamodules.sample import UNLABELLED, Record
 from datamodules.splits import SPLITS, supervised_thirds
@@ -35,13 +35,13 @@ CHOICES = {
 class Preparation:
     """What came of a preparation.
 
-    refused: unusable images; copies: alike images that were left out of training; notes: what was
-    found and decided, with counts.
+    unusable, copies: the images that were left out, since they are spoilt or would leak; notes:
+    what was found and decided, with counts.
     """
 
     manifest: Manifest
-    refused: list[Refused]
-    copies: list[Refused]
+    unusable: list[LeftOut]
+    copies: list[LeftOut]
     notes: Counter[str]
 
 
@@ -76,7 +76,7 @@ def prepare(
     inspections, root = inspect_source(
         source, root, path.parent, look=look, changes=changes, tiling_px=tiling_px
     )
-    refused = refuse_bad(inspections, path, limit=max_bad_fraction if on_bad != "error" else 0)
+    unusable = leave_out_bad(inspections, path, max_bad_fraction if on_bad != "error" else 0)
     usable = with_protocol(inspections, source, protocol)
     found = compare_images(usable)
     records, left_out, leaks = resolve_leaks(
@@ -91,10 +91,10 @@ def prepare(
     manifest = write_manifest(
         path, records, root=root, vocabulary=vocabulary, source=name, leaks=len(leaks)
     )
-    write_quarantine(path, refused, left_out)
+    write_quarantine(path, unusable, left_out)
     notes = Counter(note for one in usable for note in one.notes)
     notes += Counter({HASHED_SEARCH: int(found.search == "hashed")})
-    return Preparation(manifest, refused, left_out, notes)
+    return Preparation(manifest, unusable, left_out, notes)
 
 
 def inspect_source(
@@ -140,35 +140,37 @@ def read_source(source: Source, root: Path) -> list[Record]:
     return records
 
 
-def refuse_bad(inspections: Sequence[Inspection], path: Path, *, limit: float) -> list[Refused]:
+def leave_out_bad(inspections: Sequence[Inspection], path: Path, limit: float) -> list[LeftOut]:
     """The unusable images, named in the quarantine file.
 
     Raises ValueError where they are more than `limit` of all, and where none is left.
     """
-    refused = [
-        Refused(_printable(one.record.image), one.record.source, _printable(one.problem))
+    unusable = [
+        LeftOut(_printable(one.record.image), one.record.source, _printable(one.problem))
         for one in inspections
         if one.problem
     ]
     # Written before anything can end the work: whoever must mend images needs all of them named.
-    quarantine = write_quarantine(path, refused, [])
-    if len(refused) > limit * len(inspections) or len(refused) == len(inspections):
+    quarantine = write_quarantine(path, unusable, [])
+    if len(unusable) > limit * len(inspections) or len(unusable) == len(inspections):
         remedy = "allow more with --max_bad_fraction" if limit else "allow some with --on_bad"
         raise ValueError(
-            f"{len(refused)} of {len(inspections)} images are unusable, expected at most "
-            f"{limit:.1%} and some to index; the first is {refused[0].image} "
-            f"({refused[0].reason}): correct them, all are named in {quarantine}, or {remedy}"
+            f"{len(unusable)} of {len(inspections)} images are unusable, expected at most "
+            f"{limit:.1%} and some to index; the first is {unusable[0].image} "
+            f"({unusable[0].reason}): correct them, all are named in {quarantine}, or {remedy}"
         )
-    return refused
+    return unusable
 
 
-def write_quarantine(manifest: Path, refused: Sequence[Refused], copies: Sequence[Refused]) -> Path:
+def write_quarantine(
+    manifest: Path, unusable: Sequence[LeftOut], copies: Sequence[LeftOut]
+) -> Path:
     """The file beside the manifest that names all left-out images, one a row, with reasons."""
     path = manifest.with_suffix(".quarantine.csv")
     with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("image", "source", "kind", "reason"))
-        for kind, left_out in (("refused", refused), ("copy", copies)):
+        for kind, left_out in (("refused", unusable), ("copy", copies)):
             writer.writerows((one.image, one.source, kind, one.reason) for one in left_out)
     return path
 

@@ -7,7 +7,7 @@ import pytest
 
 from datamodules.about import About
 from datamodules.manifest import COLUMNS
-from datamodules.preparing.leakage import Refused
+from datamodules.preparing.leakage import LeftOut
 from datamodules.preparing.preparation import Preparation
 from experiments.dataset_card import CARD_NAME, write_card
 from tests.experiments.audits.small_manifest import small_manifest
@@ -18,7 +18,7 @@ ABOUT = About("Small parts", "CC0-1.0", "https://example.org/cc0", "Us 2026", ""
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a prepared set of nine parts and its card."""
-    refused = [Refused("bad.png", "parts", "truncated")]
+    refused = [LeftOut("bad.png", "parts", "truncated")]
     done = Preparation(small_manifest(tmp_path), refused, [], Counter({"blank mask": 2}))
     write_card(tmp_path, done, about=ABOUT)
     return tmp_path
