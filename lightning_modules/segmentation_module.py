@@ -11,11 +11,7 @@ from datamodules.sample import Batch, Prediction
 from datamodules.vocabulary import Vocabulary
 from lightning_modules.evaluation import Evaluation
 from lightning_modules.metrics.calibration import Calibration, CalibrationRule
-from lightning_modules.nets.post_processing import (
-    VERSION,
-    PostProcessing,
-    parse_operating_points,
-)
+from lightning_modules.nets.post_processing import VERSION, PostProcessing, parse_operating_points
 from lightning_modules.nets.tiling import score_images
 from lightning_modules.weights_io import STAMP, SavedStage, load_part, stamp
 

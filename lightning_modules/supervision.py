@@ -18,12 +18,7 @@ from torch import Tensor
 from datamodules.language.noun_phrases import NounPhrases, Phrases
 from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
-from lightning_modules.equations.grounding import (
-    grounding_loss,
-    pair_scores,
-    phrase_scores,
-    unsaid,
-)
+from lightning_modules.equations.grounding import grounding_loss, pair_scores, phrase_scores, unsaid
 from lightning_modules.equations.mask_losses import UNKNOWN, class_loss, dice_loss
 from lightning_modules.equations.matching import sample_points
 from lightning_modules.nets.class_head import ClassHead

@@ -8,11 +8,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_modules.nets.truncated_pass import (
-    decoder_maps,
-    encoder_maps,
-    tapped_blocks,
-)
+from lightning_modules.nets.truncated_pass import decoder_maps, encoder_maps, tapped_blocks
 from lightning_modules.weights_io import load_from_hub
 
 # JPEG's full-range YCbCr, without offset: luma, blue and red difference of RGB in [-1, 1].

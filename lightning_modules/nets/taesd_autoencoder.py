@@ -85,11 +85,7 @@ class TaesdAutoencoder(Autoencoder):
     """
 
     def __init__(
-        self,
-        encoder: str,
-        decoder: str,
-        latent_channels: int = 32,
-        pooled_middle: bool = True,
+        self, encoder: str, decoder: str, latent_channels: int = 32, pooled_middle: bool = True
     ) -> None:
         super().__init__()
         self.encoder_file, self.decoder_file = Path(encoder), Path(decoder)

@@ -9,12 +9,7 @@ from torch import Tensor
 from datamodules.sample import Batch
 from lightning_modules.diffusion_pretrain import DiffusionPretrain, crop_to_multiple
 from lightning_modules.nets.diffusion_model import IMPLICIT, NULL, TEXT
-from tests.lightning_modules.small_parts import (
-    FourImages,
-    defect_batch,
-    small_diffusion,
-    train,
-)
+from tests.lightning_modules.small_parts import FourImages, defect_batch, small_diffusion, train
 
 
 def small_pretrain(**settings: float) -> DiffusionPretrain:

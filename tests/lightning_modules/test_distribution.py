@@ -7,13 +7,7 @@ from torch import nn
 
 from callbacks.ema import LIVE_KEY
 from lightning_modules.distribution import ShardedStrategy, trainable_parts
-from tests.lightning_modules.shared_training import (
-    JOBS,
-    read_notes,
-    train,
-    weights_of,
-    write_data,
-)
+from tests.lightning_modules.shared_training import JOBS, read_notes, train, weights_of, write_data
 from tests.lightning_modules.small_parts import run_two
 
 WORKER = Path(__file__).with_name("shared_training.py")

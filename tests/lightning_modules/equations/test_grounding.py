@@ -7,12 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lightning_modules.equations.grounding import (
-    grounding_loss,
-    pair_scores,
-    phrase_scores,
-    unsaid,
-)
+from lightning_modules.equations.grounding import grounding_loss, pair_scores, phrase_scores, unsaid
 
 TOLD = torch.ones(3, dtype=torch.bool)
 RIVALS = torch.ones(3, 3, dtype=torch.bool)

@@ -12,12 +12,7 @@ from scipy import ndimage
 
 from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.detection import DetectionMetrics, match
-from tests.lightning_modules.metrics.random_scenes import (
-    NAMES,
-    answer_of,
-    batch_of,
-    random_scenes,
-)
+from tests.lightning_modules.metrics.random_scenes import NAMES, answer_of, batch_of, random_scenes
 
 FIGURES = ("map", "map_50", "map_75")
 

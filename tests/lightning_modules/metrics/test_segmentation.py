@@ -14,10 +14,7 @@ from torchmetrics.classification import (
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
 
 from datamodules.sample import Batch, Prediction
-from lightning_modules.metrics.segmentation import (
-    SegmentationMetrics,
-    split_by_frequency,
-)
+from lightning_modules.metrics.segmentation import SegmentationMetrics, split_by_frequency
 
 NAMES = ("good", "crack", "stain")
 

@@ -8,12 +8,7 @@ import torch
 from scipy.fft import dctn
 from torch import Tensor
 
-from lightning_modules.nets.autoencoder import (
-    DctAutoencoder,
-    KlAutoencoder,
-    cosine_basis,
-    zigzag,
-)
+from lightning_modules.nets.autoencoder import DctAutoencoder, KlAutoencoder, cosine_basis, zigzag
 
 CHANNELS = (8, 16, 24, 32)
 

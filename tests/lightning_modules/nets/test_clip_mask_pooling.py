@@ -7,10 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lightning_modules.nets.clip_mask_pooling import (
-    ClipMaskPooling,
-    mask_token_bias,
-)
+from lightning_modules.nets.clip_mask_pooling import ClipMaskPooling, mask_token_bias
 from lightning_modules.nets.image_encoder import to_clip_pixels
 from tests.lightning_modules.small_clip import SIDE_PX, write_small_clip
 

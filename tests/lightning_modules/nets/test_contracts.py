@@ -71,11 +71,7 @@ def there_and_back(net: nn.Module) -> list[Tensor]:
 # name -> how it is built, how it is called, and the shapes of what comes out
 Shapes = list[tuple[int, ...]]
 NETS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Tensor | list[Tensor]], Shapes]] = {
-    "denoiser": (
-        lambda: small_denoiser(4, 16, zero_init=False),
-        call_denoiser,
-        [(BATCH, 4, 8, 8)],
-    ),
+    "denoiser": (lambda: small_denoiser(4, 16, zero_init=False), call_denoiser, [(BATCH, 4, 8, 8)]),
     "mask generator": (
         small_generator,
         call_generator,

@@ -8,10 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lightning_modules.nets.feature_extractors import (
-    InceptionExtractor,
-    TimmExtractor,
-)
+from lightning_modules.nets.feature_extractors import InceptionExtractor, TimmExtractor
 from tests.lightning_modules.small_weights import NET, save_net
 
 

@@ -8,11 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_modules.nets.text_encoder import (
-    ClipTextEncoder,
-    HashedTextEncoder,
-    TextEmbedding,
-)
+from lightning_modules.nets.text_encoder import ClipTextEncoder, HashedTextEncoder, TextEmbedding
 
 
 def test_a_words_vector_is_the_same_on_every_machine() -> None:
