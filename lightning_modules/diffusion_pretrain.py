@@ -74,7 +74,7 @@ class DiffusionPretrain(LightningModule):
         self.caption_retrieval = CaptionRetrieval(
             diffusion.text_encoder.width, gallery_size=GALLERY_SIZE
         )
-        self.image_size_px = 0  # of the pictures seen in training: from the data or a checkpoint
+        self.image_size_px = 0  # of the images seen in training: from the data or a checkpoint
 
     def load(self) -> None:
         """Reads the weights that the frozen parts name, and those that the denoiser starts from."""

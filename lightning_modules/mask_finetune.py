@@ -35,7 +35,7 @@ class MaskFinetune(SegmentationModule):
     or the hybrid `diffusion+timm`, where a timm `encoder` trains beside them, at first random or as
     the file `encoder_weights` says; `stem` adds the image itself.
     `feature_cache_gb`: memory in which each process keeps the frozen features of training
-    pictures, for data of a fixed number of `variants`. `naming` is `softmax` or `independent`
+    images, for data of a fixed number of `variants`. `naming` is `softmax` or `independent`
     (`nets/naming.py`) and may be set anew at any time; `clip` gives a second opinion at test.
     """
 
@@ -151,13 +151,13 @@ class MaskFinetune(SegmentationModule):
             part.to(dtype)
 
     def setup(self, stage: str) -> None:
-        """Fits the U-Net to the device; ValueError for a cache of pictures that come only once."""
+        """Fits the U-Net to the device; ValueError for a cache of images that come only once."""
         self.features.diffusion.denoiser.speed_up(self.trainer.strategy.root_device)
         if stage == "fit" and self.feature_store.limit_bytes:
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             if data.train_transform.variants is None:
                 raise ValueError(
-                    "feature_cache_gb keeps features of pictures that come again, but the crops "
+                    "feature_cache_gb keeps features of images that come again, but the crops "
                     "are new at each turn: set data.init_args.train_transform.init_args.variants"
                 )
 

@@ -41,8 +41,8 @@ class FeatureExtractor(nn.Module):
     def forward(self, pixels: Tensor) -> Features:
         """What the net sees in pixels (B, 3, H, W), uint8, squeezed to a square if they are none.
 
-        The one way in for real and generated pictures alike. Departs from the old Inception
-        graphs, whose resize aliases: pictures come anti-aliased and at the net's size already.
+        The one way in for real and generated images alike. Departs from the old Inception
+        graphs, whose resize aliases: images come anti-aliased and at the net's size already.
         """
         return self.look(resize_levels(pixels, self.input_px))
 

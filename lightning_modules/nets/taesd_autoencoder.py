@@ -15,7 +15,7 @@ from lightning_modules.weights_io import fill, read_state_dict
 
 WIDTH = 64
 MEASURED_AT_ONCE = 8
-SMALLEST_DEVIATION = 0.1  # channels have 0.3 to 1.0 on pictures of all kinds
+SMALLEST_DEVIATION = 0.1  # channels have 0.3 to 1.0 on images of all kinds
 # The places of the last of the three blocks of a size, whose inputs are the features.
 ENCODER_TAPS, DECODER_TAPS = (5, 9, 13), (5, 10)
 
@@ -79,7 +79,7 @@ def inputs_at(chain: nn.Sequential, places: tuple[int, ...], x: Tensor) -> list[
 class TaesdAutoencoder(Autoencoder):
     """Latents from a tiny autoencoder, stride 8, read from the two .pth files of its family.
 
-    The defaults are TAEF2's (32 channels, pooled middle), by which defect pictures come back at 25
+    The defaults are TAEF2's (32 channels, pooled middle), by which defect images come back at 25
     to 47 dB; TAESD's own are 4 and false. Each channel is standardised by the mean and deviation
     that `measure` takes from training images: TAEF2's deviations run from 0.34 to 0.97.
     """

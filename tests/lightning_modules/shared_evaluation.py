@@ -49,7 +49,7 @@ class RowTaker(Callback):
 
 
 def write_data(folder: Path) -> None:
-    """The manifest of some pictures with defects, an odd number of them to test on."""
+    """The manifest of some images with defects, an odd number of them to test on."""
     data = IMDDDataModule(Synthetic(30, 64), str(folder / "data"), manifest_folder=str(folder))
     data.prepare_data()
     next(folder.glob("*.parquet")).rename(folder / "manifest.parquet")

@@ -84,7 +84,7 @@ class NoteTaker(Callback):
 
 
 def write_data(folder: Path) -> None:
-    """The manifest of some pictures with defects; 45 are to train on, so five steps an epoch."""
+    """The manifest of some images with defects; 45 are to train on, so five steps an epoch."""
     settings = {"train_fraction": 0.7, "val_fraction": 0.2, "test_fraction": 0.1}
     data = IMDDDataModule(
         Synthetic(72, 72), str(folder / "data"), manifest_folder=str(folder), **settings

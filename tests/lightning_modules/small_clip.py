@@ -26,7 +26,7 @@ def write_small_clip(folder: Path) -> Path:
         projection_dim=8,
     )
     model = CLIPModel(config)
-    # The library's own start is so near to zero that all pictures look alike.
+    # The library's own start is so near to zero that all images look alike.
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.3) if weight.dim() > 1 else None
     model.save_pretrained(folder)

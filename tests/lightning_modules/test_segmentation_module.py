@@ -49,19 +49,19 @@ def trainer(folder: Path) -> Trainer:
     )
 
 
-def pictures() -> DataLoader[Batch]:
+def images() -> DataLoader[Batch]:
     return DataLoader([defect_batch()], batch_size=None)  # type: ignore[arg-type]
 
 
 def test_validation_after_the_fit_moves_the_thresholds(tmp_path: Path) -> None:
     model = Contrast()
-    trainer(tmp_path).validate(model, pictures(), verbose=False)
+    trainer(tmp_path).validate(model, images(), verbose=False)
     assert model.calibration is not None
     assert model.post_processing.points.image == model.calibration.image.threshold != 0.5
 
 
 def test_validation_within_the_fit_leaves_the_thresholds(tmp_path: Path) -> None:
     model = Contrast()
-    trainer(tmp_path).fit(model, pictures(), pictures())
+    trainer(tmp_path).fit(model, images(), images())
     assert model.calibration is None
     assert model.post_processing.points.image == 0.5

@@ -1,4 +1,4 @@
-"""Holds the nets that pictures are judged by: real loading code, sizes, and what is refused."""
+"""Holds the nets that images are judged by: real loading code, sizes, and what is refused."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from lightning_modules.nets.feature_extractors import InceptionExtractor, TimmEx
 from tests.lightning_modules.small_weights import NET, save_net
 
 
-def pictures(count: int = 2, side_px: int = 48) -> Tensor:
+def images(count: int = 2, side_px: int = 48) -> Tensor:
     return torch.randint(0, 256, (count, 3, side_px, side_px), dtype=torch.uint8)
 
 
@@ -21,7 +21,7 @@ def test_features_and_scores_are_those_of_the_net_itself(tmp_path: Path, seed: i
     extractor = TimmExtractor(
         NET, tmp_path / "net.safetensors", pixel_mean=0.5, pixel_deviation=0.5
     )
-    seen = extractor(pictures(side_px=extractor.input_px))
+    seen = extractor(images(side_px=extractor.input_px))
     assert seen.logits is not None and seen.logits.shape == (2, 7)
     torch.testing.assert_close(extractor.net.get_classifier()(seen.features), seen.logits)
     assert not seen.features.requires_grad
@@ -31,7 +31,7 @@ def test_weights_without_a_last_layer_give_features_alone(tmp_path: Path) -> Non
     state = save_net(tmp_path)
     headless = {key: value for key, value in state.items() if not key.startswith("fc.")}
     save_file(headless, tmp_path / "headless.safetensors")
-    seen = TimmExtractor(NET, tmp_path / "headless.safetensors")(pictures())
+    seen = TimmExtractor(NET, tmp_path / "headless.safetensors")(images())
     assert seen.logits is None
 
 
@@ -75,7 +75,7 @@ def test_inception_reads_its_file_and_sees_what_its_net_sees(
         patch.setattr(net_class, "load_state_dict", lambda *_: None)
         net = net_class("inception-v3-compat", ["2048", "logits_unbiased"])
     torch.save(net.state_dict(), tmp_path / "inception.pth")
-    image = pictures(1, 299)
+    image = images(1, 299)
     seen = InceptionExtractor(tmp_path / "inception.pth")(image)
     assert seen.logits is not None and seen.logits.shape == (1, 1008)
     torch.testing.assert_close(seen.features, net(image)[0])

@@ -38,8 +38,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(file)
 
 
-def picture(path: Path) -> Tensor:
-    """A picture as (3, 224, 224) in [-1, 1]."""
+def image_of(path: Path) -> Tensor:
+    """An image as (3, 224, 224) in [-1, 1]."""
     pixels = np.asarray(Image.open(path).convert("RGB").resize((224, 224)))
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 127.5 - 1
 
@@ -79,14 +79,14 @@ def test_pretrained_timm_tower_that_timm_cannot_make_is_one_line(name: str, padd
     assert "\n" not in str(caught.value)
 
 
-def test_mobilenet_tells_real_pictures_of_one_set_from_another(
+def test_mobilenet_tells_real_images_of_one_set_from_another(
     shared_weights: Path, shared_data: Path
 ) -> None:
     file = shared_weights / "mobilenetv2_100" / "mobilenetv2_100_same_fp16.safetensors"
     encoder = PretrainedTimmImageEncoder("mobilenetv2_100", str(file), 0.5, 0.5, padding="same")
     encoder.load()
     steel, cells = (
-        encoder(torch.stack([picture(path) for path in sorted(folder.rglob(glob))[:3]]))
+        encoder(torch.stack([image_of(path) for path in sorted(folder.rglob(glob))[:3]]))
         for folder, glob in ((shared_data / "neu_det", "*.jpg"), (shared_data / "elpv", "*.png"))
     )
     assert torch.cdist(steel, cells).min() > torch.cdist(steel, steel).max()

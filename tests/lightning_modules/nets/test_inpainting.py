@@ -1,4 +1,4 @@
-"""Holds that painting into a picture keeps what was not asked to change."""
+"""Holds that painting into an image keeps what was not asked to change."""
 
 import pytest
 import torch

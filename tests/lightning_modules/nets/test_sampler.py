@@ -162,9 +162,7 @@ def test_unknown_method_is_refused() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_picture_depends_on_its_own_seed_and_prompt_alone(
-    model: DiffusionModel, method: str
-) -> None:
+def test_image_depends_on_its_own_seed_and_prompt_alone(model: DiffusionModel, method: str) -> None:
     together = images(model, PROMPTS, [4, 5, 6], method=method)
     alone = images(model, PROMPTS[1:2], [5], method=method)
     torch.testing.assert_close(together[1:2], alone, rtol=0, atol=1e-4)

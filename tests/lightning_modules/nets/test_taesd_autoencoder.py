@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lightning_modules.nets.taesd_autoencoder import TaesdAutoencoder
 
-PICTURES = {"mtd": "MT_*/Imgs/*.jpg", "neu_det": "IMAGES/*.jpg", "elpv": "**/*.png"}
+IMAGES = {"mtd": "MT_*/Imgs/*.jpg", "neu_det": "IMAGES/*.jpg", "elpv": "**/*.png"}
 
 
 def from_folder(folder: Path, channels: int = 32, *, pooled: bool = True) -> TaesdAutoencoder:
@@ -51,8 +51,8 @@ def taef2(shared_weights: Path) -> TaesdAutoencoder:
     return net.requires_grad_(False)
 
 
-def pictures(folder: Path, pattern: str) -> Tensor:
-    """The middles of four pictures, (4, 3, 128, 128) in [-1, 1]."""
+def images(folder: Path, pattern: str) -> Tensor:
+    """The middles of four images, (4, 3, 128, 128) in [-1, 1]."""
     paths = sorted(folder.glob(pattern))
     cut = [Image.open(path).convert("RGB") for path in paths[:: max(1, len(paths) // 4)][:4]]
     boxes = [((one.width - 128) // 2, (one.height - 128) // 2) for one in cut]
@@ -106,11 +106,11 @@ def test_taef2_has_the_parameters_that_its_files_have(taef2: TaesdAutoencoder) -
     assert (count(taef2.encoder), count(taef2.decoder)) == (1_338_528, 1_338_499)
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_taef2_brings_real_pictures_back_at_30_db_and_more(
+@pytest.mark.parametrize("name", IMAGES)
+def test_taef2_brings_real_images_back_at_30_db_and_more(
     taef2: TaesdAutoencoder, shared_data: Path, name: str
 ) -> None:
-    image = pictures(shared_data / name, PICTURES[name])
+    image = images(shared_data / name, IMAGES[name])
     errors = (taef2.decode(taef2.encode(image)) - image).square().mean((1, 2, 3))
     assert (10 * torch.log10(4 / errors)).mean() > 30
 
