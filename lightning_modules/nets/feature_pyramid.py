@@ -145,7 +145,9 @@ class FeaturePyramid(nn.Module):
             raise ValueError(f"pyramid is {kind!r}: expected {PAPERS} or {HYBRID}")
         if kind == PAPERS and (encoder or encoder_weights):
             word = f"encoder {encoder!r}" if encoder else f"encoder_weights {encoder_weights!r}"
-            raise ValueError(f"got {word}, but pyramid {PAPERS!r} has no encoder: set {HYBRID}")
+            raise ValueError(
+                f"got {word}, but pyramid {PAPERS!r} has no encoder: set pyramid: {HYBRID}"
+            )
         self.strides = strides
         self.tap_strides = [min(max(s, strides[0]), strides[-1]) for s in tap_strides]
         self.project = nn.ModuleList([Bottleneck(count, width) for count in tap_channels])

@@ -196,7 +196,7 @@ def test_encoder_starts_from_its_file_and_keeps_the_norms_statistics(
 
 
 def test_encoder_weights_without_an_encoder_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"no encoder: set diffusion\+timm"):
+    with pytest.raises(ValueError, match=r"no encoder: set pyramid: diffusion\+timm"):
         small_finetune(encoder_weights="some.safetensors")
 
 

@@ -48,7 +48,7 @@ def test_stride_without_a_source_is_refused_with_the_remedies() -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (("diffusion", "resnet18"), r"'diffusion' has no encoder: set diffusion\+timm"),
+        (("diffusion", "resnet18"), r"'diffusion' has no encoder: set pyramid: diffusion\+timm"),
         (("timm", ""), r"pyramid is 'timm': expected diffusion or diffusion\+timm"),
     ],
 )
