@@ -46,9 +46,7 @@ class CaptionRetrieval(Metric):
         self.pseudo = torch.cat([self.pseudo, pseudo.detach().to(self.pseudo)])
         self.text = torch.cat([self.text, text.detach().to(self.text)])
         self.caption_hash = torch.cat([self.caption_hash, caption_hash.to(self.caption_hash)])
-        kept = take_turns(self.caption_hash)[: self.gallery_size]
-        self.pseudo, self.text = self.pseudo[kept], self.text[kept]
-        self.caption_hash = self.caption_hash[kept]
+        self._cut_to_size()
 
     def compute(self) -> dict[str, Tensor]:
         """Both shares, what guessing would reach, and the number of captions; scalars, or NaN."""
@@ -65,6 +63,16 @@ class CaptionRetrieval(Metric):
             "retrieval_captions": count,
         }
         return {name: figure.to(self.pseudo.device) for name, figure in figures.items()}
+
+    def _cut_to_size(self) -> None:
+        kept = take_turns(self.caption_hash)[: self.gallery_size]
+        self.pseudo, self.text = self.pseudo[kept], self.text[kept]
+        self.caption_hash = self.caption_hash[kept]
+
+    def _reduce_states(self, incoming_state: dict[str, Tensor]) -> None:
+        """Merges another state into this one, as `merge_state` and `forward` do."""
+        super()._reduce_states(incoming_state)
+        self._cut_to_size()
 
 
 def join_galleries(states: Tensor) -> Tensor:

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lightning_modules.nets.image_encoder import (
@@ -16,10 +14,7 @@ from lightning_modules.nets.image_encoder import (
     PretrainedTimmImageEncoder,
     TimmImageEncoder,
 )
-
-
-def small_timm() -> TimmImageEncoder:
-    return TimmImageEncoder("test_resnet")
+from tests.lightning_modules.small_weights import NET, save_net
 
 
 def small_clip(folder: Path | str = "") -> ClipImageEncoder:
@@ -28,14 +23,11 @@ def small_clip(folder: Path | str = "") -> ClipImageEncoder:
     )
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture
+def weights(tmp_path: Path) -> str:
     """A timm classifier's random weights, half precision."""
-    file = tmp_path_factory.mktemp("weights") / "net.safetensors"
-    torch.manual_seed(0)
-    state = timm.create_model("test_resnet", num_classes=7).state_dict()
-    save_file({key: w.half() if w.is_floating_point() else w for key, w in state.items()}, file)
-    return str(file)
+    save_net(tmp_path)
+    return str(tmp_path / "net.safetensors")
 
 
 def image_of(path: Path) -> Tensor:
@@ -44,19 +36,14 @@ def image_of(path: Path) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 127.5 - 1
 
 
-def frozen_timm(weights: str) -> PretrainedTimmImageEncoder:
-    encoder = PretrainedTimmImageEncoder("test_resnet", weights, 0.5, 0.5)
-    encoder.load()
-    return encoder
-
-
 def test_timm_tower_starts_in_training_mode() -> None:
     # Lightning leaves the modes as they are: norms in evaluation would never see a statistic.
-    assert all(module.training for module in small_timm().modules())
+    assert all(module.training for module in TimmImageEncoder(NET).modules())
 
 
 def test_pretrained_timm_tower_never_moves(weights: str, seed: int) -> None:
-    encoder, image = frozen_timm(weights), torch.randn(2, 3, 32, 32)
+    encoder, image = PretrainedTimmImageEncoder(NET, weights), torch.randn(2, 3, 32, 32)
+    encoder.load()
     before = encoder(image)
     torch.testing.assert_close(encoder.train()(image), before)
     assert not before.requires_grad
@@ -64,7 +51,7 @@ def test_pretrained_timm_tower_never_moves(weights: str, seed: int) -> None:
 
 
 def test_pretrained_timm_tower_normalises_as_it_is_told(weights: str) -> None:
-    encoder = PretrainedTimmImageEncoder("test_resnet", weights, 0.25, 0.125)
+    encoder = PretrainedTimmImageEncoder(NET, weights, 0.25, 0.125)
     encoder.load()
     size = (encoder.image_size_px,) * 2
     image = torch.full((1, 3, *size), 2 * 0.5 - 1)

@@ -85,7 +85,7 @@ SWITCHES: list[dict[str, object]] = [{"channels_last": True}, {"time_embedding":
 
 
 def test_unet_maps_are_those_of_the_whole_pass_in_mixed_precision(seed: int) -> None:
-    net, read = denoiser(), inputs()
+    net, read = denoiser(sdpa=False), inputs()  # whose 16-bit kernel not every CPU has
     with torch.autocast("cpu", torch.bfloat16):
         ours, theirs = net.maps(*read), whole_pass(net, read)
     assert ours[-1].dtype == torch.bfloat16 and are_equal(ours, theirs)
