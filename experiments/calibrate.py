@@ -16,7 +16,12 @@ from experiments.cli import run_command
 
 if TYPE_CHECKING:
     from datamodules.imdd import IMDDDataModule
-    from lightning_modules.metrics.calibration import Calibration, Proportion
+    from lightning_modules.metrics.calibration import (
+        Calibration,
+        ImageChoice,
+        Proportion,
+        TypeChoice,
+    )
     from lightning_modules.segmentation_module import SegmentationModule
 
 COLUMNS = ("type", "masks from", "alarm from", "found", "false alarms", "precision", "ECE")
@@ -131,6 +136,7 @@ def report(calibration: Calibration, file: Path) -> None:
     masks = {name: one.pixel_threshold for name, one in types.items()}
     alarms = {name: max(masks[name], one.alarm_threshold) for name, one in types.items()}
     own = {name: one for name, one in types.items() if name == "any type" or not one.reason}
+    chosen: dict[str, ImageChoice | TypeChoice] = {"image": image, **own}
     rows = tuple(
         (
             name,
@@ -139,7 +145,7 @@ def report(calibration: Calibration, file: Path) -> None:
             *(share(each) for each in (one.recall, one.false_alarm_rate, one.precision)),
             one.ece,
         )
-        for name, one in {"image": image, **own}.items()
+        for name, one in chosen.items()
     )
     console = Console()
     console.print(to_rich(Table(f"thresholds for {calibration.objective}", COLUMNS, rows)))

@@ -87,8 +87,8 @@ def fine_tuning(
     """AdamW with warm-up and polynomial decay; norms, biases and embeddings do not decay."""
     optimizer = adamw(split_by_decay(module, weight_decay), lr=lr, betas=betas)
     steps = total_steps(module.trainer)
-    settings = {"warmup_steps": warmup_steps, "total_steps": steps, "power": power}
-    return schedule(optimizer, partial(warm_up_polynomial, **settings))
+    curve = partial(warm_up_polynomial, warmup_steps=warmup_steps, total_steps=steps, power=power)
+    return schedule(optimizer, curve)
 
 
 def total_steps(trainer: lightning.Trainer) -> int:

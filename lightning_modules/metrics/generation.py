@@ -40,7 +40,7 @@ def frechet_distance(real: Tensor, generated: Tensor) -> float:
     if min(len(real), len(generated)) < 2:
         return math.nan
     width = real.shape[1]
-    metric = FrechetInceptionDistance(GivenFeatures(width), input_img_size=(width,))
+    metric = FrechetInceptionDistance(GivenFeatures(width), input_img_size=(width,))  # type: ignore[arg-type]
     metric.set_dtype(torch.float64)
     metric.update(real.double(), real=True)
     metric.update(generated.double(), real=False)

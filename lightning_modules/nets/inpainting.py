@@ -59,8 +59,16 @@ def inpaint_images(
     noise = draw_noise(generators, latents.shape[1:]).to(latents)
     is_free = free_cells(mask, model.autoencoder.stride)
     known = known_region(latents, noise, is_free, model.schedule.alpha_bar)
-    settings = {"steps": steps, "scale": guidance_scale, "method": method}
-    sampled = sample_latents(model, prompts, noise, generators, constraint=known, **settings)
+    sampled = sample_latents(
+        model,
+        prompts,
+        noise,
+        generators,
+        steps=steps,
+        scale=guidance_scale,
+        method=method,
+        constraint=known,
+    )
     return model.autoencoder.decode(sampled)
 
 

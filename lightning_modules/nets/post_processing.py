@@ -94,8 +94,10 @@ def parse_operating_points(content: object) -> OperatingPoints:
         raise ValueError(f"got version {node.get('version')!r}, expected {VERSION}")
     image, types = _mapping(node.get("image"), "image"), _mapping(node.get("types"), "types")
     return OperatingPoints(
-        _thresholds(node.get("default"), "default"),
-        *(_number(image, key) for key in ("threshold", "review_low", "review_high")),
+        default=_thresholds(node.get("default"), "default"),
+        image=_number(image, "threshold"),
+        review_low=_number(image, "review_low"),
+        review_high=_number(image, "review_high"),
         by_name={str(name): _thresholds(one, str(name)) for name, one in types.items()},
         naming=str(node.get("naming", "")),
     )

@@ -99,7 +99,8 @@ def guided(
 
     def predict(z_t: Tensor, t: Tensor) -> Tensor:
         both = denoiser(torch.cat([z_t, z_t]), torch.cat([t, t]), tokens, mask)
-        return guide(*both.chunk(2), scale)
+        unconditioned, conditioned = both.chunk(2)
+        return guide(unconditioned, conditioned, scale)
 
     return predict
 
