@@ -144,7 +144,7 @@ def fake_stage2() -> Iterator[MaskFinetune]:
     try:
         with fake:
             tower = ClipImageEncoder()
-            tower._loaded = True  # random weights cost the same as those that are read
+            tower.is_loaded = True  # random weights cost the same as those that are read
             model = make_stage2(make_diffusion(PAPER_SIZES, tower), PAPER_SIZES)
     finally:
         torch.set_default_dtype(torch.float32)
