@@ -1,6 +1,5 @@
 """Which images a user means: an image, a folder, a glob, a COCO file or a CSV table of them."""
 
-import csv
 import glob
 import os
 from collections import Counter
@@ -12,7 +11,6 @@ from datamodules.decode import IMAGE_SUFFIXES, image_paths
 from datamodules.formats.text_files import objects_of, read_json
 
 LIST_SUFFIXES = (".json", ".csv")
-TABLE_COLUMNS = ("image", "path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +83,21 @@ def check_images_stay(images: Iterable[InputImage], out: Path) -> None:
 
 def _listed_images(file: Path, top: Path) -> Iterator[Path]:
     """The images that a list names; ValueError or FileNotFoundError for a name of none."""
-    names = _names_in_coco(file) if file.suffix.lower() == ".json" else _names_in_table(file)
-    for place, name in names:
+    if file.suffix.lower() == ".csv":
+        from datamodules.formats.tables import read_rows  # imports torch
+
+        remedy = "name it in the first line, and save as UTF-8 CSV"
+        names: list[object] = [row["image"] for row in read_rows(file, ("image",), remedy=remedy)]
+    else:
+        content = read_json(file)
+        if "images" not in content:
+            found = ", ".join(list(content)[:6]) or "nothing"
+            raise ValueError(f"{file} holds {found}: expected COCO's list of images")
+        entries = objects_of(content["images"], f"images of {file}")
+        names = [entry.get("file_name") for entry in entries]
+    for number, name in enumerate(names, start=1):
         if not isinstance(name, str) or not name:
-            raise ValueError(f"{file} {place} has no file name: expected a path")
+            raise ValueError(f"{file}: image number {number} has no file name: expected a path")
         image = Path(os.path.abspath(top / name))
         if not image.is_file():
             raise FileNotFoundError(
@@ -96,31 +105,3 @@ def _listed_images(file: Path, top: Path) -> Iterator[Path]:
                 f"{top}; say by --root where they start"
             )
         yield image
-
-
-def _names_in_coco(file: Path) -> Iterator[tuple[str, object]]:
-    """The place and the path of each image in a COCO file."""
-    content = read_json(file)
-    if "images" not in content:
-        found = ", ".join(list(content)[:6]) or "nothing"
-        raise ValueError(f"{file} holds {found}: expected COCO's list of images")
-    for number, image in enumerate(objects_of(content["images"], f"images of {file}"), start=1):
-        yield f"image number {number}", image.get("file_name")
-
-
-def _names_in_table(file: Path) -> Iterator[tuple[str, object]]:
-    """The place and the path of each image in a table."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            columns = reader.fieldnames or ()
-            column = next((name for name in TABLE_COLUMNS if name in columns), None)
-            if column is None:
-                raise ValueError(
-                    f"{file} has the columns {','.join(columns)[:80]!r}: expected one called "
-                    f"{' or '.join(TABLE_COLUMNS)}; name it in the first line"
-                )
-            for row in reader:
-                yield f"line {reader.line_num}", (row[column] or "").strip()
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} is no readable CSV ({error}): save it as UTF-8 CSV") from error

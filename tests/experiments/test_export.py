@@ -134,10 +134,6 @@ def test_stage_2_brings_the_weights_of_its_frozen_parts(tmp_path: Path) -> None:
     assert "Frozen parts came from local files" in (release / "README.md").read_text()
 
 
-def change_manifest(content: bytes) -> Callable[[Path], object]:
-    return lambda folder: (folder / MANIFEST_NAME).write_bytes(content)
-
-
 def change_index(content: str) -> Callable[[Path], object]:
     def change(folder: Path) -> None:
         (folder / "release.json").write_text(content)
@@ -156,8 +152,7 @@ def change_index(content: str) -> Callable[[Path], object]:
         (lambda folder: (folder / "model.safetensors").unlink(), "'model.safetensors' is missing"),
         (lambda folder: (folder / "extra.py").touch(), "'extra.py' is missing, new"),
         (lambda folder: (folder / MANIFEST_NAME).unlink(), "manifest.sha256 are missing"),
-        (change_manifest(b"0" * 64), "'0000.* is missing, new"),
-        (change_manifest(b"\xff"), "is missing, new"),
+        (lambda folder: (folder / MANIFEST_NAME).write_bytes(b"\xff"), "is missing, new"),
         (change_index(""), "release.json"),
         (change_index('{"weights": {}}'), "release.json"),
         (change_index('{"weights": {"": {"file": "../../x", "prefix": ""}}}'), "release.json"),
@@ -166,16 +161,12 @@ def change_index(content: str) -> Callable[[Path], object]:
 def test_release_that_is_not_as_it_was_written_is_one_line(
     damage: Callable[[Path], object], line: str, release: Path
 ) -> None:
+    (release / ".git").mkdir()  # of version control, no fault
+    assert load_stage(release).vocabulary is not None
     damage(release)
     with pytest.raises((ValueError, FileNotFoundError), match=line) as caught:
         load_stage(release)
     assert "\n" not in str(caught.value) and "expected" in str(caught.value)
-
-
-def test_files_of_version_control_are_no_fault(release: Path) -> None:
-    (release / ".git").mkdir()
-    (release / ".git" / "HEAD").touch()
-    assert load_stage(release).vocabulary is not None
 
 
 def test_an_earlier_release_is_replaced_only_when_asked(run: Path, release: Path) -> None:
@@ -243,10 +234,6 @@ def test_card_tells_what_the_run_knows(run: Path, tmp_path: Path) -> None:
 
 def test_card_says_what_nobody_recorded(released: Path) -> None:
     text = (released / "README.md").read_text()
-    for line in (
-        "Manifest: sha256 unknown",
-        "unknown: the run directory holds no figures",
-        "Weights: unknown, nobody has stated one",
-        "Code: commit unknown",
-    ):
-        assert line in text
+    assert "Manifest: sha256 unknown" in text and "Code: commit unknown" in text
+    assert "unknown: the run directory holds no figures" in text
+    assert "Weights: unknown, nobody has stated one" in text
