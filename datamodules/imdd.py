@@ -203,7 +203,8 @@ class IMDDDataModule(LightningDataModule):
             step_size=self.global_batch_size or 1,
             data=self.index.sha256,
         )
-        return self._loader(dataset, sampler, self.plan(world_size).device_batch_size)
+        size, workers = self.plan(world_size).device_batch_size, self.num_workers
+        return ResumableLoader(dataset, sampler, batch_size=size, num_workers=workers)
 
     def val_dataloader(self) -> ResumableLoader:
         """Validation images in the order of their rows."""
@@ -275,15 +276,8 @@ class IMDDDataModule(LightningDataModule):
         sampler = ResumableSampler(
             dataset.rows, shuffle=False, rank=rank, world_size=world_size, even_ranks=False
         )
-        return self._loader(dataset, sampler, self.eval_batch_size)
-
-    def _loader(
-        self, dataset: Dataset[Sample], sampler: ResumableSampler, batch_size: int
-    ) -> ResumableLoader:
-        workers, pin = self.num_workers, torch.cuda.is_available()
-        return ResumableLoader(
-            dataset, sampler, batch_size=batch_size, num_workers=workers, pin_memory=pin
-        )
+        size, workers = self.eval_batch_size, self.num_workers
+        return ResumableLoader(dataset, sampler, batch_size=size, num_workers=workers)
 
 
 def _check_origin(source: Source | None, root: str, manifest: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
@@ -125,14 +126,13 @@ class ResumableLoader(DataLoader[Sample]):
         *,
         batch_size: int,
         num_workers: int = 0,
-        pin_memory: bool = False,
     ) -> None:
         super().__init__(
             dataset,
             batch_size=batch_size,
             sampler=sampler,  # type: ignore[arg-type]
             num_workers=num_workers,
-            pin_memory=pin_memory,
+            pin_memory=torch.cuda.is_available(),
             collate_fn=collate,
             persistent_workers=num_workers > 0,
         )
