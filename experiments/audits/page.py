@@ -61,10 +61,10 @@ def table_html(table: Table, *, has_bars: bool = False) -> str:
     lines = ["".join(f"<th>{escape(column)}</th>" for column in table.columns)]
     for *cells, last in shown:
         share = last / largest if has_bars and largest and isinstance(last, int | float) else 0
-        bar = f"linear-gradient(to left, #47a8 {share:.0%}, transparent 0)"
+        bar = f"background: linear-gradient(to left, #47a8 {share:.0%}, transparent 0)"
         lines.append(
             "".join(f"<td>{escape(format_cell(cell))}</td>" for cell in cells)
-            + f'<td style="background: {bar}">{escape(format_cell(last))}</td>'
+            + f'<td style="{bar if share else ""}">{escape(format_cell(last))}</td>'
         )
     left_out = len(table.rows) - len(shown)
     lines += [f"<td>and {left_out} more</td>"] if left_out else []
