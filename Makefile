@@ -20,8 +20,8 @@ quickstart: $(STAMP)
 	$(RUN) -m experiments.run --config quickstart_stage2.yaml \
 	    --pretrained "$(STAGE1)"
 	@test -f "$(STAGE2)/results.json" $(FINISHED)
-	$(RUN) -m experiments.prepare --source synthetic --source.init_args.image_count 24 \
-	    --source.init_args.image_size_px 192 --source.init_args.seed 1 \
+	$(RUN) -m experiments.prepare --source synthetic --source.image_count 24 \
+	    --source.image_size_px 192 --source.seed 1 \
 	    --root mlruns/data/unseen --out mlruns/data/unseen
 	$(RUN) -m experiments.predict --checkpoint "$(STAGE2)" \
 	    --images 'mlruns/data/unseen/*/images/*.png' --out mlruns/predictions --overwrite

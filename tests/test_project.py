@@ -71,10 +71,30 @@ def test_every_folder_of_code_is_a_package() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "Makefile", ".gitignore", ".ci/run"],
+    [
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "SECURITY.md",
+        "Makefile",
+        ".gitignore",
+        ".ci/run",
+    ],
 )
 def test_project_file_is_there(name: str) -> None:
     assert (ROOT / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("docs/results/*/*.md")],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    local = [link for link in links if not link.startswith("http")]
+    assert not [link for link in local if not (page.parent / link).exists()]
 
 
 def test_continuous_integration_runs_the_tests() -> None:
