@@ -1,4 +1,4 @@
-"""One labelme JSON: its shapes as regions, its flags as types of the whole image.
+"""The shapes of labelme as regions.
 
 The embedded copy of the image (imageData) is never looked at.
 """
@@ -8,7 +8,6 @@ import binascii
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,75 +15,46 @@ from PIL import Image
 
 from datamodules.annotation import runs_of
 from datamodules.decode import DECODE_ERRORS, MAX_PIXELS
-from datamodules.formats.text_files import numbers_of, objects_of, read_json, whole_number
+from datamodules.formats.text_files import numbers_of, objects_of
 from datamodules.sample import Region
 
 CIRCLE_CORNERS = 64
 AREAS = "polygon, rectangle, circle or mask"
 
 
-@dataclass(frozen=True, slots=True)
-class LabelmeImage:
-    """What one JSON says: image_path as written there, size_px (width, height) 0 where not given.
+def read_shapes(shapes: object, file: Path, size_px: tuple[int, int]) -> list[Region]:
+    """The "shapes" of a labelme JSON as regions; size_px: (width, height), 0 where not given.
 
-    types: the flags that are set; flaw: why it is unusable, with no regions then.
+    Raises ValueError for shapes without area and whatever else is none.
     """
-
-    image_path: str
-    size_px: tuple[int, int]
-    regions: tuple[Region, ...] = ()
-    types: tuple[str, ...] = ()
-    flaw: str = ""
-
-
-def read_labelme(path: Path) -> LabelmeImage | None:
-    """The content of a JSON file, None for a JSON of another kind, which has no "shapes".
-
-    Raises ValueError for what is no JSON object at all.
-    """
-    content = read_json(path)
-    if "shapes" not in content:
-        return None
-    name = content.get("imagePath")
-    image_path = name if isinstance(name, str) else ""
-    size_px = (whole_number(content.get("imageWidth")), whole_number(content.get("imageHeight")))
-    flags = content.get("flags")
-    is_set = flags.items() if isinstance(flags, dict) else ()
-    types = [key for key, value in is_set if value is True]
     regions: list[Region] = []
-    try:
-        shapes = objects_of(content["shapes"], f"shapes of {path}")
-        for number, shape in enumerate(shapes, start=1):
-            regions += _regions_of(shape, f"{path} shape {number}", size_px)
-    except ValueError as error:
-        return LabelmeImage(image_path, size_px, flaw=str(error))
-    return LabelmeImage(image_path, size_px, tuple(regions), tuple(types))
+    for number, shape in enumerate(objects_of(shapes, f"shapes of {file}"), start=1):
+        try:
+            regions += _regions_of(shape, size_px)
+        except ValueError as error:
+            raise ValueError(f"{file} shape {number}: {error}") from error
+    return regions
 
 
-def _regions_of(shape: Mapping[str, object], place: str, size_px: tuple[int, int]) -> list[Region]:
+def _regions_of(shape: Mapping[str, object], size_px: tuple[int, int]) -> list[Region]:
     name, kind = shape.get("label"), shape.get("shape_type") or "polygon"
     points = shape.get("points")
-    try:
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"the label is {name!r}, expected the type of the defect")
-        if not isinstance(points, list):
-            raise ValueError("it has no points, expected a list of [x, y]")
-        corners = [numbers_of(point) for point in points]
-        if any(len(corner) != 2 for corner in corners):
-            raise ValueError("a point has not two numbers, expected [x, y]")
-        if kind == "polygon":
-            return [Region(name, "polygon", tuple(number for xy in corners for number in xy))]
-        if kind in ("rectangle", "circle", "mask") and len(corners) != 2:
-            raise ValueError(f"a {kind} has {len(corners)} points, expected 2")
-        if kind == "rectangle":
-            return [_box(name, corners)]
-        if kind == "circle":
-            return [_circle(name, corners)]
-        if kind == "mask":
-            return _masked(name, corners, shape.get("mask"), size_px)
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from error
-    raise ValueError(f"{place} is a {kind}, which has no area, expected {AREAS}: draw it so")
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"the label is {name!r}, expected the type of the defect")
+    if not isinstance(points, list):
+        raise ValueError("it has no points, expected a list of [x, y]")
+    corners = [numbers_of(point) for point in points]
+    if any(len(corner) != 2 for corner in corners):
+        raise ValueError("a point has not two numbers, expected [x, y]")
+    if kind == "polygon":
+        return [Region(name, "polygon", tuple(number for xy in corners for number in xy))]
+    if kind not in ("rectangle", "circle", "mask"):
+        raise ValueError(f"it is a {kind}, which has no area, expected {AREAS}: draw it so")
+    if len(corners) != 2:
+        raise ValueError(f"a {kind} has {len(corners)} points, expected 2")
+    if kind == "mask":
+        return _masked(name, corners, shape.get("mask"), size_px)
+    return [_box(name, corners) if kind == "rectangle" else _circle(name, corners)]
 
 
 def _box(name: str, corners: list[tuple[float, ...]]) -> Region:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from datamodules.formats.image_header import read_header
-from datamodules.formats.labelme import LabelmeImage, read_labelme
+from datamodules.formats.labelme import read_shapes
 from datamodules.formats.layout import FileTree, folder_of, join_below, scan_tree, split_of_path
 from datamodules.formats.records import RecordMaker
+from datamodules.formats.text_files import read_json, whole_number
 from datamodules.manifest import Source
 from datamodules.sample import Record
 
@@ -72,33 +73,41 @@ class Labelme(Source):
         try:
             if (root / file).is_symlink():
                 raise ValueError(f"{root / file} is a symbolic link: copy the file it leads to")
-            found = read_labelme(root / file)
+            content = read_json(root / file)
         except (ValueError, OSError) as error:
             return self.maker.make_flawed(beside or file, str(error))
-        if found is None:
+        if "shapes" not in content:
             flaw = f"{root / file} has no shapes: expected labelme's JSON beside an image"
             return self.maker.make_flawed(beside, flaw) if beside else None
         try:
-            image = find_image(file, found, tree, beside=beside)
+            image = find_image(file, str(content.get("imagePath") or ""), tree, beside=beside)
         except ValueError as error:
             return self.maker.make_flawed(file, f"{root / file}: {error}")
+        width_px, height_px = (whole_number(content.get(f"image{s}")) for s in ("Width", "Height"))
+        flags = content.get("flags")
+        regions, flaw = [], ""
+        try:
+            regions = read_shapes(content["shapes"], root / file, (width_px, height_px))
+            flaw = turn_flaw(root / image, (width_px, height_px)) if regions else ""
+        except (ValueError, OSError) as error:
+            flaw = str(error)
         return self.maker.make(
             image,
-            regions=found.regions,
-            types=found.types,
+            regions=regions,
+            types=[k for k, v in flags.items() if v is True] if isinstance(flags, dict) else (),
             split=split_of_path(image),
-            size_px=found.size_px,
-            flaw=found.flaw or turn_flaw(root / image, found),
+            size_px=(width_px, height_px),
+            flaw=flaw,
         )
 
 
-def find_image(file: str, found: LabelmeImage, tree: FileTree, *, beside: str | None) -> str:
+def find_image(file: str, image_path: str, tree: FileTree, *, beside: str | None) -> str:
     """The image that imagePath means, seen from the JSON; else the image `beside` it, of its name.
 
     Else, as images are moved, the one anywhere with the last part of imagePath.
     Raises ValueError for none or several, and for a path that leads out of the root.
     """
-    written = found.image_path.replace("\\", "/")
+    written = image_path.replace("\\", "/")
     if written and not written.startswith("/") and written[1:2] != ":":
         path = join_below(folder_of(file), written)
         if path in tree:
@@ -106,24 +115,23 @@ def find_image(file: str, found: LabelmeImage, tree: FileTree, *, beside: str | 
     return beside or tree.find_image(written.rpartition("/")[2], [folder_of(file)])
 
 
-def turn_flaw(image: Path, found: LabelmeImage) -> str:
-    """Why the shapes may not belong to the stored pixels of an image, "" where they do."""
-    if not found.regions:
-        return ""
-    try:
-        header = read_header(image)
-    except (ValueError, OSError) as error:
-        return str(error)
-    stored = (header.width_px, header.height_px)
-    is_size_told = 0 not in found.size_px
-    if is_size_told and found.size_px != stored:
+def turn_flaw(image: Path, annotated_px: tuple[int, int]) -> str:
+    """Why shapes drawn at that size may not belong to the stored pixels, "" where they do.
+
+    Raises ValueError for an image without readable header.
+    """
+    header = read_header(image)
+    stored_px = (header.width_px, header.height_px)
+    is_size_told = 0 not in annotated_px
+    if is_size_told and annotated_px != stored_px:
         return (
-            f"{image} was annotated at {found.size_px[0]} x {found.size_px[1]} px and is stored at "
-            f"{stored[0]} x {stored[1]} px, EXIF orientation {header.orientation}, expected one "
-            "size: bring back the image that was annotated, or save its pixels upright"
+            f"{image} was annotated at {annotated_px[0]} x {annotated_px[1]} px and is stored at "
+            f"{stored_px[0]} x {stored_px[1]} px, EXIF orientation {header.orientation}, expected "
+            "one size: bring back the image that was annotated, or save its pixels upright"
         )
     # Equal sizes prove that an image which lies on its side was annotated as it is stored.
-    if header.orientation == 1 or (is_size_told and header.orientation >= 5 and len({*stored}) > 1):
+    lies = is_size_told and header.orientation >= 5 and stored_px[0] != stored_px[1]
+    if header.orientation == 1 or lies:
         return ""
     return (
         f"{image} is turned by EXIF orientation {header.orientation}, expected 1: nobody can tell "
