@@ -133,28 +133,25 @@ def report(calibration: Calibration, file: Path) -> None:
     from experiments.tables import Table, to_rich
 
     image, types = calibration.image, {"any type": calibration.default} | calibration.types
-    masks = {name: one.pixel_threshold for name, one in types.items()}
-    alarms = {name: max(masks[name], one.alarm_threshold) for name, one in types.items()}
-    own = {name: one for name, one in types.items() if name == "any type" or not one.reason}
-    chosen: dict[str, ImageChoice | TypeChoice] = {"image": image, **own}
-    rows = tuple(
-        (
-            name,
-            masks.get(name, ""),
-            alarms.get(name, image.threshold),
-            *(share(each) for each in (one.recall, one.false_alarm_rate, one.precision)),
-            one.ece,
-        )
-        for name, one in chosen.items()
-    )
+    rows: list[tuple[str | float | None, ...]] = [("image", "", image.threshold, *figures(image))]
+    for name, one in types.items():
+        if name == "any type" or not one.reason:
+            alarm = max(one.pixel_threshold, one.alarm_threshold)
+            rows.append((name, one.pixel_threshold, alarm, *figures(one)))
     console = Console()
-    console.print(to_rich(Table(f"thresholds for {calibration.objective}", COLUMNS, rows)))
+    console.print(to_rich(Table(f"thresholds for {calibration.objective}", COLUMNS, tuple(rows))))
     reasons = {"image": image.reason} | {name: one.reason for name, one in types.items()}
     lines = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
     asked = f"{image.review_low:.4f} to {image.review_high:.4f}: {share(image.review_share)}"
     lines += [f"a person judges image scores from {asked} of the images", f"thresholds: {file}"]
     for line in lines:
         console.print(line, soft_wrap=True, markup=False)
+
+
+def figures(one: ImageChoice | TypeChoice) -> tuple[str | float | None, ...]:
+    """What stands beside the thresholds: found, false alarms, precision, calibration error."""
+    shares = (one.recall, one.false_alarm_rate, one.precision)
+    return *(share(each) for each in shares), one.ece
 
 
 def share(one: Proportion) -> str:

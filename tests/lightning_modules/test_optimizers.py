@@ -8,7 +8,6 @@ import torch
 from lightning import Trainer
 from lightning.fabric.plugins.precision.amp import _optimizer_handles_unscaling
 from torch import nn
-from torch.optim import AdamW
 
 from lightning_modules.optimizers import (
     adamw,
@@ -118,14 +117,3 @@ def test_fused_adamw_lets_half_precision_be_clipped_by_norm() -> None:
     optimizer = adamw([{"params": [weight]}], lr=1e-4, betas=(0.9, 0.999))
     assert optimizer.defaults["fused"]
     assert not _optimizer_handles_unscaling(optimizer)
-
-
-def test_fused_adamw_takes_the_step_of_the_plain_one() -> None:
-    weights = [nn.Parameter(torch.arange(4.0)) for _ in range(2)]
-    fused = adamw([{"params": weights[:1], "weight_decay": 0.1}], lr=0.1, betas=(0.9, 0.999))
-    plain = AdamW(weights[1:], lr=0.1, weight_decay=0.1, foreach=False, fused=False)
-    for weight in weights:
-        weight.grad = torch.tensor([1.0, -2.0, 0.5, 0.0])
-    fused.step()
-    plain.step()
-    torch.testing.assert_close(*weights)

@@ -26,11 +26,6 @@ def test_time_as_printed_equals_diffusers_at_the_square_of_its_period() -> None:
     torch.testing.assert_close(embed_time(TIMES), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_position_one_by_hand() -> None:
-    expected = [math.sin(1), math.sin(0.01), math.cos(1), math.cos(0.01)]
-    assert embed_positions(torch.tensor([1]), 4)[0].tolist() == pytest.approx(expected)
-
-
 def test_embedding_equals_diffusers() -> None:
     expected = get_timestep_embedding(TIMES, 256, downscale_freq_shift=0)
     torch.testing.assert_close(embed_positions(TIMES, 256), expected, rtol=1e-5, atol=1e-5)

@@ -24,11 +24,6 @@ def test_pair_score_is_the_mean_of_counted_phrases() -> None:
     assert pair_scores(scores, counted).item() == pytest.approx(1.5)
 
 
-def test_pair_without_a_counted_phrase_scores_zero() -> None:
-    none = torch.zeros(1, 1, 3, dtype=torch.bool)
-    assert pair_scores(torch.randn(1, 1, 1, 3), none).item() == 0
-
-
 def test_phrases_that_both_captions_say_are_not_unsaid() -> None:
     found = unsaid(torch.tensor([[1, 2], [3, 3]]), torch.tensor([[1, 3]]))
     assert found.tolist() == [[[False, True]], [[True, False]]]

@@ -61,9 +61,3 @@ def test_known_cells_are_on_the_path_from_image_to_noise() -> None:
     for t, value in {0: 2.0, 1: 1.0, 2: -1.0}.items():
         row = known(z, t)[0, 0, 0]
         torch.testing.assert_close(row, torch.tensor([7.0, value, value, value]))
-
-
-def test_rectangles_are_painted_too(model: DiffusionModel) -> None:
-    image, mask = torch.zeros(1, 3, 32, 96), torch.zeros(1, 32, 96, dtype=torch.bool)
-    mask[:, 4:9, 80:90] = True
-    assert paint(model, image, mask, steps=1).shape == (1, 3, 32, 96)
