@@ -8,19 +8,15 @@ expected, the nearest known name.
 import importlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from datamodules.about import source_class_path
 from experiments.cli import nearest_names
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 BASE_KEY = "from"
@@ -244,7 +240,7 @@ def build_objects(parser: ArgumentParser, parsed: Namespace) -> Namespace:
         raise ValueError(str(inmost)) from error
 
 
-def check_keys(node: Mapping[str, object], known: "Iterable[str]", *, owner: str) -> None:
+def check_keys(node: Mapping[str, object], known: Iterable[str], *, owner: str) -> None:
     """Raise ValueError for the first key that `owner` does not take."""
     names = list(known)
     for key in node:
