@@ -61,8 +61,8 @@ def why_no_pipeline(model: LightningModule) -> str:
 def write_release(folder: Path, restored: Restored) -> str:
     """Weights, release.json, config.yaml and thresholds.json in `folder`; why it is no pipeline.
 
-    The answer is "" where diffusers opens the folder. Raises ValueError for what cannot be told
-    apart in a release.
+    The answer is "" where diffusers opens the folder. Raises ValueError for two parts of one
+    folder.
     """
     model = restored.model
     reason = why_no_pipeline(model)
@@ -140,7 +140,7 @@ def write_pipeline(folder: Path, model: DiffusionPretrain) -> None:
 
 
 def tokenizer_of(text_encoder: ClipTextEncoder) -> CLIPTokenizer:
-    """The tokenizer, told how long a text may be: its own files often do not say."""
+    """The tokenizer with the length that a text may have: its own files often lack it."""
     tokenizer = text_encoder.tokenizer
     assert tokenizer is not None, "a restored stage has its tokenizer"
     tokenizer.model_max_length = text_encoder.max_tokens

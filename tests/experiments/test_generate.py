@@ -75,7 +75,7 @@ def masks(goods: Path, tmp_path: Path) -> Path:
 
 
 def run(trained: Path, out: Path, *words: str) -> list[dict]:
-    """The lines of what generate wrote into `out`, with three steps a image."""
+    """The lines of what generate wrote into `out`, with three steps an image."""
     common = ["--checkpoint", str(trained), "--out", str(out), "--steps", "3", "--device", "cpu"]
     assert call_command(generate, [*common, *words]) == 0
     table = (out / "generated.jsonl").read_text(encoding="utf-8")
@@ -89,8 +89,8 @@ def pixels_of(folder: Path, line: dict, key: str = "image") -> np.ndarray:
 def test_each_prompt_is_drawn_as_often_as_asked(trained: Path, tmp_path: Path) -> None:
     words = ("--prompt", PROMPT, "--prompt", "rusty bolt", "--count", "2", "--seed", "7")
     lines = run(trained, tmp_path / "out", *words)
-    told = [(line["image"], line["prompt"], line["seed"]) for line in lines]
-    assert told == [
+    listed = [(line["image"], line["prompt"], line["seed"]) for line in lines]
+    assert listed == [
         ("images/000000.png", PROMPT, 7),
         ("images/000001.png", PROMPT, 8),
         ("images/000002.png", "rusty bolt", 7),
@@ -107,9 +107,9 @@ def test_every_png_carries_the_mark_and_its_origin(
     run(trained, tmp_path / "out", *words, "--seed", "4", "--guidance_scale", "2")
     checkpoint = (trained / "checkpoints" / "last.ckpt").read_bytes()
     for name in ("images/000000.png", "masks/000000.png"):
-        told = Image.open(tmp_path / "out" / name).info
-        assert told.pop("prompt").startswith("Plate of steel with crack located at the left")
-        assert told == {
+        origin = Image.open(tmp_path / "out" / name).info
+        assert origin.pop("prompt").startswith("Plate of steel with crack located at the left")
+        assert origin == {
             "seed": "4",
             "checkpoint_sha256": hashlib.sha256(checkpoint).hexdigest(),
             "sampler": "ddim",

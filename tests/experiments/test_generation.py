@@ -45,7 +45,7 @@ def test_prompt_that_contradicts_the_defect_is_refused(named: str, defect: str) 
         parse_prompt(f"Plate of steel with {named}.", defect)
 
 
-def test_place_and_shape_are_told_as_the_mask_has_them() -> None:
+def test_place_and_shape_are_as_the_mask_has_them() -> None:
     placed = parse_prompt(TEMPLATE, None).placed(upper_left())
     assert placed.text == (
         "Plate of steel with crack located at the upper left, characterized by a medium round "
@@ -114,7 +114,7 @@ def block(size_px: tuple[int, int], rows: slice, columns: slice) -> np.ndarray:
 
 
 def numbered(size_px: tuple[int, int]) -> np.ndarray:
-    """A image in which every pixel has its own value."""
+    """An image in which every pixel has its own value."""
     return np.arange(size_px[0] * size_px[1]).reshape(size_px)
 
 

@@ -85,12 +85,12 @@ def test_pipeline_reads_a_caption_as_we_do(
     torch.testing.assert_close(torch.cat([tokens, null]), expected, rtol=0, atol=1e-5)
 
 
-def test_pipeline_draws_a_picture_of_the_training_side_in_two_steps(
+def test_pipeline_draws_an_image_of_the_training_side_in_two_steps(
     pipeline: StableDiffusionPipeline,
 ) -> None:
-    picture = pipeline(CAPTION, num_inference_steps=2, output_type="np").images[0]
-    assert picture.shape == (SIDE_PX, SIDE_PX, 3)
-    assert picture.std() > 0
+    image = pipeline(CAPTION, num_inference_steps=2, output_type="np").images[0]
+    assert image.shape == (SIDE_PX, SIDE_PX, 3)
+    assert image.std() > 0
 
 
 def test_a_step_of_the_pipeline_is_our_ancestral_step(
