@@ -1,4 +1,4 @@
-"""The mark of generated pictures goes into a PNG and comes out, whatever the prompt."""
+"""The mark of generated images goes into a PNG and comes out, whatever the prompt."""
 
 import io
 from pathlib import Path

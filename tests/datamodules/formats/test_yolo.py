@@ -24,7 +24,7 @@ def data_of(folder: Path, content: str) -> object:
     return read_data(folder / "data.yaml")
 
 
-def test_box_is_turned_into_pixels_of_the_picture(tmp_path):
+def test_box_is_turned_into_pixels_of_the_image(tmp_path):
     (box,) = labels_of(tmp_path, "1 0.25 0.375 0.3 0.25\r\n\r\n")
     assert (box.name, box.kind) == ("crack", "box")
     assert np.allclose(box.numbers, (5, 10, 15, 10))

@@ -1,4 +1,4 @@
-"""Small pictures and masks for fake data sets."""
+"""Small images and masks for fake data sets."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def save(path: Path, pixels: np.ndarray) -> None:
 
 
 def texture(seed: int) -> np.ndarray:
-    """A random grey picture (40, 50), another one for each seed."""
+    """A random grey image (40, 50), another one for each seed."""
     return np.random.default_rng(seed).integers(0, 255, (HEIGHT_PX, WIDTH_PX))
 
 

@@ -6,7 +6,7 @@ from tests.datamodules.sources.painting import save, spot, texture
 
 
 def write(root: Path) -> None:
-    """A good and a defective picture in both parts of the textures 1 and 10."""
+    """A good and a defective image in both parts of the textures 1 and 10."""
     for number in (1, 10):
         for place, first in (("Train", 576), ("Test", 1)):
             folder = root / f"Class{number}" / place

@@ -1,4 +1,4 @@
-"""Circuit boards: tested picture beside its template, boxes as text, lists of wrong names."""
+"""Circuit boards: tested image beside its template, boxes as text, lists of wrong names."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def write(root: Path) -> None:
 
 
 def write_pair(root: Path, group: str, name: str, boxes: str, *, channels: int = 1) -> None:
-    """A tested picture, its template and its file of boxes."""
+    """A tested image, its template and its file of boxes."""
     folder = root / "PCBData" / f"group{group}"
     for place, kind in enumerate(("test", "temp")):
         grey = texture(2 * int(name) + place)

@@ -1,4 +1,4 @@
-"""Solar cells: columns aligned by blanks, no header, ratings of whole pictures."""
+"""Solar cells: columns aligned by blanks, no header, ratings of whole images."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ LINES = (
 
 
 def write(root: Path, lines: tuple[str, ...] = LINES) -> None:
-    """The pictures of the four LINES and one without a line; labels.csv holds `lines`."""
+    """The images of the four LINES and one without a line; labels.csv holds `lines`."""
     for number in (1, 4, 5, 6, 9):
         save(root / "images" / f"cell{number:04d}.png", texture(number))
     (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -24,7 +24,7 @@ def write(root: Path) -> None:
     ]
     words = ["crack", "stain", "good", None]
     rows = [
-        write_picture(root, number, caption, defect)
+        write_image(root, number, caption, defect)
         for number, (caption, defect) in enumerate(zip(captions, words, strict=True))
     ]
     save(root / "masks" / "000000.png", spot(255))
@@ -32,7 +32,7 @@ def write(root: Path) -> None:
     write_table(root, rows)
 
 
-def write_picture(
+def write_image(
     root: Path, number: int, caption: Caption | None, defect: str | None
 ) -> dict[str, object]:
     """One marked image, and its line of the table."""

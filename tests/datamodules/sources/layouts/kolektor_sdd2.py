@@ -1,4 +1,4 @@
-"""KolektorSDD2: a mask beside each picture, and what else lies in the archive."""
+"""KolektorSDD2: a mask beside each image, and what else lies in the archive."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from tests.datamodules.sources.painting import save, spot, texture
 
 
 def write(root: Path) -> None:
-    """A good and a defective picture in both parts, and the stray files of the archive."""
+    """A good and a defective image in both parts, and the stray files of the archive."""
     for seed, (name, grey) in enumerate(
         {"train/10000": 0, "train/10301": 255, "test/20000": 255, "test/20003": 0}.items()
     ):

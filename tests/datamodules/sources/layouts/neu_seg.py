@@ -8,7 +8,7 @@ from tests.datamodules.sources.painting import save, spot, texture
 
 
 def write(root: Path) -> None:
-    """Three training pictures and a test picture, the last training one with two types."""
+    """Three training images and a test image, the last training one with two types."""
     for number, split in enumerate(("training", "training", "training", "test")):
         write_strip(root, split, number % 3, mask=spot(1 + number % 3), seed=number)
     mask = spot(2)
@@ -17,7 +17,7 @@ def write(root: Path) -> None:
 
 
 def write_strip(root: Path, split: str, number: int, *, mask: np.ndarray, seed: int) -> None:
-    """One picture of three equal channels, and its mask of ids."""
+    """One image of three equal channels, and its mask of ids."""
     rgb = np.repeat(texture(seed)[..., None], 3, axis=2)
     save(root / "images" / split / f"{number:06d}.jpg", rgb)
     save(root / "annotations" / split / f"{number:06d}.png", mask)

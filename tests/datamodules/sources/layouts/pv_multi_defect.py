@@ -1,4 +1,4 @@
-"""Solar panels with Pascal VOC boxes: a picture without XML, an XML without objects."""
+"""Solar panels with Pascal VOC boxes: an image without XML, an XML without objects."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.datamodules.sources.painting import save, texture
 
 
 def write(root: Path) -> None:
-    """Two pictures with boxes and two that nobody labelled."""
+    """Two images with boxes and two that nobody labelled."""
     write_panel(root, 5, {"hot_spot": (5, 5, 9, 9), "black_border": (1, 1, 50, 3)})
     write_panel(root, 6, {"no_electricity": (11, 1, 40, 40)})
     write_panel(root, 7, {})
@@ -18,7 +18,7 @@ def write(root: Path) -> None:
 
 
 def write_panel(root: Path, number: int, boxes: Mapping[str, Corners] | None) -> None:
-    """One picture, and its XML unless boxes is None."""
+    """One image, and its XML unless boxes is None."""
     rgb = np.repeat(texture(number)[..., None], 3, axis=2)
     save(root / "JPEGImages" / f"img{number}.jpg", rgb)
     (root / "Annotations").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Severstal: runs in train.csv, counted from 1 down the columns of pictures 40 px high."""
+"""Severstal: runs in train.csv, counted from 1 down the columns of images 40 px high."""
 
 from pathlib import Path
 
