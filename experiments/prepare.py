@@ -78,11 +78,11 @@ def prepare(
         workers: processes that inspect, 0 for one per core
     """
     check_writable(out)
+    built = build_source(source, overrides)
     from datamodules.preparing import preparation
     from datamodules.preparing.copies import Changes, read_redactions
     from experiments.dataset_card import write_card
 
-    built = build_source(source, overrides)
     changes = Changes(
         longest_side_px=longest_side_px,
         make_upright=upright,
@@ -116,13 +116,14 @@ def build_source(name: str, overrides: Sequence[str]) -> "Source":
 
     overrides: words such as --source.product plate; values are read as in a YAML file.
     """
+    from datamodules.about import source_class_path
+
+    node: dict[str, object] = {"source": {"class_path": source_class_path(name)}}
     from jsonargparse import ArgumentParser
 
-    from datamodules.about import source_class_path
     from datamodules.manifest import Source
     from experiments import config
 
-    node: dict[str, object] = {"source": {"class_path": source_class_path(name)}}
     for key, text in config.parse_overrides(overrides).items():
         if not key.startswith("source."):
             known = [*list(signature(prepare).parameters)[1:], "source.NAME"]
