@@ -88,11 +88,11 @@ def run_command(command: Command) -> NoReturn:
 def call_command(command: Command, words: Sequence[str]) -> int:
     """Call the command with what the words say; its exit code, 0 for None.
 
-    Each keyword of the signature is an option: `bool` a flag, `list[...]` one or more values that
-    may be repeated, `Literal[...]` or an Enum a choice, `X | None` an option that may be left out;
-    values stay as they were typed. A positional-only parameter is a leading word; with
-    `*overrides: str` the command takes what is no option as well. Raises ValueError for words that
-    it does not take.
+    Each keyword of the signature is an option: `bool` a flag that true or false may follow,
+    `list[...]` one or more values that may be repeated, `Literal[...]` or an Enum a choice,
+    `X | None` an option that may be left out; values stay as they were typed. A positional-only
+    parameter is a leading word; with `*overrides: str` the command takes what is no option as well.
+    Raises ValueError for words that it does not take.
     """
     parser = command_parser(command)
     # For --help, which ends here, and for what is wrong.
@@ -136,7 +136,7 @@ def command_parser(command: Command) -> CommandParser:
             # What is not given is left to the signature.
             default=argparse.SUPPRESS,
             help=text.replace("%", "%%"),
-            **_option(hints[name], is_on=default is True),
+            **_option(hints[name]),
         )
     return parser
 
@@ -221,12 +221,19 @@ def _takes_overrides(command: Command) -> bool:
     return inspect.Parameter.VAR_POSITIONAL in kinds
 
 
-def _option(hint: object, *, is_on: bool = False) -> dict[str, Any]:
-    """The arguments of `add_argument` for one type; is_on: of a flag that is on by default."""
+def true_or_false(word: str) -> bool:
+    """What follows a flag; ValueError for other words."""
+    if word not in ("true", "false"):
+        raise ValueError
+    return word == "true"
+
+
+def _option(hint: object) -> dict[str, Any]:
+    """The arguments of `add_argument` for one type."""
     if get_origin(hint) in (Union, UnionType):
         (hint,) = [kind for kind in get_args(hint) if kind is not type(None)]
     if hint is bool:
-        return {"action": argparse.BooleanOptionalAction if is_on else "store_true"}
+        return {"type": true_or_false, "nargs": "?", "const": True, "metavar": "true|false"}
     if get_origin(hint) is list:
         return {**_option(get_args(hint)[0]), "action": "extend", "nargs": "+"}
     if get_origin(hint) is Literal:

@@ -78,7 +78,8 @@ def test_signature_is_the_command_line() -> None:
         "--size",
         "small",
         "--grey",
-        "--no-frame",
+        "--frame",
+        "false",
         "--x.y",
         "z",
     ]
@@ -99,6 +100,7 @@ def test_docstring_is_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["draw", "--count", "x"], "--count: got 'x', expected int"),
         (["draw"], "required: --count"),
+        (["draw", "--count", "1", "--grey", "yes"], "got 'yes', expected true_or_false"),
         (["sing", "--count", "1"], "invalid choice: 'sing'"),
         (["draw", "--count", "1", "--size", "tiny"], "tiny"),
     ],
