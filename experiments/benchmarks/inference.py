@@ -4,7 +4,7 @@ The ancestor takes the same features by whole nets, one crop after the other.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import cast
@@ -24,8 +24,9 @@ from experiments.benchmarks.measurement import (
     count_tf,
     counted,
     time_in_turns,
+    time_on_gpu,
 )
-from experiments.benchmarks.stage1 import Sizes
+from experiments.benchmarks.stage1 import PAPER_SIZES, Sizes, under_autocast
 from lightning_modules.equations.diffusion import add_noise
 from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.nets.autoencoder import KlAutoencoder
@@ -39,16 +40,8 @@ from lightning_modules.weights_io import RANDOM
 
 SIDE_PX, CLASS_COUNT, TIMESTEP = 512, 100, 50
 THROUGHPUT_SIZES = Sizes(image_size_px=128)  # so that 16 crops do not take minutes
-PAPER_SIZES = Sizes(
-    unet_channels=(320, 640, 1280, 1280),
-    vae_channels=(128, 256, 512, 512),
-    text_width=768,
-    norm_groups=32,
-    batch_size=1,
-    image_size_px=512,
-)
 CROPS_A_SIDE = (1, 4)
-PAPER_GB = 18.7  # the paper's pipeline on an A100, one image
+PAPER_GB, PAPER_RATE = 18.7, 1 / 0.35  # the paper's pipeline on an A100, one image
 LIGHT_TOWER = "test_resnet"  # timm's smallest
 
 
@@ -240,4 +233,34 @@ def predict(model: MaskFinetune, image: Tensor) -> Tensor:
     return model.predict_image(image).anomaly_map
 
 
-PARTS = {"work": measure_work, "memory": measure_memory, "throughput": measure_throughput}
+def measure_gpu(
+    settings: BenchSettings, sizes: Sizes = PAPER_SIZES, device: torch.device | None = None
+) -> list[Measurement]:
+    """Images a second from pixels to masks on a GPU, frozen parts in bf16, beside the paper's."""
+
+    def make(device: torch.device, *, crops_a_side: int) -> Callable[[], object]:
+        with device:
+            model = name_defects(make_stage2(make_diffusion(sizes), sizes))
+        model.store_frozen_in(torch.bfloat16)
+        model.to(memory_format=torch.channels_last)
+        image = image_of_crops(model, crops_a_side).to(device)
+        return under_autocast(partial(predict, model, image), device)
+
+    return [
+        time_on_gpu(
+            f"GPU: image of {side**2} crops, beside the paper's one",
+            partial(make, crops_a_side=side),
+            PAPER_RATE if side == 1 else None,
+            count=1,
+            device=device,
+        )
+        for side in CROPS_A_SIDE
+    ]
+
+
+PARTS = {
+    "work": measure_work,
+    "memory": measure_memory,
+    "throughput": measure_throughput,
+    "gpu": measure_gpu,
+}

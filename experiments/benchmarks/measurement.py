@@ -16,6 +16,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 FEWEST_REPEATS = 3
+WARM_CALLS, TIMED_CALLS = 5, 20
 GIGA, TERA = 1e9, 1e12
 Work = Callable[[], object]
 Words = dict[str, str | int | float]
@@ -114,6 +115,51 @@ def one_thread() -> Iterator[None]:
     finally:
         cv2.setNumThreads(before[0])
         torch.set_num_threads(before[1])
+
+
+def time_on_gpu(
+    name: str,
+    make: Callable[[torch.device], Work],
+    reference: float | None,
+    *,
+    count: int,
+    device: torch.device | None = None,
+) -> Measurement:
+    """`count` images a second of a piece of work on the GPU beside a reference's, with its memory.
+
+    make: the work, its nets on the device. A row without figures says why there are none: no GPU
+    here, out of memory, or what a compiler refused. device: another one, for tests.
+    """
+    unit, rate = "images/s", None
+    words: Words = {}
+    device = device or torch.device("cuda")
+    is_cuda = device.type == "cuda"
+    if is_cuda and not torch.cuda.is_available():
+        return Measurement(name, None, reference, unit, None, None, {"outcome": "no GPU here"})
+    try:
+        if is_cuda:
+            words["card"] = torch.cuda.get_device_name(device)
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
+        work = make(device)
+        for turn in range(WARM_CALLS + TIMED_CALLS):
+            if turn == WARM_CALLS:
+                start = _moment(device)
+            work()
+        rate = count * TIMED_CALLS / (_moment(device) - start)
+        if is_cuda:
+            words["peak GB"] = torch.cuda.max_memory_allocated(device) / GIGA
+    except RuntimeError as error:  # out of memory is one
+        words["outcome"] = str(error).strip().split("\n", maxsplit=1)[0]
+    ratio = rate / reference if rate and reference else None
+    return Measurement(name, rate, reference, unit, ratio, None, words)
+
+
+def _moment(device: torch.device) -> float:
+    """The clock's seconds once the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def count_tf(work: Work) -> float:

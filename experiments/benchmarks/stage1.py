@@ -29,6 +29,7 @@ from experiments.benchmarks.measurement import (
     counted,
     one_thread,
     time_in_turns,
+    time_on_gpu,
 )
 from experiments.config import load_config, parse_stage
 from lightning_modules.equations.diffusion import add_noise, noise_loss
@@ -118,8 +119,21 @@ def random_unet_inputs(
     )
 
 
+PAPER_SIZES = Sizes(
+    unet_channels=(320, 640, 1280, 1280),
+    vae_channels=(128, 256, 512, 512),
+    text_width=768,
+    norm_groups=32,
+    batch_size=32,
+    image_size_px=512,
+)
+
+
 class Parts:
-    """Nets with random weights, the autoencoder frozen, and a random batch with its text."""
+    """Nets with random weights, the autoencoder frozen, and a random batch with its text.
+
+    They are made on torch's default device.
+    """
 
     def __init__(self, sizes: Sizes) -> None:
         self.autoencoder = KlAutoencoder(
@@ -252,4 +266,45 @@ def work_ratio(sizes: Sizes) -> float:
         return 1 + count_tf(parts.latents) / rest
 
 
-PARTS = {"work": measure_work, "step": measure_step}
+def measure_gpu(
+    settings: BenchSettings, sizes: Sizes = PAPER_SIZES, device: torch.device | None = None
+) -> list[Measurement]:
+    """Images a second and memory of the paper's step from cached latents on a GPU, bf16.
+
+    Ours is laid out and compiled as a run does it; plain diffusers, which also encodes, before it.
+    """
+
+    def plain(device: torch.device) -> Callable[[], object]:
+        with device:
+            parts = Parts(sizes)
+        return under_autocast(diffusers_step(parts, parts.denoiser.unet), device)
+
+    def ours(device: torch.device, *, is_online: bool) -> Callable[[], object]:
+        with device:
+            parts = Parts(sizes)
+            stored = parts.latents()
+        parts.denoiser.speed_up(device)
+        latents = parts.latents if is_online else lambda: stored
+        with device:
+            return under_autocast(our_step(parts, parts.denoiser, latents), device)
+
+    measure = partial(time_on_gpu, count=sizes.batch_size, device=device)
+    reference = measure("GPU: plain diffusers, online latents", plain, None)
+    return [
+        reference,
+        measure("GPU: online latents", partial(ours, is_online=True), reference.ours),
+        measure("GPU: cached latents", partial(ours, is_online=False), reference.ours),
+    ]
+
+
+def under_autocast(step: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """The step with its matrix products in bfloat16."""
+
+    def cast() -> object:
+        with torch.autocast(device.type, torch.bfloat16):
+            return step()
+
+    return cast
+
+
+PARTS = {"work": measure_work, "step": measure_step, "gpu": measure_gpu}

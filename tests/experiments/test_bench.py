@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -200,3 +201,13 @@ def test_sides_take_turns_and_the_ratio_is_ours_over_the_reference() -> None:
     assert "".join(calls) == "abababab" and [len(seconds) for seconds in times] == [3, 3]
     row = compare_times("a", [1.0, 2.0, 9.0], [8.0, 8.0, 8.0], count=16, unit="images/s")
     assert (row.ours, row.reference, row.ratio) == (8.0, 2.0, 4.0)
+
+
+@pytest.mark.parametrize("module", [stage1, inference])
+def test_gpu_rows_have_figures_on_a_device_and_a_reason_without(module: ModuleType) -> None:
+    rows = module.measure_gpu(FEWEST, SMALL, torch.device("cpu"))
+    assert all(row.ours and row.ours > 0 for row in rows), [row.settings for row in rows]
+    if not torch.cuda.is_available():
+        without = module.measure_gpu(FEWEST, SMALL)
+        assert {row.settings["outcome"] for row in without} == {"no GPU here"}
+        assert not any(row.ours for row in without)
