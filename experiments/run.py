@@ -53,12 +53,14 @@ def run(
         return print(yaml.safe_dump(raw, sort_keys=False), end="")
     check_words(resume, weights, thresholds)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    # Its information is what a run is made of anyway, and advertisements.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # Whatever was refused so far needed no torch.
     from callbacks.checkpoint import RunStopped, StopSignal
     from experiments.train import train
 
+    # Imported, it has a handler of its own beside ours; its information is advertisements and
+    # what a run is made of anyway.
+    logging.getLogger("lightning").handlers.clear()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
         # Before and after training, too: reading data and weights may take long.
         with StopSignal().listening():
