@@ -4,21 +4,15 @@ import math
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from experiments.cli import nearest_names, run_command, whole_folder
-from experiments.reporting.paper_figures import paper_tables
-from experiments.reporting.paper_tables import COLUMNS, NUMBERS, Report, Row
 from experiments.reporting.plan import Study, Variant
 from experiments.reporting.publishing import write_report
-from experiments.reporting.usual_report import (
-    ChildResult,
-    Results,
-    UsualReport,
-    chart,
-    usual_table,
-)
+from experiments.reporting.report import Report, Results, UsualReport, chart, usual_table
+from experiments.reporting.rows import paper_tables
 from experiments.tables import Table, print_table, to_csv, to_latex, to_markdown
 
 if TYPE_CHECKING:
@@ -27,11 +21,11 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE_RUNS = 6
 MACHINE = "system/"  # how busy it was says nothing of a model
 FINISHED = "FINISHED"
-FIGURES = (  # those of the paper's tables
+FIGURES = [  # those of the paper's tables
     *("type_accuracy", "iou_image", "f1_image", "type_accuracy_defective"),
     *("type_accuracy_balanced", "iou_dataset", "pixel_auroc", "pixel_ap", "aupro"),
     *("box_map_50", "latency_ms"),
-)
+]
 STATED = ("table_5", "table_6")  # the paper's tables that say of which data and setting they are
 
 
@@ -69,12 +63,12 @@ def compare(
         return
     if paper:
         report = paper_report(title, runs)
+        table = report.tables[0].as_table()
         if out:
             words = ["--experiment", experiment, "--output", str(output), "--paper"]
             command = shlex.join(["python", "-m", "experiments.compare", *words])
             with whole_folder(out, entries=(), overwrite=False) as folder:
                 write_report(report, folder, command=command)
-        table = report.tables[0].as_table(NUMBERS if format == "csv" else COLUMNS)
     else:
         table = table_of(title, runs, metric)
     if format == "rich":
@@ -97,21 +91,15 @@ def table_of(title: str, runs: "Sequence[RunRow]", metric: str) -> Table:
             raise ValueError(f"metric {metric!r} is in no run; {nearest_names(metric, metrics)}")
         metrics = found
         runs = sorted(runs, key=lambda run: run.metrics.get(found[0], -math.inf), reverse=True)
-    elif len(runs) <= SIDE_BY_SIDE_RUNS:
-        columns = ("metric", *(run.name for run in runs))
-        rows = [(name, *(run.metrics.get(name) for run in runs)) for name in metrics]
-        return Table(title, columns, tuple(rows))
-    return Table(
-        title,
-        ("run", "status", "started", *metrics),
-        tuple(
-            (
-                *(run.name, run.status, run.started.strftime("%Y-%m-%d %H:%M")),
-                *(run.metrics.get(name) for name in metrics),
-            )
-            for run in runs
-        ),
-    )
+    rows = [
+        (run.name, run.status, f"{run.started:%Y-%m-%d %H:%M}", *map(run.metrics.get, metrics))
+        for run in runs
+    ]
+    columns = ("run", "status", "started", *metrics)
+    if not metric and len(runs) <= SIDE_BY_SIDE_RUNS:
+        columns, *rows = zip(columns, *rows, strict=True)
+        columns = ("metric", *columns[1:])
+    return Table(title, columns, tuple(rows))
 
 
 def paper_report(title: str, runs: "Sequence[RunRow]") -> Report:
@@ -120,34 +108,32 @@ def paper_report(title: str, runs: "Sequence[RunRow]") -> Report:
     Of one seed the newest counts. Below them stand the paper's rows of any setting and data that a
     run has too.
     """
-    seeds: dict[tuple[str, ...], dict[str, ChildResult]] = defaultdict(dict)
+    variants: dict[str, Variant] = {}
+    seeds: defaultdict[str, dict[str, RunRow]] = defaultdict(dict)
     for run in runs:  # oldest first
         if run.status == FINISHED:
             seed = run.tags.get("seed", run.run_id)
-            said = (run.tags.get(name, "") for name in ("setting", "dataset", "scale"))
-            result = ChildResult(run.run_id, run.metrics, run.tags)
-            seeds[run.name.removesuffix(f"_s{seed}"), *said][seed] = result
-    names = {" ".join(filter(None, group)): group for group in seeds}
-    variants = {name: Variant(labels={"run": group[0]}) for name, group in names.items()}
-    results = Results(
-        {
-            (name, place): result
-            for name, group in names.items()
-            for place, result in enumerate(seeds[group].values())
-        }
-    )
-    study = Study("compared", variants, list(FIGURES), title=title, columns=["run"])
-    rows = [row for row in UsualReport().rows(study, results) if row.ours]
+            name = run.name.removesuffix(f"_s{seed}")
+            said = [run.tags.get(tag, "") for tag in ("setting", "dataset", "scale")]
+            group = " ".join(filter(None, [name, *said]))
+            variants[group] = Variant(labels={"run": name})
+            seeds[group][seed] = run
+    found = {
+        (name, place): run
+        for name, group in seeds.items()
+        for place, run in enumerate(group.values())
+    }
+    study = Study("compared", variants, FIGURES, title=title, columns=["run"])
+    results = Results(study, found)
+    rows = [row for row in UsualReport().rows(results) if row.ours]
     papers = [
-        Row({"run": f"{paper.source}, {' to '.join(row.labels.values())}"}, figure, None, paper)
+        replace(row, labels={"run": f"{row.paper.source}, {' to '.join(row.labels.values())}"})
         for table in STATED
         for row in paper_tables()[table]
-        for figure, paper in row.figures.items()
-        if any(paper.fits(setting, data) for _, setting, data, _ in seeds)
+        if row.paper and any(row.paper.fits(one.setting, one.data) for one in rows)
     ]
-    figures = dict.fromkeys(row.figure for row in rows)
-    charts = {figure: chart(study, results, figure) for figure in figures}
-    return Report((usual_table(study, [*rows, *papers]),), charts)
+    charts = {figure: chart(results, figure) for figure in dict.fromkeys(r.figure for r in rows)}
+    return Report([usual_table(study, [*rows, *papers])], charts)
 
 
 if __name__ == "__main__":

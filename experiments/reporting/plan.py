@@ -1,7 +1,7 @@
 """What a study is: variants of a run under several seeds, as the children to run.
 
-A study is a YAML in `experiments/configs/studies`. Children are run by `children.py`, what they
-gave is told by `usual_report.py` or by a report of the study's own in `experiments/studies`.
+A study is a YAML in `experiments/configs/studies`. Children are run by `runs.py`, what they
+gave is told by `report.py` or by a report of the study's own in `experiments/studies`.
 """
 
 import hashlib
@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import load_config
-from experiments.reporting.paper_figures import MILLISECONDS, paper_tables
+from experiments.reporting.rows import paper_tables
 
 PLACE = re.compile(r"\{([\w-]+)\}")
 CHILD_TAG, STUDY_TAG, COMMAND_TAG = "child", "study", "command_sha256"
-PARENT_TAG = "mlflow.parentRunId"
 RUN = "experiments.run"
 
 
@@ -170,10 +169,12 @@ class Study:
         return Path(self.output) / "studies" / self.name
 
     def metric_of(self, figure: str) -> str:
-        """The metric that holds a figure, by our name of it."""
+        """The metric that holds a figure, by our name of it; a metric is its own."""
         if isinstance(self.metrics, dict) and figure in self.metrics:
             return self.metrics[figure]
-        return "perf/test_ms_per_image" if figure == MILLISECONDS else f"mask/test/{figure}"
+        if figure == "latency_ms":
+            return "perf/test_ms_per_image"
+        return figure if "/" in figure else f"mask/test/{figure}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ class Child:
     """One run of a study: the words that follow `python -m MODULE`, without its tags.
 
     folder: where it writes, a run's own directory; results: its file of numbers there, if it is no
-    run; rests_on: hashes of what its words name, its config files and the children it needs.
+    run; sha256: of the command line, its config files and the children it depends on.
     """
 
     name: str
@@ -192,33 +193,13 @@ class Child:
     module: str = RUN
     folder: str = ""
     results: str = ""
-    rests_on: tuple[str, ...] = ()
+    sha256: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_run(self) -> bool:
         """Whether it is a run of `experiments.run`, which tracks itself."""
         return self.module == RUN
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the command line, its config files and the children it depends on."""
-        return _sha256(self.module, *self.words, *self.rests_on)
-
-    def command(self, study: str, parent: str) -> list[str]:
-        """What follows `python`; a run gets the tags by which its study finds it.
-
-        One that trains goes on where it was; with given weights there is nothing to go on with.
-        """
-        if not self.is_run:
-            return ["-m", self.module, *self.words]
-        resume = () if "--weights" in self.words else ("--resume", "auto")
-        return ["-m", RUN, *self.words, "--tags", json.dumps(self.all_tags(study, parent)), *resume]
-
-    def all_tags(self, study: str, parent: str) -> dict[str, str]:
-        """What a tracked run says of whose child it is."""
-        own = {STUDY_TAG: study, CHILD_TAG: self.name, COMMAND_TAG: self.sha256, PARENT_TAG: parent}
-        return {**self.tags, **own}
 
 
 def plan_children(study: Study) -> list[Child]:
@@ -246,46 +227,23 @@ def plan_children(study: Study) -> list[Child]:
     return list(planned.values())
 
 
-def dotted(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested settings with dotted keys."""
-    flat: dict[str, object] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict) and value:
-            flat |= dotted(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def _child_of(study: Study, name: str, seed: int, planned: Mapping[str, Child]) -> Child:
     """One variant under one seed, after those that it needs."""
-    variant = study.variants[name]
-    child = f"{name}_s{seed}"
-    is_run = variant.module == RUN
-    folder = f"{study.output}/studies/{study.name}/children/{child}"
-    if is_run:
-        folder = f"{study.output}/runs/{study.name}.{child}"
+    variant, child = study.variants[name], f"{name}_s{seed}"
     needs = [planned[f"{need}_s{seed}"] for need in variant.all_needs if need in study.variants]
+    folder = f"{study.output}/studies/{study.name}/children/{child}"
+    if variant.module == RUN:
+        folder = f"{study.output}/runs/{study.name}.{child}"
     places = {key: str(value) for key, value in study.values.items()}
     places |= {**study.existing, **{need.variant: need.folder for need in needs}}
     places |= {"here": folder, "seed": str(seed), "name": name}
     words = [filled(word, places) for word in variant.flags]
     rests_on = [need.sha256 for need in needs]
-    if is_run:
-        base, over = (study.base, study.settings)
-        if variant.is_stage1:
-            base, over = (study.stage1, study.stage1_settings)
-        configs = (*base, *variant.configs)
-        settings = {**dotted(over), **dotted(variant.settings), "seed": seed}
-        if variant.pretrained:
-            settings["pretrained"] = places[variant.pretrained]
-        if variant.tests:
-            settings["setting"] = "zero_shot"
-            weights = places[variant.tests]
-            words += ["--weights", weights, "--thresholds", f"{weights}/thresholds.json"]
+    if variant.module == RUN:
+        configs = (*(study.stage1 if variant.is_stage1 else study.base), *variant.configs)
         words = [
             *(word for config in configs for word in ("--config", config)),
-            *(w for key, value in settings.items() for w in (f"--{key}", _as_word(value, places))),
+            *_setting_words(study, variant, places),
             *words,
             *("--name", f"{study.name}.{child}", "--experiment", study.name),
             *("--output", study.output),
@@ -300,14 +258,37 @@ def _child_of(study: Study, name: str, seed: int, planned: Mapping[str, Child]) 
         variant.module,
         folder,
         f"{folder}/{variant.results}" if variant.results else "",
-        tuple(rests_on),
+        _sha256(variant.module, *words, *rests_on),
         {key: filled(value, places) for key, value in variant.tags.items()},
     )
 
 
-def _as_word(value: object, places: Mapping[str, str]) -> str:
-    """A setting as it is typed."""
-    return filled(value, places) if isinstance(value, str) else json.dumps(value)
+def _setting_words(study: Study, variant: Variant, places: Mapping[str, str]) -> list[str]:
+    """The settings of a run as they are typed, with the weights that it starts from or tests."""
+    over = study.stage1_settings if variant.is_stage1 else study.settings
+    settings = {**dotted(over), **dotted(variant.settings), "seed": places["seed"]}
+    if variant.pretrained:
+        settings["pretrained"] = places[variant.pretrained]
+    if variant.tests:
+        settings["setting"] = "zero_shot"
+        weights = places[variant.tests]
+        settings |= {"weights": weights, "thresholds": f"{weights}/thresholds.json"}
+    words = []
+    for key, value in settings.items():
+        text = filled(value, places) if isinstance(value, str) else json.dumps(value)
+        words += [f"--{key}", text]
+    return words
+
+
+def dotted(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested settings with dotted keys."""
+    flat: dict[str, object] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            flat |= dotted(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def filled(text: str, places: Mapping[str, object]) -> str:

@@ -6,14 +6,15 @@ The page names a study by a pair of comments, and what stands between them is wr
 
 import json
 import math
-import re
 import shutil
 from pathlib import Path
 
-from experiments.reporting.paper_tables import NUMBERS, Report, Row
+from experiments.reporting.report import Report
+from experiments.reporting.rows import Row
 from experiments.tables import to_csv, to_latex, to_markdown
 
 RESULTS_NAME, ANSWERS_NAME = "results.json", "answers.md"
+WRITERS = {"md": to_markdown, "csv": to_csv, "tex": to_latex}
 
 
 def write_report(report: Report, folder: Path, *, command: str) -> None:
@@ -22,16 +23,14 @@ def write_report(report: Report, folder: Path, *, command: str) -> None:
     command: the words that made it, which results.json says too.
     """
     for table in report.tables:
-        texts = {
-            "md": to_markdown(table.as_table()),
-            "tex": to_latex(table.as_table()),
-            "csv": to_csv(table.as_table(NUMBERS)),
-        }
-        for suffix, text in texts.items():
-            _write(folder / f"{table.name}.{suffix}", text)
+        for suffix, write in WRITERS.items():
+            file = folder / f"{table.name}.{suffix}"
+            file.write_text(write(table.as_table()).rstrip("\n") + "\n", encoding="utf-8")
     for name, chart in report.charts.items():
         chart.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
-    _write(folder / ANSWERS_NAME, "\n".join(f"- {answer}" for answer in report.answers))
+    if report.answers:
+        lines = "".join(f"- {answer}\n" for answer in report.answers)
+        (folder / ANSWERS_NAME).write_text(lines, encoding="utf-8")
     content = {
         "command": command,
         "tables": [
@@ -46,19 +45,21 @@ def write_report(report: Report, folder: Path, *, command: str) -> None:
         "answers": list(report.answers),
         "charts": sorted(f"{name}.png" for name in report.charts),
     }
-    _write(folder / RESULTS_NAME, json.dumps(content, indent=2, ensure_ascii=False))
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    (folder / RESULTS_NAME).write_text(f"{text}\n", encoding="utf-8")
 
 
 def saved_row(row: Row) -> dict[str, object]:
     """The row's figures in full, with the runs that they come from."""
     ours, paper = row.ours, row.paper
+    has_interval = ours is not None and math.isfinite(ours.low)
     return {
         **row.labels,
         "figure": row.figure,
         "values": list(ours.values) if ours else [],
-        "mean": _number(ours.mean) if ours else None,
-        "low": _number(ours.low) if ours else None,
-        "high": _number(ours.high) if ours else None,
+        "mean": ours.mean if ours else None,
+        "low": ours.low if ours and has_interval else None,
+        "high": ours.high if ours and has_interval else None,
         "paper": paper.value if paper else None,
         "paper_source": paper.source if paper else None,
         "paper_setting": paper.setting if paper else None,
@@ -79,18 +80,16 @@ def publish(report: Path, page: Path, name: str) -> None:
     """
     check_page(page, name)
     folder = page.with_suffix("") / name
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    for file in report.iterdir():
-        if file.suffix in (".json", ".png", ".md") and file.stat().st_size:
-            shutil.copyfile(file, folder / file.name)
-    text = page.read_text(encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(report, folder, ignore=shutil.ignore_patterns("*.csv", "*.tex"))
     first, last = _marks(name)
+    text = page.read_text(encoding="utf-8")
     if first not in text:
         text = text.rstrip("\n") + f"\n\n{first}\n{last}\n"
-    block = f"{first}\n{study_block(folder / RESULTS_NAME)}\n{last}"
-    page.write_text(_between(name).sub(lambda _: block, text), encoding="utf-8")
+    before, _, rest = text.partition(first)
+    after = rest.partition(last)[2]
+    block = study_block(folder / RESULTS_NAME)
+    page.write_text(f"{before}{first}\n{block}\n{last}{after}", encoding="utf-8")
 
 
 def check_page(page: Path, name: str) -> None:
@@ -98,9 +97,9 @@ def check_page(page: Path, name: str) -> None:
     if not page.is_file():
         raise FileNotFoundError(f"{page} is missing: make the page, then publish into it")
     text = page.read_text(encoding="utf-8")
-    counts = [text.count(mark) for mark in _marks(name)]
-    if counts != [0, 0] and (counts != [1, 1] or not _between(name).search(text)):
-        first, last = _marks(name)
+    first, last = _marks(name)
+    counts = (text.count(first), text.count(last))
+    if counts not in ((0, 0), (1, 1)) or text.find(first) > text.find(last):
         raise ValueError(
             f"{page} has {first} {counts[0]} times and {last} {counts[1]} times: expected each "
             "once, in this order, or neither"
@@ -118,20 +117,6 @@ def study_block(results: Path) -> str:
     return f"{charts}\n\n{', '.join(tables)}: `{saved['command']}`".strip()
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _write(file: Path, text: str) -> None:
-    file.write_text(text.rstrip("\n") + "\n" if text else "", encoding="utf-8")
-
-
 def _marks(name: str) -> tuple[str, str]:
     """The comments around a study's lines."""
     return f"<!-- study {name} -->", f"<!-- end of {name} -->"
-
-
-def _between(name: str) -> re.Pattern[str]:
-    """A study's comments and what stands between them."""
-    first, last = _marks(name)
-    return re.compile(f"{re.escape(first)}.*?{re.escape(last)}", re.DOTALL)

@@ -1,12 +1,10 @@
 """Tables 1 and 4: what an answer costs, by the benchmarks' own rows."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
-from experiments.reporting.paper_tables import Row
-from experiments.reporting.plan import Study
-from experiments.reporting.usual_report import Results, UsualReport, papers_alone
+from experiments.reporting.report import Results, UsualReport, papers_alone
+from experiments.reporting.rows import Row
 
-MEASUREMENTS = "measurements"
 # What a measurement says of how much better ours is than its reference, and the words for it.
 RATIOS = {
     "ratio": "ratio",
@@ -19,28 +17,24 @@ RATIOS = {
 class InferenceCost(UsualReport):
     """Every measurement of each benchmark in its `unit`, and its ratios to what is beside it."""
 
-    def rows(self, study: Study, results: Results) -> Sequence[Row]:
+    def rows(self, results: Results) -> list[Row]:
         """Ours, then the paper's row of an A100."""
-        found = [row for name in study.labels for row in measured_by(study, name, results)]
-        return [*found, *papers_alone(study)]
+        found = [row for name in results.study.labels for row in measured_by(name, results)]
+        return [*found, *papers_alone(results.study)]
 
 
-def measured_by(study: Study, name: str, results: Results) -> list[Row]:
+def measured_by(name: str, results: Results) -> list[Row]:
     """The rows of one benchmark: of each thing measured our figure, and its ratios."""
-    labels = study.labels[name]
-    benchmark, runs = {"benchmark": labels["benchmark"]}, results.run_ids(name)
-    figures = {"ours": labels["unit"], **RATIOS}
-    metrics = sorted({key for child in results.children(name) for key in child.metrics})
-    things = {
-        metric.split("/")[1]: metric.removesuffix("/ours")
-        for metric in metrics
-        if metric.startswith(f"{MEASUREMENTS}/") and metric.endswith("/ours")
-    }
-    found = [
-        Row({**benchmark, "measured": thing}, figure, ours, setting="benchmark", runs=runs)
-        for thing, path in things.items()
-        for key, figure in figures.items()
-        if (ours := results.of(name, f"{path}/{key}"))
-    ]
+    labels = results.study.labels[name]
+    benchmark = {"benchmark": labels["benchmark"]}
+    paths = {path for run in results.runs(name) for path in run.metrics}
+    found = []
+    for whole in sorted(path for path in paths if path.endswith("/ours")):
+        _, thing, *_ = whole.split("/")  # measurements/THING/ours
+        for key, figure in {"ours": labels["unit"], **RATIOS}.items():
+            row = results.row(name, f"{whole.removesuffix('ours')}{key}")
+            said = {**benchmark, "measured": thing}
+            found.append(replace(row, labels=said, figure=figure, setting="benchmark"))
     # Not run yet.
-    return found or [Row(benchmark, labels["unit"], None, runs=runs)]
+    unknown = replace(results.row(name, "ours"), labels=benchmark, figure=labels["unit"])
+    return [row for row in found if row.ours] or [unknown]

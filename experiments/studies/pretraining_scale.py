@@ -1,16 +1,15 @@
 """Where pre-training begins to pay: stage 2 by stage 1's images and width."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.reporting.paper_figures import IOU
-from experiments.reporting.paper_tables import Estimate
-from experiments.reporting.plan import Study
-from experiments.reporting.usual_report import Results, UsualReport
+from experiments.reporting.report import Results, UsualReport
+from experiments.reporting.rows import Estimate
 
 WIDTH, IMAGES = "U-Net", "images"  # the table's columns
+FIGURE = "iou_image"
 FEWEST_POINTS = 3  # that a line is put through
 
 
@@ -20,22 +19,16 @@ class PretrainingScale(UsualReport):
     The variant of a width without images is the one that the others are compared with.
     """
 
-    def answers(self, study: Study, results: Results) -> Sequence[str]:
+    def answers(self, results: Results) -> list[str]:
         """Differences first, then a line or two for each width."""
-        said, metric = list(super().answers(study, results)), study.metric_of(IOU)
-        for width in dict.fromkeys(labels[WIDTH] for labels in study.labels.values()):
-            names = {
-                int(labels[IMAGES]): name
-                for name, labels in study.labels.items()
-                if labels[WIDTH] == width
-            }
+        said, by_width = super().answers(results), dict[str, dict[int, str]]()
+        for name, labels in results.study.labels.items():
+            by_width.setdefault(labels[WIDTH], {})[int(labels[IMAGES])] = name
+        for width, names in by_width.items():
             none = names.pop(0, "")
-            known = {
-                count: found
-                for count, name in sorted(names.items())
-                if (found := results.of(name, metric))
-            }
-            gains = {count: results.change(names[count], none, metric) for count in known}
+            found = {count: results.of(name, FIGURE) for count, name in sorted(names.items())}
+            known = {count: mean for count, mean in found.items() if mean}
+            gains = {count: results.change(names[count], none, FIGURE) for count in known}
             if (least := pays_from(gains)) is not None:
                 said.append(f"{width}: stage 1 pays from {least} images on")
             if len(known) >= FEWEST_POINTS:
@@ -62,8 +55,8 @@ def trend(known: Mapping[int, Estimate]) -> str:
     spread = float(np.std(y - (slope * x + start)))
     promise = slope * math.log10(1e6) + start
     words = (
-        f"{IOU} changes by {slope:+.4f} for ten times the images; the {len(known)} points scatter "
-        f"by {spread:.4f} about that line"
+        f"{FIGURE} changes by {slope:+.4f} for ten times the images; the {len(known)} points "
+        f"scatter by {spread:.4f} about that line"
     )
     if slope <= 0 or promise > 1:
         return f"{words}, which promises nothing"

@@ -1,11 +1,10 @@
 """Section 6.4: how far generated images are from real ones, beside how far other real ones are."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from experiments.reporting.paper_tables import Row, bars
-from experiments.reporting.plan import Study
-from experiments.reporting.usual_report import Results, UsualReport
+from experiments.reporting.report import Results, UsualReport, bars
+from experiments.reporting.rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,24 +28,25 @@ class RealAndGenerated(UsualReport):
     def __init__(self, extractor: str) -> None:
         self.extractor = extractor
 
-    def rows(self, study: Study, results: Results) -> Sequence[Row]:
+    def rows(self, results: Results) -> list[Row]:
         """A row per distance and kind of images."""
         return [
-            Row(
-                {study.columns[0]: images},
-                f"{distance}_{self.extractor}",
-                results.of(COMPARED, f"{SPLIT}/{distance}_{of_what}{self.extractor}"),
-                setting=results.tag(COMPARED, "setting"),
-                data=results.tag(COMPARED, "dataset"),
-                runs=results.run_ids(COMPARED),
+            replace(
+                results.row(COMPARED, f"{SPLIT}/{distance}_{of_what}{self.extractor}"),
+                labels={results.study.columns[0]: images},
+                figure=f"{distance}_{self.extractor}",
             )
             for distance, kinds in DISTANCES.items()
             for images, of_what in kinds.items()
         ]
 
-    def charts(self, study: Study, results: Results) -> "dict[str, Figure]":
+    def charts(self, results: Results) -> "dict[str, Figure]":
         """The first distance of both kinds of images."""
-        rows = self.rows(study, results)
+        rows = self.rows(results)
         figure = rows[0].figure
-        found = [row for row in rows if row.figure == figure]
-        return {figure: bars({row.labels[study.columns[0]]: row.ours for row in found}, y=figure)}
+        heights = {
+            " ".join(row.labels.values()): row.ours
+            for row in rows
+            if row.ours and row.figure == figure
+        }
+        return {figure: bars(heights, y=figure)}

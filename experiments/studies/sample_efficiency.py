@@ -3,19 +3,20 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
-from experiments.reporting.paper_figures import ACCURACY, paper_figure
-from experiments.reporting.paper_tables import (
+from experiments.reporting.report import Results, UsualReport
+from experiments.reporting.rows import (
     NOT_REACHED,
     NOT_RUN,
     PaperTable,
     Row,
     estimate,
+    paper_figure,
 )
-from experiments.reporting.plan import Study
-from experiments.reporting.usual_report import Results, UsualReport, usual_table
 
 START, SHOTS = "pre-training", "K"  # the table's columns
+FIGURE = "type_accuracy"
 PAPERS_TARGET = 0.95
 
 
@@ -25,20 +26,29 @@ class SampleEfficiency(UsualReport):
     def __init__(self, target: float = PAPERS_TARGET) -> None:
         self.target = target
 
-    def tables(self, study: Study, results: Results) -> Sequence[PaperTable]:
+    def tables(self, results: Results) -> list[PaperTable]:
         """Samples for the target by start, and the curves they are read from."""
-        rows = [row for start in by_start(study) for row in self.samples(study, results, start)]
+        starts: dict[str, dict[int, str]] = {}
+        for name, labels in results.study.labels.items():
+            starts.setdefault(labels[START], {})[int(labels[SHOTS])] = name
+        paper = "table_7" if self.target == PAPERS_TARGET else ""
+        rows = [
+            row
+            for start, names in starts.items()
+            for row in self.samples(results, start, dict(sorted(names.items()))).beside(
+                paper_figure(paper, {START: start}, "samples")
+            )
+        ]
         title = f"Table 7: images per type for an accuracy of {self.target}"
-        samples = PaperTable("table_7", title, (START,), tuple(rows))
-        return [samples, usual_table(study, self.rows(study, results))]
+        return [PaperTable("table_7", title, (START,), tuple(rows)), *super().tables(results)]
 
-    def samples(self, study: Study, results: Results, start: str) -> tuple[Row, ...]:
-        """The samples for the target, by each seed's own whole curve; the paper's word for them."""
-        shots, names = zip(*by_start(study)[start], strict=True)
-        metric = study.metric_of(ACCURACY)
-        found = [[results.value(name, seed, metric) for name in names] for seed in results.seeds]
+    def samples(self, results: Results, start: str, names: dict[int, str]) -> Row:
+        """The samples for the target, by each seed's own whole curve; names: variants by K."""
+        found = [
+            [results.value(name, seed, FIGURE) for name in names.values()] for seed in results.seeds
+        ]
         whole = [curve for curve in found if not any(map(math.isnan, curve))]
-        counts = [first_reaching(shots, curve, self.target) for curve in whole]
+        counts = [first_reaching([*names], curve, self.target) for curve in whole]
         reached = [count for count in counts if count is not None]
         outcome = ""
         if not whole:
@@ -47,26 +57,16 @@ class SampleEfficiency(UsualReport):
             outcome = NOT_REACHED
         elif len(reached) < len(whole):
             outcome = f"{NOT_REACHED} by {len(whole) - len(reached)} of {len(whole)} seeds"
-        row = Row(
-            {START: start},
-            "samples",
-            None if outcome else estimate(reached),
+        rows = [results.row(name, FIGURE) for name in names.values()]
+        return replace(
+            rows[0],
+            labels={START: start},
+            figure="samples",
+            ours=None if outcome else estimate(reached),
             setting="k_shot" if whole else "",
-            data=results.tag(names[0], "dataset"),
-            scale=results.tag(names[0], "scale"),
-            runs=tuple(run for name in names for run in results.run_ids(name)),
+            runs=tuple(run for row in rows for run in row.runs),
             outcome=outcome,
         )
-        table = "table_7" if self.target == PAPERS_TARGET else ""
-        return row.beside(paper_figure(table, {START: start}, "samples"))
-
-
-def by_start(study: Study) -> dict[str, list[tuple[int, str]]]:
-    """The variants of each start by their K, ascending."""
-    found: dict[str, list[tuple[int, str]]] = {}
-    for name, labels in study.labels.items():
-        found.setdefault(labels[START], []).append((int(labels[SHOTS]), name))
-    return {start: sorted(named) for start, named in found.items()}
 
 
 def first_reaching(

@@ -8,9 +8,8 @@ import pytest
 import yaml
 
 from experiments.cli import call_command
-from experiments.reporting.children import study_lock
-from experiments.reporting.plan import CHILD_TAG, PARENT_TAG, Child, Study
-from experiments.reporting.study_run import StudyRun
+from experiments.reporting.plan import CHILD_TAG, Child, Study
+from experiments.reporting.runs import PARENT_TAG, StudyRun, study_lock
 from experiments.study import INCOMPLETE_CODE, study
 from experiments.tracking import RunRow, read_runs
 
@@ -109,7 +108,7 @@ def test_child_that_the_tracker_lets_down_has_failed_and_the_others_run_on(
         if "good" in directory.name:
             raise OSError("no space left")
 
-    monkeypatch.setattr("experiments.study.put_aside", full)
+    monkeypatch.setattr("experiments.reporting.runs.put_aside", full)
     words = ["--config", str(config), "--variants", "{good: {}, scratch: {}}"]
     assert call_command(study, words) == INCOMPLETE_CODE
     assert [row.name for row in finished(config)] == ["scratch_s0"]

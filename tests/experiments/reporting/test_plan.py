@@ -1,6 +1,5 @@
 """Holds that a study's children are commands: every variant under every seed, needs first."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,24 +50,11 @@ def test_folder_that_is_there_stands_for_a_variant_whose_settings_beat_the_study
     assert child.words[child.words.index("--data.init_args.root") + 1] == "E"
 
 
-def test_command_says_whose_child_it_is_and_resumes() -> None:
-    (child,) = children({"stage1": STAGE1})
-    words = child.command("trial", "parent-id")
-    assert json.loads(words[words.index("--tags") + 1]) == {
-        "study": "trial",
-        "child": "stage1_s0",
-        "command_sha256": child.sha256,
-        "mlflow.parentRunId": "parent-id",
-    }
-    assert words[-2:] == ["--resume", "auto"]
-
-
-def test_child_that_tests_given_weights_does_not_resume() -> None:
+def test_child_that_tests_given_weights_takes_their_thresholds() -> None:
     child = children({**BOTH, "again": Variant(tests="stage2")})[2]
     assert child.needs == ("stage2_s0",)
     place = "out/runs/trial.stage2_s0"
     assert {place, f"{place}/thresholds.json", "zero_shot"} < {*child.words}
-    assert "--resume" not in child.command("trial", "id")
 
 
 BENCH = Variant(
@@ -85,7 +71,6 @@ def test_child_may_be_another_command_with_a_folder_of_its_own() -> None:
     rows = "out/studies/trial/children/cost_s2/rows.json"
     assert child.words == ("inference", "--out", rows, "--repeats", "3")
     assert (child.results, child.tags) == (rows, {"dataset": "cost"})
-    assert child.command("trial", "id") == ["-m", "experiments.bench", *child.words]
 
 
 def test_child_is_another_when_its_words_its_configuration_or_what_it_needs_is(

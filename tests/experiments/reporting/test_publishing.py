@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from experiments.config import CONFIG_FOLDER
-from experiments.reporting.paper_figures import PaperFigure
-from experiments.reporting.paper_tables import NOT_REACHED, PaperTable, Report, Row, bars, estimate
 from experiments.reporting.plan import Study
 from experiments.reporting.publishing import (
     RESULTS_NAME,
@@ -20,10 +18,12 @@ from experiments.reporting.publishing import (
     study_block,
     write_report,
 )
-from experiments.reporting.usual_report import ChildResult, Results
+from experiments.reporting.report import Report, Results, bars
+from experiments.reporting.rows import NOT_REACHED, Estimate, PaperFigure, PaperTable, Row, estimate
 from experiments.studies.real_and_generated import COMPARED, DISTANCES, SPLIT
 from experiments.study import read_study
 from experiments.tables import to_markdown
+from tests.experiments.reporting.finished_run import finished_run
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = DOCS / "results.md"
@@ -45,7 +45,11 @@ TABLE = PaperTable("table_6", "Table 6: transfer", ("train", "test"), ROWS)
 def report(tmp_path: Path) -> Path:
     folder = tmp_path / "report"
     folder.mkdir()
-    said = Report((TABLE,), {"iou": bars({"a": estimate([0.3])}, y="iou")}, ("no t is best",))
+    said = Report(
+        (TABLE,),
+        {"iou": bars({"a": Estimate(0.3, 0.2, 0.4, (0.3,) * 3)}, y="iou")},
+        ("no t is best",),
+    )
     write_report(said, folder, command=COMMAND)
     return folder
 
@@ -104,7 +108,7 @@ def test_published_figures_reported_anew_are_what_is_published(results: Path) ->
     saved = json.loads(results.read_text(encoding="utf-8"))
     _, _, _, _, config, *words = shlex.split(saved["command"])
     study, report = read_study([config], words)
-    said = report.report(study, rebuilt(saved, study))
+    said = report.report(rebuilt(saved, study))
     tables = [json.loads(json.dumps([saved_row(row) for row in one.rows])) for one in said.tables]
     assert tables == [table["rows"] for table in saved["tables"]]
     assert list(said.answers) == saved["answers"]
@@ -127,7 +131,8 @@ def rebuilt(saved: dict[str, Any], study: Study) -> Results:
             tags[name, seed] = (run, said)
         for seed, value in zip(study.seeds, row["values"] if name else [], strict=False):
             metrics[name, seed][metric] = value
-    return Results({key: ChildResult(run, metrics[key], said) for key, (run, said) in tags.items()})
+    found = {key: finished_run(run, metrics[key], said) for key, (run, said) in tags.items()}
+    return Results(study, found)
 
 
 def variant_and_metric(row: dict[str, Any], study: Study) -> tuple[str, str]:

@@ -4,42 +4,42 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from experiments.reporting.paper_tables import (
+from experiments.reporting.report import Report, Results
+from experiments.reporting.rows import (
     MEASURED,
     NO_ANSWER,
     NOT_REACHED,
     NOT_RUN,
     PAPER_ONLY,
-    Report,
     Row,
 )
-from experiments.reporting.usual_report import ChildResult, Results
 from experiments.studies.sample_efficiency import first_reaching
 from experiments.study import read_study
+from experiments.tracking import RunRow
+from tests.experiments.reporting.finished_run import finished_run
 
 IOU, ACCURACY = "mask/test/iou_image", "mask/test/type_accuracy"
 Curve = Sequence[float | None]
+Found = dict[tuple[str, int], RunRow]
 
 
-def report(study: str, results: Results, *words: str) -> Report:
-    """What a shipped study says of these results."""
-    plan, told = read_study([f"studies/{study}.yaml"], words)
-    return told.report(plan, results)
+def report(study: str, found: Found, *words: str) -> Report:
+    """What a shipped study says of these runs."""
+    plan, usual = read_study([f"studies/{study}.yaml"], words)
+    return usual.report(Results(plan, found))
 
 
 def worked(
     metric: str, figures: Mapping[str, Curve], data: str = "made", setting: str = "full"
-) -> Results:
+) -> Found:
     """The metric of each variant by seed 0, 1, ...; None where a child has not finished."""
     tags = {"setting": setting, "dataset": data, "scale": "tiny"}
-    return Results(
-        {
-            (name, seed): ChildResult(f"{name}-{seed}", {metric: value}, tags)
-            for name, values in figures.items()
-            for seed, value in enumerate(values)
-            if value is not None
-        }
-    )
+    return {
+        (name, seed): finished_run(f"{name}-{seed}", {metric: value}, tags)
+        for name, values in figures.items()
+        for seed, value in enumerate(values)
+        if value is not None
+    }
 
 
 def without(*variants: str) -> list[str]:
@@ -111,7 +111,7 @@ def test_trend_needs_three_points_and_promises_no_iou_that_cannot_be() -> None:
     assert scaled([0.03], [0.02], [0.01])[-1].endswith("which promises nothing")
 
 
-def by_category(results: Results, *names: str) -> dict[tuple[str, str], list[Row]]:
+def by_category(results: Found, *names: str) -> dict[tuple[str, str], list[Row]]:
     words = [word for name in names for word in (f"--variants.{name}", "{}")]
     left_out = without("mtd", "neu_seg", "pv_multi_defect")
     (table,) = report("per_category", results, *left_out, *words).tables
@@ -141,9 +141,9 @@ def test_papers_average_stands_beside_one_over_ten_of_its_own_data_alone() -> No
 def test_cost_says_which_benchmark_has_not_run_and_which_had_no_answer() -> None:
     path = "measurements/features: all/"
     metrics = {f"{path}ours": 4.0, f"{path}ratio": 2.0, f"{path}settings/lowest ratio": 1.5}
-    found = {("throughput", 0): ChildResult("r0", metrics, {})}
-    found["memory", 0] = ChildResult("r1", {}, {})
-    (table,) = report("inference_cost", Results(found)).tables
+    found = {("throughput", 0): finished_run("r0", metrics)}
+    found["memory", 0] = finished_run("r1", {})
+    (table,) = report("inference_cost", found).tables
     ours = [row for row in table.rows if row.labels["benchmark"] != "A100"]
     assert [(row.figure, row.ours and row.ours.mean, row.status) for row in ours] == [
         ("TF/image", None, NOT_RUN),

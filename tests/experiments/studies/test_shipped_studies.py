@@ -10,14 +10,15 @@ import pytest
 from experiments.audit import audit
 from experiments.cli import call_command, command_parser
 from experiments.config import CONFIG_FOLDER, load_config, parse_stage
-from experiments.reporting.paper_tables import MEASURED, NOT_RUN, PAPER_ONLY, Row
 from experiments.reporting.plan import Child, Study, plan_children
-from experiments.reporting.study_run import flat_numbers
-from experiments.reporting.usual_report import ChildResult, Results, UsualReport
+from experiments.reporting.report import Results, UsualReport
+from experiments.reporting.rows import MEASURED, NOT_RUN, PAPER_ONLY, Row
+from experiments.reporting.runs import flat_numbers
 from experiments.studies.real_and_generated import DISTANCES, SPLIT
 from experiments.study import read_study
 from experiments.tables import to_markdown
 from tests.experiments.audits.small_manifest import small_manifest
+from tests.experiments.reporting.finished_run import finished_run
 
 FILES = sorted(path.name for path in (CONFIG_FOLDER / "studies").glob("*.yaml"))
 TAGS = {"setting": "full", "dataset": "neu_seg", "scale": "tiny"}
@@ -46,10 +47,10 @@ def rows_of(file: str, finished: list[Child]) -> list[Row]:
     study, report = shipped(file)
     metrics = {study.metric_of(figure): 0.5 for figure in study.metrics} | WRITTEN
     found = {
-        (child.variant, child.seed): ChildResult(f"id-{child.name}", metrics, TAGS)
+        (child.variant, child.seed): finished_run(f"id-{child.name}", metrics, TAGS)
         for child in finished
     }
-    tables = report.report(study, Results(found)).tables
+    tables = report.report(Results(study, found)).tables
     assert all(to_markdown(table.as_table()) for table in tables)
     return [row for table in tables for row in table.rows]
 

@@ -9,17 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.reporting.children import (
-    DONE,
-    FAILED,
-    SKIPPED,
-    Outcome,
-    put_aside,
-    run_children,
-    run_process,
-    study_lock,
-)
 from experiments.reporting.plan import Child
+from experiments.reporting.runs import put_aside, run_children, run_process, study_lock
 
 A, B = Child("a", "a", 0, ()), Child("b", "b", 0, (), needs=("a",))
 C = Child("c", "c", 0, ())
@@ -28,38 +19,33 @@ C = Child("c", "c", 0, ())
 def run(
     children: list[Child], *, failing: str = "", finished: tuple[str, ...] = (), jobs: int = 1
 ) -> tuple[list[str], dict[str, str]]:
-    """Which children were run, in their order, and how all of them ended."""
+    """Which children were run, in their order, and why some failed."""
     ran: list[str] = []
 
-    def one(child: Child) -> Outcome:
+    def one(child: Child) -> str:
         ran.append(child.name)
-        return Outcome(FAILED, "broken") if child.name == failing else Outcome(DONE)
+        return "broken" if child.name == failing else ""
 
-    outcomes = run_children(
-        children, set(finished), one, jobs=jobs, on_end=lambda child, outcome: None
-    )
-    return ran, {name: outcome.status for name, outcome in outcomes.items()}
+    return ran, run_children(children, set(finished), one, jobs=jobs)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_child_runs_after_what_it_needs(jobs: int) -> None:
-    ran, ended = run([B, A, C], jobs=jobs)
-    assert ran.index("a") < ran.index("b")
-    assert set(ended.values()) == {DONE} and len(ran) == 3
+    ran, failed = run([B, A, C], jobs=jobs)
+    assert ran.index("a") < ran.index("b") and len(ran) == 3 and not failed
 
 
 def test_what_comes_first_in_the_plan_is_whole_before_the_next_begins() -> None:
-    planned = [
-        Child(f"{name}_s{seed}", name, seed, (), needs=(f"a_s{seed}",) if name == "b" else ())
-        for seed in (0, 1)
-        for name in ("a", "b")
-    ]
-    assert run(planned)[0] == ["a_s0", "b_s0", "a_s1", "b_s1"]
+    later = [Child("a_s1", "a", 1, ()), Child("b_s1", "b", 1, (), needs=("a_s1",))]
+    assert run([A, B, *later])[0] == ["a", "b", "a_s1", "b_s1"]
 
 
 def test_a_finished_child_is_not_run_again_and_a_failing_one_stops_what_needs_it() -> None:
-    assert run([B, A, C], finished=("a", "c")) == (["b"], {"a": DONE, "b": DONE, "c": DONE})
-    assert run([B, A, C], failing="a")[1] == {"a": FAILED, "b": SKIPPED, "c": DONE}
+    assert run([B, A, C], finished=("a", "c")) == (["b"], {})
+    assert run([B, A, C], failing="a")[1] == {
+        "a": "broken",
+        "b": "skipped: needs a, which has failed",
+    }
 
 
 def test_run_that_other_words_began_is_put_aside_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -78,16 +64,15 @@ def test_run_that_other_words_began_is_put_aside_and_nothing_is_lost(tmp_path: P
 def test_process_has_its_threads_and_a_failing_one_gives_its_last_line(tmp_path: Path) -> None:
     code = "import os; print(os.environ['OMP_NUM_THREADS']); raise SystemExit('error: got 1')"
     with study_lock(tmp_path) as lock:
-        ended = run_process(["-c", code], tmp_path / "log", threads=3, held=lock)
-    assert ended.status == FAILED
-    assert ended.reason.startswith("error: got 1 (exit code 1; see ")
+        reason = run_process(["-c", code], tmp_path / "log", threads=3, held=lock)
+    assert reason.startswith("error: got 1 (exit code 1; see ")
     assert (tmp_path / "log").read_text().startswith("3\n")
 
 
 PARENT = """
 import sys
 from pathlib import Path
-from experiments.reporting.children import run_process
+from experiments.reporting.runs import run_process
 folder = Path(sys.argv[1])
 child = "import os, pathlib, time; pathlib.Path('{}').write_text(str(os.getpid())); time.sleep(60)"
 with (folder / "lock").open("w") as lock:
