@@ -100,9 +100,10 @@ def read_study(configs: Sequence[str], overrides: Sequence[str]) -> tuple[Study,
     report, variants = raw.pop("report"), raw.get("variants") or {}
     if not isinstance(variants, dict):
         raise ValueError(f"variants: got {variants!r}, expected names and what varies")
-    raw["existing"] = {name: one for name, one in variants.items() if isinstance(one, str)}
-    raw["variants"] = {name: one for name, one in variants.items() if isinstance(one, dict)}
-    for name, one in raw["variants"].items():
+    given = {name: one for name, one in variants.items() if isinstance(one, dict)}
+    existing = {name: one for name, one in variants.items() if isinstance(one, str)}
+    raw |= {"variants": given, "existing": existing}
+    for name, one in given.items():
         keys = {f"variants.{name}.{key}": value for key, value in one.items()}
         check_keys(keys, [field.name for field in fields(Variant)], owner="a variant")
     parser = ArgumentParser(exit_on_error=False)

@@ -13,12 +13,10 @@ from rich.table import Table as RichTable
 Cell = str | float | int | None
 MISSING = "-"
 WIDTH_IN_A_FILE = 160
-LATEX_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
-}
+LATEX_ESCAPES = str.maketrans(
+    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {letter: f"\\{letter}" for letter in "&%$#_{}"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +28,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
     def __post_init__(self) -> None:
-        for row in self.rows:
-            if len(row) != len(self.columns):
-                raise ValueError(
-                    f"table {self.title!r}: got a row of {len(row)} cells, "
-                    f"expected {len(self.columns)}"
-                )
+        assert all(len(row) == len(self.columns) for row in self.rows), self.title
 
 
 def format_cell(cell: Cell) -> str:
@@ -99,14 +92,18 @@ def to_csv(table: Table) -> str:
 
 def to_latex(table: Table) -> str:
     """The table as a LaTeX tabular with its title as the caption; needs booktabs."""
+    rows = [table.columns, *(tuple(map(format_cell, row)) for row in table.rows)]
+    head, *body = [
+        " & ".join(cell.translate(LATEX_ESCAPES) for cell in row) + r" \\" for row in rows
+    ]
     lines = [
         r"\begin{table}",
-        rf"\caption{{{_latex(table.title)}}}",
+        rf"\caption{{{table.title.translate(LATEX_ESCAPES)}}}",
         rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
         r"\toprule",
-        " & ".join(map(_latex, table.columns)) + r" \\",
+        head,
         r"\midrule",
-        *(" & ".join(_latex(format_cell(cell)) for cell in row) + r" \\" for row in table.rows),
+        *body,
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -116,8 +113,3 @@ def to_latex(table: Table) -> str:
 
 def _is_missing(cell: Cell) -> bool:
     return cell is None or (isinstance(cell, float) and math.isnan(cell))
-
-
-def _latex(text: str) -> str:
-    """The text with the characters escaped that LaTeX would read as its own."""
-    return "".join(LATEX_ESCAPES.get(letter, letter) for letter in text)

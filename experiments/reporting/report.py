@@ -185,7 +185,8 @@ def chart(results: Results, figure: str) -> "Figure":
         if drawn.is_logarithmic:  # such an axis has no 0
             x = [max(place, 1) for place in x]
         axes.plot(x, [found[name].mean for name in names], marker="o", label=line)
-        axes.fill_between(x, *zip(*(found[name].ends for name in names), strict=True), alpha=0.2)
+        low, high = zip(*(found[name].ends for name in names), strict=True)
+        axes.fill_between(x, low, high, alpha=0.2)
     if drawn.is_logarithmic:
         axes.set_xscale("log")
     axes.set_xlabel(drawn.words or drawn.over)

@@ -32,11 +32,6 @@ def test_each_format_escapes_its_own_signs() -> None:
     assert r"\caption{IoU \& 95 \%}" in text and r"k\_shot\_5" in text
 
 
-def test_row_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="got a row of 1 cells, expected 2"):
-        Table("t", ("a", "b"), (("x",),))
-
-
 def test_terminal_table_holds_every_metric() -> None:
     console = Console(width=60, record=True, file=StringIO())
     console.print(to_rich(metrics_table("results", {"mask/test/iou_image": 0.25})))

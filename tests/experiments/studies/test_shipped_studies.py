@@ -1,6 +1,7 @@
 """Holds every study that we ship: its children parse, and it reports nothing, some and all."""
 
 import json
+import re
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -72,6 +73,15 @@ def test_each_child_of_a_shipped_study_is_a_command_of_ours_that_parses(file: st
 
 
 @pytest.mark.parametrize("file", FILES)
+def test_each_child_reads_what_those_before_it_have_written(file: str) -> None:
+    folders = {child.name: child.folder for child in children(file)}
+    for child in children(file):
+        words = " ".join(child.words)
+        assert not re.search(r"\{\w", words)
+        assert all(folders[need] in words for need in child.needs)
+
+
+@pytest.mark.parametrize("file", FILES)
 def test_a_study_reports_nothing_half_and_all_of_it(file: str) -> None:
     some = children(file)
     nothing = rows_of(file, [])
@@ -81,11 +91,6 @@ def test_a_study_reports_nothing_half_and_all_of_it(file: str) -> None:
     whole = [row for row in rows_of(file, some) if row.status != PAPER_ONLY]
     assert MEASURED in {row.status for row in whole}
     assert all(row.status != NOT_RUN and row.runs for row in whole)
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_shipped_study_starts_with_a_line_of_explanation(file: str) -> None:
-    assert (CONFIG_FOLDER / "studies" / file).read_text().startswith("# ")
 
 
 def test_audit_leaves_each_figure_that_dataset_statistics_reads(tmp_path: Path) -> None:
