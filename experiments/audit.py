@@ -3,8 +3,8 @@
     python -m experiments.audit --manifest DATA/manifest.parquet --out AUDIT
     python -m experiments.audit --release CSV_FOLDER --out AUDIT
 
-AUDIT gets audit.html, audit.json and findings.csv. Exit code 1 where --fail_on names a kind that
-was found, for use in CI.
+AUDIT gets audit.md, audit.html, audit.json and findings.csv. Exit code 1 where --fail_on names a
+kind that was found, for use in CI.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datamodules.manifest import Manifest
     from experiments.audits.findings import Section
 
-ENTRIES = ("audit.html", "audit.json", "findings.csv")
+ENTRIES = ("audit.md", "audit.html", "audit.json", "findings.csv")
 
 
 def audit(
@@ -48,7 +48,7 @@ def audit(
         raise ValueError("audit: expected exactly one of --manifest FILE and --release FOLDER")
     if out:
         check_is_free(out, entries=ENTRIES, overwrite=overwrite)
-    from experiments.audits.findings import counts_of, write_figures, write_findings
+    from experiments.audits.findings import counts_of, to_text, write_figures, write_findings
     from experiments.audits.page import to_page
     from experiments.tables import to_rich
 
@@ -67,6 +67,7 @@ def audit(
         console.print(to_rich(section.figures_table()))
     if out:
         with whole_folder(out, entries=ENTRIES, overwrite=overwrite) as unfinished:
+            (unfinished / "audit.md").write_text(to_text(title, sections), "utf-8")
             (unfinished / "audit.html").write_text(to_page(title, sections, folder), "utf-8")
             write_figures(unfinished / "audit.json", sections)
             write_findings(unfinished / "findings.csv", sections)

@@ -41,12 +41,13 @@ def cache_latents(
     """
     raw = load_config(config, overrides)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     from datamodules.latents import LatentStore
     from experiments.config import parse_stage
     from experiments.train import latent_index, prepare_stage
     from lightning_modules.diffusion_pretrain import DiffusionPretrain
 
+    # It sets its own level when it is imported.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     stage = prepare_stage(parse_stage({"name": "cache", **raw}))
     if not isinstance(stage.model, DiffusionPretrain):
         raise ValueError(

@@ -53,7 +53,7 @@ def prepare(
 ) -> None:
     """A data set in its original layout becomes a verified, split manifest.
 
-    Settings of the source itself are given as --source.NAME VALUE.
+    Settings of the source itself are given as --source.NAME VALUE; --source.help lists them.
 
     Args:
         source: name of a source (mtd, folder, coco, ...), or its class path
@@ -77,6 +77,11 @@ def prepare(
         tile_overlap_px: least overlap of neighbouring tiles
         workers: processes that inspect, 0 for one per core
     """
+    if "--source.help" in overrides:
+        from datamodules.about import source_class_path
+        from experiments.run import print_class_help
+
+        return print_class_help({"source": {"class_path": source_class_path(source)}}, "source")
     check_writable(out)
     built = build_source(source, overrides)
     from datamodules.preparing import preparation

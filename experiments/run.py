@@ -31,7 +31,7 @@ def run(
     """Train, test and track one stage. Each key of a config is an option: --seed 1,
     --trainer.max_epochs 3. A run's own keys are name, experiment, output, seed, setting, scale,
     tags, data, model, trainer. Short for a longer key are --source NAME (a file of
-    datamodules/sources such as folder, coco, mtd; --source.upright true sets its arguments),
+    datamodules/sources such as folder, coco, mtd; --source.product plate sets its arguments),
     --root FOLDER, --manifest FILE, --labels "crack; scratch, scuff" (words for the types) and
     --pretrained RUN (stage 1's directory, or random). With a config --data.help, --model.help,
     --trainer.help and so on show what the class there takes.

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.tables import Table
+from experiments.tables import Table, to_markdown
+
+LINES_OF_A_KIND = 10
+ROWS_OF_A_TABLE = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,29 @@ class Section:
 def counts_of(findings: Sequence[Finding]) -> dict[str, float]:
     """How many findings of each kind, by kind."""
     return {kind: float(count) for kind, count in sorted(Counter(f.kind for f in findings).items())}
+
+
+def to_text(title: str, sections: Sequence[Section]) -> str:
+    """The audit in Markdown; where a list or a table is long, it says how much was left out."""
+    lines = [f"# Audit of {title}", ""]
+    for section in sections:
+        lines += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
+        for table in (section.figures_table(), *section.tables):
+            shown = Table(table.title, table.columns, table.rows[:ROWS_OF_A_TABLE])
+            lines += [to_markdown(shown), ""]
+            lines += _left_out(len(table.rows) - ROWS_OF_A_TABLE)
+        for kind in counts_of(section.findings):
+            found = [one for one in section.findings if one.kind == kind]
+            lines += [f"### {kind}: {len(found)}", ""]
+            for one in found[:LINES_OF_A_KIND]:
+                images = " - ".join(f"`{name}`" for name in (one.image, one.other) if name)
+                lines.append(f"- {images}: {' '.join(one.evidence.split())}")
+            lines += ["", *_left_out(len(found) - LINES_OF_A_KIND)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _left_out(count: int) -> list[str]:
+    return [f"and {count} more", ""] if count > 0 else []
 
 
 def write_figures(path: Path, sections: Sequence[Section]) -> None:

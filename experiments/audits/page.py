@@ -11,13 +11,11 @@ from pathlib import Path
 import cv2
 
 from datamodules.decode import open_image
-from experiments.audits.findings import Finding, Section
+from experiments.audits.findings import LINES_OF_A_KIND, ROWS_OF_A_TABLE, Finding, Section
 from experiments.tables import Table, format_cell
 
 THUMBNAIL_PX = 160
 PAIRS_OF_A_KIND = 24
-LINES_OF_A_KIND = 10
-ROWS_OF_A_TABLE = 30
 LONGEST_TEXT = 200
 PAIRED_KINDS = ("leak", "label_disagreement", "exact_copy", "near_copy", "turned_copy")
 HEAD = """<!doctype html><html lang='en'><head><meta charset='utf-8'>

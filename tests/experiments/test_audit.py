@@ -31,6 +31,8 @@ def test_report_has_figures_findings_and_a_page_and_kinds_can_fail_it(tmp_path):
     assert sorted(path.name for path in report.iterdir()) == sorted(ENTRIES)
     assert figures_of(tmp_path)["Alike images/leak"] == 1
     assert figures_of(tmp_path)["Two annotators/masks_kappa"] == 1
+    text = (report / "audit.md").read_text(encoding="utf-8")
+    assert "### leak: 1\n" in text and "| masks_kappa | 1.0 |" in text
     rows = list(csv.DictReader((report / "findings.csv").open(encoding="utf-8")))
     assert {"leak", "exact_copy", "label_disagreement"} <= {row["kind"] for row in rows}
     assert audited(tmp_path, "--overwrite", "--fail_on", "leak", "unusable") == 1

@@ -188,3 +188,9 @@ def test_killed_run_goes_on_with_what_was_inspected(run, parts, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert len(run("--copies", "keep")) == 300
+
+
+def test_settings_of_a_source_are_listed(capsys):
+    words = ["--source", "coco", "--root", "none", "--out", "none", "--source.help"]
+    assert call_command(prepare, words) == 0
+    assert "group_pattern" in capsys.readouterr().out
