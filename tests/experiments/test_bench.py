@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from experiments.bench import bench
 from experiments.benchmarks import inference, metrics, stage1
@@ -25,7 +24,6 @@ from experiments.benchmarks.measurement import (
     time_in_turns,
 )
 from experiments.cli import call_command
-from tests.lightning_modules.small_parts import small_denoiser
 
 FEWEST = BenchSettings(repeats=3)
 # The mask generator comes out 32 wide, the narrowest that its norms allow.
@@ -50,13 +48,6 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-@pytest.fixture(scope="module")
-def work() -> dict[str, Measurement]:
-    """The counted work of both stages at 512 px by name."""
-    rows = [*stage1.measure_work(FEWEST), *inference.measure_work(FEWEST)]
-    return {row.name.removeprefix("work: "): row for row in rows}
-
-
 def check_rows(rows: Sequence[Measurement], count: int) -> None:
     """So many rows of different names, with finite figures on either side."""
     assert len({row.name for row in rows}) == count == len(rows)
@@ -65,12 +56,11 @@ def check_rows(rows: Sequence[Measurement], count: int) -> None:
         assert row.limit is None or row.limit > 0
 
 
-@pytest.mark.parametrize("name", stage1.KNOWN_TF)
-def test_part_costs_what_it_is_known_to(work: dict[str, Measurement], name: str) -> None:
-    assert work[name].ours == pytest.approx(stage1.KNOWN_TF[name], rel=0.01)
-
-
-def test_steps_images_and_features_cost_what_they_should(work: dict[str, Measurement]) -> None:
+def test_parts_steps_images_and_features_at_512_px_cost_what_they_are_known_to() -> None:
+    rows = [*stage1.measure_work(FEWEST), *inference.measure_work(FEWEST)]
+    work = {row.name.removeprefix("work: "): row for row in rows}
+    for name, known in stage1.KNOWN_TF.items():
+        assert work[name].ours == pytest.approx(known, rel=0.01), name
     assert work["U-Net parameters"].ours == 859_520_964
     cached = work["whole step, cached latents beside online"]
     assert cached.ours <= 2.50 and cached.ratio == pytest.approx(1.46, abs=0.01)
@@ -103,17 +93,6 @@ def test_multiply_add_is_two_and_memory_is_what_lives_at_once() -> None:
     assert count_peak_gb(two_of_three) * 1e9 == 2 * 4000
 
 
-def test_fused_attention_counts_as_much_as_attention_in_the_open() -> None:
-    def forward(**means: object) -> float:
-        read = stage1.random_unet_inputs(1, side=16, text_width=16)
-        denoiser = small_denoiser(4, 16, **means)
-        return count_tf(lambda: denoiser(*read))
-
-    with FakeTensorMode():
-        without = forward(attention=(False, False, False))
-        assert forward(sdpa=True) == forward(sdpa=False) > without
-
-
 def test_step_beside_diffusers_is_timed_where_losses_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = stage1.measure_step(FEWEST, SMALL)
     check_rows(rows, 2)
@@ -133,31 +112,11 @@ def test_masks_beside_the_ancestors_are_timed_where_they_agree(
         inference.measure_throughput(FEWEST, SMALL, (1,))
 
 
-def test_ancestor_runs_both_nets_to_their_ends_crop_by_crop(seed: int) -> None:
-    diffusion, sizes = inference.make_diffusion(SMALL), []
-    for end in (diffusion.denoiser.unet.conv_out, diffusion.autoencoder.vae.decoder.conv_out):
-        end.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
-    maps = inference.AncestorFeatures(diffusion)(torch.rand(2, 3, 64, 64))
-    assert sizes == [1, 1, 1, 1] and len({float(each.mean()) for each in maps}) == 8
-    assert not any(module._forward_pre_hooks for module in diffusion.modules())
-
-
 def test_metrics_are_timed_where_they_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     check_rows(metrics.measure(FEWEST, images=4, side_px=64), 2)
     monkeypatch.setattr(metrics, "aupro_by_loop", lambda *maps: 0.0)
     with pytest.raises(RuntimeError, match=r"AUPRO .* differ by .* expected 0.0001 at most"):
         metrics.measure(FEWEST, images=4, side_px=64)
-
-
-def test_slow_aupro_is_what_it_is_by_hand() -> None:
-    mask = torch.zeros(1, 64, 64, dtype=torch.bool)
-    mask[0, 4:8, 4:8] = mask[0, 20:28, 20:28] = True
-    good = torch.from_numpy(np.random.default_rng(0).permutation(64 * 64)).reshape(1, 64, 64)
-    scores = torch.where(mask, 2.0, good / 64**2)
-    assert metrics.aupro_by_loop(scores, mask) == pytest.approx(1.0)
-    # A region that is never found costs its share whatever its area.
-    scores[0, 20:28, 20:28] = -1.0
-    assert metrics.aupro_by_loop(scores, mask) == pytest.approx(0.5)
 
 
 def test_table_and_json_hold_the_rows_of_a_folder(

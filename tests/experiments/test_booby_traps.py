@@ -5,13 +5,13 @@ import pickle
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from experiments.checkpoints import load_pretrain
+from experiments.calibrate import calibrate
 from experiments.export import export
+from experiments.generate import generate
 from experiments.predict import predict
 from experiments.run import run
 from lightning_modules.weights_io import STAMP, stamp
@@ -36,52 +36,37 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(folder / "run", "baselines/constant.yaml", {})
 
 
-@pytest.fixture(params=["in a stage", "as a stage", "bare pickle", "pickle in an archive"])
-def trace(request: pytest.FixtureRequest, directory: Path, tmp_path: Path) -> Path:
-    """The file that would appear if the trap in the run's checkpoint went off."""
-    trace, file = tmp_path / "trace", directory / "checkpoints" / "last.ckpt"
-    trap = Shell(trace)
-    if request.param == "in a stage":
+def write_trap(kind: str, trap: Shell, file: Path) -> None:
+    if kind == "in a stage":
         torch.save({STAMP: stamp("constant", ENTRIES), "state_dict": {}, "loops": trap}, file)
-    elif request.param == "as a stage":
+    elif kind == "as a stage":
         torch.save(trap, file)
-    elif request.param == "bare pickle":
+    elif kind == "bare pickle":
         file.write_bytes(pickle.dumps(trap))
     else:
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr("archive/data.pkl", pickle.dumps(trap, protocol=2))
             archive.writestr("archive/version", "3")
-    return trace
 
 
-def test_predict_springs_no_trap(directory: Path, trace: Path, tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "part.png")
-    words = ("--checkpoint", directory, "--images", tmp_path / "part.png")
-    line = refused(predict, *words, "--out", tmp_path / "out")
-    assert "last.ckpt cannot be read" in line and not trace.exists()
-
-
-def test_export_springs_no_trap(directory: Path, trace: Path, tmp_path: Path) -> None:
-    line = refused(export, "--checkpoint", directory, "--out", tmp_path / "out")
-    assert "last.ckpt cannot be read" in line and not trace.exists()
-    assert not (tmp_path / "out").exists()
-
-
-def test_generation_springs_no_trap(directory: Path, trace: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be read"):
-        load_pretrain(directory)
-    assert not trace.exists()
-
-
-def test_test_of_given_weights_springs_no_trap(
-    directory: Path, trace: Path, tmp_path: Path
-) -> None:
-    words = ["--config", "baselines/constant.yaml", "--weights", directory]
-    settings = {"output": tmp_path, "root": tmp_path / "data", "source": "synthetic"}
-    settings |= {"source.image_count": 24, "source.image_size_px": 72}
-    settings |= {"data.init_args.manifest_folder": tmp_path / "manifests"}
-    line = refused(run, *words, *(f"--{key}={value}" for key, value in settings.items()))
-    assert "last.ckpt cannot be read" in line and not trace.exists()
+@pytest.mark.parametrize("kind", ["in a stage", "as a stage", "bare pickle", "in an archive"])
+def test_no_command_springs_a_trap(kind: str, directory: Path, tmp_path: Path) -> None:
+    trace, out = tmp_path / "trace", tmp_path / "out"
+    write_trap(kind, Shell(trace), directory / "checkpoints" / "last.ckpt")
+    Image.new("L", (8, 8)).save(tmp_path / "part.png")
+    data = {"root": tmp_path / "data", "source": "synthetic", "source.image_count": 24}
+    data |= {"data.init_args.manifest_folder": tmp_path / "manifests", "output": tmp_path}
+    settings = [f"--{key}={value}" for key, value in data.items()]
+    given = ("--checkpoint", directory, "--out")
+    lines = [
+        refused(predict, *given, out, "--images", tmp_path / "part.png"),
+        refused(export, *given, out),
+        refused(generate, *given, out, "--prompt", "a crack"),
+        refused(calibrate, *given, tmp_path / "thresholds.json"),
+        refused(run, "--config=baselines/constant.yaml", "--weights", directory, *settings),
+    ]
+    assert all("last.ckpt cannot be read" in line for line in lines)
+    assert not trace.exists() and not out.exists()
 
 
 def test_trap_goes_off_where_it_is_trusted(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Claims about the door of every command: its words, its end, its folder of results."""
 
+import importlib
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import Literal
 import pytest
 from mlflow.exceptions import MlflowException
 
+import experiments
 from experiments.cli import call_command, run_command, whole_folder
 from tests.experiments.refused import refused
 
@@ -66,24 +69,8 @@ def raising(error: BaseException) -> Callable[[], int]:
 
 
 def test_signature_is_the_command_line() -> None:
-    words = [
-        "draw",
-        "--count",
-        "3",
-        "--parts",
-        "a",
-        "b",
-        "--parts",
-        "c",
-        "--size",
-        "small",
-        "--grey",
-        "--frame",
-        "false",
-        "--x.y",
-        "z",
-    ]
-    assert call_command(paint, words) == call_command(paint, ["print", "--count=1"]) == 0
+    line = "draw --count 3 --parts a b --parts c --size small --grey --frame false --x.y z"
+    assert call_command(paint, line.split()) == call_command(paint, ["print", "--count=1"]) == 0
     every = ("draw", ("--x.y", "z"), 3, ["a", "b", "c"], Size.SMALL, None, True, False)
     assert [every, ("print", (), 1, [], None, None, False, True)] == SEEN
 
@@ -107,13 +94,6 @@ def test_docstring_is_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_word_that_does_not_fit_is_one_line(words: list[str], line: str) -> None:
     assert line in refused(paint, *words)
-
-
-def test_unknown_word_names_the_nearest() -> None:
-    def command(*, checkpoint: str = "") -> None:
-        """Nothing."""
-
-    assert "did you mean --checkpoint" in refused(command, "--chekpoint", "x")
 
 
 @pytest.mark.parametrize(
@@ -151,10 +131,7 @@ def test_exit_code_says_how_a_command_ended(
     action: Callable[[], int | None], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ending(action, monkeypatch) == code
-
-
-def test_our_own_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["command"])
+    # Our own fault keeps its traceback.
     with pytest.raises(TypeError, match="a bug"):
         run_command(raising(TypeError("a bug")))
 
@@ -182,3 +159,19 @@ def test_folder_of_results_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     inside = whole_folder(out / "a.txt" / "b", entries=[], overwrite=False)
     with pytest.raises(OSError, match=r"cannot write to .* is not a folder"), inside:
         pass
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "2"}, None)],
+)
+def test_threads_wait_asleep_unless_the_user_says_otherwise(
+    given: dict[str, str], policy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    importlib.reload(experiments)
+    assert os.environ.get("OMP_WAIT_POLICY") == policy

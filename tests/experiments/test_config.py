@@ -105,14 +105,11 @@ def test_a_file_lies_over_the_configs_that_its_from_names(tmp_path: Path) -> Non
     assert load_config([str(top), str(last)]) == expected
 
 
-def test_overrides_take_both_spellings() -> None:
+def test_overrides_take_both_spellings_and_need_key_and_value() -> None:
     assert parse_overrides(["--a.b", "3", "--c=x=y"]) == {"a.b": "3", "c": "x=y"}
-
-
-@pytest.mark.parametrize("words", [["a.b", "3"], ["--a.b"], ["--a.b", "--c", "1"], ["--", "3"]])
-def test_override_without_key_or_value_is_refused(words: list[str]) -> None:
-    with pytest.raises(ValueError, match="expected --"):
-        parse_overrides(words)
+    for words in (["a.b", "3"], ["--a.b"], ["--a.b", "--c", "1"], ["--", "3"]):
+        with pytest.raises(ValueError, match="expected --"):
+            parse_overrides(words)
 
 
 def test_override_reaches_into_a_list(tmp_path: Path) -> None:
@@ -122,20 +119,19 @@ def test_override_reaches_into_a_list(tmp_path: Path) -> None:
         stage_with(tmp_path, "--trainer.callbacks.4.init_args.monitor", "iou")
 
 
-def test_missing_config_names_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_or_broken_config_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "stage1.yaml").touch()
     monkeypatch.setattr("experiments.config.CONFIG_FOLDER", tmp_path)
     assert find_config("stage1") == tmp_path / "stage1.yaml"
     with pytest.raises(FileNotFoundError, match=r"did you mean stage1\.yaml\?"):
         find_config("stag1.yaml")
-
-
-@pytest.mark.parametrize("text", ["a: [1", "- 1", "\x00"])
-def test_broken_yaml_is_one_line(tmp_path: Path, text: str) -> None:
-    (tmp_path / "bad.yaml").write_text(text)
-    with pytest.raises(ValueError, match=r"bad\.yaml") as caught:
-        load_config([str(tmp_path / "bad.yaml")])
-    assert "\n" not in str(caught.value)
+    for text in ("a: [1", "- 1", "\x00"):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(ValueError, match=r"bad\.yaml") as caught:
+            load_config([str(tmp_path / "bad.yaml")])
+        assert "\n" not in str(caught.value)
 
 
 def test_stage_is_typed_filled_built_and_survives_its_own_yaml(tmp_path: Path) -> None:
@@ -147,9 +143,6 @@ def test_stage_is_typed_filled_built_and_survives_its_own_yaml(tmp_path: Path) -
     assert objects.data.source.image_count == 4 and objects.data.batch_size == 2
     assert objects.model.denoiser.width == 8
     assert type(objects.trainer.callbacks[0]).__name__ == "ModelCheckpoint"
-
-
-def test_refusal_by_a_class_reaches_the_user(tmp_path: Path) -> None:
     stage = parse_stage(stage_with(tmp_path, "--data.init_args.batch_size", "0"))
     with pytest.raises(ValueError, match=r"^batch_size: got 0, expected at least 1$"):
         build_stage(stage)
@@ -196,31 +189,17 @@ def test_fault_is_one_line_with_key_and_remedy(
 SOURCE = "data.init_args.source"
 
 
-@pytest.mark.parametrize(
-    ("word", "key"),
-    [
-        ("pretrained", "model.init_args.pretrained"),
-        ("source", SOURCE),
-        ("source.upright", f"{SOURCE}.init_args.upright"),
-        ("source.init_args.upright", f"{SOURCE}.init_args.upright"),
-        ("seed", "seed"),
-    ],
-)
-def test_short_word_means_a_dotted_key(word: str, key: str) -> None:
-    assert full_key(word) == key
-
-
-def test_source_is_named_by_its_file_or_by_its_class_path(tmp_path: Path) -> None:
+def test_short_word_means_a_dotted_key_and_a_source_its_file_or_class_path(tmp_path: Path) -> None:
+    keys = {"pretrained": "model.init_args.pretrained", "source": SOURCE, "seed": "seed"}
+    keys |= dict.fromkeys(["source.x", "source.init_args.x"], f"{SOURCE}.init_args.x")
+    assert {word: full_key(word) for word in keys} == keys
+    with pytest.raises(ValueError, match="expected a file name of datamodules/sources"):
+        load_config([], ["--source", "foldr"])
     (tmp_path / "a.yaml").write_text("data: {init_args: {source: neu_seg, root: a}}")
     node = {"class_path": "datamodules.sources.neu_seg.NeuSeg"}
     for words in ([], ["--source=neu_seg"], [f"--source={node['class_path']}"]):
         raw = load_config([str(tmp_path / "a.yaml")], words)
         assert raw == {"data": {"init_args": {"source": node, "root": "a"}}}
-
-
-def test_unknown_source_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected a file name of datamodules/sources"):
-        load_config([], ["--source", "foldr"])
 
 
 @pytest.mark.parametrize(

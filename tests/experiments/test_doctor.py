@@ -1,6 +1,5 @@
 """Claims about what the doctor finds and how it ends."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from experiments.doctor import (
     examine_tracking,
 )
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,20 +22,17 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable, raising=False)
 
 
-def test_this_installation_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_installation_is_well_until_a_package_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call_command(doctor.doctor, ["--output", str(tmp_path)]) == 0
     captured = capsys.readouterr()
     assert "lightning" in captured.out and captured.err == ""
-    assert not list(tmp_path.iterdir())
-
-
-def test_missing_package_ends_with_two_and_a_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
     monkeypatch.setattr(doctor, "requires", lambda name: ["no-such-package>=1"])
     assert call_command(doctor.doctor, ["--output", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "no-such-package: got not installed: pip install -r requirements.lock" in error
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("release", ["2.6.2", "2.6.3"])
@@ -49,28 +43,16 @@ def test_compromised_lightning_is_flagged(release: str, monkeypatch: pytest.Monk
     assert finding.verdict == "MISSING" and "compromised" in finding.found
 
 
-def test_torchvision_of_another_family_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torchvision.ops", None)
-    assert "one build family" in examine_torch_family().remedy
-
-
-def test_folder_that_is_named_must_be_there(
+def test_faults_of_this_machine_come_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "mlflow.db").write_text("not a database" * 100)
+    assert "move the file away" in examine_tracking(tmp_path).remedy
+    monkeypatch.setitem(sys.modules, "torchvision.ops", None)
+    assert "one build family" in examine_torch_family().remedy
     variable = "DIFFUSE_DEFECT_DATA"
     assert examine_folder("data", str(tmp_path / "none"), variable).verdict == "MISSING"
     assert examine_folder("data", "", variable).verdict == "optional"
     (tmp_path / "mtd").mkdir()
     monkeypatch.setenv(variable, str(tmp_path))
     assert examine_folder("data", "", variable).found.endswith(": mtd")
-
-
-def test_broken_tracking_database_is_a_fault(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_text("not a database" * 100)
-    assert "move the file away" in examine_tracking(tmp_path).remedy
-
-
-def test_doctor_starts_without_the_packages_it_examines() -> None:
-    probe = "import sys, experiments.doctor; print(*{'torch', 'mlflow', 'rich'} & {*sys.modules})"
-    answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT)
-    assert answer.stdout.strip() == "", answer.stderr

@@ -1,8 +1,4 @@
-"""A training that is killed or stopped in its middle ends, to the bit, as one that never was.
-
-Real, very small trainings run in processes of their own. Compared are weights, their average,
-optimizer, schedule, and of each batch its rows, loss and learning rate.
-"""
+"""A training that is killed or stopped in its middle ends, to the bit, as one that never was."""
 
 import json
 import os
@@ -304,29 +300,6 @@ def test_stopped_training_says_how_to_go_on_and_a_broken_checkpoint_costs_its_st
     assert training.run("--resume", str(training.directory)) == 0
     assert f"{newest.name} is passed over" in training.output()
     assert differences(unbroken, training) == []
-
-
-def test_smaller_passes_of_the_same_step_go_on_with_the_same_samples(folder: Path) -> None:
-    def shared(name: str, largest: int) -> Training:
-        overrides = {
-            "trainer.accumulate_grad_batches": 1,
-            "data.init_args.global_batch_size": 4,
-            "data.init_args.batch_size": largest,
-        }
-        return Training(folder / name, overrides=overrides)
-
-    def rows(notes: list[dict[str, object]]) -> list[int]:
-        return [row for note in notes for row in note["rows"]]
-
-    training = shared("passes", 4)
-    assert training.run(after=1, number=signal.SIGTERM) == 0
-    before = len(training.notes())
-    assert shared("passes", 2).run("--resume", "auto") == 0
-    after = training.notes()[before:]
-    assert len(after[0]["rows"]) == 2 and after[-1]["step"] == BATCHES // 2
-    whole = shared("whole", 4)
-    assert whole.run() == 0
-    assert rows(training.notes()) == rows(whole.notes()) and len(rows(whole.notes())) == 2 * BATCHES
 
 
 def test_ranks_from_outside_make_one_directory_and_one_tracked_run(folder: Path) -> None:

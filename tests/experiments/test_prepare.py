@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from datamodules.decode import open_image
-from datamodules.manifest import Manifest
+from datamodules.manifest import COLUMNS, Manifest
 from experiments.cli import call_command, run_command
 from experiments.prepare import prepare
 from tests.datamodules.sources.painting import save
@@ -69,6 +69,9 @@ def test_manifest_and_card_are_written_and_originals_are_untouched(run, parts, t
     assert "16 in 16 groups" in said and manifest.sha256 in said
     row = next(line for line in said.splitlines() if "crack" in line)
     assert row.replace("│", " ").split()[-1] == "8"
+    card = (tmp_path / "out" / "dataset_card.md").read_text(encoding="utf-8")
+    assert "16 images in 16 groups" in card and "0 unusable, 0 copies" in card
+    assert all(f"| {name} |" in card for name in COLUMNS)
 
 
 def test_same_arguments_give_the_same_bytes_and_another_seed_another_split(run):
@@ -102,6 +105,7 @@ WHOLE = ("--source", "synthetic", "--root", "a", "--out", "b")
         (("--source", "json.JSONDecoder", *WHOLE[2:]), "subclass of Source"),
         (("--source", "sinthetic", *WHOLE[2:]), "did you mean synthetic"),
         (("--source", "mtd", *WHOLE[2:]), "root a holds no MT_"),
+        ((*WHOLE[:5], "/dev/null/b"), "choose another folder with --out"),
     ],
 )
 def test_wrong_words_are_one_line_with_code_2(words, message, tmp_path, monkeypatch, capsys):
@@ -136,19 +140,15 @@ def test_copy_of_a_test_image_leaves_training_unless_it_is_kept(tmp_path, capsys
         save(root / "annotations" / split / f"00000{number}.png", np.ones((20, 20)))
     turned = Image.open(root / "images" / "test" / "000005.jpg").rotate(90)
     turned.save(root / "images" / "training" / "000000.jpg", quality=95)
-    words = ["--source", "neu_seg", "--root", str(root), "--out", str(tmp_path / "out")]
+    out = tmp_path / "out"
+    words = ["--source", "neu_seg", "--root", str(root), "--out", str(out)]
     for copies, count, leaks in (("drop", 5, 0), ("keep", 6, 1)):
         call_command(prepare, [*words, "--copies", copies])
-        manifest = Manifest.open(tmp_path / "out" / "manifest.parquet")
+        manifest = Manifest.open(out / "manifest.parquet")
         assert (len(manifest), manifest.leaks) == (count, leaks)
+        card = (out / "dataset_card.md").read_text(encoding="utf-8")
+        assert f"{6 - count} copies" in card and "NEU" in card
     assert "000005.jpg (test)" in capsys.readouterr().out
-
-
-def test_unwritable_output_is_refused_before_the_work(run, tmp_path):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(OSError, match="choose another folder with --out"):
-        run(out="file/out")
-    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_tiles_are_indexed_and_stay_with_their_image(run):

@@ -4,8 +4,6 @@ import logging
 import os
 import pickle
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -28,7 +26,6 @@ from experiments.resume import (
 )
 from experiments.tracking import write_results
 
-REPOSITORY = Path(__file__).parents[2]
 CONTENT: dict[str, object] = {KEY: {"metrics": {}}, "weight": torch.arange(1000)}
 
 
@@ -81,17 +78,14 @@ def test_auto_takes_the_newest_unfinished_run_of_the_name_never_a_new_one(tmp_pa
     assert place(tmp_path, "never") == ("one-3", None)
 
 
-def test_auto_begins_a_new_run_where_none_is_unfinished_and_says_so(
+def test_auto_begins_a_new_run_and_says_so_unless_a_finished_one_waits_for_its_tracker(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    begun(tmp_path, finished=True)
+    directory = begun(tmp_path, finished=True)
     with caplog.at_level(logging.INFO):
         assert place(tmp_path, "auto") == ("one-2", None)
     assert "no unfinished run one" in caplog.text
-
-
-def test_finished_run_whose_tracker_was_down_is_gone_on_with(tmp_path: Path) -> None:
-    (begun(tmp_path, finished=True) / "spool.jsonl").write_text("{}\n")
+    (directory / "spool.jsonl").write_text("{}\n")
     assert place(tmp_path, "auto") == ("one", None)
 
 
@@ -106,30 +100,19 @@ def test_directory_is_held_by_one_process_and_keeps_no_trace_of_it(tmp_path: Pat
     assert [path.name for path in directory.iterdir()] == ["config.yaml"]
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("done", "the run is finished"),
-        ("", "no run was begun there"),
-        ("one", r"has no checkpoint yet.* give --resume auto"),
-    ],
-)
-def test_directory_that_cannot_be_gone_on_with_is_refused(
-    name: str, reason: str, tmp_path: Path
-) -> None:
+def test_directory_that_cannot_be_gone_on_with_is_refused(tmp_path: Path) -> None:
     begun(tmp_path)
     begun(tmp_path, "done", finished=True)
-    with pytest.raises((FileNotFoundError, ValueError), match=reason):
-        place(tmp_path, str(tmp_path / "runs" / name))
+    reasons = {"done": "the run is finished", "": "no run was begun there"}
+    for name, reason in (reasons | {"one": r"no checkpoint yet.* give --resume auto"}).items():
+        with pytest.raises((FileNotFoundError, ValueError), match=reason):
+            place(tmp_path, str(tmp_path / "runs" / name))
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", "/a"])
-def test_run_name_with_folders_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="one word without folders"):
-        place(tmp_path, "never", name)
-
-
-def test_new_directory_goes_where_nothing_was_written(tmp_path: Path) -> None:
+def test_new_directory_is_one_word_and_goes_where_nothing_was_written(tmp_path: Path) -> None:
+    for name in ("", "..", "a/b", "/a"):
+        with pytest.raises(ValueError, match="one word without folders"):
+            place(tmp_path, "never", name)
     assert place(tmp_path, "never") == place(tmp_path, "never") == ("one", None)
     (tmp_path / "runs" / "one").mkdir()
     (tmp_path / "runs" / "one" / "config.yaml").touch()
@@ -137,32 +120,28 @@ def test_new_directory_goes_where_nothing_was_written(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["one"]
 
 
-@pytest.mark.parametrize("is_named", [True, False])
-def test_begun_run_goes_on_from_its_newest_checkpoint(is_named: bool, tmp_path: Path) -> None:
+def test_begun_run_goes_on_from_its_newest_checkpoint(tmp_path: Path) -> None:
     directory = begun(tmp_path)
     saved(directory, 3, 12, 100_000_000)
-    choice = str(directory) if is_named else "auto"
-    assert place(tmp_path, choice) == ("one", "step_100000000.ckpt")
+    for choice in (str(directory), "auto"):
+        assert place(tmp_path, choice) == ("one", "step_100000000.ckpt")
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("model__init_args__base_learning_rate", 0.5),
-        ("data__init_args__split_seed", 3),
-        ("data__init_args__batch_size", 8),
-        ("seed", 3),
-    ],
-)
-def test_other_model_data_or_seed_is_refused_by_name(
-    key: str, value: object, tmp_path: Path
+OTHERS = {
+    "model__init_args__base_learning_rate": 0.5,
+    "data__init_args__split_seed": 3,
+    "data__init_args__batch_size": 8,
+    "seed": 3,
+}
+
+
+def test_other_model_data_or_seed_is_refused_but_machine_and_length_may_change(
+    tmp_path: Path,
 ) -> None:
-    name = key.replace("__", ".")
-    with pytest.raises(ValueError, match=f"says {name} .* this config {value}"):
-        check_same(stage(**{key: value}), begun(tmp_path))
-
-
-def test_settings_of_the_machine_and_the_length_may_change(tmp_path: Path) -> None:
+    for key, value in OTHERS.items():
+        line = f"says {key.replace('__', '.')} .* this config {value}"
+        with pytest.raises(ValueError, match=line):
+            check_same(stage(**{key: value}), begun(tmp_path))
     machine = {"data__init_args__num_workers": 3, "trainer__devices": 2, "trainer__strategy": "ddp"}
     length = {"trainer__max_epochs": 99, "trainer__precision": "bf16-mixed", "output": "elsewhere"}
     check_same(stage(**machine, **length), begun(tmp_path))
@@ -178,43 +157,6 @@ def test_process_that_the_first_one_starts_inherits_its_answer(
     assert agree(stage(), lambda: "new") == "new"
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert agree(stage(), lambda: "mine") == "new"
-
-
-# Both ranks ask twice; the second question is one that the first rank refuses.
-ASKING = """
-import os
-from experiments.config import load_config, parse_stage
-from experiments.resume import agree
-keys = {"name": "x", "trainer.devices": "2", "trainer.strategy": "ddp"}
-stage = parse_stage(load_config(["stage1_tiny.yaml"], keys))
-rank = os.environ["RANK"]
-def say(words):
-    os.write(1, f"rank {rank}: {words}\\n".encode())  # at once: print would mix the ranks' lines
-say(agree(stage, lambda: "the answer of " + rank))
-def refuse():
-    raise ValueError("no, says " + rank)
-try:
-    agree(stage, refuse)
-except ValueError as error:
-    say(error)
-"""
-
-
-@pytest.mark.slow
-def test_processes_that_torchrun_starts_get_the_first_ones_answer_and_refusal(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "asking.py").write_text(ASKING)
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    stale = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", PLACE_VARIABLE: "stale"}
-    ended = subprocess.run(
-        [*words, str(tmp_path / "asking.py")],
-        capture_output=True, text=True, check=True, timeout=300, cwd=REPOSITORY,
-        env={**os.environ, **stale},
-    )  # fmt: skip
-    said = {line for line in ended.stdout.splitlines() if line.startswith("rank ")}
-    words = ["the answer of 0", "no, says 0"]
-    assert said == {f"rank {rank}: {word}" for rank in (0, 1) for word in words}
 
 
 def truncate(path: Path) -> None:

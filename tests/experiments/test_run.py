@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,12 +19,14 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from callbacks.ema import LIVE_KEY
+from datamodules.imdd import IMDDDataModule
 from experiments.checkpoints import load_stage
 from experiments.cli import call_command
 from experiments.config import parse_stage, stage_parser
 from experiments.resume import PLACE_VARIABLE
 from experiments.run import run
 from experiments.tracking import experiment_names, tracking_uri
+from experiments.train import accumulate
 from lightning_modules.nets.post_processing import parse_operating_points
 from tests.datamodules.sources.painting import save
 from tests.experiments.refused import refused
@@ -56,12 +59,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
     return run_both(tmp_path_factory.mktemp("mlruns"))
 
 
-def test_run_ends_with_results_directory_and_the_line_that_shows_them(finished: SmallRun) -> None:
-    assert "mask/test/iou_image" in finished.printed
-    assert f"run directory: {finished.directory('stage2')}" in finished.printed
-    assert "mlflow ui --backend-store-uri sqlite:///" in finished.printed
-
-
 def test_stage_2_stands_on_the_ema_weights_and_the_measured_scale_of_stage_1(
     finished: SmallRun,
 ) -> None:
@@ -76,7 +73,10 @@ def test_stage_2_stands_on_the_ema_weights_and_the_measured_scale_of_stage_1(
     assert (stage1["state_dict"][names[-1]] != 1).any()
 
 
-def test_results_are_flat_numbers_with_the_figures_of_the_test_split(finished: SmallRun) -> None:
+def test_results_are_flat_numbers_and_the_run_says_where_they_are(finished: SmallRun) -> None:
+    assert "mask/test/iou_image" in finished.printed
+    assert f"run directory: {finished.directory('stage2')}" in finished.printed
+    assert "mlflow ui --backend-store-uri sqlite:///" in finished.printed
     for stage in STAGES:
         results = finished.read(stage, "results.json")
         assert results
@@ -85,16 +85,12 @@ def test_results_are_flat_numbers_with_the_figures_of_the_test_split(finished: S
     assert {f"mask/test/{name}" for name in [*names.split(), "image_auroc"]} <= set(results)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_configuration_beside_the_weights_reads_back_as_itself(
-    stage: str, finished: SmallRun
+@pytest.mark.parametrize(("stage", "prefix"), [("stage1", "samples_"), ("stage2", "masks_test_")])
+def test_configuration_reads_back_as_itself_and_images_can_be_opened(
+    stage: str, prefix: str, finished: SmallRun
 ) -> None:
     text = (finished.directory(stage) / "config.yaml").read_text()
     assert stage_parser().dump(parse_stage(yaml.safe_load(text))) == text
-
-
-@pytest.mark.parametrize(("stage", "prefix"), [("stage1", "samples_"), ("stage2", "masks_test_")])
-def test_images_it_drew_can_be_opened(stage: str, prefix: str, finished: SmallRun) -> None:
     images = list(finished.directory(stage).glob(f"*/{prefix}*.png"))
     assert images
     assert all(np.asarray(Image.open(image)).std() > 0 for image in images)
@@ -195,6 +191,23 @@ def test_four_functions_lie_between_the_command_and_the_trainers_fit(
     with pytest.raises(SystemExit):
         runpy.run_module("experiments.run", run_name="__main__")
     assert seen == ["train", "run", "call_command", "run_command", "<module>"]
+
+
+def passes(images: int | None, processes: int, given: int = 1) -> int:
+    """How many passes a trainer takes for a step, at most 32 images in each."""
+    data = IMDDDataModule(manifest="none", batch_size=32, global_batch_size=images)
+    trainer = SimpleNamespace(world_size=processes, accumulate_grad_batches=given)
+    accumulate(trainer, data)  # type: ignore[arg-type]
+    return trainer.accumulate_grad_batches
+
+
+def test_what_one_pass_cannot_hold_is_accumulated_or_refused() -> None:
+    assert [passes(256, processes) for processes in (1, 2, 8, 16)] == [8, 4, 1, 1]
+    assert passes(None, 2, given=3) == 3
+    with pytest.raises(ValueError, match=r"accumulate_grad_batches is 3, but .* needs 8"):
+        passes(256, 1, given=3)
+    with pytest.raises(ValueError, match="3 processes cannot share evenly: use 2"):
+        passes(256, 3)
 
 
 def test_folder_of_a_persons_images_is_one_line(tmp_path: Path) -> None:

@@ -1,22 +1,31 @@
-"""Claims about the tracking database, what is read back from it, and results.json."""
+"""Claims about tracking: its database, the tracker that goes away and comes back, results.json."""
 
 import json
 import math
-import sqlite3
+import shutil
+import time
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from jsonargparse import Namespace
+from lightning import Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
-from experiments.run_logger import RunLogger
+from experiments.run_logger import RUN_ID_NAME, RunLogger
 from experiments.tracking import (
+    RunRow,
     experiment_names,
     initialise_tracking,
     read_runs,
     tracking_uri,
     write_results,
 )
+from experiments.train import deliver_spool
 
 
 @pytest.fixture(autouse=True)
@@ -24,22 +33,184 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+def opened(output: Path) -> RunLogger:
+    """The logger of the run directory `one`, which tries again at every entry."""
+    directory = output / "runs" / "one"
+    directory.mkdir(parents=True, exist_ok=True)
+    initialise_tracking(output)
+    tracked = RunLogger(output, "e", "one", {"seed": "0"}, directory=directory, retry_seconds=0.0)
+    if tracked.is_new:
+        tracked.log_hyperparams({"a": 1})
+    return tracked
+
+
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a made tracking database."""
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh tracking database: making one takes seconds, a copy none."""
     folder = tmp_path_factory.mktemp("mlruns")
     initialise_tracking(folder)
-    return folder
+    return folder / "mlflow.db"
 
 
-def test_tracking_is_sqlite_with_an_absolute_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def tracked(database: Path, tmp_path: Path) -> RunLogger:
+    shutil.copy(database, tmp_path / "mlflow.db")
+    return opened(tmp_path)
+
+
+def row(output: Path) -> RunRow:
+    (only,) = read_runs(output, "e")
+    return only
+
+
+def history(tracked: RunLogger, name: str) -> list[tuple[int, float]]:
+    found: list[Metric] = tracked.experiment.get_metric_history(str(tracked.run_id), name)
+    return [(point.step, point.value) for point in found]
+
+
+def cut_the_line(
+    monkeypatch: pytest.MonkeyPatch, *calls: str, reason: str = "API request failed"
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert tracking_uri(Path("out")) == f"sqlite:///{tmp_path.resolve() / 'out' / 'mlflow.db'}"
+    """Make the tracker fail as it does when the server is gone."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise MlflowException(reason)
+
+    for call in calls or ("log_batch",):
+        monkeypatch.setattr(MlflowClient, call, fail)
+
+
+def test_metrics_outlive_the_tracker(
+    tracked: RunLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracked.log_metrics({"loss": 3.0}, step=1)
+    with monkeypatch.context() as down:
+        cut_the_line(down)
+        tracked.log_metrics({"loss": 2.0}, step=2)
+        tracked.log_hyperparams({"width": 8})
+    lines = tracked.spool_path.read_text()
+    assert len(lines.splitlines()) == 2
+    # A crash cut the line before them.
+    tracked.spool_path.write_text('{"kind": "met\n' + lines)
+    tracked.log_metrics({"loss": 1.0}, step=3)
+    assert history(tracked, "loss") == [(1, 3.0), (2, 2.0), (3, 1.0)]
+    assert row(tmp_path).params == {"a": "1", "width": "8"}
+    assert not tracked.spool_path.exists()
+
+
+def test_run_is_finished_when_all_is_done_and_not_after_its_training(
+    tracked: RunLogger, tmp_path: Path
+) -> None:
+    trainer = Trainer(
+        logger=tracked, max_steps=1, limit_val_batches=0, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
+    )  # fmt: skip
+    trainer.fit(BoringModel())
+    states = [row(tmp_path).status]
+    for end in (tracked.close, lambda: tracked.finalize("failed")):
+        end()
+        states.append(row(tmp_path).status)
+    assert states == ["RUNNING", "FINISHED", "FAILED"]
+
+
+def test_server_that_never_answers_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    gone = RunLogger(tmp_path, "e", "one", {}, directory=tmp_path)
+    with gone.watching_machine():
+        gone.log_metrics({"loss": 2.0})
+    gone.log_tags({"stage": "pretrain"})
+    gone.close()
+    assert len((tmp_path / "spool.jsonl").read_text().splitlines()) == 2
+    assert "metrics wait in" in caplog.text
+
+
+def test_refused_value_is_dropped_not_spooled(
+    tracked: RunLogger, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracked.log_hyperparams({"a": 9})
+    assert not tracked.spool_path.exists()
+    assert "refused params" in caplog.text
+
+
+def test_spool_that_cannot_be_written_does_not_stop_training(
+    tracked: RunLogger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    tracked.spool_path = tmp_path / "file" / "spool.jsonl"
+    cut_the_line(monkeypatch)
+    tracked.log_metrics({"loss": 1.0}, step=1)
+    assert "an entry for the tracker is lost, training goes on" in caplog.text
+
+
+def test_data_are_an_input_of_the_run(tracked: RunLogger) -> None:
+    tracked.log_dataset("tiles", "ab" * 32, {"train": 6, "test": 3})
+    (found,) = tracked.experiment.get_run(tracked.run_id).inputs.dataset_inputs
+    assert [tag.value for tag in found.tags] == ["train, test"]
+    assert found.dataset.name == "tiles" and found.dataset.digest == "ab" * 18
+    assert json.loads(found.dataset.profile) == {"train": 6, "test": 3}
+
+
+def test_stopped_run_goes_on_as_the_same_tracked_run_whether_or_not_the_tracker_is_there(
+    tracked: RunLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracked.log_metrics({"loss": 1.0}, step=1)
+    tracked.set_status("KILLED")
+    assert row(tmp_path).status == "KILLED"
+    again = opened(tmp_path)
+    again.log_metrics({"loss": 0.5}, step=2)
+    assert row(tmp_path).status == "RUNNING"
+    with monkeypatch.context() as down:
+        cut_the_line(down, "get_run", "log_batch")
+        third = opened(tmp_path)
+        third.log_metrics({"loss": 0.25}, step=3)
+    third.close()
+    assert history(again, "loss") == [(1, 1.0), (2, 0.5), (3, 0.25)]
+
+
+def test_run_that_the_tracker_has_lost_begins_anew(
+    tracked: RunLogger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    note = tmp_path / "runs" / "one" / RUN_ID_NAME
+    note.write_text("0" * 32)
+    opened(tmp_path)
+    assert "is gone from the tracker: a new one begins" in caplog.text
+    assert note.read_text().strip() in {row.run_id for row in read_runs(tmp_path, "e")}
+
+
+def test_machine_is_watched_while_the_run_lasts(
+    tracked: RunLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    with tracked.watching_machine():
+        time.sleep(0.3)
+    assert row(tmp_path).metrics["system/system_memory_usage_megabytes"] > 0
+
+
+def test_what_waits_since_a_runs_end_is_delivered_and_the_run_is_finished(
+    tracked: RunLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as down:
+        cut_the_line(down, "log_batch", "set_terminated")
+        tracked.log_metrics({"mask/test/iou_image": 0.5})
+        tracked.close()
+    assert (row(tmp_path).status, row(tmp_path).metrics) == ("RUNNING", {})
+    stage = Namespace(output=str(tmp_path), experiment="e", name="one")
+    for _ in range(2):
+        deliver_spool(stage, tmp_path / "runs" / "one")
+    assert (row(tmp_path).status, row(tmp_path).metrics) == (
+        "FINISHED", {"mask/test/iou_image": 0.5},
+    )  # fmt: skip
 
 
 def test_environment_names_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert tracking_uri(Path("out")) == f"sqlite:///{tmp_path.resolve() / 'out' / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracker:5000")
     assert initialise_tracking(tmp_path / "none") == "http://tracker:5000"
     assert not (tmp_path / "none").exists()
@@ -60,50 +231,41 @@ def test_processes_that_race_for_a_fresh_database_all_succeed(tmp_path: Path) ->
     assert set(uris) == {tracking_uri(tmp_path)}
 
 
-def test_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+def test_database_that_cannot_be_read_is_one_line(
+    tracked: RunLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"'f' is not in .*; known are e"):
+        read_runs(tmp_path, "f")
+    with monkeypatch.context() as locked:
+        # MLflow tries for 20 seconds before it gives up.
+        cut_the_line(locked, "search_experiments", reason="database is locked [SQL: SELECT]")
+        with pytest.raises(ValueError, match=r"locked by another process: .* --output"):
+            experiment_names(tmp_path)
+    with pytest.raises(FileNotFoundError, match="is missing: run python -m"):
+        read_runs(tmp_path / "none", "study")
+    assert not (tmp_path / "none").exists()
     (tmp_path / "mlflow.db").write_text("not a database" * 100)
     with pytest.raises(ValueError, match=r"is not an SQLite database: move the file away"):
         initialise_tracking(tmp_path)
 
 
-@pytest.mark.slow  # MLflow itself tries for 20 seconds before it gives up
-def test_locked_database_is_one_line_with_remedy(tmp_path: Path) -> None:
-    initialise_tracking(tmp_path)
-    connection = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
-    connection.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(ValueError, match=r"locked by another process: .* --output"):
-        experiment_names(tmp_path)
-    connection.close()
-
-
-def test_run_is_read_back_with_metrics_params_tags_and_files(output: Path, tmp_path: Path) -> None:
-    logger = RunLogger(output, "study", "first", {"stage": "pretrain"})
-    logger.log_hyperparams({"model": {"width": 8, "note": "x" * 5000}})
-    logger.log_metrics({"mask/test/iou_image": 0.5}, step=1)
+def test_run_is_read_back_with_metrics_params_tags_and_files(
+    tracked: RunLogger, tmp_path: Path
+) -> None:
+    tracked.log_hyperparams({"model": {"width": 8, "note": "x" * 5000}})
+    values = {"mask/test/iou_image": 0.5, "perf/test_ms_per_image": 9.0, "mask/val/iou_image": 0.4}
+    tracked.log_metrics(values, step=80)
+    # Figures of a test are bars and no curve.
+    assert [history(tracked, name)[0][0] for name in values] == [0, 0, 80]
     (tmp_path / "note.txt").write_text("seen")
-    logger.log_artifact(tmp_path / "note.txt", "notes")
-    logger.close()
-    [row] = read_runs(output, "study")
-    assert (row.name, row.status) == ("first", "FINISHED")
-    assert row.metrics == {"mask/test/iou_image": 0.5}
-    assert row.params["model.width"] == "8" and len(row.params["model.note"]) == 5000
-    assert row.tags["stage"] == "pretrain"
-    [found] = (output / "artifacts").rglob("note.txt")
+    tracked.log_artifact(tmp_path / "note.txt", "notes")
+    tracked.close()
+    read = row(tmp_path)
+    assert (read.name, read.status, read.metrics) == ("one", "FINISHED", values)
+    assert read.params["model.width"] == "8" and len(read.params["model.note"]) == 5000
+    assert read.tags["seed"] == "0"
+    [found] = (tmp_path / "artifacts").rglob("note.txt")
     assert found.read_text() == "seen"
-    # The logger does not decide where later runs of this process go.
-    assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
-
-
-def test_unknown_experiment_names_the_known(output: Path) -> None:
-    RunLogger(output, "ablation", "x", {}).log_metrics({"a": 1.0})
-    with pytest.raises(ValueError, match=r"'ablatoin' is not in .*; did you mean ablation\?"):
-        read_runs(output, "ablatoin")
-
-
-def test_reading_makes_no_database(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="is missing: run python -m"):
-        read_runs(tmp_path, "study")
-    assert not list(tmp_path.iterdir())
 
 
 def test_results_are_flat_valid_json(tmp_path: Path) -> None:

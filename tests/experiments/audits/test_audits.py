@@ -1,19 +1,24 @@
-"""Each kind of fault is found where it was planted, and none where it was not."""
+"""Each kind of fault is found where it was planted, none where it was not, and reported."""
 
-import math
+import csv
+import json
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from experiments.audit import ENTRIES, audit
 from experiments.audits.captions import audit_manifest_captions, audit_release
 from experiments.audits.findings import Finding, Section
 from experiments.audits.images import audit_images
 from experiments.audits.labels import audit_agreement, audit_tail, gini
 from experiments.audits.page import PAIRS_OF_A_KIND, to_page
+from experiments.cli import call_command
 from experiments.tables import Table
 from tests.experiments.audits.small_manifest import copy_image, rewritten, small_manifest
+from tests.experiments.refused import refused
 
 EVIL = "<script>alert(1)</script>'\"|`.png"
 UNLABELLED_PARTS = {"mask": "", "mask_values": (), "defects": ()}
@@ -36,19 +41,15 @@ def test_copies_are_found_and_across_splits_they_are_leaks(copy, turn, changes, 
     assert section.figures["images"] == 9
 
 
-def test_released_caption_of_another_defect_is_found(tmp_path):
+def test_captions_of_another_defect_are_found_and_those_over_the_limit_counted(tmp_path):
     manifest = small_manifest(tmp_path)
     records = [manifest[row] for row in range(len(manifest))]
     records[1] = replace(records[1], released_caption="The plate shows a deep scratch.")
     records[4] = replace(records[4], released_caption="The plate shows a deep crack.")
     manifest = rewritten(manifest.path, records, manifest.root)
-    section = audit_manifest_captions(manifest)
+    section = audit_manifest_captions(manifest, token_limit=10)
     assert [(f.kind, f.image) for f in section.findings] == [("other_defect", "001.png")]
     assert "estimated" in section.note
-
-
-def test_captions_over_the_limit_are_counted_with_what_they_lose(tmp_path):
-    section = audit_manifest_captions(small_manifest(tmp_path), token_limit=10)
     assert section.figures["built_captions_over_the_limit"] == 6
     assert section.figures["built_captions_that_lose_fields"] == 6
 
@@ -56,16 +57,10 @@ def test_captions_over_the_limit_are_counted_with_what_they_lose(tmp_path):
 def test_rare_types_and_types_that_are_never_trained_on_are_found(tmp_path):
     section = audit_tail(small_manifest(tmp_path))
     assert (section.figures["types"], section.figures["share_of_top_10_types"]) == (2, 1)
+    assert [gini(counts) for counts in ([5, 5, 5, 5], [0, 0, 0, 8])] == [0, 0.75]
     found = [(finding.kind, finding.image) for finding in section.findings]
     # Parts 2, 5 and 8 with stains are all in test.
     assert found == [("rare_type", "crack"), ("rare_type", "stain"), ("untrained_type", "stain")]
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"), [([5, 5, 5, 5], 0), ([0, 0, 0, 8], 0.75), ([], math.nan)]
-)
-def test_gini_is_none_for_equals_and_high_for_one_that_has_all(counts, expected):
-    assert gini(counts) == pytest.approx(expected, nan_ok=True)
 
 
 def test_annotators_agree_but_for_what_differs(tmp_path):
@@ -112,3 +107,59 @@ def test_page_says_how_much_was_left_out():
     pairs = [Finding("leak", f"{k}.png", "exact", "b.png") for k in range(PAIRS_OF_A_KIND + 7)]
     page = to_page("parts", [section_of(*pairs)], Path("nowhere"))
     assert "and 7 more pairs" in page and "and 21 more, all in findings.csv" in page
+
+
+def audited(tmp_path: Path, *more: str) -> int:
+    manifest = tmp_path / "manifest.parquet"
+    words = ["--manifest", str(manifest), "--out", str(tmp_path / "report"), *more]
+    return call_command(audit, words)
+
+
+def figures_of(tmp_path: Path) -> dict[str, float]:
+    return json.loads((tmp_path / "report" / "audit.json").read_text())
+
+
+def test_report_has_figures_findings_and_a_page_and_kinds_can_fail_it(tmp_path):
+    manifest = small_manifest(tmp_path)
+    copy_image(manifest, 0, 1)
+    assert audited(tmp_path, "--second", str(manifest.path)) == 0
+    report = tmp_path / "report"
+    assert sorted(path.name for path in report.iterdir()) == sorted(ENTRIES)
+    assert figures_of(tmp_path)["Alike images/leak"] == 1
+    assert figures_of(tmp_path)["Two annotators/masks_kappa"] == 1
+    text = (report / "audit.md").read_text(encoding="utf-8")
+    assert "### leak: 1\n" in text and "| masks_kappa | 1.0 |" in text
+    rows = list(csv.DictReader((report / "findings.csv").open(encoding="utf-8")))
+    assert {"leak", "exact_copy", "label_disagreement"} <= {row["kind"] for row in rows}
+    assert audited(tmp_path, "--overwrite", "--fail_on", "leak", "unusable") == 1
+    assert audited(tmp_path, "--overwrite", "--fail_on", "unusable") == 0
+
+
+def test_second_audit_opens_no_image_again_and_finds_one_that_went_bad(tmp_path):
+    manifest = small_manifest(tmp_path)
+    audited(tmp_path)
+    for row in range(len(manifest)):
+        path = manifest.root / manifest[row].image
+        state = path.stat()
+        path.write_bytes(b"x" * state.st_size)
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    audited(tmp_path, "--overwrite")
+    assert "Alike images/unusable" not in figures_of(tmp_path)
+    (manifest.root / manifest[4].image).write_bytes(b"gone")
+    audited(tmp_path, "--overwrite")
+    assert figures_of(tmp_path)["Alike images/unusable"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "exactly one of --manifest FILE and --release FOLDER"),
+        (["--manifest", "a", "--release", "b"], "exactly one"),
+        (["--manifest", "none.parquet"], "none.parquet is missing"),
+        (["--release", "nowhere"], "nowhere"),
+        (["--manifets", "a"], "did you mean --manifest?"),
+        (["--manifest", "a", "--out", "."], "is not empty"),
+    ],
+)
+def test_wrong_words_are_one_line(words, message):
+    assert message in refused(audit, *words)

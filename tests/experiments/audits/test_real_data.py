@@ -38,11 +38,6 @@ def test_all_ten_groups_of_identical_panels_disagree_in_their_boxes(shared_data,
     assert len(found["exact_copy"]) == len(found["label_disagreement"]) == 10
 
 
-def test_the_one_identical_pair_of_patches_is_found(shared_data, tmp_path):
-    (copy,) = audited("neu_det", shared_data, tmp_path)["exact_copy"]
-    assert {Path(copy.image).stem, Path(copy.other).stem} == {"patches_101", "patches_105"}
-
-
 def test_few_sound_cells_are_taken_for_copies(shared_data, tmp_path):
     found = audited("elpv", shared_data, tmp_path)
     assert "exact_copy" not in found
