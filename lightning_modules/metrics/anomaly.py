@@ -15,7 +15,7 @@ from lightning_modules.metrics.score_histogram import (
     average_precision,
     best_balanced_accuracy,
     best_f1,
-    best_mean_overlap,
+    best_with_threshold,
     bin_scores,
     count_scores,
     overlap_at_thresholds,
@@ -80,7 +80,7 @@ class AnomalyMetrics(Metric):
         pixel_f1, pixel_threshold = best_f1(pixels)
         image_f1, _ = best_f1(images)
         _, image_threshold = best_balanced_accuracy(images)
-        overlap, overlap_threshold = best_mean_overlap(
+        overlap, overlap_threshold = best_with_threshold(
             from_units(self.overlap_sum.cpu()) / self.overlap_count.cpu(), pixels
         )
         figures = {

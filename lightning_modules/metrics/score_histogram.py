@@ -2,6 +2,7 @@
 
 Bins are even in the logit of the score: fine near 0 and 1, where trained nets put most scores.
 Scores of one bin count as tied. Figures without an answer (no good or no defect) are NaN.
+`histograms` are (2, bins) everywhere, of good and of defect.
 """
 
 import torch
@@ -39,20 +40,14 @@ def sum_from_top(histogram: Tensor) -> Tensor:
 
 
 def area_under_roc(histograms: Tensor) -> Tensor:
-    """The chance that a defect scores above a good one, ties counted half.
-
-    histograms: (2, bins) of good and defect.
-    """
+    """The chance that a defect scores above a good one, ties counted half."""
     good, defect = histograms.double()
     good_below = good.cumsum(0) - good
     return (defect * (good_below + good / 2)).sum() / (good.sum() * defect.sum())
 
 
 def average_precision(histograms: Tensor) -> Tensor:
-    """Precision averaged over the steps of recall, without interpolation.
-
-    histograms: (2, bins) of good and defect.
-    """
+    """Precision averaged over the steps of recall, without interpolation."""
     good, defect = histograms.double()
     if good.sum() == 0 or defect.sum() == 0:
         return torch.tensor(torch.nan, dtype=torch.float64)
@@ -62,46 +57,29 @@ def average_precision(histograms: Tensor) -> Tensor:
 
 
 def best_f1(histograms: Tensor) -> tuple[Tensor, Tensor]:
-    """The highest F1 of any threshold, and that threshold.
-
-    histograms: (2, bins) of good and defect.
-    """
+    """The highest F1 of any threshold, and that threshold."""
     good, defect = histograms.double()
     hits = sum_from_top(defect)
     f1 = 2 * hits / (hits + sum_from_top(good) + defect.sum())
-    return _best_with_threshold(f1, histograms)
+    return best_with_threshold(f1, histograms)
 
 
 def best_balanced_accuracy(histograms: Tensor) -> tuple[Tensor, Tensor]:
-    """The highest mean of both classes' accuracies of any threshold, and that threshold.
-
-    histograms: (2, bins) of good and defect.
-    """
+    """The highest mean of both classes' accuracies of any threshold, and that threshold."""
     good, defect = histograms.double()
     true_rate = sum_from_top(defect) / defect.sum()
     false_rate = sum_from_top(good) / good.sum()
-    return _best_with_threshold((true_rate + 1 - false_rate) / 2, histograms)
+    return best_with_threshold((true_rate + 1 - false_rate) / 2, histograms)
 
 
 def overlap_at_thresholds(histograms: Tensor) -> Tensor:
-    """Intersection over union of one image's defect at each threshold, (bins,).
-
-    histograms: (2, bins) of the image's good and defect pixels.
-    """
+    """Intersection over union of one image's defect at each threshold, (bins,)."""
     good, defect = histograms.double()
     return sum_from_top(defect) / (sum_from_top(good) + defect.sum())
 
 
-def best_mean_overlap(mean_overlap: Tensor, histograms: Tensor) -> tuple[Tensor, Tensor]:
-    """The highest mean IoU of any threshold, and that threshold.
-
-    mean_overlap: (bins,) mean over images; histograms: (2, bins) of all their pixels.
-    """
-    return _best_with_threshold(mean_overlap.double(), histograms)
-
-
-def _best_with_threshold(figure: Tensor, histograms: Tensor) -> tuple[Tensor, Tensor]:
-    """The best figure over bins, and the threshold midway to the next lower score that occurs."""
+def best_with_threshold(figure: Tensor, histograms: Tensor) -> tuple[Tensor, Tensor]:
+    """The best figure (bins,), and the threshold midway to the next lower score that occurs."""
     good, defect = histograms
     if good.sum() == 0 or defect.sum() == 0:
         return figure.new_tensor(torch.nan), figure.new_tensor(torch.nan)

@@ -55,19 +55,16 @@ def choose_conditions(
 ) -> TextEmbedding:
     """Per sample the text, the implicit caption or nothing, by choice (B,) of 0, 1, 2.
 
-    An implicit condition is one token with the rest masked. null: one row, at most as long.
+    An implicit condition is one token with the rest masked. null: one row, as long.
     """
-    length = text.tokens.shape[1]
-    null_tokens = torch.nn.functional.pad(null.tokens, (0, 0, 0, length - null.tokens.shape[1]))
-    null_mask = torch.nn.functional.pad(null.mask, (0, length - null.mask.shape[1]))
-    first = torch.arange(length, device=choice.device) == 0
+    first = torch.arange(text.tokens.shape[1], device=choice.device) == 0
     implicit_tokens = pseudo_caption[:, None] * first[:, None].to(pseudo_caption.dtype)
     is_implicit = (choice == IMPLICIT).view(-1, 1, 1)
     is_null = (choice == NULL).view(-1, 1, 1)
     tokens = torch.where(is_implicit, implicit_tokens, text.tokens)
-    tokens = torch.where(is_null, null_tokens, tokens)
+    tokens = torch.where(is_null, null.tokens, tokens)
     mask = torch.where(is_implicit[..., 0], first[None], text.mask)
-    mask = torch.where(is_null[..., 0], null_mask, mask)
+    mask = torch.where(is_null[..., 0], null.mask, mask)
     return TextEmbedding(tokens, mask, text.pooled)
 
 

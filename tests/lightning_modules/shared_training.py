@@ -1,16 +1,14 @@
-"""Stage 1 at its smallest, trained by one process or by several that share the work.
+"""Stage 1 and a baseline at their smallest, by one process or by several that share the work.
 
 `python -m torch.distributed.run --nproc-per-node 2 THIS_FILE FOLDER` does each of JOBS in two
-processes; what they leave in FOLDER is what tests compare. A process started so finds no other
-file of the tests, so this one imports none.
+processes, and then evaluates; what they leave in FOLDER is what tests compare.
 """
 
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
@@ -22,69 +20,61 @@ from datamodules.imdd import IMDDDataModule
 from datamodules.sample import Batch
 from datamodules.sources.synthetic import Synthetic
 from datamodules.transforms import NativeCrop
+from lightning_modules.baselines.unet import Unet
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.distribution import ShardedStrategy
-from lightning_modules.nets.autoencoder import DctAutoencoder
-from lightning_modules.nets.denoiser import Denoiser
-from lightning_modules.nets.diffusion_model import DiffusionModel
-from lightning_modules.nets.image_encoder import TimmImageEncoder
-from lightning_modules.nets.text_encoder import HashedTextEncoder
+from lightning_modules.nets.post_processing import OperatingPoints, TypeThresholds
+from tests.lightning_modules.small_parts import quiet_trainer, small_diffusion
 
-GLOBAL_BATCH_SIZE = 8
-STEPS = 10
 HALF = 3  # in the middle of an epoch
-VAL_IMAGES = 5  # which two processes cannot share evenly
 JOBS = {"ddp": 8, "sharded": 2, "sharded_resumed": 8}  # images in one pass, at most
 
 
-@dataclass
-class Notes:
-    """What one process saw: per step the rows, epoch and learning rate, and the rows validated."""
-
-    rows: list[list[int]] = field(default_factory=list)
-    epochs: list[int] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
-    validated: list[int] = field(default_factory=list)
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
 class NoteTaker(Callback):
-    """Takes Notes, and saves a checkpoint half way."""
+    """Notes the rows that this process validates last or tests, and the curves of all processes.
 
-    def __init__(self, half: Path) -> None:
-        self.notes, self.half = Notes(), half
+    Half way through a fit it saves a checkpoint.
+    """
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
-        """Note the batch, and after each step save it if it is the half-way one."""
-        self.notes.rows.append(batch.row.tolist())
-        self.notes.epochs.append(trainer.current_epoch)
-        self.notes.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
-        if trainer.global_step == HALF and not self.half.exists():
-            trainer.save_checkpoint(self.half)
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.rows: list[int] = []
+        self.curves: dict[str, list[float]] = {}
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        """Save the half-way step, once of several passes."""
+        half = self.folder / f"{self.name}_half.ckpt"
+        if trainer.global_step == HALF and not half.exists():
+            trainer.save_checkpoint(half)
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, module: LightningModule, outputs: object, batch: Batch, *_: int
     ) -> None:
         """Note the rows of the last epoch."""
         if trainer.current_epoch == 1:
-            self.notes.validated += batch.row.tolist()
+            self.rows += batch.row.tolist()
+
+    def on_test_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: object, batch: Batch, *_: int
+    ) -> None:
+        """Note the rows."""
+        self.rows += batch.row.tolist()
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the curves, when the callback that draws them asks too."""
+        assert isinstance(pl_module, Unet) and pl_module.evaluation is not None
+        curves = pl_module.evaluation.curves("test")
+        drawn = {"confusion": curves.confusion, **curves.precision_recall, **curves.reliability}
+        self.curves = {name: points.flatten().tolist() for name, points in drawn.items()}
+
+    def leave(self, rank: int, figures: dict[str, float]) -> None:
+        """Write the notes to `NAME_RANK.json`."""
+        content = {"rows": self.rows, "curves": self.curves, "figures": figures}
+        (self.folder / f"{self.name}_{rank}.json").write_text(json.dumps(content))
 
 
 def write_data(folder: Path) -> None:
-    """The manifest of some images with defects; 45 are to train on, so five steps an epoch."""
+    """The manifest of some images with defects: 45 to train on, so five steps an epoch."""
     settings = {"train_fraction": 0.7, "val_fraction": 0.2, "test_fraction": 0.1}
     data = IMDDDataModule(
         Synthetic(72, 72), str(folder / "data"), manifest_folder=str(folder), **settings
@@ -93,67 +83,59 @@ def write_data(folder: Path) -> None:
     next(folder.glob("*.parquet")).rename(folder / "manifest.parquet")
 
 
-def small_data(folder: Path, batch_size: int) -> IMDDDataModule:
-    """The written data in steps of 8 crops."""
+def train(
+    folder: Path, name: str, *, batch_size: int, strategy: Strategy | str, resume: Path | None
+) -> None:
+    """Stage 1's first ten steps from seed 0, of 8 crops each; their end is in `NAME.ckpt`."""
     data = IMDDDataModule(
         manifest=str(folder / "manifest.parquet"),
         train_transform=NativeCrop(64),
         batch_size=batch_size,
-        global_batch_size=GLOBAL_BATCH_SIZE,
-        max_val_images=VAL_IMAGES,
+        global_batch_size=8,
+        max_val_images=5,  # which two processes cannot share evenly
         eval_batch_size=2,
     )
     data.setup()
-    return data
-
-
-def small_pretrain(data: IMDDDataModule) -> DiffusionPretrain:
-    """Stage 1 from seed 0; its image tower has no statistics of a batch."""
     seed_everything(0, verbose=False)
-    parts = (DctAutoencoder(), HashedTextEncoder(16), TimmImageEncoder("test_efficientnet_gn"))
-    denoiser = partial(
-        Denoiser,
-        block_channels=(16, 16, 32),
-        attention=(False, False, True),
-        layers_per_block=1,
-        attention_heads=2,
-        norm_groups=8,
-    )
-    model = DiffusionPretrain(DiffusionModel(*parts, denoiser=denoiser), warmup_steps=4)
+    # This image tower has no statistics of a batch.
+    model = DiffusionPretrain(small_diffusion(tower="test_efficientnet_gn"), warmup_steps=4)
     model.load()
     model.measure(data.training_images(16))
-    return model
-
-
-def train(
-    folder: Path, name: str, *, batch_size: int, strategy: Strategy | str, resume: Path | None
-) -> Notes:
-    """Ten steps and their end in `NAME.ckpt`; this process's notes, also in `NAME_RANK.json`."""
-    data = small_data(folder, batch_size)
-    model = small_pretrain(data)
-    taker = NoteTaker(folder / f"{name}_half.ckpt")
-    trainer = Trainer(
-        accelerator="cpu",
+    taker = NoteTaker(folder, name)
+    trainer = quiet_trainer(
+        folder,
         devices=int(os.environ.get("WORLD_SIZE", "1")),
         strategy=strategy,
         max_epochs=2,
         gradient_clip_val=0.5,
         callbacks=[WeightEma(0.9), taker],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         num_sanity_val_steps=1,
-        default_root_dir=folder,
     )
     trainer.accumulate_grad_batches = data.plan(trainer.world_size).accumulation
     trainer.fit(model, data, ckpt_path=resume)
     trainer.save_checkpoint(folder / f"{name}.ckpt")
     (figures,) = trainer.validate(model, data, verbose=False)
-    taker.notes.metrics = {key: float(value) for key, value in figures.items()}
-    text = json.dumps(asdict(taker.notes))
-    (folder / f"{name}_{trainer.global_rank}.json").write_text(text)
-    return taker.notes
+    taker.leave(trainer.global_rank, {key: float(value) for key, value in figures.items()})
+
+
+def evaluate(folder: Path, name: str) -> None:
+    """A baseline of random weights, validated and tested."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    data = IMDDDataModule(manifest=str(folder / "manifest.parquet"))
+    data.setup()
+    seed_everything(0, verbose=False)
+    model = Unet(class_count=len(data.vocabulary), tile_px=64, tile_overlap_px=0)
+    model.set_vocabulary(data.vocabulary)
+    taker = NoteTaker(folder, name)
+    strategy = DDPStrategy() if processes > 1 else "auto"
+    trainer = quiet_trainer(folder, devices=processes, strategy=strategy, callbacks=[taker])
+    (validated,) = trainer.validate(model, data, verbose=False)
+    # Untrained scores would all lie under the default threshold.
+    best = float(validated["mask/val/iou_image_threshold_best"])
+    model.post_processing.calibrate(OperatingPoints(TypeThresholds(best)))
+    (tested,) = trainer.test(model, data, verbose=False)
+    figures = {key: float(value) for key, value in (validated | tested).items()}
+    taker.leave(trainer.global_rank, figures)
 
 
 def strategy_of(job: str) -> Strategy:
@@ -163,12 +145,12 @@ def strategy_of(job: str) -> Strategy:
     return ShardedStrategy(unit_weights=50_000)
 
 
-def read_notes(folder: Path, job: str) -> list[Notes]:
+def read_notes(folder: Path, name: str) -> list[dict[str, Any]]:
     """The notes of each process."""
-    return [Notes(**json.loads(path.read_text())) for path in sorted(folder.glob(f"{job}_?.json"))]
+    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{name}_?.json"))]
 
 
-def weights_of(checkpoint: Path, key: str = "state_dict") -> dict[str, Tensor]:
+def weights_of(checkpoint: Path, key: str) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name: averages in `state_dict`."""
     return torch.load(checkpoint, weights_only=True)[key]
 
@@ -179,3 +161,4 @@ if __name__ == "__main__":
     for job, size in JOBS.items():
         start = place / "one_half.ckpt" if job == "sharded_resumed" else None
         train(place, job, batch_size=size, strategy=strategy_of(job), resume=start)
+    evaluate(place, "evaluated_two")

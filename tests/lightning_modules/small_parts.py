@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor
@@ -15,7 +18,7 @@ from torch.utils.data import DataLoader
 from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
 from lightning_modules.mask_finetune import MaskFinetune
-from lightning_modules.nets.autoencoder import DctAutoencoder
+from lightning_modules.nets.autoencoder import Autoencoder, DctAutoencoder, KlAutoencoder
 from lightning_modules.nets.denoiser import Denoiser
 from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.image_encoder import TimmImageEncoder
@@ -38,11 +41,32 @@ small_denoiser = partial(
 small_tower = partial(TimmImageEncoder, "test_resnet")
 
 
-def small_diffusion() -> DiffusionModel:
+def small_diffusion(
+    autoencoder: Autoencoder | None = None, *, tower: str = "test_resnet", **denoiser: object
+) -> DiffusionModel:
     """A diffusion model of about 0.6 M weights; its coarsest stride is 32 px."""
     return DiffusionModel(
-        DctAutoencoder(), HashedTextEncoder(16), small_tower(), denoiser=small_denoiser
+        autoencoder or DctAutoencoder(),
+        HashedTextEncoder(16),
+        TimmImageEncoder(tower),
+        denoiser=partial(small_denoiser, **denoiser),  # type: ignore[arg-type]
     )
+
+
+def small_vae(folder: Path | str = "", *, layers_per_block: int = 2) -> KlAutoencoder:
+    """A KL-VAE of few channels, for the weights in a folder."""
+    channels = (8, 16, 24, 32)
+    return KlAutoencoder(
+        str(folder), block_channels=channels, norm_groups=4, layers_per_block=layers_per_block
+    )
+
+
+def awake_diffusion() -> DiffusionModel:
+    """A small model whose denoiser predicts something and hears its text, measured and frozen."""
+    torch.manual_seed(0)
+    diffusion = small_diffusion(zero_init=False).eval().requires_grad_(False)
+    diffusion.measure(defect_batch().image)
+    return diffusion
 
 
 def small_generator(strides: tuple[int, ...] = (4, 8, 16, 32)) -> MaskGenerator:
@@ -70,6 +94,34 @@ def small_finetune(
     return model
 
 
+def batch_of(mask: Tensor | np.ndarray, **changes: object) -> Batch:
+    """A batch of exact masks (B, H, W), whose other parts say nothing more, but for the changes."""
+    mask = torch.as_tensor(mask)
+    count = len(mask)
+    batch = Batch(
+        image=torch.zeros(count, 3, *mask.shape[1:]),
+        mask=mask,
+        has_mask=torch.ones(count, dtype=torch.bool),
+        is_box=torch.zeros(count, dtype=torch.bool),
+        captions=[""] * count,
+        class_ids=[tuple(one.unique()[one.unique() > 0].tolist()) for one in mask],
+        row=torch.arange(count),
+        seeds=list(range(count)),
+    )
+    return replace(batch, **changes)  # type: ignore[arg-type]
+
+
+def rows_of(batch: Batch, rows: Sequence[int]) -> Batch:
+    """Some rows of a batch."""
+    parts = {each.name: getattr(batch, each.name) for each in fields(batch)}
+    chosen = {
+        name: [part[row] for row in rows] if isinstance(part, list) else part[list(rows)]
+        for name, part in parts.items()
+        if part is not None and len(part)
+    }
+    return Batch(**chosen)
+
+
 def defect_batch(turn: int = 0) -> Batch:
     """Four images of 64 px: two bright cracks and a dark stain with exact masks, and a good one.
 
@@ -82,16 +134,9 @@ def defect_batch(turn: int = 0) -> Batch:
         top = 8 + 12 * index
         image[index, :, top : top + 20, 12:40] = value
         mask[index, top : top + 20, 12:40] = class_id
-    return Batch(
-        image=image,
-        mask=mask,
-        has_mask=torch.ones(4, dtype=torch.bool),
-        is_box=torch.zeros(4, dtype=torch.bool),
-        captions=["steel with crack", "steel with stain", "steel with crack", "steel, no defect"],
-        class_ids=[(1,), (2,), (1,), ()],
-        row=torch.arange(4),
-        seeds=list(range(4 * turn, 4 * turn + 4)),
-    )
+    captions = ["steel with crack", "steel with stain", "steel with crack", "steel, no defect"]
+    seeds = list(range(4 * turn, 4 * turn + 4))
+    return batch_of(mask, image=image, captions=captions, seeds=seeds)
 
 
 class FourImages(LightningDataModule):
@@ -135,20 +180,17 @@ class LossRecord(Callback):
         return sum(self.losses[first:last]) / (last - first)
 
 
+def quiet_trainer(folder: Path, **settings: object) -> Trainer:
+    """A trainer of one epoch on the CPU that says and keeps nothing."""
+    defaults = {"accelerator": "cpu", "max_epochs": 1, "default_root_dir": folder}
+    outputs = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    return Trainer(**{**defaults, **dict.fromkeys(outputs, False), **settings})  # type: ignore[arg-type]
+
+
 def train(module: LightningModule, folder: Path, *, steps: int) -> LossRecord:
     """The losses of `steps` steps on the four images, trained for real on the CPU."""
     record = LossRecord()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        default_root_dir=folder,
-        callbacks=[record],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        gradient_clip_val=1.0,
-    )
+    trainer = quiet_trainer(folder, callbacks=[record], gradient_clip_val=1.0)
     trainer.fit(module, FourImages(steps))
     return record
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from datamodules.sample import Batch
 from lightning_modules.diffusion_pretrain import DiffusionPretrain, crop_to_multiple
 from lightning_modules.nets.diffusion_model import IMPLICIT, NULL, TEXT
 from tests.lightning_modules.small_parts import FourImages, defect_batch, small_diffusion, train
@@ -87,14 +86,11 @@ def logged(module: DiffusionPretrain, monkeypatch: pytest.MonkeyPatch) -> dict[s
     """What the module logs from now on, by name; the last value of each."""
     values: dict[str, float] = {}
 
-    def note(name: str, value: Tensor, **settings: object) -> None:
-        values[name] = float(value)
-
-    def note_all(named: dict[str, Tensor], **settings: object) -> None:
+    def note(named: dict[str, Tensor], **_: object) -> None:
         values.update({name: float(value) for name, value in named.items()})
 
-    monkeypatch.setattr(module, "log", note)
-    monkeypatch.setattr(module, "log_dict", note_all)
+    monkeypatch.setattr(module, "log_dict", note)
+    monkeypatch.setattr(module, "log", lambda name, value, **_: note({name: value}))
     return values
 
 
@@ -114,32 +110,23 @@ def test_draws_follow_from_each_samples_own_seed() -> None:
     assert not whole[2][0].equal(whole[2][1])
 
 
-def validated(
-    module: DiffusionPretrain, monkeypatch: pytest.MonkeyPatch, batch: Batch
-) -> dict[str, float]:
-    """What a validation on one batch logs."""
-    values = logged(module, monkeypatch)
+@pytest.mark.parametrize(("turned", "found"), [(0, 1.0), (2, 0.5)])
+def test_validation_tells_the_loss_by_times_and_how_many_captions_are_found(
+    turned: int, found: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, batch = small_pretrain(), defect_batch()
+    meant = module.diffusion.text_encoder(batch.captions).pooled.roll(turned, 0)
+    monkeypatch.setattr(module.diffusion, "caption_of", lambda _: meant)
+    logs = logged(module, monkeypatch)
     with torch.no_grad():
         module.validation_step(batch, 0)
         module.on_validation_epoch_end()
-    return {name.removeprefix("pretrain/val/"): value for name, value in values.items()}
-
-
-def test_validation_tells_the_loss_of_each_range_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = validated(small_pretrain(), monkeypatch, defect_batch())
+    values = {name.removeprefix("pretrain/val/"): value for name, value in logs.items()}
     bins = [value for name, value in values.items() if name.startswith("loss_diff_t")]
     assert len(bins) == 10 and values["loss_diff"] == pytest.approx(sum(bins) / 10)
     assert values["loss_diff"] == pytest.approx(1, abs=0.05)
-
-
-def test_validation_tells_how_many_captions_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, batch = small_pretrain(), defect_batch()
-    meant = module.diffusion.text_encoder(batch.captions).pooled
-    for pseudo_caption, found in ((meant, 1.0), (meant.roll(2, 0), 0.5)):
-        monkeypatch.setattr(module.diffusion, "caption_of", lambda _, given=pseudo_caption: given)
-        values = validated(module, monkeypatch, batch)
-        assert values["retrieval_top1"] == pytest.approx(found)
-        assert values["retrieval_chance_top1"] == pytest.approx(1 / 3)
+    assert values["retrieval_top1"] == pytest.approx(found)
+    assert values["retrieval_chance_top1"] == pytest.approx(1 / 3)
 
 
 def test_crop_takes_the_middle_multiple() -> None:

@@ -1,14 +1,17 @@
-"""Holds how figures are counted, named and turned into thresholds."""
+"""Holds how figures are counted, named, drawn and added up over processes."""
 
 import pytest
 import torch
 from sklearn.metrics import precision_recall_curve
 from torch import Tensor
+from torchmetrics import Metric
 
 from datamodules.sample import Batch, Prediction
 from lightning_modules.evaluation import Evaluation, precision_recall
 from lightning_modules.metrics.score_histogram import count_scores
-from tests.lightning_modules.small_parts import defect_batch
+from tests.lightning_modules.metrics.random_scenes import NAMES as SCENE_NAMES
+from tests.lightning_modules.metrics.random_scenes import random_scenes
+from tests.lightning_modules.small_parts import defect_batch, rows_of
 
 NAMES = ("good", "crack", "stain")
 
@@ -41,14 +44,6 @@ def counted(split: str = "val") -> Evaluation:
     return evaluation
 
 
-def test_perfect_predictions_have_perfect_figures() -> None:
-    figures = counted().compute("val")
-    for name in ("type_accuracy", "type_accuracy_balanced", "iou_image", "iou_dataset"):
-        assert figures[name].item() == pytest.approx(1)
-    for name in ("pixel_auroc", "pixel_ap", "image_auroc", "image_ap", "aupro"):
-        assert figures[name].item() == pytest.approx(1, abs=1e-3)
-
-
 def test_figures_are_named_stage_split_name() -> None:
     module = Module()
     counted("test").log(module, "test")  # type: ignore[arg-type]
@@ -77,3 +72,40 @@ def test_precision_over_recall_is_scikit_learns() -> None:
     expected = torch.from_numpy(recall[::-1].copy())[1:], torch.from_numpy(precision[::-1].copy())
     torch.testing.assert_close(ours[:, 0], expected[0])
     torch.testing.assert_close(ours[:, 1], expected[1][1:])
+
+
+def counters() -> list[Metric]:
+    """A fresh set of what a test run counts."""
+    return list(Evaluation(SCENE_NAMES).counters["test"].values())  # type: ignore[arg-type]
+
+
+def state_bytes(metrics: list[Metric]) -> list[int]:
+    return [sum(value.nbytes for value in one.metric_state.values()) for one in metrics]
+
+
+def test_state_does_not_grow_with_images_or_their_size() -> None:
+    metrics = counters()
+    before = state_bytes(metrics)
+    for seed, side_px in enumerate((48, 96, 160)):
+        for metric in metrics:
+            metric.update(*random_scenes(seed, side_px=side_px))
+    assert state_bytes(metrics) == before
+
+
+def test_state_is_whole_numbers_alone() -> None:
+    values = [value for metric in counters() for value in metric.metric_state.values()]
+    assert {value.is_floating_point() for value in values} == {False}
+
+
+@pytest.mark.parametrize("first", [[0], [6, 2, 4, 0], [5, 4, 3, 2, 1]])
+def test_shares_of_two_processes_add_up_to_one_pass_bit_by_bit(first: list[int]) -> None:
+    predictions, batch = random_scenes(0, count=7)
+    second = [place for place in range(7) if place not in first]
+    for whole, one, other in zip(counters(), counters(), counters(), strict=True):
+        whole.update(predictions, batch)
+        for metric, places in ((one, first), (other, second)):
+            metric.update([predictions[place] for place in places], rows_of(batch, places))
+        one.merge_state(other)
+        figures = one.compute()
+        for name, figure in whole.compute().items():
+            torch.testing.assert_close(figures[name], figure, rtol=0, atol=0, equal_nan=True)

@@ -1,16 +1,16 @@
 """Holds stage 2: it learns, the diffusion model does not move, masks are named in any words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from datamodules.vocabulary import Vocabulary
 from lightning_modules.mask_finetune import MaskFinetune
+from lightning_modules.nets.clip_mask_pooling import ClipMaskPooling
 from lightning_modules.nets.mask_criterion import MaskLosses
 from tests.lightning_modules.small_parts import (
     LossRecord,
@@ -19,6 +19,7 @@ from tests.lightning_modules.small_parts import (
     small_finetune,
     train,
 )
+from tests.lightning_modules.small_weights import save_net, write_small_clip
 from tests.lightning_modules.test_diffusion_pretrain import attach, small_pretrain
 
 
@@ -100,19 +101,14 @@ def test_restored_model_answers_the_same(trained: Trained, tmp_path: Path) -> No
     torch.testing.assert_close(logits_of(fresh.eval()), logits_of(trained.module))
 
 
-@pytest.mark.parametrize("size", [(64, 64), (40, 50), (20, 130), (65, 97)])
-def test_images_of_any_size_come_back_at_their_own(size: tuple[int, int], trained: Trained) -> None:
-    answer = trained.module.predict_image(torch.zeros(3, *size))
-    assert answer.label_map.shape == answer.anomaly_map.shape == size
-    assert answer.type_scores.sum().item() == pytest.approx(1, abs=1e-5)
-
-
-def test_loss_is_masks_plus_half_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = small_finetune()
-    losses = MaskLosses(*(torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)))
+def test_loss_is_masks_plus_half_the_names_and_points_by_their_weight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = small_finetune(loss_weight_point=2.0)
+    losses = MaskLosses(*torch.arange(1.0, 8.0))
     monkeypatch.setattr(module, "supervise", lambda *_: losses)
     loss = module.training_step(defect_batch(), 0).item()
-    assert loss == pytest.approx(1 + 2 + 3 + 0.5 * (4 + 5 + 6))
+    assert loss == pytest.approx(1 + 2 + 3 + 0.5 * (4 + 5 + 6) + 2 * 7)
 
 
 def test_stage_1_weights_and_scale_are_read_from_its_checkpoint(tmp_path: Path) -> None:
@@ -134,20 +130,6 @@ def test_missing_stage_1_is_one_line(tmp_path: Path) -> None:
 HYBRID = {"pyramid": "diffusion+timm", "encoder": "test_resnet", "stem": False}
 
 
-@pytest.mark.parametrize(
-    ("words", "tags"),
-    [
-        (("diffusion", "", True), ("diffusion", "none", "yes")),
-        (("diffusion+timm", "test_resnet", False), ("diffusion+timm", "test_resnet", "no")),
-    ],
-)
-def test_run_says_which_pyramid_it_had(
-    words: tuple[str, str, bool], tags: tuple[str, str, str]
-) -> None:
-    said = small_finetune(pyramid=words[0], encoder=words[1], stem=words[2]).tags()
-    assert (said["pyramid"], said["encoder"], said["stem"]) == tags
-
-
 def test_encoder_trains_and_the_diffusion_model_does_not(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = small_finetune(**HYBRID)
@@ -165,28 +147,15 @@ def test_hybrid_comes_back_from_its_checkpoint(tmp_path: Path) -> None:
     assert fresh.eval().score_tiles(tiles)[0].equal(saved.eval().score_tiles(tiles)[0])
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """A file with the state dict of a whole timm net, whose norms have seen some images."""
-    torch.manual_seed(5)
-    net = timm.create_model("test_resnet")
-    net(torch.randn(4, 3, 64, 64))
-    save_file(net.state_dict(), tmp_path / "weights.safetensors")
-    return tmp_path / "weights.safetensors"
-
-
-def test_encoder_starts_from_its_file_and_keeps_the_norms_statistics(
-    weights: Path, tmp_path: Path
-) -> None:
+def test_encoder_starts_from_its_file_and_keeps_the_norms_statistics(tmp_path: Path) -> None:
+    state, weights = save_net(tmp_path), tmp_path / "net.safetensors"
     module = small_finetune(**HYBRID, encoder_weights=str(weights))
     assert module.tags()["encoder_weights"] == str(weights)
     module.load()
     encoder = module.pyramid.encoder
     assert encoder is not None
     net = timm.create_model("test_resnet", features_only=True)
-    known = net.state_dict()
-    read = load_file(weights)
-    net.load_state_dict({name: value for name, value in read.items() if name in known})
+    net.load_state_dict(state, strict=False)
     image = defect_batch().image
     maps = zip(encoder.train().backbone(image), net.eval()(image), strict=True)
     assert all(torch.equal(ours, its) for ours, its in maps)
@@ -213,3 +182,77 @@ def test_kept_features_of_ever_new_crops_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"new at each turn: set .*variants") as caught:
         train(small_finetune(feature_cache_gb=1.0), tmp_path, steps=1)
     assert "\n" not in str(caught.value)
+
+
+UNRELATED = "; ".join(f"thing {number}" for number in range(49))
+
+
+@pytest.fixture
+def module(seed: int) -> MaskFinetune:
+    """An untrained stage 2 with sharp masks, which no list of names changes."""
+    module = small_finetune()
+    module.measure(defect_batch().image)
+    return module.eval()
+
+
+def crack_map(module: MaskFinetune, labels: str) -> Tensor:
+    """The map of the first name of a typed list, of four images."""
+    module.set_vocabulary(Vocabulary.parse(labels))
+    return module.score_tiles(defect_batch().image)[0][:, 0]
+
+
+def test_independent_score_of_a_name_is_the_same_alone_and_among_fifty(
+    module: MaskFinetune,
+) -> None:
+    module.naming = "independent"
+    alone = crack_map(module, "crack")
+    torch.testing.assert_close(crack_map(module, f"crack; {UNRELATED}"), alone, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("naming", ["softmax", "independent"])
+def test_what_is_no_defect_is_never_reported_and_lowers_what_looks_like_it(
+    module: MaskFinetune, naming: str
+) -> None:
+    module.naming = naming
+    plain = crack_map(module, "crack")
+    warned = crack_map(module, "crack; not cracks")  # to hashed words almost the same
+    assert (warned <= plain + 1e-6).all() and warned.max() < plain.max()
+    assert module.score_tiles(defect_batch().image)[1].shape == (4, 2)
+
+
+def test_own_prompt_templates_stand_for_the_names(module: MaskFinetune) -> None:
+    before = module.texts
+    module.prompt_templates = ("a weld with {}",)
+    module.set_vocabulary(Vocabulary.from_names(["crack", "stain"]))
+    assert module.texts[:3].equal(before[:3]) and not torch.allclose(module.texts[3:], before[3:])
+
+
+@pytest.fixture
+def with_clip(module: MaskFinetune, tmp_path: Path) -> MaskFinetune:
+    module.clip = ClipMaskPooling(str(write_small_clip(tmp_path)))
+    module.load()
+    return module
+
+
+def test_clip_leaves_independent_scores_independent(with_clip: MaskFinetune) -> None:
+    with_clip.naming = "independent"
+    alone = crack_map(with_clip, "crack")
+    among = crack_map(with_clip, f"crack; {UNRELATED}")
+    torch.testing.assert_close(among, alone, atol=1e-5, rtol=0)
+
+
+def test_clip_is_no_part_of_what_is_saved(with_clip: MaskFinetune) -> None:
+    weights = dict(with_clip.state_dict())
+    with_clip.clip = None
+    assert weights.keys() == with_clip.state_dict().keys()
+
+
+def test_words_of_training_travel_with_the_checkpoint(
+    with_clip: MaskFinetune, tmp_path: Path
+) -> None:
+    saved = save(with_clip, tmp_path / "one.ckpt")
+    saved = replace(saved, entries=(("good",), ("crack", "fissure"), ("stain",)))
+    with_clip.restore(saved)
+    with_clip.set_vocabulary(Vocabulary.parse("fissure; burr"))
+    assert with_clip.clip is not None
+    assert with_clip.clip.seen_words == {"good", "crack", "fissure", "stain"}

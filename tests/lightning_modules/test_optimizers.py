@@ -69,25 +69,11 @@ def test_only_matrices_decay() -> None:
     }  # fmt: skip
 
 
-class FakeTrainer:
-    """As much of a Trainer as counting steps needs; touching its own estimate fails."""
-
-    def __init__(self, **settings: object) -> None:
-        self.max_steps, self.max_epochs = -1, 10
-        self.world_size, self.accumulate_grad_batches = 1, 1
-        self.datamodule = SimpleNamespace(
-            batches_per_epoch=lambda count: max(1, 104 // (8 * count))
-        )
-        vars(self).update(settings)
-
-    @property
-    def estimated_stepping_batches(self) -> int:
-        """Never to be touched: it drops the resumable loader's state."""
-        raise AssertionError("estimated_stepping_batches was touched")
-
-
 def steps_of(**settings: object) -> int:
-    trainer: Trainer = FakeTrainer(**settings)  # type: ignore[assignment]
+    """The steps of a trainer without its own estimate, which drops the resumable loader's state."""
+    data = SimpleNamespace(batches_per_epoch=lambda count: max(1, 104 // (8 * count)))
+    counts = {"max_steps": -1, "max_epochs": 10, "world_size": 1, "accumulate_grad_batches": 1}
+    trainer: Trainer = SimpleNamespace(datamodule=data, **(counts | settings))  # type: ignore[assignment]
     return total_steps(trainer)
 
 

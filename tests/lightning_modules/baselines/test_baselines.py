@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch.utils.data import DataLoader
 
 from datamodules.vocabulary import Vocabulary
 from lightning_modules import baselines
 from lightning_modules.baselines.constant import Constant
 from lightning_modules.baselines.unet import Unet
 from lightning_modules.segmentation_module import SegmentationModule
-from tests.lightning_modules.small_parts import NAMES, defect_batch, save, train
+from tests.lightning_modules.small_parts import NAMES, defect_batch, quiet_trainer, save, train
 
 FILES = sorted(
     path.stem for path in Path(baselines.__path__[0]).glob("*.py") if path.stem != "__init__"
@@ -111,3 +112,16 @@ def test_unet_loss_falls_on_four_images(tmp_path: Path) -> None:
     model.set_vocabulary(VOCABULARY)
     record = train(model, tmp_path, steps=15)
     assert record.mean(12, 15) < 0.7 * record.mean(0, 3)
+
+
+@pytest.mark.parametrize("within_fit", [True, False])
+def test_thresholds_move_after_the_fit_and_not_within(within_fit: bool, tmp_path: Path) -> None:
+    model, images = build("unet"), DataLoader([defect_batch()], batch_size=None)  # type: ignore[arg-type]
+    trainer = quiet_trainer(tmp_path, max_epochs=-1, max_steps=1)
+    if within_fit:
+        trainer.fit(model, images, images)
+        assert model.calibration is None and model.post_processing.points.image == 0.5
+    else:
+        trainer.validate(model, images, verbose=False)
+        assert model.calibration is not None
+        assert model.post_processing.points.image == model.calibration.image.threshold != 0.5

@@ -5,6 +5,7 @@ import torch
 
 from datamodules.sample import Batch, Prediction
 from lightning_modules.nets.post_processing import ImageScores, PostProcessing
+from tests.lightning_modules.small_parts import batch_of
 
 NAMES = ("good", "crack", "stain", "dent")
 Box = tuple[int, int, int, int]
@@ -54,32 +55,3 @@ def answer_of(class_map: np.ndarray, heat: np.ndarray, type_scores: np.ndarray) 
     type_map = torch.from_numpy(np.maximum(class_map, 1))
     scores = torch.from_numpy(type_scores).float()
     return PostProcessing()(ImageScores(torch.from_numpy(heat).float(), type_map, scores))
-
-
-def batch_of(mask: np.ndarray) -> Batch:
-    """A batch that holds the masks and whose other parts say nothing more."""
-    count, height, width = mask.shape
-    return Batch(
-        image=torch.zeros(count, 3, height, width),
-        mask=torch.from_numpy(mask),
-        has_mask=torch.ones(count, dtype=torch.bool),
-        is_box=torch.zeros(count, dtype=torch.bool),
-        captions=[""] * count,
-        class_ids=[tuple(int(i) for i in np.unique(one) if i) for one in mask],
-        row=torch.arange(count),
-        seeds=list(range(count)),
-    )
-
-
-def part_of(batch: Batch, places: list[int]) -> Batch:
-    """The images of a batch at these places."""
-    return Batch(
-        image=batch.image[places],
-        mask=batch.mask[places],
-        has_mask=batch.has_mask[places],
-        is_box=batch.is_box[places],
-        captions=[batch.captions[place] for place in places],
-        class_ids=[batch.class_ids[place] for place in places],
-        row=batch.row[places],
-        seeds=[batch.seeds[place] for place in places],
-    )

@@ -8,29 +8,18 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.anomaly import AnomalyMetrics
+from tests.lightning_modules.small_parts import batch_of
 
 IMAGE_FIGURES = ("image_auroc", "image_ap", "image_f1_best", "image_threshold_best")
 
 
-def random_case(
-    seed: int, count: int = 6, *, defective: int = 4, has_mask: bool = True
-) -> tuple[list[Prediction], Batch]:
+def random_case(seed: int, count: int = 6, *, defective: int = 4) -> tuple[list[Prediction], Batch]:
     """Images of 40 x 30 px, the first `defective` of them with a large and a small defect."""
     generator = np.random.default_rng(seed)
     mask = np.zeros((count, 40, 30), dtype=np.int64)
     mask[:defective, 3:15, 4:20] = 1
     mask[:defective, 30:33, 10:14] = 2
     maps = 1 / (1 + np.exp(-(generator.normal(-2, 1, mask.shape) + 1.5 * (mask > 0))))
-    batch = Batch(
-        image=torch.zeros(count, 3, 40, 30),
-        mask=torch.from_numpy(mask),
-        has_mask=torch.full((count,), has_mask),
-        is_box=torch.full((count,), False),
-        captions=[""] * count,
-        class_ids=[(1, 2) if index < defective else () for index in range(count)],
-        row=torch.arange(count),
-        seeds=list(range(count)),
-    )
     predictions = [
         Prediction(
             label_map=torch.zeros(40, 30, dtype=torch.int64),
@@ -42,7 +31,7 @@ def random_case(
         )
         for index, single in enumerate(maps)
     ]
-    return predictions, batch
+    return predictions, batch_of(mask)
 
 
 def run(predictions: list[Prediction], batch: Batch) -> dict[str, float]:

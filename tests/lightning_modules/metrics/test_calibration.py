@@ -29,6 +29,7 @@ from lightning_modules.metrics.score_histogram import (
     sum_from_top,
 )
 from lightning_modules.metrics.segmentation import to_units
+from tests.lightning_modules.small_parts import batch_of
 
 SIDE_PX, BINS = 12, 40
 CLASSES = ("good", "crack", "stain")
@@ -53,16 +54,7 @@ def line(count: int, *, with_good: bool = True) -> tuple[list[Prediction], Batch
             heat[4:7, 4:7] = strength * PEAKS[type_id - 1]
         score = float(heat.max())
         answers.append(Prediction(0 * mask[0], heat, score, torch.ones(3) / 3, 0, type_map))
-    return answers, Batch(
-        image=torch.zeros(len(types), 3, 1, 1),
-        mask=mask,
-        has_mask=torch.ones(len(types), dtype=torch.bool),
-        is_box=torch.zeros(len(types), dtype=torch.bool),
-        captions=[""] * len(types),
-        class_ids=[(one,) if one else () for one in types],
-        row=torch.arange(len(types)),
-        seeds=[0] * len(types),
-    )
+    return answers, batch_of(mask)
 
 
 def counted(answers: list[Prediction], batch: Batch) -> CalibrationCounts:
@@ -199,6 +191,11 @@ def test_middle_of_a_run_parts_the_same_scores() -> None:
     levels = sum_from_top(torch.tensor([3, 0, 0, 0, 2, 0, 1]))
     edges = [middle_of_run(levels, place) for place in range(7)]
     assert edges == [lower_edge(place, 7) for place in (0, 3, 3, 3, 3, 6, 6)]
+
+
+def test_lower_edge_falls_into_its_own_bin() -> None:
+    assert (lower_edge(0, BINS), lower_edge(BINS // 2, BINS)) == (0.0, 0.5)
+    assert int(bin_scores(torch.tensor(0.5), BINS)) == BINS // 2
 
 
 @pytest.mark.parametrize("text", ["balanced", "best_f1", "recall=0.95", "false_alarm_rate=0.01"])

@@ -53,16 +53,6 @@ def test_pseudo_captions_that_know_nothing_find_theirs_by_chance() -> None:
     assert figures["retrieval_top5"] == pytest.approx(0.05, abs=0.02)
 
 
-@pytest.mark.parametrize("gallery_size", [25, 60, 500])
-def test_merged_states_equal_one_pass(gallery_size: int) -> None:
-    first, second, whole = (CaptionRetrieval(8, gallery_size) for _ in range(3))
-    halves = draw(3, words(30)), draw(4, words(30, start=30))
-    first.update(*halves[0])
-    second.update(*halves[1])
-    first.merge_state(second)
-    assert run(first) == run(whole, *halves)
-
-
 def test_captions_kept_do_not_depend_on_how_images_are_dealt_out() -> None:
     captions = words(20) + words(10) * 3 + ["common"] * 100
     order = torch.randperm(len(captions), generator=torch.Generator().manual_seed(0)).tolist()

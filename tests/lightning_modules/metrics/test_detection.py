@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from pycocotools.cocoeval import COCOeval
 from scipy import ndimage
 
 from datamodules.sample import Batch, Prediction
-from lightning_modules.metrics.detection import DetectionMetrics, match
-from tests.lightning_modules.metrics.random_scenes import NAMES, answer_of, batch_of, random_scenes
+from lightning_modules.metrics.detection import DetectionMetrics
+from tests.lightning_modules.metrics.random_scenes import NAMES, answer_of, random_scenes
+from tests.lightning_modules.small_parts import batch_of
 
 FIGURES = ("map", "map_50", "map_75")
 
@@ -31,15 +33,21 @@ def annotation(mask: np.ndarray, class_id: int, image: int, number: int) -> dict
     return about | {"area": int(mask.sum()), "bbox": box, "segmentation": runs}
 
 
-def truths_of(batch: Batch) -> list[dict[str, object]]:
-    """One annotation per connected region, found by another library."""
-    found: list[dict[str, object]] = []
+def regions_of(batch: Batch) -> Iterator[tuple[int, int, np.ndarray]]:
+    """The image, class and pixels of each connected region, found by another library."""
     for image, mask in enumerate(batch.mask.numpy()):
         for class_id in range(1, len(NAMES)):
             labels, count = ndimage.label(mask == class_id, structure=np.ones((3, 3)))
             for region in range(1, count + 1):
-                found.append(annotation(labels == region, class_id, image, len(found) + 1))
-    return found
+                yield image, class_id, labels == region
+
+
+def truths_of(batch: Batch) -> list[dict[str, object]]:
+    """One annotation per connected region."""
+    return [
+        annotation(inside, class_id, image, number)
+        for number, (image, class_id, inside) in enumerate(regions_of(batch), start=1)
+    ]
 
 
 def coco_figures(predictions: list[Prediction], batch: Batch, kind: str) -> dict[str, float]:
@@ -75,12 +83,6 @@ def test_precision_equals_that_of_cocos_own_code(kind: str, coco_kind: str, seed
         assert figures[f"{kind}_{name}"] == pytest.approx(expected, abs=5e-4)
 
 
-def test_answer_takes_the_truth_that_it_overlaps_most() -> None:
-    hits = match(np.array([[0.6, 0.8], [0.0, 0.7], [0.55, 0.0]]))
-    assert hits[0].tolist() == [True, False, True]
-    assert hits[5].tolist() == [True, False, False]
-
-
 def test_boxes_for_masks_count_for_boxes_alone() -> None:
     predictions, batch = random_scenes(4)
     exact = run(predictions, batch)
@@ -99,14 +101,10 @@ def recall_of(predictions: list[Prediction], batch: Batch) -> dict[str, float]:
 def found_by_size(predictions: list[Prediction], batch: Batch) -> dict[str, list[bool]]:
     """Of each region whether half of it is marked, one after the other."""
     found: dict[str, list[bool]] = {"small": [], "medium": [], "large": []}
-    for prediction, mask in zip(predictions, batch.mask.numpy(), strict=True):
-        for class_id in range(1, len(NAMES)):
-            labels, count = ndimage.label(mask == class_id, structure=np.ones((3, 3)))
-            for region in range(1, count + 1):
-                inside = labels == region
-                area = inside.sum()
-                size = "small" if area < 32**2 else "medium" if area < 96**2 else "large"
-                found[size].append((prediction.label_map.numpy() > 0)[inside].mean() >= 0.5)
+    for image, _, inside in regions_of(batch):
+        size = "small" if inside.sum() < 32**2 else "medium" if inside.sum() < 96**2 else "large"
+        is_marked = predictions[image].label_map.numpy() > 0
+        found[size].append(is_marked[inside].mean() >= 0.5)
     return found
 
 

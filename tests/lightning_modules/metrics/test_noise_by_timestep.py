@@ -2,15 +2,8 @@
 
 import pytest
 import torch
-from torch import Tensor
 
 from lightning_modules.metrics.noise_by_timestep import NoiseLossByTimestep
-
-
-def draw(seed: int, count: int = 500) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    losses = torch.rand(count, generator=generator)
-    return losses, torch.randint(1, 1001, (count,), generator=generator)
 
 
 def test_bins_by_hand() -> None:
@@ -37,12 +30,3 @@ def test_edges_belong_to_the_bin_that_names_them(t: int, name: str) -> None:
     metric.update(torch.tensor([0.25]), torch.tensor([t]))
     seen = {key for key, figure in metric.compute().items() if not figure.isnan()}
     assert seen == {"loss_diff", f"loss_diff_{name}"}
-
-
-def test_states_of_two_processes_add_up_to_one_pass() -> None:
-    first, second, whole = (NoiseLossByTimestep(1000) for _ in range(3))
-    for metric, seed in ((first, 1), (second, 2), (whole, 1), (whole, 2)):
-        metric.update(*draw(seed))
-    first.merge_state(second)
-    for name, figure in whole.compute().items():
-        torch.testing.assert_close(first.compute()[name], figure)

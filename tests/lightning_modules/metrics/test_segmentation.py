@@ -15,22 +15,9 @@ from torchmetrics.functional.classification import binary_f1_score, binary_jacca
 
 from datamodules.sample import Batch, Prediction
 from lightning_modules.metrics.segmentation import SegmentationMetrics, split_by_frequency
+from tests.lightning_modules.small_parts import batch_of
 
 NAMES = ("good", "crack", "stain")
-
-
-def make_batch(mask: Tensor, class_ids: list[tuple[int, ...]], has_mask: bool = True) -> Batch:
-    count = len(mask)
-    return Batch(
-        image=torch.zeros(count, 3, *mask.shape[1:]),
-        mask=mask,
-        has_mask=torch.full((count,), has_mask),
-        is_box=torch.full((count,), False),
-        captions=[""] * count,
-        class_ids=class_ids,
-        row=torch.arange(count),
-        seeds=list(range(count)),
-    )
 
 
 def answer(label_map: Tensor, type_id: int) -> Prediction:
@@ -44,7 +31,7 @@ def random_case(seed: int, count: int = 4) -> tuple[list[Prediction], Batch]:
     labels = torch.randint(0, 3, (count, 12, 10), generator=generator)
     answered = torch.randint(0, 3, (count,), generator=generator).tolist()
     true_types = torch.randint(0, 3, (count,), generator=generator).tolist()
-    batch = make_batch(truth, [(t,) if t else () for t in true_types])
+    batch = batch_of(truth, class_ids=[(t,) if t else () for t in true_types])
     return [answer(m, t) for m, t in zip(labels, answered, strict=True)], batch
 
 
@@ -84,7 +71,7 @@ def test_image_figures_are_means_over_defective_images_only() -> None:
 
 def test_balanced_accuracy_is_the_mean_over_types_that_occur() -> None:
     empty = torch.zeros(4, 2, 2, dtype=torch.int64)
-    batch = make_batch(empty, [(), (), (), (2, 1)])
+    batch = batch_of(empty, class_ids=[(), (), (), (2, 1)])
     figures = run([([answer(empty[0], t) for t in (0, 0, 1, 2)], batch)])
     assert float(figures["type_accuracy"]) == pytest.approx(3 / 4)
     assert float(figures["type_accuracy_balanced"]) == pytest.approx((2 / 3 + 1) / 2)
@@ -96,7 +83,7 @@ def test_accuracy_of_defective_images_leaves_good_aside_and_ties_out() -> None:
         replace(answer(torch.zeros(4, 4, dtype=torch.int64), 0), type_scores=each)
         for each in scores
     ]
-    batch = make_batch(torch.zeros(4, 4, 4, dtype=torch.int64), [(1,), (2,), (2,), ()])
+    batch = batch_of(torch.zeros(4, 4, 4, dtype=torch.int64), class_ids=[(1,), (2,), (2,), ()])
     figures = run([(predictions, batch)])
     assert figures["type_accuracy_defective"] == pytest.approx(1 / 3)
     assert figures["type_accuracy"] == pytest.approx(1 / 4)
@@ -104,7 +91,7 @@ def test_accuracy_of_defective_images_leaves_good_aside_and_ties_out() -> None:
 
 def test_images_without_a_mask_count_in_type_accuracy_only() -> None:
     mask = torch.zeros(1, 4, 4, dtype=torch.int64)
-    batch = make_batch(mask, [(1,)], has_mask=False)
+    batch = batch_of(mask, class_ids=[(1,)], has_mask=torch.tensor([False]))
     figures = run([([answer(torch.ones_like(mask[0]), 1)], batch)])
     assert float(figures["type_accuracy"]) == 1.0
     assert all(figures[name].isnan() for name in ("iou_image", "f1_image", "iou_dataset"))
@@ -140,7 +127,7 @@ def test_figures_of_a_third_are_means_over_its_types() -> None:
     predictions = [
         replace(answer(torch.full((2, 2), t), t), type_scores=torch.eye(5)[t]) for t in answers
     ]
-    metric.update(predictions, make_batch(masks, [(t,) for t in ids]))
+    metric.update(predictions, batch_of(masks))
     figures = {name: float(figure) for name, figure in metric.compute().items()}
     assert figures["type_accuracy_head"] == pytest.approx((3 / 4 + 2 / 3) / 2)
     assert (figures["iou_type_middle"], figures["type_accuracy_tail"]) == (0.5, 1.0)

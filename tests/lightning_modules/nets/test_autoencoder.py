@@ -8,9 +8,8 @@ import torch
 from scipy.fft import dctn
 from torch import Tensor
 
-from lightning_modules.nets.autoencoder import DctAutoencoder, KlAutoencoder, zigzag
-
-CHANNELS = (8, 16, 24, 32)
+from lightning_modules.nets.autoencoder import DctAutoencoder, zigzag
+from tests.lightning_modules.small_parts import small_vae
 
 
 def smooth_image(count: int = 2, side_px: int = 64) -> Tensor:
@@ -24,10 +23,6 @@ def measured(image: Tensor) -> DctAutoencoder:
     autoencoder = DctAutoencoder()
     autoencoder.measure(image)
     return autoencoder
-
-
-def small_vae(folder: str = "") -> KlAutoencoder:
-    return KlAutoencoder(folder, block_channels=CHANNELS, norm_groups=4)
 
 
 def psnr_db(one: Tensor, other: Tensor) -> float:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from lightning_modules.nets.clip_mask_pooling import ClipMaskPooling, mask_token_bias
 from lightning_modules.nets.image_encoder import to_clip_pixels
-from tests.lightning_modules.small_clip import SIDE_PX, write_small_clip
+from tests.lightning_modules.small_weights import SIDE_PX, write_small_clip
 
 PATCHES = 16
 IMAGE = 2 * torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(1)) - 1

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.nets.autoencoder import DctAutoencoder, KlAutoencoder
+from lightning_modules.nets.autoencoder import DctAutoencoder
 from lightning_modules.nets.class_head import ClassHead
 from lightning_modules.nets.clip_mask_pooling import ClipMaskPooling
 from lightning_modules.nets.diffusion_model import ImplicitCaptioner
@@ -20,10 +21,11 @@ from lightning_modules.nets.image_encoder import (
 from lightning_modules.nets.mask_generator import MaskQueries
 from lightning_modules.nets.taesd_autoencoder import TaesdAutoencoder
 from lightning_modules.nets.text_encoder import ClipTextEncoder
-from tests.lightning_modules.small_parts import small_denoiser, small_generator
+from tests.lightning_modules.small_parts import small_denoiser, small_generator, small_vae
 
 BATCH, STRIDES = 2, (4, 8, 16, 32)
 IMAGE = torch.rand(BATCH, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+LATENTS = torch.zeros(1, 32, 8, 8)
 
 
 def taps() -> list[Tensor]:
@@ -57,10 +59,6 @@ def hybrid() -> FeaturePyramid:
         stem=True,
         encoder="test_resnet",
     )
-
-
-def small_vae() -> KlAutoencoder:
-    return KlAutoencoder("", block_channels=(8, 16, 24, 32), norm_groups=4)
 
 
 def there_and_back(net: nn.Module) -> list[Tensor]:
@@ -139,35 +137,29 @@ def test_answer_follows_from_the_seed_and_travels_in_the_state(name: str, seed: 
     assert all_equal(answers(name, one), answers(name, other))
 
 
-UNLOADED: dict[str, Callable[[Path], object]] = {
-    "taesd encoder": lambda at: TaesdAutoencoder(str(at), str(at)).encode(IMAGE),
-    "taesd decoder": lambda at: TaesdAutoencoder(str(at), str(at)).decode(torch.zeros(1, 32, 8, 8)),
-    "timm tower": lambda at: PretrainedTimmImageEncoder("test_resnet", str(at))(IMAGE),
-    "clip tower": lambda at: ClipImageEncoder(str(at), layers=1)(IMAGE),
-    "clip text": lambda at: ClipTextEncoder(str(at), layers=1)(["crack"]),
-    "clip pooling": lambda at: ClipMaskPooling(str(at)).model,
+# name -> how it is built for files that are not there, and what it must not do without them
+FROM_FILES: dict[str, tuple[Callable[[str], Any], Callable[[Any], object] | None]] = {
+    "taesd encoder": (lambda at: TaesdAutoencoder(at, at), lambda net: net.encode(IMAGE)),
+    "taesd decoder": (lambda at: TaesdAutoencoder(at, at), lambda net: net.decode(LATENTS)),
+    "timm tower": (
+        lambda at: PretrainedTimmImageEncoder("test_resnet", at),
+        lambda net: net(IMAGE),
+    ),
+    "clip tower": (lambda at: ClipImageEncoder(at, layers=1), lambda net: net(IMAGE)),
+    "clip text": (lambda at: ClipTextEncoder(at, layers=1), lambda net: net(["crack"])),
+    "clip pooling": (ClipMaskPooling, lambda net: net.model),
+    "vae": (small_vae, None),
+    "denoiser": (lambda at: small_denoiser(4, 16, init=at), None),
 }
 
 
-@pytest.mark.parametrize("name", UNLOADED)
-def test_net_whose_weights_were_not_read_never_answers(name: str, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="call load"):
-        UNLOADED[name](tmp_path / "none")
-
-
-MISSING: dict[str, Callable[[Path], object]] = {
-    "clip tower": lambda at: ClipImageEncoder(str(at), layers=1).load(),
-    "clip text": lambda at: ClipTextEncoder(str(at), layers=1).load(),
-    "clip pooling": lambda at: ClipMaskPooling(str(at)).load(),
-    "vae": lambda at: KlAutoencoder(str(at), block_channels=(8, 8), norm_groups=4).load(),
-    "denoiser": lambda at: small_denoiser(4, 16, init=str(at)).load(),
-    "taesd": lambda at: TaesdAutoencoder(str(at), str(at)).load(),
-    "timm tower": lambda at: PretrainedTimmImageEncoder("test_resnet", str(at)).load(),
-}
-
-
-@pytest.mark.parametrize("name", MISSING)
+@pytest.mark.parametrize("name", FROM_FILES)
 def test_missing_weights_are_one_line_and_never_random(name: str, tmp_path: Path) -> None:
+    build, use = FROM_FILES[name]
+    net = build(str(tmp_path / "none"))
     with pytest.raises((ValueError, FileNotFoundError), match=r"none.*expected|missing") as caught:
-        MISSING[name](tmp_path / "none")
+        net.load()
     assert "\n" not in str(caught.value)
+    if use:
+        with pytest.raises(RuntimeError, match="call load"):
+            use(net)

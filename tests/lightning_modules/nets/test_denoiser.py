@@ -68,19 +68,10 @@ def test_paper_time_embedding_counts_time_from_one(seed: int) -> None:
     assert unet.time_proj(torch.tensor([0, 41])).equal(embed_time(torch.tensor([1, 42]), 256))
 
 
-@pytest.fixture
-def unet_folder(tmp_path: Path, seed: int) -> tuple[Path, Denoiser]:
-    """A folder with the unet of an awake denoiser, and that denoiser."""
-    denoiser = awake_denoiser()
-    denoiser.unet.save_pretrained(tmp_path / "unet")
-    return tmp_path, denoiser
-
-
-def test_training_starts_from_the_weights_that_are_named(
-    unet_folder: tuple[Path, Denoiser],
-) -> None:
-    folder, named = unet_folder
-    denoiser = small_denoiser(4, 16, init=str(folder)).eval()
+def test_training_starts_from_the_weights_that_are_named(tmp_path: Path, seed: int) -> None:
+    named = awake_denoiser()
+    named.unet.save_pretrained(tmp_path / "unet")
+    denoiser = small_denoiser(4, 16, init=str(tmp_path)).eval()
     denoiser.load()
     torch.testing.assert_close(denoiser(*inputs()), named(*inputs()))
     assert all(weight.requires_grad for weight in denoiser.parameters())

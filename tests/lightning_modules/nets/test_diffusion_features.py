@@ -7,7 +7,6 @@ import torch
 from diffusers import DDIMInverseScheduler
 from torch import Tensor
 
-from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.diffusion_features import (
     DiffusionFeatures,
     FeatureStore,
@@ -15,9 +14,8 @@ from lightning_modules.nets.diffusion_features import (
     noise_at_once,
 )
 from lightning_modules.nets.diffusion_model import DiffusionModel, implicit_condition
-from lightning_modules.nets.text_encoder import HashedTextEncoder, TextEmbedding
 from tests.lightning_modules.nets.test_taesd_autoencoder import write_random_weights
-from tests.lightning_modules.small_parts import small_denoiser, small_diffusion, small_tower
+from tests.lightning_modules.small_parts import awake_diffusion, small_diffusion, small_vae
 
 ROOMY = 10**9
 
@@ -27,43 +25,24 @@ def image(count: int = 2, side_px: int = 64) -> Tensor:
     return torch.rand(count, 3, side_px, side_px, generator=generator) * 2 - 1
 
 
-def small_vae(folder: Path | str = "") -> KlAutoencoder:
-    return KlAutoencoder(str(folder), block_channels=(8, 16, 24, 32), norm_groups=4)
-
-
-def full_features(folder: Path | str = "") -> DiffusionFeatures:
-    """The eight taps over a small KL-VAE."""
-    diffusion = DiffusionModel(
-        small_vae(folder), HashedTextEncoder(16), small_tower(), denoiser=small_denoiser
-    )
-    return DiffusionFeatures(diffusion, 50, "full")
-
-
-def tiny_features(folder: Path) -> DiffusionFeatures:
-    """The full taps over a tiny autoencoder."""
-    autoencoder = write_random_weights(folder, 4)
-    autoencoder.load()
-    parts = autoencoder, HashedTextEncoder(16), small_tower()
-    return DiffusionFeatures(DiffusionModel(*parts, denoiser=small_denoiser), 50, "full")
-
-
-@pytest.fixture
-def features(seed: int) -> DiffusionFeatures:
-    return DiffusionFeatures(small_diffusion(), 50, "unet")
+def features_of(kind: str, folder: Path) -> DiffusionFeatures:
+    """Taps of the U-Net alone, or of a small KL-VAE or a tiny autoencoder too."""
+    if kind == "vae":
+        small_vae().vae.save_pretrained(folder / "vae")
+        diffusion = small_diffusion(small_vae(folder))
+        diffusion.load()
+    elif kind == "tiny":
+        autoencoder = write_random_weights(folder, 4)
+        autoencoder.load()
+        diffusion = small_diffusion(autoencoder)
+    else:
+        diffusion = small_diffusion()
+    return DiffusionFeatures(diffusion, 50, "unet" if kind == "unet" else "full")
 
 
 @pytest.mark.parametrize("kind", ["unet", "vae", "tiny"])
 def test_maps_have_the_strides_and_channels_said(kind: str, tmp_path: Path, seed: int) -> None:
-    if kind == "vae":
-        small_vae().vae.save_pretrained(tmp_path / "vae")
-        features = full_features(tmp_path)
-        features.diffusion.load()
-    else:
-        features = (
-            tiny_features(tmp_path)
-            if kind == "tiny"
-            else DiffusionFeatures(small_diffusion(), 50, "unet")
-        )
+    features = features_of(kind, tmp_path)
     extra = {"unet": [], "vae": [4, 8, 8, 4], "tiny": [2, 4, 8, 8, 4]}
     assert features.strides == [32, 16, 8, *extra[kind]]
     pairs = zip(features.channels, features.strides, strict=True)
@@ -72,8 +51,9 @@ def test_maps_have_the_strides_and_channels_said(kind: str, tmp_path: Path, seed
 
 
 def test_features_hang_on_the_image_alone_and_on_no_random_number(
-    features: DiffusionFeatures,
+    tmp_path: Path, seed: int
 ) -> None:
+    features = features_of("unet", tmp_path)
     before = torch.get_rng_state()
     for batched, again, alone in zip(
         features(image(4)), features(image(4)), features(image(4)[2:3]), strict=True
@@ -84,19 +64,8 @@ def test_features_hang_on_the_image_alone_and_on_no_random_number(
 
 
 @pytest.fixture
-def awake(seed: int) -> DiffusionModel:
-    """A small model whose denoiser predicts something and hears its text."""
-    diffusion = small_diffusion().eval().requires_grad_(False)
-    diffusion.denoiser = small_denoiser(32, 16, zero_init=False).eval().requires_grad_(False)
-    return diffusion
-
-
-def latents() -> Tensor:
-    return torch.randn(2, 32, 8, 8, generator=torch.Generator().manual_seed(0))
-
-
-def condition() -> TextEmbedding:
-    return implicit_condition(torch.randn(2, 16, generator=torch.Generator().manual_seed(1)))
+def awake() -> DiffusionModel:
+    return awake_diffusion()
 
 
 @pytest.mark.parametrize("mode", ["single", "sequential"])
@@ -119,12 +88,14 @@ def test_features_are_of_the_mode_s_latents_under_the_context(
 def test_inversion_follows_the_library_s(awake: DiffusionModel) -> None:
     scheduler = DDIMInverseScheduler(1000, 1e-4, 2e-2, "linear", clip_sample=False)
     scheduler.set_timesteps(1000)
-    text, expected = condition(), latents()
+    generator = torch.Generator().manual_seed(0)
+    start = expected = torch.randn(2, 32, 8, 8, generator=generator)
+    text = implicit_condition(torch.randn(2, 16, generator=generator))
     for step in scheduler.timesteps[:5]:
         read = {"encoder_hidden_states": text.tokens, "encoder_attention_mask": text.mask}
         noise = awake.denoiser.unet(expected, step, **read).sample
         expected = scheduler.step(noise, int(step), expected).prev_sample
-    ours = invert_step_by_step(awake, latents(), 6, text)
+    ours = invert_step_by_step(awake, start, 6, text)
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
 
 

@@ -13,7 +13,7 @@ from lightning_modules.nets.diffusion_model import (
     NoiseSchedule,
     choose_conditions,
 )
-from lightning_modules.nets.text_encoder import HashedTextEncoder
+from lightning_modules.nets.text_encoder import HashedTextEncoder, embed_with_null
 from tests.lightning_modules.small_parts import small_denoiser, small_tower
 
 ENCODER = HashedTextEncoder(8)
@@ -31,20 +31,18 @@ def test_widths_come_from_the_parts_and_what_is_frozen_from_their_kind() -> None
     assert learns == {"image_encoder", "captioner", "denoiser"}
 
 
-def test_captioner_has_0_3_million_weights_at_the_papers_widths_and_all_learn() -> None:
+def test_captioner_has_0_3_million_weights_at_the_papers_widths() -> None:
     captioner = ImplicitCaptioner(512, 768)
     assert sum(weight.numel() for weight in captioner.parameters()) == 328_704
-    captioner(torch.randn(3, 512)).sum().backward()
-    assert all(weight.grad.abs().sum() > 0 for weight in captioner.parameters())
 
 
 def test_each_sample_sees_its_text_its_pseudo_caption_or_the_empty_text() -> None:
-    text, null = ENCODER(CAPTIONS), ENCODER([""])
+    text, null = embed_with_null(ENCODER, CAPTIONS)
     pseudo = PSEUDO_CAPTION.clone().requires_grad_()
     choice = torch.tensor([IMPLICIT, TEXT, NULL])
     result = choose_conditions(text, pseudo, null, choice)
     assert result.tokens[0, 0].equal(PSEUDO_CAPTION[0]) and result.tokens[1].equal(text.tokens[1])
-    assert result.tokens[2, :1].equal(null.tokens[0]) and result.mask[1].equal(text.mask[1])
+    assert result.tokens[2].equal(null.tokens[0]) and result.mask[1].equal(text.mask[1])
     assert result.mask[0].tolist() == result.mask[2].tolist() == [True] + 4 * [False]
     assert result.pooled.equal(text.pooled)
     result.tokens.sum().backward()

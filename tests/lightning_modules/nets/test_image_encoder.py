@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch import Tensor
 
 from lightning_modules.nets.image_encoder import (
     CLIP_MEAN,
@@ -28,12 +25,6 @@ def weights(tmp_path: Path) -> str:
     """A timm classifier's random weights, half precision."""
     save_net(tmp_path)
     return str(tmp_path / "net.safetensors")
-
-
-def image_of(path: Path) -> Tensor:
-    """An image as (3, 224, 224) in [-1, 1]."""
-    pixels = np.asarray(Image.open(path).convert("RGB").resize((224, 224)))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 127.5 - 1
 
 
 def test_timm_tower_starts_in_training_mode() -> None:
@@ -64,19 +55,6 @@ def test_pretrained_timm_tower_that_timm_cannot_make_is_one_line(name: str, padd
     with pytest.raises(ValueError, match=r"cannot be made .* expected a timm name") as caught:
         PretrainedTimmImageEncoder(name, "", padding=padding)
     assert "\n" not in str(caught.value)
-
-
-def test_mobilenet_tells_real_images_of_one_set_from_another(
-    shared_weights: Path, shared_data: Path
-) -> None:
-    file = shared_weights / "mobilenetv2_100" / "mobilenetv2_100_same_fp16.safetensors"
-    encoder = PretrainedTimmImageEncoder("mobilenetv2_100", str(file), 0.5, 0.5, padding="same")
-    encoder.load()
-    steel, cells = (
-        encoder(torch.stack([image_of(path) for path in sorted(folder.rglob(glob))[:3]]))
-        for folder, glob in ((shared_data / "neu_det", "*.jpg"), (shared_data / "elpv", "*.png"))
-    )
-    assert torch.cdist(steel, cells).min() > torch.cdist(steel, steel).max()
 
 
 def test_clip_tower_sees_its_mean_colour_as_zero(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from lightning_modules.nets.mask_criterion import (
     MaskTargets,
     collect_targets,
 )
+from tests.lightning_modules.small_parts import batch_of
 
 
 def two_types(has_mask: tuple[bool, ...] = (True, True, True)) -> Batch:
@@ -22,16 +23,7 @@ def two_types(has_mask: tuple[bool, ...] = (True, True, True)) -> Batch:
     mask[0, 10:15, 1:15] = 2
     mask[1, 4:12, 4:12] = 2
     known = torch.tensor(has_mask)
-    return Batch(
-        image=torch.zeros(3, 3, 16, 16),
-        mask=mask * known[:, None, None],
-        has_mask=known,
-        is_box=torch.zeros(3, dtype=torch.bool),
-        captions=["a crack and a stain", "a stain", "no defect"],
-        class_ids=[(1, 2), (2,), ()],
-        row=torch.arange(3),
-        seeds=[0, 1, 2],
-    )
+    return replace(batch_of(mask), mask=mask * known[:, None, None], has_mask=known)
 
 
 CRITERION = MaskCriterion(point_count=64)
@@ -47,10 +39,7 @@ def losses_of(masks: Tensor, logits: Tensor, batch: Batch, points: Tensor = POIN
 
 def batch_of_one_class() -> Batch:
     """One image that class 1 covers whole."""
-    mask = torch.ones(1, 16, 16, dtype=torch.int64)
-    known, box = torch.ones(1, dtype=torch.bool), torch.zeros(1, dtype=torch.bool)
-    image = torch.zeros(1, 3, 16, 16)
-    return Batch(image, mask, known, box, ["crack"], [(1,)], torch.zeros(1), [0])
+    return batch_of(torch.ones(1, 16, 16, dtype=torch.int64))
 
 
 def random_outputs() -> tuple[Tensor, Tensor]:
@@ -122,7 +111,7 @@ def test_query_that_fits_a_box_is_matched_with_it() -> None:
 
 def test_step_copies_to_the_host_once(monkeypatch: pytest.MonkeyPatch) -> None:
     copies: list[torch.Size] = []
-    cpu = Tensor.cpu
+    cpu, batch = Tensor.cpu, two_types()
 
     def counted(tensor: Tensor) -> Tensor:
         copies.append(tensor.shape)
@@ -131,7 +120,7 @@ def test_step_copies_to_the_host_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tensor, "cpu", counted)
     for name in ("item", "tolist", "__bool__", "__int__", "__float__", "nonzero"):
         monkeypatch.setattr(Tensor, name, None)
-    losses_of(*random_outputs(), two_types())
+    losses_of(*random_outputs(), batch)
     assert len(copies) == 1
 
 

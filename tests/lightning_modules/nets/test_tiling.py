@@ -24,13 +24,6 @@ def score_image(image: Tensor, score_tiles: ScoreTiles, **settings: int) -> Imag
     return score_images([image], score_tiles, **settings)[0]
 
 
-def brightness(tiles: Tensor) -> tuple[Tensor, Tensor]:
-    """Two maps that depend on nothing but the pixel, and constant type scores."""
-    level = (tiles.mean(dim=1, keepdim=True) + 1) / 2
-    type_scores = torch.tensor([0.5, 0.25, 0.25]).expand(len(tiles), 3)
-    return torch.cat([level, 1 - level], dim=1), type_scores
-
-
 def test_one_defective_tile_makes_the_image_defective() -> None:
     tile_scores = torch.tensor([[0.9, 0.05, 0.05], [0.1, 0.8, 0.1]])
     joined = join_type_scores(tile_scores)
@@ -41,11 +34,6 @@ def test_mirroring_goes_on_past_the_far_edge() -> None:
     index = mirror_index(3, 9)
     assert index[3:6].tolist() == [0, 1, 2]
     assert index.tolist() == [1, 2, 1, 0, 1, 2, 1, 0, 1]
-
-
-def test_overlap_as_wide_as_a_tile_is_refused() -> None:
-    with pytest.raises(ValueError, match="overlap is 64 px"):
-        score_image(torch.zeros(3, 64, 64), brightness, tile_px=64, overlap_px=64, batch_size=1)
 
 
 TYPES = 5
@@ -72,6 +60,11 @@ def blended_at_once(image: Tensor, tile_px: int, overlap_px: int) -> Tensor:
 
 def noise_image(height: int, width: int) -> Tensor:
     return torch.rand(3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_overlap_as_wide_as_a_tile_is_refused() -> None:
+    with pytest.raises(ValueError, match="overlap is 64 px"):
+        score_image(torch.zeros(3, 64, 64), textured, tile_px=64, overlap_px=64, batch_size=1)
 
 
 @pytest.mark.parametrize("overlap_px", [0, 7, 16, 25])

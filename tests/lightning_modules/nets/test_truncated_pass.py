@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.denoiser import Denoiser
 from lightning_modules.nets.truncated_pass import decoder_maps, encoder_maps, tapped_blocks
+from tests.lightning_modules.small_parts import small_denoiser, small_vae
 
 TERA = 1e12
 
@@ -34,8 +34,8 @@ def denoiser(
     """A small U-Net whose output layers are not zero."""
     channels = (16, 16, 32, 32)[-len(attention) :]
     widths = {"block_channels": channels, "attention": attention, "layers_per_block": layers}
-    settings = {"attention_heads": 2, "norm_groups": 8, "zero_init": False, **widths, **settings}
-    return Denoiser(4, 16, **settings).eval().requires_grad_(False)  # type: ignore[arg-type]
+    net = small_denoiser(4, 16, zero_init=False, **widths, **settings)  # type: ignore[arg-type]
+    return net.eval().requires_grad_(False)
 
 
 def inputs(side: int = 16) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -49,13 +49,6 @@ def whole_pass(net: Denoiser, read: tuple[Tensor, Tensor, Tensor, Tensor]) -> li
     with recorded_inputs(tapped_blocks(net.unet.up_blocks)) as maps:
         net(*read)
     return maps
-
-
-def vae(layers_per_block: int = 2) -> KlAutoencoder:
-    net = KlAutoencoder(
-        "", block_channels=(8, 16, 24, 32), norm_groups=4, layers_per_block=layers_per_block
-    )
-    return net.eval().requires_grad_(False)
 
 
 def are_equal(ours: list[Tensor], theirs: list[Tensor]) -> bool:
@@ -81,9 +74,6 @@ def test_unet_maps_are_those_of_the_whole_pass(
     assert are_equal(net.maps(*read), whole_pass(net, read))
 
 
-SWITCHES: list[dict[str, object]] = [{"channels_last": True}, {"time_embedding": "paper"}]
-
-
 def test_unet_maps_are_those_of_the_whole_pass_in_mixed_precision(seed: int) -> None:
     net, read = denoiser(sdpa=False), inputs()  # whose 16-bit kernel not every CPU has
     with torch.autocast("cpu", torch.bfloat16):
@@ -99,7 +89,10 @@ def test_unet_maps_compile_as_one_graph(seed: int) -> None:
 
 @pytest.mark.parametrize("layers_per_block", [1, 2])
 def test_encoder_maps_and_mean_are_those_of_the_library(layers_per_block: int, seed: int) -> None:
-    net, image = vae(layers_per_block).vae, torch.randn(2, 3, 32, 48)
+    net, image = (
+        small_vae(layers_per_block=layers_per_block).eval().requires_grad_(False).vae,
+        torch.randn(2, 3, 32, 48),
+    )
     mean, maps = encoder_maps(net, image)
     with recorded_inputs(tapped_blocks(net.encoder.down_blocks[-2:])) as expected:
         expected_mean = net.encode(image).latent_dist.mode()
@@ -108,7 +101,10 @@ def test_encoder_maps_and_mean_are_those_of_the_library(layers_per_block: int, s
 
 @pytest.mark.parametrize("layers_per_block", [1, 2])
 def test_decoder_maps_are_those_of_a_whole_decoding(layers_per_block: int, seed: int) -> None:
-    net, z = vae(layers_per_block).vae, torch.randn(2, 4, 4, 6)
+    net, z = (
+        small_vae(layers_per_block=layers_per_block).eval().requires_grad_(False).vae,
+        torch.randn(2, 4, 4, 6),
+    )
     with recorded_inputs(tapped_blocks(net.decoder.up_blocks[:2])) as expected:
         net.decode(z)
     assert are_equal(decoder_maps(net, z), expected)
