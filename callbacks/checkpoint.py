@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,6 @@ logger = logging.getLogger(__name__)
 FOLDER_NAME, LAST_NAME = "checkpoints", "last.ckpt"
 STEP_NAME = re.compile(r"step_(\d{8,})\.ckpt")
 KEY = "progress"
-METRIC = "perf/failed_checkpoints"
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 TRAINED, VALIDATED = "epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress"
 
@@ -58,14 +56,12 @@ class StopSignal(Callback):
         try:
             yield
         finally:
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in before.items():
-                    signal.signal(number, handler)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _listen(self, *_: object) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                signal.signal(number, self._hear)
+        for number in SIGNALS:
+            signal.signal(number, self._hear)
 
     # In place of Lightning, which listens itself from here on and stops without saving.
     on_validation_start = on_test_start = _listen  # type: ignore[assignment]
@@ -114,9 +110,8 @@ class SafeCheckpoint(Checkpoint):
     """Keeps the newest `keep` checkpoints in `checkpoints/` of the run, and `last.ckpt`.
 
     every_steps: optimizer steps between two; one more is saved at the end of each epoch. Where
-    the disk is full or read-only, training goes on with the last good one kept; how often that
-    happened is logged as `perf/failed_checkpoints`. Raises RunStopped once all ranks have saved
-    the step after which the trainer's StopSignal asked one of them to stop.
+    the disk is full or read-only, training goes on with the last good one kept. Raises RunStopped
+    once all ranks have saved the step after which the trainer's StopSignal asked one to stop.
     """
 
     def __init__(self, every_steps: int = 1000, keep: int = 2) -> None:
@@ -127,12 +122,11 @@ class SafeCheckpoint(Checkpoint):
             )
         super().__init__()
         self.every_steps, self.keep = every_steps, keep
-        self.failed = 0
         self._io = SafeCheckpointIO()
         self._folder = Path(FOLDER_NAME)
         self._stop = StopSignal()
         self._seen_step = self._saved_step = 0
-        self._validation_pending = False
+        self._stopping = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take over how the trainer writes files."""
@@ -142,7 +136,6 @@ class SafeCheckpoint(Checkpoint):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             self._stop = callback if isinstance(callback, StopSignal) else self._stop
         self._folder = Path(trainer.default_root_dir) / FOLDER_NAME
-        self._saved_step = 0
         if trainer.is_global_zero:
             # What a killed process was writing.
             for path in self._folder.glob(f".*{UNFINISHED_SUFFIX}"):
@@ -152,44 +145,40 @@ class SafeCheckpoint(Checkpoint):
         """Begin to count optimizer steps."""
         self._seen_step = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
+        """Stop once the step that was saved before it is logged, too."""
+        if self._stopping:
+            self._raise_stopped(trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Save after the step if it is due, or the last one before a stop."""
         step = trainer.global_step
-        if step == self._seen_step:
-            return  # within a step of several batches
-        self._seen_step = step
-        fetcher = trainer.fit_loop._data_fetcher
-        assert fetcher is not None
-        validates = trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
-        if trainer.is_last_batch and not validates:
-            return  # the epoch ends here, which is saved next
-        stopping = self._asked_to_stop(trainer)
-        if stopping or (step % self.every_steps == 0 and not trainer.is_last_batch):
-            self.save(trainer, validation_pending=validates)
-        if stopping:
-            # Lightning would log the step after this hook.
-            trainer._logger_connector.update_train_step_metrics()
+        is_new, self._seen_step = step != self._seen_step, step
+        if not is_new or trainer.is_last_batch:
+            return  # within a step of several batches, or where the epoch is saved next
+        self._stopping = self._asked_to_stop(trainer)
+        if self._stopping or step % self.every_steps == 0:
+            self.save(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop before a validation, which a resume begins with."""
+        fits = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if fits and self._asked_to_stop(trainer):
+            self.save(trainer)
             self._raise_stopped(trainer)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *_: object
     ) -> None:
-        """Stop inside a validation, which a resume begins anew, where no other rank waits."""
-        fits = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if fits and trainer.world_size == 1 and self._stop.requested:
-            self.save(trainer, validation_pending=True)
-            self._raise_stopped(trainer)
+        """Stop inside it where no other rank waits; a resume begins it anew."""
+        if trainer.world_size == 1:
+            self.on_validation_start(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the epoch."""
         self.save(trainer)
         if self._asked_to_stop(trainer):
             self._raise_stopped(trainer)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Try once more where the last save failed, which only the first process knows."""
-        if trainer.strategy.broadcast(self._saved_step) != trainer.global_step:
-            self.save(trainer)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -201,7 +190,7 @@ class SafeCheckpoint(Checkpoint):
             "samples_per_step": samples * trainer.accumulate_grad_batches,
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
         }
-        if self._validation_pending:
+        if trainer.validating:
             mark_validation_pending(checkpoint)
 
     def on_load_checkpoint(
@@ -221,17 +210,12 @@ class SafeCheckpoint(Checkpoint):
             )
         count_in_batches_of(checkpoint, saved=saved["samples_per_batch"], samples=samples)
 
-    def save(self, trainer: Trainer, *, validation_pending: bool = False) -> None:
-        """Save this step; all ranks must call it.
-
-        validation_pending: the validation that follows this step was not finished.
-        """
+    def save(self, trainer: Trainer) -> None:
+        """Save this step; all ranks must call it."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         path = step_path(self._folder, trainer.global_step)
-        self._validation_pending = validation_pending
         trainer.save_checkpoint(path)
-        self._validation_pending = False
         failure = self._io.failure
         if trainer.is_global_zero and failure is None:
             try:
@@ -241,7 +225,6 @@ class SafeCheckpoint(Checkpoint):
         if failure is None:
             self._saved_step = trainer.global_step
             return
-        self.failed += 1
         logger.warning(
             "checkpoint of step %d could not be saved in %s (%s): training goes on and the last "
             "good one is kept; free space there or make it writable",
@@ -249,8 +232,6 @@ class SafeCheckpoint(Checkpoint):
             self._folder,
             failure.strerror or failure,
         )
-        for tracker in trainer.loggers:
-            tracker.log_metrics({METRIC: float(self.failed)}, step=trainer.global_step)
 
     def _asked_to_stop(self, trainer: Trainer) -> bool:
         """Whether a signal came to any rank; all must ask at the same place."""
@@ -309,17 +290,12 @@ def samples_per_batch(trainer: Trainer) -> int:
 
 
 def mark_validation_pending(checkpoint: Mapping[str, Any]) -> None:
-    """Let a resume begin with the validation that follows the last batch, which Lightning leaves
-    out: the batch is told as completed, the validation as one that stood in its first batch.
-    """
-    loop = checkpoint["loops"]["fit_loop"]
-    for counts in (loop[TRAINED]["total"], loop[TRAINED]["current"]):
-        counts["completed"] = counts["processed"]
-    done = loop[VALIDATED]["total"]["completed"]
-    total, current = (
+    """Let a resume begin the validation under way anew: it is told as one in its first batch."""
+    validated = checkpoint["loops"]["fit_loop"][VALIDATED]
+    done = validated["total"]["completed"]
+    validated["total"], validated["current"] = (
         {"ready": n + 1, "started": n + 1, "processed": n, "completed": n} for n in (done, 0)
     )
-    loop[VALIDATED] = {"total": total, "current": current, "is_last_batch": False}
 
 
 def count_in_batches_of(checkpoint: Mapping[str, Any], *, saved: int, samples: int) -> None:

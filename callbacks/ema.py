@@ -6,7 +6,6 @@ stage 2; the weights that train lie beside them in the checkpoint for an exact r
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -37,7 +36,7 @@ class WeightEma(Callback):
         self._loaded: dict[str, Tensor] = {}
         # A number of this process, so that no step waits for a device to tell it.
         self._update_count = 0
-        self._latest_update_step = 0
+        self._averaged_step = 0
         self._swapped = False
 
     def decay_at(self, update_count: int) -> float:
@@ -49,12 +48,6 @@ class WeightEma(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget the averages of an earlier fit; outside fit the module is used as it is."""
         self._forget()
-        for callback in trainer.checkpoint_callbacks if stage == "fit" else ():
-            if isinstance(callback, ModelCheckpoint) and callback.save_weights_only:
-                raise ValueError(
-                    "save_weights_only: got true beside WeightEma, expected false: Lightning "
-                    "would save the weights without their averages"
-                )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take hold of the weights as the strategy has laid them out, and of loaded averages."""
@@ -66,12 +59,16 @@ class WeightEma(Callback):
         }
         self._loaded = {}
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count optimizer steps."""
+        self._averaged_step = trainer.global_step
+
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Average after each optimizer step, all weights in one call."""
-        if trainer.global_step <= self._latest_update_step:
-            return
-        self._latest_update_step = trainer.global_step
+        if trainer.global_step == self._averaged_step:
+            return  # within a step of several batches
+        self._averaged_step = trainer.global_step
         if self._averages:
             share = 1.0 - self.decay_at(self._update_count)
             torch._foreach_lerp_([*self._averages.values()], [*self._averages], share)
@@ -79,27 +76,17 @@ class WeightEma(Callback):
             self._averages = {w: w.detach().clone() for w in self._weights.values()}
         self._update_count += 1
 
-    def on_validation_start(self, *_: object) -> None:
-        """Let the averages validate, up to the end of every `on_validation_epoch_end`."""
-        self._exchange()
+    @torch.no_grad()
+    def _exchange(self, *_: object) -> None:
+        """Swap the values of the module's trainable weights with the averages, if there are any."""
+        for weight, average in self._averages.items():
+            kept = weight.clone()
+            weight.copy_(average)
+            average.copy_(kept)
+        self._swapped = bool(self._averages) and not self._swapped
 
-    def on_validation_end(self, *_: object) -> None:
-        """Put the training weights back."""
-        if self._swapped:
-            self._exchange()
-
-    def on_train_end(self, *_: object) -> None:
-        """Leave the averages in the module; the training weights are kept for a checkpoint."""
-        if not self._swapped:
-            self._exchange()
-
-    def state_dict(self) -> dict[str, int]:
-        """The last step that was averaged."""
-        return {"latest_update_step": self._latest_update_step}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on after that step."""
-        self._latest_update_step = state_dict["latest_update_step"]
+    # The averages validate, up to the end of every `on_validation_epoch_end`, and stay at the end.
+    on_validation_start = on_validation_end = on_train_end = _exchange  # type: ignore[assignment]
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, object]
@@ -131,26 +118,11 @@ class WeightEma(Callback):
         live, averaging = checkpoint[LIVE_KEY], checkpoint[AVERAGING_KEY]
         assert isinstance(live, dict) and isinstance(averaging, dict)
         weights = trainable(pl_module)
-        if set(live) != weights.keys():
-            raise ValueError(
-                f"checkpoint: got {len(live)} trainable weights, expected {len(weights)} "
-                f"(first difference: {min(set(live) ^ weights.keys())}); resume with the same "
-                "frozen parts"
-            )
         # The module already holds `state_dict`, which is the averages, and is not sharded yet.
         self._loaded = {name: weight.detach().clone() for name, weight in weights.items()}
         self._update_count = int(averaging["n_averaged"])
         for name, weight in weights.items():
             weight.copy_(live[name])
-
-    @torch.no_grad()
-    def _exchange(self) -> None:
-        """Swap the values of the module's trainable weights with the averages, if there are any."""
-        for weight, average in self._averages.items():
-            kept = weight.clone()
-            weight.copy_(average)
-            average.copy_(kept)
-        self._swapped = bool(self._averages) and not self._swapped
 
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:

@@ -11,7 +11,6 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
 from datamodules.sample import Batch
@@ -20,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 METRIC = "perf/skipped_steps"
 NAMED = 3
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class FiniteGuard(Callback):
@@ -43,8 +43,9 @@ class FiniteGuard(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin the first step, with the statistics that a forward pass alone changes."""
-        norms = [one for one in pl_module.modules() if isinstance(one, _NormBase) and one.training]
-        self._statistics = [buffer for norm in norms for buffer in norm.buffers()]
+        trained = [one for one in pl_module.modules() if one.training]
+        named = [pair for one in trained for pair in one.named_buffers(recurse=False)]
+        self._statistics = [buffer for name, buffer in named if name in STATISTICS]
         self._begin_step(pl_module)
 
     def on_train_batch_start(
@@ -74,42 +75,32 @@ class FiniteGuard(Callback):
         votes = trainer.strategy.reduce(torch.stack(faults), reduce_op="max")
         is_loss_faulty, is_gradient_faulty = (votes > 0).tolist()
         if is_loss_faulty or is_gradient_faulty:
-            self.consecutive += 1
             words = diagnosis(trainer, pl_module, self._rows)
             optimizer.zero_grad(set_to_none=True)
             for live, kept in zip(self._statistics, self._kept, strict=True):
                 live.copy_(kept)
+            self.consecutive += 1
+            if self.consecutive >= self.max_consecutive:
+                raise ValueError(
+                    f"{self.consecutive} steps in a row had a loss or gradient that is not finite; "
+                    f"the last: {words}; expected finite ones: lower the learning rate, set "
+                    "trainer.precision to bf16-mixed or 32-true, or look at these rows of the "
+                    "manifest"
+                )
             # A gradient alone may overflow by design, where a loss scale is looked for.
-            self._report(trainer, words, is_fault=is_loss_faulty or loss_scale(trainer) is None)
+            if is_loss_faulty or getattr(trainer.precision_plugin, "scaler", None) is None:
+                self.skipped += 1
+                logger.warning("step left out, its loss or gradient is not finite: %s", words)
+                for tracker in trainer.loggers:
+                    tracker.log_metrics({METRIC: float(self.skipped)}, step=trainer.global_step)
         else:
             self.consecutive = 0
         self._begin_step(pl_module)
-
-    def state_dict(self) -> dict[str, int]:
-        """The counts."""
-        return {"skipped": self.skipped, "consecutive": self.consecutive}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on counting."""
-        self.skipped, self.consecutive = state_dict["skipped"], state_dict["consecutive"]
 
     def _begin_step(self, module: LightningModule) -> None:
         self._loss_faulty = torch.zeros((), dtype=torch.bool, device=module.device)
         self._rows = []
         self._kept = [buffer.clone() for buffer in self._statistics]
-
-    def _report(self, trainer: Trainer, words: str, *, is_fault: bool) -> None:
-        if self.consecutive >= self.max_consecutive:
-            raise ValueError(
-                f"{self.consecutive} steps in a row had a loss or gradient that is not finite; "
-                f"the last: {words}; expected finite ones: lower the learning rate, set "
-                "trainer.precision to bf16-mixed or 32-true, or look at these rows of the manifest"
-            )
-        if is_fault:
-            self.skipped += 1
-            logger.warning("step left out, its loss or gradient is not finite: %s", words)
-            for tracker in trainer.loggers:
-                tracker.log_metrics({METRIC: float(self.skipped)}, step=trainer.global_step)
 
 
 def local_gradients(weights: Iterable[nn.Parameter]) -> list[Tensor]:
@@ -131,19 +122,11 @@ def diagnosis(trainer: Trainer, module: LightningModule, rows: list[int | Tensor
         if "/train/" in name and not name.endswith("_epoch")
     ]
     numbers = [str(row) for part in rows for row in torch.as_tensor(part).flatten().tolist()]
-    scale = loss_scale(trainer)
     words = [
         f"step {trainer.global_step}",
         f"manifest rows {', '.join(numbers)}",
         *losses,
         f"{len(names)} gradients not finite{', first ' * bool(names)}{', '.join(names[:NAMED])}",
         f"learning rate {trainer.optimizers[0].param_groups[0]['lr']:.3g}",
-        *([] if scale is None else [f"loss scale {scale:g}"]),
     ]
     return "; ".join(words)
-
-
-def loss_scale(trainer: Trainer) -> float | None:
-    """The scale of 16-mixed; None for other precisions."""
-    scaler = getattr(trainer.precision_plugin, "scaler", None)
-    return None if scaler is None else float(scaler.get_scale())

@@ -7,10 +7,10 @@ import json
 import logging
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
@@ -28,43 +28,28 @@ PACKAGES = (
 )
 
 
-class Hashed(Protocol):
-    """The manifest of a datamodule, as far as a record needs it."""
-
-    source: str
-    sha256: str
-    split_sha256: str
-    leaks: int
-
-    def rows_of(self, split: str) -> Sized:
-        """The rows of a split."""
-
-
 @runtime_checkable
 class RecordingLogger(Protocol):
-    """A logger that takes tags and files beside metrics."""
+    """A logger that takes tags and data beside metrics."""
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Attach tags to the run."""
-
-    def log_artifact(self, path: Path, folder: str = "") -> None:
-        """Attach a file to the run."""
 
     def log_dataset(self, name: str, digest: str, counts: Mapping[str, int]) -> None:
         """Note which data the run reads, and images by split."""
 
 
 class RunRecord(Callback):
-    """Writes run_record.json into `trainer.default_root_dir` and hands it to the tracker."""
+    """Writes run_record.json into `trainer.default_root_dir` and tags the tracked run."""
 
     def __init__(self) -> None:
         self.path: Path | None = None
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file, and log tags and file."""
-        # Lightning types the datamodule as hidden; it is where the manifest lives.
-        index: Hashed | None = getattr(getattr(trainer, "datamodule", None), "index", None)
+        """Write the file, and log tags and data."""
+        # Lightning types the datamodule as hidden; its index is the manifest.
+        index: Any = getattr(getattr(trainer, "datamodule", None), "index", None)
         data: dict[str, str] = {}
         if index is not None:
             hashes = {"manifest_sha256": index.sha256, "split_sha256": index.split_sha256}
@@ -88,7 +73,6 @@ class RunRecord(Callback):
         for tracker in trainer.loggers:
             if isinstance(tracker, RecordingLogger):
                 tracker.log_tags(tags)
-                tracker.log_artifact(self.path)
                 if index is not None:
                     images = {split: len(index.rows_of(split)) for split in SPLITS}
                     tracker.log_dataset(index.source, index.sha256, images)

@@ -20,8 +20,6 @@ class Throughput(Callback):
     """
 
     def __init__(self, skip_steps: int = 10) -> None:
-        if skip_steps < 0:
-            raise ValueError(f"skip_steps: got {skip_steps}, expected 0 or more")
         self.skip_steps = skip_steps
         self.image_count = self._seen_steps = 0
         self.seconds = self._last = 0.0

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -101,21 +101,20 @@ def toy_trainer(
     max_epochs: int = 1,
     accumulate: int = 1,
     logger: Logger | None = None,
-    precision: MixedPrecision | None = None,
+    **settings: Any,
 ) -> Trainer:
     """A silent CPU trainer, which saves where one of the callbacks does."""
     return Trainer(
         accelerator="cpu",
-        devices=1,
         max_epochs=max_epochs,
         default_root_dir=folder,
         callbacks=list(callbacks),
         accumulate_grad_batches=accumulate,
         logger=logger or False,
-        plugins=precision,
         enable_checkpointing=any(isinstance(one, SafeCheckpoint) for one in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
+        **{"devices": 1, **settings},
     )
