@@ -223,16 +223,11 @@ def test_signal_in_the_last_step_of_all_stops_after_training(tmp_path: Path) -> 
         fit(tmp_path, Late(), StopSignal())
 
 
-def test_signal_outside_training_stops_at_once(tmp_path: Path) -> None:
-    trainer = toy_trainer(tmp_path, [StopSignal()])
-    with pytest.raises(RunStopped, match=r"stopped by SIGTERM$"):
-        trainer.validate(Signalled(validation=0), toy_loader(3), verbose=False)
-
-
-def test_signals_are_heard_inside_the_context_and_not_forgiven() -> None:
+def test_signal_outside_training_stops_at_once_and_is_not_forgiven(tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
-    with pytest.raises(RunStopped), StopSignal().listening():
-        os.kill(os.getpid(), signal.SIGTERM)
+    trainer = toy_trainer(tmp_path, [stop := StopSignal()])
+    with pytest.raises(RunStopped, match=r"stopped by SIGTERM$"), stop.listening():
+        trainer.validate(Signalled(validation=0), toy_loader(3), verbose=False)
     assert [signal.getsignal(number) for number in SIGNALS] == before
     assert not issubclass(RunStopped, Exception)
 

@@ -182,29 +182,25 @@ def test_image_is_kept_and_logged_and_a_dead_tracker_or_full_disk_is_a_warning(
     assert "connection refused" in caplog.text and "could not be written" in caplog.text
 
 
-def test_confusion_writes_the_counts_and_the_names_of_both_sides() -> None:
+def words(texts: Any) -> list[str]:
+    return [text.get_text() for text in texts]
+
+
+def test_charts_of_classes_write_counts_and_names_of_those_that_occur() -> None:
     (axes,) = draw_confusion(CURVES.names, CURVES.confusion).axes
-    assert sorted(text.get_text() for text in axes.texts) == ["1", "2", "3", "5"]
-    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
-        assert [label.get_text() for label in labels] == ["good", "crack", "stain"]
-
-
-def test_types_that_do_not_occur_have_no_bar() -> None:
+    assert sorted(words(axes.texts)) == ["1", "2", "3", "5"]
+    assert words(axes.get_xticklabels()) == words(axes.get_yticklabels()) == list(CURVES.names)
     (axes,) = draw_types(CURVES.names, CURVES.confusion).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "crack"]
-    assert [text.get_text() for text in axes.texts] == ["5 of 6", "3 of 5"]
+    assert words(axes.get_yticklabels()) == ["good", "crack"]
+    assert words(axes.texts) == ["5 of 6", "3 of 5"]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([5 / 6, 3 / 5])
 
 
-def test_curve_without_points_is_left_out() -> None:
+def test_charts_of_scores_leave_out_what_has_no_points_and_say_how_many_there_are() -> None:
     (axes,) = draw_precision_recall(CURVES.precision_recall).axes
     assert [line.get_label() for line in axes.lines] == ["pixels"]
     assert axes.lines[0].get_xydata().tolist() == [[0.5, 1.0], [1.0, pytest.approx(0.4)]]
-
-
-def test_reliability_says_how_many_scores_it_rests_on() -> None:
     figure = draw_reliability(CURVES.reliability)
-    (axes,) = figure.axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["image (11 scores)"]
+    assert words(figure.axes[0].get_legend().get_texts()) == ["image (11 scores)"]
     pixels = pixels_of_figure(figure)
     assert pixels.shape == (600, 600, 3) and pixels.std() > 10
