@@ -204,7 +204,8 @@ class TypeDivision:
         if not len(given):
             raise ValueError(
                 f"manifest {self.index.path} has no {split} images among {len(self.index)}: give "
-                f"{split}_fraction a share and the data more groups"
+                f"{split}_fraction a share and the data more groups, or, where the data brings its "
+                "own splits, cut them anew by the protocol 'groups'"
             )
         if not len(rows):
             raise ValueError(

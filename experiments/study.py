@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser
 
-from experiments.cli import run_command
+from experiments.cli import nearest_names, run_command
 from experiments.config import build_objects, check_keys, load_config, parse_typed
 from experiments.reporting.plan import Child, Study, Variant, plan_children
 from experiments.reporting.publishing import check_page, write_report
@@ -100,6 +100,11 @@ def read_study(configs: Sequence[str], overrides: Sequence[str]) -> tuple[Study,
     report, variants = raw.pop("report"), raw.get("variants") or {}
     if not isinstance(variants, dict):
         raise ValueError(f"variants: got {variants!r}, expected names and what varies")
+    planned = load_config(configs).get("variants")
+    for name in [name for name, one in variants.items() if one is None]:
+        if isinstance(planned, dict) and name not in planned:
+            near = nearest_names(name, planned)
+            raise ValueError(f"variants.{name}: got null, expected a variant of the study; {near}")
     given = {name: one for name, one in variants.items() if isinstance(one, dict)}
     existing = {name: one for name, one in variants.items() if isinstance(one, str)}
     raw |= {"variants": given, "existing": existing}

@@ -135,6 +135,8 @@ def prepare_stage(
             f"{type(model).__name__} finds no masks to test: expected a stage 2 or a baseline"
         )
     if isinstance(model, SegmentationModule):
+        for split in ("test",) if thresholds is not None else ("val", "test"):
+            data.division.rows_of(split)  # an empty split is refused before anything trains
         model.set_vocabulary(data.vocabulary)
         # A closed list of names refuses those of the test here, before anything trains.
         model.check_vocabulary(data.division.tested)

@@ -154,6 +154,7 @@ def test_child_that_is_no_run_has_finished_once_it_is_tracked_with_the_numbers_i
         (["--config", "CONFIG", "--variants", "[a]"], "expected names and what varies"),
         (["--config", "CONFIG", "--variants.good.need", "[a]"], "good.need: .* did you mean needs"),
         (["--config", "CONFIG", "--variants.good.needs", "a"], "needs"),
+        (["--config", "CONFIG", "--variants.goood", "null"], "did you mean good"),
         (["--config", "CONFIG", "--paper", "table_9"], "paper is 'table_9': expected .*table_1"),
         (
             ["--config", "CONFIG", "--report.class_path", "experiments.tracking.RunRow"],
