@@ -75,7 +75,8 @@ class SegmentationMetrics(Metric):
             true_type = true_types[0] if true_types else GOOD_ID
             self.type_confusion[true_type, prediction.type_id] += 1
             if true_types:
-                self.defective_hits += is_best(prediction.type_scores[1:], true_type - 1)
+                scores = prediction.type_scores[1:]
+                self.defective_hits += bool((scores >= scores[true_type - 1]).sum() == 1)
             if not bool(batch.has_mask[index]):
                 continue
             mask, answer = batch.mask[index].to(device), prediction.label_map.to(device)
@@ -120,11 +121,6 @@ class SegmentationMetrics(Metric):
             figures[f"f1_type/{name}"] = f1_of_type[number]
         device = self.type_confusion.device
         return {name: figure.float().to(device) for name, figure in figures.items()}
-
-
-def is_best(scores: Tensor, place: int) -> bool:
-    """Whether the score at `place` is above all others of scores (K,)."""
-    return bool((scores >= scores[place]).sum() == 1)
 
 
 def count_pairs(truth: Tensor, answer: Tensor, class_count: int) -> Tensor:

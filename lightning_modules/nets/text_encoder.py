@@ -177,16 +177,12 @@ class ClipTextEncoder(TextEncoder):
             raise RuntimeError("the text tower has no weights yet: call load() first")
         return self.tokenizer
 
-    def token_ids(self, texts: Sequence[str]) -> Tensor:
-        """The ids of texts, (N, 77) int64, cut or padded."""
-        settings = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens}
-        tokenizer = self._loaded_tokenizer()
-        return tokenizer(list(texts), **settings, return_tensors="pt").input_ids
-
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> TextEmbedding:
         """Embeddings of texts at 77 tokens; the pooled vector is that of the end token."""
-        ids = self.token_ids(texts).to(self.tower.device)
+        settings = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens}
+        read = self._loaded_tokenizer()(list(texts), **settings, return_tensors="pt")
+        ids = read.input_ids.to(self.tower.device)
         # Stable Diffusion attends to the padding too; so does this.
         output = self.tower(input_ids=ids)
         mask = torch.ones_like(ids, dtype=torch.bool)

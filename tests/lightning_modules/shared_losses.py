@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, distributed
 
 from datamodules.sample import Batch
-from lightning_modules.mask_finetune import MaskFinetune
-from lightning_modules.supervision import supervision_of
-from tests.lightning_modules.small_parts import defect_batch, rows_of, small_finetune
+from tests.lightning_modules.small_parts import defect_batch, measured_finetune, rows_of
 
 KINDS = ("labels", "captions", "captions_ungrounded")
 CAPTIONS = [
@@ -35,11 +33,7 @@ def told_batch() -> Batch:
 
 def gradients(supervision: str, rows: Sequence[int]) -> dict[str, Tensor]:
     """The loss and the gradient of each weight from some rows of the batch, by name."""
-    torch.manual_seed(0)
-    module: MaskFinetune = small_finetune().eval()
-    module.measure(defect_batch().image)
-    module.supervise = supervision_of(supervision)
-    module.loss_weight_point = 1.0
+    module = measured_finetune(supervision=supervision, loss_weight_point=1.0).eval()
     loss = module.training_step(rows_of(told_batch(), rows), 0)
     loss.backward()
     weights = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}

@@ -122,6 +122,14 @@ def rows_of(batch: Batch, rows: Sequence[int]) -> Batch:
     return Batch(**chosen)
 
 
+def measured_finetune(**settings: object) -> MaskFinetune:
+    """`small_finetune` from seed 0, its scale fitted to `defect_batch`."""
+    torch.manual_seed(0)
+    model = small_finetune(**settings)  # type: ignore[arg-type]
+    model.measure(defect_batch().image)
+    return model
+
+
 def defect_batch(turn: int = 0) -> Batch:
     """Four images of 64 px: two bright cracks and a dark stain with exact masks, and a good one.
 

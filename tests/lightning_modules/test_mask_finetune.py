@@ -15,6 +15,7 @@ from lightning_modules.nets.mask_criterion import MaskLosses
 from tests.lightning_modules.small_parts import (
     LossRecord,
     defect_batch,
+    measured_finetune,
     save,
     small_finetune,
     train,
@@ -34,9 +35,7 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    torch.manual_seed(0)
-    module = small_finetune()
-    module.measure(defect_batch().image)
+    module = measured_finetune()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     record = train(module, tmp_path_factory.mktemp("fit"), steps=50)
     return Trained(module.eval(), before, record)
@@ -188,11 +187,9 @@ UNRELATED = "; ".join(f"thing {number}" for number in range(49))
 
 
 @pytest.fixture
-def module(seed: int) -> MaskFinetune:
+def module() -> MaskFinetune:
     """An untrained stage 2 with sharp masks, which no list of names changes."""
-    module = small_finetune()
-    module.measure(defect_batch().image)
-    return module.eval()
+    return measured_finetune().eval()
 
 
 def crack_map(module: MaskFinetune, labels: str) -> Tensor:

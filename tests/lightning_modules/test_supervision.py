@@ -25,20 +25,13 @@ from tests.lightning_modules.shared_losses import KINDS, gradients, told_batch
 from tests.lightning_modules.small_parts import (
     SIDE_PX,
     defect_batch,
+    measured_finetune,
     run_two,
-    small_finetune,
     train,
 )
 
 WORKER = Path(__file__).with_name("shared_losses.py")
 EACH = pytest.mark.parametrize("kind", ["labels", "captions"])
-
-
-def small_module() -> MaskFinetune:
-    torch.manual_seed(0)
-    module = small_finetune().eval()
-    module.measure(defect_batch().image)
-    return module
 
 
 def losses_of(module: MaskFinetune, batch: Batch, kind: str = "captions") -> MaskLosses:
@@ -50,7 +43,7 @@ def losses_of(module: MaskFinetune, batch: Batch, kind: str = "captions") -> Mas
 
 def ground_of(captions: list[Phrases], similarity: Tensor) -> Tensor:
     """L_ground where each image has one query; similarity: (J, J, P)."""
-    module, batch = small_module(), told_batch()
+    module, batch = measured_finetune().eval(), told_batch()
     words = CaptionSupervision().words(module, captions, rows(batch, len(captions)))
     said = ids_of(captions, torch.device("cpu"))
     return ground(similarity[None, :, None], words, said=said)
@@ -72,7 +65,7 @@ def test_phrases_are_sampled_defects_first_and_each_before_one_comes_again() -> 
 
 
 def test_captions_without_grounding_lack_that_loss_alone() -> None:
-    module, batch = small_module(), told_batch()
+    module, batch = measured_finetune().eval(), told_batch()
     whole, bare = (losses_of(module, batch, kind) for kind in ("captions", "captions_ungrounded"))
     assert whole.ground is not None and bare.ground is None
     torch.testing.assert_close(bare.of_names, whole.of_names - whole.ground)
@@ -92,7 +85,7 @@ def test_phrase_that_both_say_does_not_count_against_either() -> None:
 
 
 def test_caption_supervision_never_reads_a_class() -> None:
-    module, batch = small_module(), told_batch()
+    module, batch = measured_finetune().eval(), told_batch()
     swapped = torch.tensor([0, 2, 1])
     other = replace(batch, mask=swapped[batch.mask], class_ids=[(2,), (1,), (2,), ()])
     one, two = (losses_of(module, each).parts() for each in (batch, other))
@@ -101,8 +94,7 @@ def test_caption_supervision_never_reads_a_class() -> None:
 
 @EACH
 def test_step_in_bfloat16_keeps_its_losses_in_float32(kind: str) -> None:
-    module = small_module()
-    module.supervise = supervision_of(kind)
+    module = measured_finetune(supervision=kind)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = module.training_step(told_batch(), 0)
     loss.backward()
@@ -110,10 +102,7 @@ def test_step_in_bfloat16_keeps_its_losses_in_float32(kind: str) -> None:
 
 
 def test_names_are_learned_from_captions_alone(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    module = small_finetune()
-    module.measure(defect_batch().image)
-    module.supervise = supervision_of("captions")
+    module = measured_finetune(supervision="captions")
     train(module, tmp_path, steps=60)
     answers = module.eval().predict_step(defect_batch(), 0)
     assert [answer.type_id for answer in answers] == [1, 2, 1, 0]
