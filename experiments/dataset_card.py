@@ -1,7 +1,6 @@
 """The dataset card of a manifest: dataset_card.md, written by `prepare` beside it."""
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +16,9 @@ CARD_NAME = "dataset_card.md"
 
 
 def write_card(folder: Path, done: Preparation, *, about: About) -> None:
-    """dataset_card.md now in `folder`, an older one replaced."""
-    write_whole(folder / CARD_NAME, card_text(done, about))
-
-
-def card_text(done: Preparation, about: About) -> str:
-    """The card in Markdown: what the data is, whose it is, what is in it and what was left out."""
+    """dataset_card.md in `folder`: what the data is, whose, what is in it and what was left out."""
     manifest = done.manifest
-    rows = np.arange(len(manifest))
-    types = manifest.types_of(rows)
+    types = manifest.types_of(np.arange(len(manifest)))
     lines = [
         f"# {about.title}",
         "",
@@ -44,19 +37,14 @@ def card_text(done: Preparation, about: About) -> str:
         *(f"- Note: {count} x {note}" for note, count in sorted(done.notes.items())),
         "",
     ]
-    tables = [
-        _counts("type", dict(Counter(types))),
-        _counts("split", dict(Counter(manifest.column("split")))),
-        _counts("licence", dict(Counter(manifest.column("licence")))),
-        _counts("annotation", dict(Counter(manifest.column("mask_kind")))),
-    ]
-    for table in tables:
-        lines += [f"## Images per {table.columns[0]}", "", to_markdown(table), ""]
+    columns = {"type": types}
+    columns |= {name: manifest.column(name) for name in ("split", "licence", "mask_kind")}
+    for name, values in columns.items():
+        title = "annotation" if name == "mask_kind" else name
+        counts = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
+        rows = tuple((value or "-", count) for value, count in counts)
+        table = to_markdown(Table("", (title, "images"), rows))
+        lines += [f"## Images per {title}", "", table, ""]
     holds = tuple((name, words) for name, (_, words) in COLUMNS.items())
     lines += ["## Columns of the manifest", "", to_markdown(Table("", ("column", "holds"), holds))]
-    return "\n".join(lines) + "\n"
-
-
-def _counts(title: str, counts: Mapping[str, int]) -> Table:
-    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return Table("", (title, "images"), tuple((name or "-", count) for name, count in rows))
+    write_whole(folder / CARD_NAME, "\n".join(lines) + "\n")

@@ -201,8 +201,8 @@ def bars(heights: Mapping[str, Estimate], *, y: str) -> "Figure":
     figure, axes = _empty_chart(y)
     for name, found in heights.items():
         low, high = found.ends
-        axes.bar(name, found.mean, color="C0", capsize=4)
-        axes.errorbar(name, found.mean, [[found.mean - low], [high - found.mean]], c="k", capsize=4)
+        reach = [[found.mean - low], [high - found.mean]]
+        axes.bar(name, found.mean, yerr=reach, color="C0", capsize=4)
     axes.grid(axis="y", alpha=0.3)
     axes.tick_params(axis="x", rotation=30)
     return figure

@@ -1,7 +1,5 @@
 """Holds that children run after what they need, and that one failing stops only those after it."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -72,40 +70,27 @@ def test_process_has_its_threads_and_a_failing_one_gives_its_last_line(tmp_path:
 PARENT = """
 import sys
 from pathlib import Path
-from experiments.reporting.runs import run_process
+from experiments.reporting.runs import run_process, study_lock
 folder = Path(sys.argv[1])
-child = "import os, pathlib, time; pathlib.Path('{}').write_text(str(os.getpid())); time.sleep(60)"
-with (folder / "lock").open("w") as lock:
-    words = ["-c", child.format(folder / "pid")]
-    run_process(words, folder / "log", threads=0, held=lock.fileno())
+with study_lock(folder) as lock:
+    run_process(["-c", sys.argv[2], str(folder)], folder / "log", threads=0, held=lock)
+"""
+CHILD = """
+import pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit((folder / "saved").touch()))
+(folder / "begun").touch()
+time.sleep(60)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
-def test_killed_study_leaves_no_child_behind(tmp_path: Path) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)])
-    pid = int(eventually(lambda: (tmp_path / "pid").read_text()))
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    eventually(lambda: is_gone(pid) or None)
-
-
-def eventually(look):  # type: ignore[no-untyped-def]
-    """What `look` gives, once it gives something; fails after half a minute."""
-    for _ in range(300):
-        try:
-            if found := look():
-                return found
-        except OSError:
-            pass
+def test_child_of_a_killed_study_saves_and_the_next_start_waits_for_it(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), CHILD])
+    while not (tmp_path / "begun").exists():
+        assert parent.poll() is None
         time.sleep(0.1)
-    raise AssertionError("it never came")
-
-
-def is_gone(pid: int) -> bool:
-    """Whether no process of this number lives; one that only waits to be reaped does not."""
-    try:
-        os.kill(pid, 0)
-        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
-    except (ProcessLookupError, FileNotFoundError):
-        return True
+    parent.kill()
+    parent.wait()
+    with study_lock(tmp_path):
+        assert (tmp_path / "saved").exists()
