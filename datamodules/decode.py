@@ -47,17 +47,20 @@ RAW_GREY = ("L", "LA", "I;16B", "LA;16B")
 RAW_COLOUR = ("RGB", "RGBA", "RGB;16B", "RGBA;16B")
 
 
-def image_paths(folder: Path) -> list[Path]:
+def image_paths(folder: Path, *, documents: tuple[str, ...] = ()) -> list[Path]:
     """The images in and below a folder, sorted; none where it is missing.
+
+    documents: endings of other files that are listed as well.
 
     Endings count in any case. Dot files and dot folders are what desktops leave behind, and
     folders that are links are not entered: whatever is found lies below the folder.
     """
+    suffixes = IMAGE_SUFFIXES + documents
     found = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         visible = [name for name in names if not name.startswith(".")]
-        found += [Path(place, name) for name in visible if name.lower().endswith(IMAGE_SUFFIXES)]
+        found += [Path(place, name) for name in visible if name.lower().endswith(suffixes)]
     return sorted(found)
 
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from datamodules.decode import IMAGE_SUFFIXES
+from datamodules.decode import IMAGE_SUFFIXES, image_paths
 
 SPLIT_WORDS = {
     "train": "train",
@@ -56,10 +56,11 @@ def absent_layout(root: Path, title: str, expected: str) -> FileNotFoundError:
 class FileTree:
     """The files below a root as sorted paths relative to it: images, and asked-for documents."""
 
-    def __init__(self, images: Iterable[str], documents: Iterable[str] = ()) -> None:
-        self.images = tuple(sorted(images))
-        self.documents = tuple(sorted(documents))
-        self._known = frozenset(self.images + self.documents)
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._known = frozenset(paths)
+        in_order = sorted(self._known)
+        self.images = tuple(p for p in in_order if p.lower().endswith(IMAGE_SUFFIXES))
+        self.documents = tuple(p for p in in_order if not p.lower().endswith(IMAGE_SUFFIXES))
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._folders = {""}
         for path in self.images:
@@ -101,40 +102,20 @@ class FileTree:
         raise ValueError(f"image {name!r} is missing: expected it in {shown}; add or drop it")
 
 
-def scan_tree(root: Path, *, documents: Iterable[str] = (), remedy: str) -> FileTree:
+def scan_tree(root: Path, *, documents: tuple[str, ...] = (), remedy: str) -> FileTree:
     """The images below `root` and the files with one of the suffixes `documents`.
 
-    Raises FileNotFoundError, with the `remedy` that says what was expected, for a missing root or
-    one without images.
+    Which files count is told by `decode.image_paths`; single files that are links are refused by
+    `inspection.py`. Raises FileNotFoundError, with the `remedy` that says what was expected, for a
+    missing root or one without images.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"data root {root} is missing: {remedy}")
-    tree = list_tree(root, documents)
+    found = image_paths(root, documents=documents)
+    tree = FileTree(path.relative_to(root).as_posix() for path in found)
     if not tree.images:
         raise FileNotFoundError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}): {remedy}")
     return tree
-
-
-def list_tree(root: Path, documents: Iterable[str] = ()) -> FileTree:
-    """The tree of a root, which may hold nothing, by one scan.
-
-    Dot files, dot folders and linked folders are left out, so that whatever is found lies below
-    the root; single files that are links are refused by `inspection.py`.
-    """
-    wanted = tuple(documents)
-    images: list[str] = []
-    texts: list[str] = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(folder).relative_to(root).as_posix()
-        for name in (name for name in names if not name.startswith(".")):
-            suffix = os.path.splitext(name)[1].lower()
-            path = name if below == "." else f"{below}/{name}"
-            if suffix in IMAGE_SUFFIXES:
-                images.append(path)
-            elif suffix in wanted:
-                texts.append(path)
-    return FileTree(images, texts)
 
 
 def join_below(folder: str, name: str) -> str:

@@ -31,7 +31,6 @@ class Btad(Source):
 
         Raises FileNotFoundError for a missing root or layout.
         """
-        root = Path(root)
         inner = f"{ARCHIVE_FOLDER}/" if (root / ARCHIVE_FOLDER).is_dir() else ""
         records = []
         for product in glob_folders(root, f"{inner}[0-9]*"):

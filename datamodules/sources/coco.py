@@ -4,17 +4,49 @@ root/annotations/<anything>.json                 or other files, by the setting 
 root/images/.../<name>, root/<split>/<name>, or beside the JSON: images are found by file_name
 """
 
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import unquote
 
-from datamodules.formats.coco import CocoFile, CocoImage, original_names, read_coco
 from datamodules.formats.layout import FileTree, folder_of, join_below, scan_tree, split_of_name
 from datamodules.formats.records import RecordMaker
+from datamodules.formats.text_files import numbers_of, objects_of, read_json, whole_number
 from datamodules.manifest import Source
-from datamodules.sample import Record
+from datamodules.sample import Record, Region
 
 LAYOUT = "expected images and annotations/*.json in COCO's format"
+EXPECTED = "expected COCO instances with images, annotations and categories"
+# The address of an image below Label Studio's folder of local files.
+LOCAL_FILES = "/data/local-files/?d="
+
+
+@dataclass(slots=True)
+class CocoImage:
+    """What one file says of one image; file_name is "" where the entry names none.
+
+    types: of annotations without any outline; annotation_count: 0 where nothing was annotated;
+    size_px: (width, height), 0 where not given; flaw: why it is unusable.
+    """
+
+    file_name: str
+    place: str
+    size_px: tuple[int, int] = (0, 0)
+    regions: list[Region] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+    annotation_count: int = 0
+    flaw: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CocoFile:
+    """The images of one file; is_annotated: it has a list of annotations, be it empty."""
+
+    images: list[CocoImage]
+    is_annotated: bool
 
 
 class Coco(Source):
@@ -50,7 +82,6 @@ class Coco(Source):
         Raises FileNotFoundError for no images or no annotation files, ValueError for a file that
         is no COCO instances file.
         """
-        root = Path(root)
         tree = scan_tree(root, documents=(".json",), remedy=LAYOUT)
         records: dict[str, Record] = {}
         places: dict[str, str] = {}
@@ -127,3 +158,179 @@ def _find_files(root: Path, pattern: str, tree: FileTree) -> list[str]:
                 f"{root / file} is a link or no .json file: expected plain files; copy it there"
             )
     return files
+
+
+def read_coco(path: Path, place: str) -> CocoFile:
+    """The images of a COCO file in its order; `place` is what flaws call the file.
+
+    What is wrong with one image or annotation becomes that image's flaw, an annotation of an
+    unknown image an entry of its own. Raises ValueError for a file of another kind.
+    """
+    content = read_json(path)
+    if "images" not in content or "categories" not in content:
+        found = ", ".join(list(content)[:6]) or "nothing"
+        raise ValueError(f"{place} holds {found}: {EXPECTED}; choose the files by annotations")
+    names = _category_names(objects_of(content["categories"], f"categories of {place}"), place)
+    images: dict[str, CocoImage] = {}
+    unusable: list[CocoImage] = []
+    for number, entry in enumerate(objects_of(content["images"], f"images of {place}")):
+        key, name = _key(entry.get("id")), entry.get("file_name")
+        where = f"{place} image {key or f'number {number}'}"
+        if not isinstance(name, str) or not name or not key:
+            flaw = f"{where} has no id or file_name: {EXPECTED}"
+            unusable.append(CocoImage("", where, flaw=flaw))
+            continue
+        size_px = (whole_number(entry.get("width")), whole_number(entry.get("height")))
+        image = CocoImage(name, where, size_px)
+        if images.setdefault(key, image) is not image:
+            image.flaw = f"{place} has two images with id {key}: expected each id once"
+            images[key].flaw = image.flaw
+            unusable.append(image)
+    annotations = objects_of(content.get("annotations", []), f"annotations of {place}")
+    ids: set[str] = set()
+    for number, annotation in enumerate(annotations):
+        key, image_key = _key(annotation.get("id")), _key(annotation.get("image_id"))
+        where = f"{place} annotation {key or f'number {number}'}"
+        if image_key not in images:
+            flaw = f"{where} is of image {image_key or 'none'}, which is not in images"
+            unusable.append(CocoImage("", f"{where} (number {number})", flaw=f"{flaw}: drop it"))
+            continue
+        _add(annotation, images[image_key], where=where, names=names, is_repeated=key in ids)
+        ids |= {key} - {""}
+    return CocoFile([*images.values(), *unusable], "annotations" in content)
+
+
+def original_names(file_name: str) -> list[str]:
+    """What an image may have been called before Label Studio exported it, the longest path first.
+
+    Of a local file, named by its address or by a path that leads out of the export, the path and
+    its ends; of an upload, which got eight digits and a dash, the bare name. Else none.
+    """
+    path = file_name.replace("\\", "/")
+    uploaded = re.fullmatch(r"[0-9a-f]{8}-(.+)", path.rpartition("/")[2])
+    if uploaded:
+        return [uploaded[1]]
+    if LOCAL_FILES in path:
+        path = "../" + unquote(path.partition(LOCAL_FILES)[2])
+    if not path.startswith("../"):
+        return []
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+def _category_names(entries: list[dict[str, object]], place: str) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for entry in entries:
+        key, name = _key(entry.get("id")), entry.get("name")
+        if not key or not isinstance(name, str) or not name.strip():
+            raise ValueError(f"{place} has a category without id or name: {EXPECTED}")
+        if names.setdefault(key, name) != name:
+            raise ValueError(
+                f"{place} calls category {key} {names[key]!r} and {name!r}: expected one name per "
+                "id; correct the categories"
+            )
+    return names
+
+
+def _add(
+    annotation: Mapping[str, object],
+    image: CocoImage,
+    *,
+    where: str,
+    names: Mapping[str, str],
+    is_repeated: bool,
+) -> None:
+    """Hand the annotation to its image; what is wrong with it becomes the image's flaw."""
+    image.annotation_count += 1
+    name = names.get(_key(annotation.get("category_id")))
+    try:
+        if is_repeated:
+            raise ValueError("has the id of another one, expected each id once")
+        if name is None:
+            known = ", ".join(f"{k}={v}" for k, v in list(names.items())[:8])
+            raise ValueError(f"is of category {annotation.get('category_id')!r}, expected {known}")
+        regions = _regions_of(annotation, name, image.size_px)
+        image.regions += regions
+        image.types += [] if regions else [name]
+    except ValueError as error:
+        image.flaw = image.flaw or f"{where}: {error}"
+
+
+def _regions_of(
+    annotation: Mapping[str, object], name: str, size_px: tuple[int, int]
+) -> list[Region]:
+    """The parts of one annotation's outline, else its box, else nothing."""
+    outline, box = annotation.get("segmentation"), annotation.get("bbox")
+    if isinstance(outline, dict):
+        runs = _runs_of(outline, size_px)
+        return [Region(name, "runs", runs)] if runs else []
+    if isinstance(outline, list) and any(part != [] for part in outline):
+        # One part without the list around it is a common slip.
+        parts = outline if isinstance(outline[0], list) else [outline]
+        return [Region(name, "polygon", numbers_of(part)) for part in parts if part != []]
+    if outline not in (None, []) and outline != [[]]:
+        raise ValueError(f"segmentation is a {type(outline).__name__}, expected polygons or RLE")
+    return [Region(name, "box", numbers_of(box))] if box not in (None, []) else []
+
+
+def _runs_of(outline: Mapping[str, object], size_px: tuple[int, int]) -> tuple[int, ...]:
+    """The runs (start, length, ...) of an RLE; ValueError for what is not COCO's.
+
+    pycocotools takes a broken string for a mask of rubbish, so that the counts are checked here.
+    """
+    size, counts = numbers_of(outline.get("size")), outline.get("counts")
+    if len(size) != 2 or not all(0 < number < 1e6 for number in size):
+        raise ValueError(f"run lengths have the size {list(size)[:4]}, expected [height, width]")
+    height_px, width_px = (int(side) for side in size)
+    if all(size_px) and (width_px, height_px) != size_px:
+        raise ValueError(
+            f"run lengths are of an image of {width_px} x {height_px} px, expected its "
+            f"{size_px[0]} x {size_px[1]} px"
+        )
+    lengths = decode_counts(counts) if isinstance(counts, str) else numbers_of(counts)
+    return runs_of_counts(lengths, width_px=width_px, height_px=height_px)
+
+
+def decode_counts(text: str) -> list[int]:
+    """The counts in COCO's compressed string; ValueError where it is none.
+
+    Each letter holds five bits, the lowest first, and whether more follow; from the fourth on,
+    counts are written as differences from the last but one.
+    """
+    if not re.fullmatch("(?:[P-o]{0,12}[0-O])*", text):
+        raise ValueError(f"run lengths are {text[:20]!r}, expected COCO's compressed string")
+    counts: list[int] = []
+    for letters in re.findall("[P-o]*[0-O]", text):
+        codes = [ord(letter) - 48 for letter in letters]
+        value = sum((code & 31) << (5 * place) for place, code in enumerate(codes))
+        if codes[-1] & 16:  # the sign is that of the last five bits
+            value -= 1 << (5 * len(codes))
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+    return counts
+
+
+def runs_of_counts(counts: Sequence[float], *, width_px: int, height_px: int) -> tuple[int, ...]:
+    """The runs (start, length, ...) of the defect, empty where there is none.
+
+    COCO counts background and defect in turns, down the columns. Raises ValueError for a count
+    that is negative or not whole, and where they do not sum to the image's pixels.
+    """
+    runs: list[int] = []
+    end = 0
+    for position, count in enumerate(counts):
+        if not (0 <= count < float("inf")) or count != int(count):
+            raise ValueError(f"run lengths hold {count:g}, expected whole numbers from 0 on")
+        if position % 2 and count:
+            runs += (end, int(count))
+        end += int(count)
+    if end != width_px * height_px:
+        raise ValueError(
+            f"run lengths sum to {end}, expected {width_px} x {height_px} = {width_px * height_px} "
+            "px of the image: the RLE of CVAT or Label Studio is not COCO's; export polygons"
+        )
+    return tuple(runs)
+
+
+def _key(value: object) -> str:
+    """An id as text, "" for none: files write 7 and "7" for the same image."""
+    return str(value).strip() if type(value) in (int, str) else ""

@@ -60,7 +60,6 @@ class Csv(Source):
         Raises FileNotFoundError for a missing root, table or no images, ValueError for a table
         that is none.
         """
-        root = Path(root)
         tree = scan_tree(root, remedy=LAYOUT)
         table = root / join_below("", self.table)
         if not table.is_file() or table.is_symlink():

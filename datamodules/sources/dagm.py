@@ -32,7 +32,6 @@ class Dagm(Source):
         An image of which Labels.txt and the label files say different things is flawed. Raises
         FileNotFoundError for a missing root, layout or Labels.txt, ValueError for a bad line.
         """
-        root = Path(root)
         names = [name for name in glob_folders(root, "Class*") if re.fullmatch("Class[0-9]+", name)]
         records = []
         for name in sorted(names, key=lambda name: int(name.removeprefix("Class"))):

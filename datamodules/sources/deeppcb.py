@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.formats.layout import glob_images
+from datamodules.formats.layout import absent_layout, glob_images
 from datamodules.formats.records import make_record
 from datamodules.formats.text_files import read_text
 from datamodules.manifest import Source
@@ -56,7 +56,6 @@ class Deeppcb(Source):
 
         Raises FileNotFoundError for a missing folder or a list that is asked for.
         """
-        root = Path(root)
         splits = _read_lists(root / "PCBData") if self.published_split else {}
         records = []
         for image in glob_images(root, "PCBData/*/*/*"):
@@ -64,10 +63,7 @@ class Deeppcb(Source):
             if board == group.removeprefix("group") and name.endswith(self.endings):
                 records.append(self._record(root, image, splits=splits))
         if not records:
-            raise FileNotFoundError(
-                f"DeepPCB folder {root / 'PCBData'} holds no group<G>/<G>/<id>{TESTED}: expected "
-                f"root to hold PCBData as in {self.about.homepage}"
-            )
+            raise absent_layout(root, self.about.title, f"PCBData/group<G>/<G>/<id>{TESTED}")
         return records
 
     def _record(self, root: Path, image: str, *, splits: Mapping[str, str]) -> Record:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from datamodules.formats.layout import glob_images
+from datamodules.formats.layout import absent_layout, glob_images
 from datamodules.formats.records import make_record
 from datamodules.formats.text_files import read_text
 from datamodules.manifest import Source
@@ -43,13 +43,9 @@ class Elpv(Source):
 
         Raises FileNotFoundError for missing files, ValueError where labels.csv is no such text.
         """
-        root = Path(root)
         table = root / "labels.csv"
         if not table.is_file() or not (root / "images").is_dir():
-            raise FileNotFoundError(
-                f"ELPV root {root} is not whole: expected labels.csv and the folder images in it; "
-                f"get them from {self.about.homepage}"
-            )
+            raise absent_layout(root, self.about.title, "labels.csv and images")
         lines = [line for line in read_text(table).splitlines() if line.strip()]
         if not lines:
             raise ValueError(f"{table} is empty: expected lines 'images/cell0001.png 1.0 mono'")

@@ -59,7 +59,6 @@ class Folder(Source):
         Raises FileNotFoundError for a missing root or no images, ValueError for a bad CSV, for
         masks that fit no image, and where all masks hold class ids.
         """
-        root = Path(root)
         found = sorted(scan_tree(root, remedy=LAYOUT).images, key=lambda path: path.split("/"))
         images = [path for path in found if path.startswith("images/")]
         if not images:

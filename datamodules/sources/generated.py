@@ -43,7 +43,6 @@ class Generated(Source):
 
         Raises FileNotFoundError for a missing root or table, ValueError for a table that is none.
         """
-        root = Path(root)
         table = root / TABLE
         if not table.is_file():
             raise absent_layout(root, self.about.title, f"{TABLE} and images/")

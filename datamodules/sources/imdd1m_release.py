@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from datamodules.formats.layout import list_tree
+from datamodules.decode import image_paths
 from datamodules.formats.records import make_record
 from datamodules.language.released_captions import ReleasedCaption, domain_of, read_release
 from datamodules.manifest import Source
@@ -43,10 +43,10 @@ class Imdd1mRelease(Source):
         Raises FileNotFoundError where there are no CSV files or no images for any row,
         ValueError for a CSV that is not the release's.
         """
-        root = Path(root)
         rows = read_release(Path(self.captions_root) if self.captions_root else root)
         # An image at the top is of no domain.
-        images = [path for path in list_tree(root).images if "/" in path]
+        found_images = (path.relative_to(root).as_posix() for path in image_paths(root))
+        images = sorted(path for path in found_images if "/" in path)
         by_name: dict[str, list[str]] = defaultdict(list)
         for path in images:
             by_name[PurePosixPath(path).name.lower()].append(path)

@@ -29,7 +29,6 @@ class KolektorSdd2(Source):
 
         Raises FileNotFoundError for a missing root or layout.
         """
-        root = Path(root)
         found = [*glob_images(root, "train/*"), *glob_images(root, "test/*")]
         spelled = {path.lower(): path for path in found}
         records = []

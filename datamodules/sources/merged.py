@@ -47,7 +47,6 @@ class Merged(Source):
         Raises FileNotFoundError for a missing root or manifest, ValueError where a manifest's data
         is not below the root, an image is in two manifests, or leave_out is no source of theirs.
         """
-        root = Path(root)
         if not root.is_dir():
             raise FileNotFoundError(
                 f"data root {root} is missing: expected a folder above the data of all manifests"

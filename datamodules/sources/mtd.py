@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from datamodules.formats.layout import glob_images
+from datamodules.formats.layout import absent_layout, glob_images
 from datamodules.formats.records import grey_values, make_record
 from datamodules.manifest import Source
 from datamodules.sample import Record
@@ -49,12 +49,9 @@ class Mtd(Source):
 
         Raises FileNotFoundError for a missing root or folder, ValueError for an unknown folder.
         """
-        images = glob_images(Path(root), "MT_*/Imgs/*.jpg")
+        images = glob_images(root, "MT_*/Imgs/*.jpg")
         if not images:
-            raise FileNotFoundError(
-                f"MTD root {root} holds no MT_<Type>/Imgs/*.jpg: expected the folder that holds "
-                f"MT_Blowhole, MT_Free, ...; get it from {self.about.homepage}"
-            )
+            raise absent_layout(root, self.about.title, "MT_Blowhole, MT_Free, ... with Imgs")
         records = []
         last, run = NO_NUMBER, ""
         for image in sorted(images, key=lambda image: (_capture_number(image), image)):

@@ -42,7 +42,6 @@ class MvtecAd(Source):
 
         Raises FileNotFoundError for a missing root or layout, ValueError for an unknown category.
         """
-        root = Path(root)
         found = [folder.partition("/")[0] for folder in glob_folders(root, "*/train")]
         unknown = [name for name in self.categories or () if name not in found]
         if found and unknown:

@@ -52,7 +52,7 @@ class NeuDet(Source):
         return [
             self._record(image, split=split)
             for split, (images, annotations) in FOLDERS.items()
-            for image in read_folders(Path(root), images, annotations, names=TYPES)
+            for image in read_folders(root, images, annotations, names=TYPES)
         ]
 
     def _record(self, image: VocImage, *, split: str) -> Record:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from datamodules.formats.layout import glob_images
+from datamodules.formats.layout import absent_layout, glob_images
 from datamodules.formats.records import make_record
 from datamodules.manifest import Source
 from datamodules.sample import GOOD, MaskValues, Record
@@ -40,19 +40,14 @@ class NeuSeg(Source):
 
         Raises FileNotFoundError for a missing or empty folder.
         """
-        root = Path(root)
         names = [GOOD, *(words[0] for words in self.types)]
         values = tuple(MaskValues(grey, grey, name) for grey, name in enumerate(names))
         records = []
         for folder, split in SPLIT_FOLDERS.items():
             images = glob_images(root, f"images/{folder}/*.jpg")
             if not images or not (root / "annotations" / folder).is_dir():
-                absent = root / ("annotations" if images else "images") / folder
-                raise FileNotFoundError(
-                    f"NEU-Seg folder {absent} is missing or empty: expected root to hold "
-                    "images/training, images/test and annotations; get it from "
-                    f"{self.about.homepage}"
-                )
+                expected = f"images/{folder} and annotations/{folder}"
+                raise absent_layout(root, self.about.title, expected)
             for stem in (PurePosixPath(image).stem for image in images):
                 record = make_record(
                     self,

@@ -45,5 +45,5 @@ class PvMultiDefect(Source):
                 group=PurePosixPath(image.path).stem,
                 flaw=image.flaw,
             )
-            for image in read_folders(Path(root), "JPEGImages", "Annotations", names=names)
+            for image in read_folders(root, "JPEGImages", "Annotations", names=names)
         ]

@@ -64,7 +64,6 @@ class RealIad(Source):
         Raises FileNotFoundError for a missing root, layout or category, ValueError for a file
         that is not such JSON.
         """
-        root = Path(root)
         images = f"realiad_{self.resolution}"
         tables = self._find_tables(root)
         if not tables or not (root / images).is_dir():

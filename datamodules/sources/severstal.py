@@ -35,7 +35,6 @@ class Severstal(Source):
         An image that only train.csv names gets a record too, which `inspection.py` refuses.
         Raises FileNotFoundError for a missing root or layout, ValueError for other columns.
         """
-        root = Path(root)
         images = glob_images(root, "train_images/*")
         if not images or not (root / "train.csv").is_file():
             raise absent_layout(root, self.about.title, "train.csv and train_images")

@@ -70,7 +70,7 @@ class Synthetic(Source):
 
         Raises OSError where root cannot be written.
         """
-        folder = Path(root) / self._folder_name()
+        folder = root / self._folder_name()
         if not (folder / CAPTIONS_FILE).is_file():
             self._render_all(folder)
         captions = json.loads((folder / CAPTIONS_FILE).read_text(encoding="utf-8"))

@@ -89,7 +89,6 @@ class Visa(Source):
         A row of an unknown object, path or type becomes a flawed record. Raises
         FileNotFoundError for missing CSV files, ValueError for CSV files with other columns.
         """
-        root = Path(root)
         table = root / "split_csv" / f"{self.split_file}.csv"
         if not table.is_file():
             expected = f"split_csv/{table.name} and the objects"

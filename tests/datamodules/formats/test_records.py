@@ -2,8 +2,8 @@
 
 import pytest
 
-from datamodules.formats.records import RecordMaker, defect_name, dominant_first, grey_values
-from datamodules.sample import UNLABELLED, MaskValues, Region
+from datamodules.formats.records import RecordMaker, defect_name, dominant_first
+from datamodules.sample import Region
 from datamodules.sources.coco import Coco
 
 
@@ -21,26 +21,11 @@ def test_many_small_regions_outweigh_a_larger_one_whatever_their_kind():
     assert dominant_first(regions) == ("triangle", "dot", "box")
 
 
-def test_unusable_numbers_do_not_hinder_the_order():
-    regions = [Region("a", "box", (1,)), Region("b", "polygon", (1, 2, 3)), Region("c", "runs", ())]
-    assert set(dominant_first(regions)) == {"a", "b", "c"}
-
-
-def test_greys_of_a_good_part_name_no_defect():
-    good = MaskValues(0, 127, "good")
-    assert grey_values("", largest_good=127) == (good,)
-    assert grey_values("hole", largest_good=127) == (good, MaskValues(128, 255, "hole"))
-
-
 @pytest.mark.parametrize("word", ["Good", "ok", "NORMAL", "no_defect"])
 def test_regions_of_good_parts_are_no_defects(word):
     record = maker().make("a.png", regions=[Region(word, "box", (0, 0, 4, 4))])
     assert (record.defects, record.regions, record.split) == ((), (), "")
     assert defect_name(word) == ""
-
-
-def test_image_without_label_is_unlabelled():
-    assert maker().make("a.png", split="train", is_labelled=False).split == UNLABELLED
 
 
 @pytest.mark.parametrize(
@@ -55,15 +40,3 @@ def test_image_without_label_is_unlabelled():
 )
 def test_group_comes_from_the_pattern_or_the_name(pattern, image, group):
     assert maker(pattern).make(image).group == group
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"group_pattern": "board("}, "expected a regular expression"),
-        ({"unannotated": "maybe"}, "'maybe': expected one of good, unlabelled"),
-    ],
-)
-def test_bad_setting_is_one_clear_line(settings, words):
-    with pytest.raises(ValueError, match=words):
-        maker(**settings)

@@ -10,7 +10,6 @@ from PIL import Image
 from datamodules.annotation import open_annotation
 from datamodules.decode import open_image
 from datamodules.preparing.copies import Changes, copy_all, copy_one, read_redactions
-from datamodules.preparing.inspection import inspect
 from datamodules.sample import Record, Region
 from datamodules.vocabulary import Vocabulary
 from tests.datamodules.conftest import TYPES, write_part
@@ -115,22 +114,13 @@ def test_copy_is_made_again_only_where_the_original_changed(part, raw):
     assert not open_image(folder / copy.image).any()
 
 
-def test_bad_image_becomes_a_flaw(part, raw):
-    (raw / part.image).write_bytes(b"gone")
-    copy, folder = copied(part, raw, Changes(strip=True))
-    assert copy.flaw
-    assert inspect(copy, folder).problem == copy.flaw
-
-
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("", "expected image,left,top"),
-        ("image,x,y,w,h\n", "expected image,left,top"),
         ("image,left,top,width,height\na.png,1,2,3\n", "row 2: expected whole numbers"),
         ("image,left,top,width,height\na.png,1,2,nan,4\n", "whole numbers"),
         ("image,left,top,width,height\na.png,1,2,0,4\n", "positive"),
-        ("image,left,top,width,height\n\na, b.png,1,2,3,4\n", "whole numbers"),
     ],
 )
 def test_bad_table_of_redactions_is_one_line(tmp_path, text, reason):

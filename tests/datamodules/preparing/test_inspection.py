@@ -1,7 +1,6 @@
 """What an inspection completes, notes, refuses and keeps."""
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,48 +65,19 @@ def test_box_tells_the_place_and_no_shape(part, tmp_path):
     assert (caption.location, caption.morphology) == ("the left", "")
 
 
-def turn(path: Path) -> None:
+def test_image_that_a_viewer_would_turn_is_noted(part, tmp_path):
     exif = Image.Exif()
     exif[274] = 6
-    Image.open(path).save(path, exif=exif)
-
-
-def test_image_that_a_viewer_would_turn_is_noted(part, tmp_path):
-    turn(tmp_path / part.image)
+    Image.open(tmp_path / part.image).save(tmp_path / part.image, exif=exif)
     seen = inspect(part, tmp_path)
     assert seen.notes == (TURNED,)
     assert (seen.record.width_px, seen.record.height_px) == (60, 40)
 
 
-def hide(path: Path) -> None:
-    path.rename(path.with_name("elsewhere.png"))
-    path.symlink_to(path.with_name("elsewhere.png"))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "problem"),
-    [
-        (lambda image, mask: image.write_bytes(b""), "not a readable image"),
-        (lambda image, mask: image.write_bytes(b"\x89PNG\r\n"), "not a readable image"),
-        (lambda image, mask: image.write_bytes(b"hello"), "not a readable image"),
-        (lambda image, mask: image.unlink(), "missing"),
-        (lambda image, mask: mask.unlink(), "missing"),
-        (lambda image, mask: Image.new("L", (61, 40)).save(mask), "61x40"),
-        (lambda image, mask: hide(image), "symbolic link"),
-        (
-            lambda image, mask: image.write_bytes(with_mark(image.read_bytes(), {"prompt": "a"})),
-            "mark of a generated one",
-        ),
-    ],
-)
-def test_bad_file_is_a_problem_in_one_line(
-    part, tmp_path, spoil: Callable[[Path, Path], object], problem: str
-):
-    spoil(tmp_path / part.image, tmp_path / part.mask)
-    seen = inspect(part, tmp_path)
-    assert problem in seen.problem
-    assert "\n" not in seen.problem
-    assert seen.fingerprint is None
+def test_generated_image_among_real_ones_is_a_problem(part, tmp_path):
+    image = tmp_path / part.image
+    image.write_bytes(with_mark(image.read_bytes(), {"prompt": "a"}))
+    assert "mark of a generated one" in inspect(part, tmp_path).problem
 
 
 @pytest.mark.parametrize(
@@ -116,9 +86,6 @@ def test_bad_file_is_a_problem_in_one_line(
         ({"flaw": "no XML"}, "no XML"),
         ({"width_px": 60, "height_px": 40}, ""),
         ({"width_px": 40, "height_px": 60}, "is 60 x 40 px, but was annotated at 40 x 60 px"),
-        ({"image": "../001.png"}, "leads out of the data root"),
-        ({"image": "a\n.png"}, "unprintable characters"),
-        ({"defects": ("cr\x07ack",)}, "unprintable characters"),
     ],
 )
 def test_record_that_fits_no_file_is_a_problem(part, tmp_path, changes, problem):

@@ -79,7 +79,7 @@ CONTENTS: Contents = {
     ),
     ("yolo", "labels/train/a b.txt"): (
         (b"0 0.25 0.375 0.3 0.25 0.5", "got 5 numbers behind the class"),
-        (b"0", "got 0 numbers"),
+        (b"0 0.5 0.5 0.1 0.1\n\n0 1\n", "line 3: got 1 numbers"),
         (b"1 0.1 0.25 0.3 0.25 0.3 0.4 0.1", "got 7 numbers"),
         (b"0 nan 0.375 0.3 0.25", "got nan, expected numbers relative"),
         (b"0 25 37 30 25", "got 37, expected numbers relative"),
@@ -210,7 +210,10 @@ EDITS: Mapping[tuple[str, str], Sequence[tuple[str, str, str]]] = {
         (RLE, "[410, NaN, 1580]", "expected whole numbers from 0 on"),
         (RLE, '["a"]', "expected a list of numbers"),
         (RLE, '"410"', "run lengths"),
-        ('"j<:\\\\a1"', '"~~~~"', "expected COCO's compressed string"),
+        *(
+            ('"j<:\\\\a1"', f'"{letters}"', "expected COCO's compressed string")
+            for letters in ("~~~~", "5 4", "b6o", "o" * 40)
+        ),
         ('"size": [40, 50]', '"size": [50, 40]', "expected its 50 x 40 px"),
         ("[40, 50], ", "[-40, -50], ", "expected [height, width]"),
         ('"category_id": 9', '"category_id": 77', "is of category 77, expected 3=Pin-Hole"),

@@ -20,6 +20,11 @@ def texture(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (HEIGHT_PX, WIDTH_PX))
 
 
+def rgb(seed: int) -> np.ndarray:
+    """A random image (40, 50, 3) whose channels are equal."""
+    return np.repeat(texture(seed)[..., None], 3, axis=2)
+
+
 def spot(grey: int) -> np.ndarray:
     """A mask (40, 50) with the value `grey` in a rectangle at the left: x 5-19, y 10-19."""
     mask = np.zeros((HEIGHT_PX, WIDTH_PX))

@@ -17,7 +17,7 @@ from tests.datamodules.sources.bad_files import images, masks, names
 from tests.datamodules.sources.bad_manifests import manifests
 from tests.datamodules.sources.bad_texts import texts
 from tests.datamodules.sources.damage import PIXELS, Damage, image_bytes
-from tests.datamodules.sources.test_sources import build, layout_of
+from tests.datamodules.sources.test_sources import build, write
 
 CASES = [*images(), *masks(), *names(), *texts(), *manifests()]
 IDS = [f"{source}-{number}" for number, (source, _, _) in enumerate(CASES)]
@@ -45,7 +45,7 @@ def prepared(
     """
     root, manifest = folder / "raw", folder / "out" / "manifest.parquet"
     root.mkdir()
-    layout_of(source).write(root)  # type: ignore[attr-defined]
+    write(source, root)
     (folder / "outside.png").write_bytes(image_bytes("PNG", PIXELS))
     damage(root)
     before = files_of(folder)

@@ -1,6 +1,5 @@
 """Generated images: marked, trained on, never tested on."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,62 +7,35 @@ import pytest
 from PIL import Image
 
 from datamodules.formats.synthetic_mark import marked_text
-from datamodules.manifest import Manifest, write_manifest
+from datamodules.manifest import Manifest
 from datamodules.preparing.copies import Changes
-from datamodules.preparing.inspection import inspect
 from datamodules.preparing.preparation import prepare
 from datamodules.sample import UNLABELLED, Record
 from datamodules.sources.generated import Generated
 from datamodules.sources.merged import Merged
-from tests.datamodules.sources.layouts.generated import (
+from tests.datamodules.sources.own_layouts import (
     DRAWN,
-    GOOD,
     PAINTED,
-    UNKNOWN,
-    read_table,
-    write,
-    write_table,
+    read_rows,
+    write_generated,
+    write_rows,
+    write_set,
 )
-from tests.datamodules.sources.layouts.merged import write_set
 from tests.datamodules.sources.painting import SPOT
 
 
 def read(root: Path, **changes: object) -> list[Record]:
     """The records where the first line of the table is changed."""
-    write(root)
+    write_generated(root)
     if changes:
-        first, *rest = read_table(root)
-        write_table(root, [{**first, **changes}, *rest])
+        first, *rest = read_rows(root)
+        write_rows(root, [{**first, **changes}, *rest])
     return Generated().records(root)
 
 
 def prepared(root: Path, name: str = "painted") -> Manifest:
-    write(root / name)
+    write_generated(root / name)
     return prepare(Generated(), root / name, root / f"{name}.parquet", workers=1).manifest
-
-
-def test_every_image_is_marked_as_generated_and_none_is_tested(tmp_path):
-    records = read(tmp_path)
-    assert all(record.is_generated for record in records)
-    assert [record.split for record in records] == ["train", "train", "train", UNLABELLED]
-
-
-def test_painted_image_has_the_mask_it_was_painted_in(tmp_path):
-    record = inspect(read(tmp_path)[PAINTED], tmp_path).record
-    assert (record.mask, record.defects) == ("masks/000000.png", ("crack",))
-    assert record.mask_kind == "pixel"
-    assert record.caption.location == "the left"
-
-
-def test_drawn_images_have_types_and_no_mask(tmp_path):
-    records = read(tmp_path)
-    assert [records[k].defects for k in (DRAWN, GOOD, UNKNOWN)] == [("stain",), (), ()]
-    assert {records[k].mask_kind for k in (DRAWN, GOOD, UNKNOWN)} == {"none"}
-    assert (records[DRAWN].caption.render(), records[DRAWN].released_caption) == (
-        "Tile with stain.",
-        "",
-    )
-    assert records[UNKNOWN].released_caption == "A rusty bolt."
 
 
 def test_several_types_are_parted_by_semicolons(tmp_path):
@@ -71,16 +43,16 @@ def test_several_types_are_parted_by_semicolons(tmp_path):
 
 
 def test_images_of_one_origin_are_one_group(tmp_path):
-    write(tmp_path)
-    rows = read_table(tmp_path)
-    write_table(tmp_path, [*rows, {**rows[PAINTED], "seed": 9}, {**rows[DRAWN], "seed": 9}])
+    write_generated(tmp_path)
+    rows = read_rows(tmp_path)
+    write_rows(tmp_path, [*rows, {**rows[PAINTED], "seed": 9}, {**rows[DRAWN], "seed": 9}])
     groups = [record.group for record in Generated().records(tmp_path)]
     assert (groups[4], groups[5]) == (groups[PAINTED], groups[DRAWN])
     assert len(set(groups)) == 4
 
 
 def test_image_without_the_mark_is_told_in_one_line(tmp_path):
-    write(tmp_path)
+    write_generated(tmp_path)
     path = tmp_path / "images" / "000001.png"
     Image.open(path).save(path)
     flaw = Generated().records(tmp_path)[DRAWN].flaw
@@ -88,24 +60,19 @@ def test_image_without_the_mark_is_told_in_one_line(tmp_path):
     assert "\n" not in flaw
 
 
-def test_manifest_keeps_the_mark_and_holds_nothing_out(tmp_path):
-    manifest = prepared(tmp_path)
-    assert manifest.generated_count == len(manifest) == 4
-    assert set(manifest.column("split")) == {"train", UNLABELLED}
-
-
 @pytest.mark.parametrize("protocol", ["groups", "thirds"])
-def test_no_protocol_holds_a_generated_image_out(tmp_path, protocol):
-    write(tmp_path / "raw")
+def test_every_image_is_marked_and_no_protocol_holds_one_out(tmp_path, protocol):
+    write_generated(tmp_path / "raw")
     path = tmp_path / "m.parquet"
     manifest = prepare(Generated(), tmp_path / "raw", path, protocol=protocol, workers=1).manifest
+    assert manifest.generated_count == len(manifest) == 4
     assert set(manifest.column("split")) == {"train", UNLABELLED}
 
 
 @pytest.mark.parametrize("settings", [{}, {"keep_splits": False}, {"leave_out": "tiles"}])
 def test_mark_and_split_survive_merging_with_real_images(tmp_path, settings):
     prepared(tmp_path)
-    write_set(tmp_path / "tiles", tmp_path / "tiles.parquet", source="tiles", type_name="pore")
+    write_set(tmp_path / "tiles", tmp_path / "tiles.parquet", source="tiles")
     source = Merged(manifests=["tiles.parquet", "painted.parquet"], **settings)
     manifest = prepare(source, tmp_path, tmp_path / "all.parquet", workers=1).manifest
     records = [manifest[row] for row in range(len(manifest))]
@@ -116,7 +83,7 @@ def test_mark_and_split_survive_merging_with_real_images(tmp_path, settings):
 
 def test_generated_images_cannot_be_the_source_that_is_left_out(tmp_path):
     prepared(tmp_path)
-    write_set(tmp_path / "tiles", tmp_path / "tiles.parquet", source="tiles", type_name="pore")
+    write_set(tmp_path / "tiles", tmp_path / "tiles.parquet", source="tiles")
     source = Merged(manifests=["tiles.parquet", "painted.parquet"], leave_out="generated")
     with pytest.raises(ValueError, match="'generated': expected one of the sources tiles"):
         source.records(tmp_path)
@@ -124,7 +91,7 @@ def test_generated_images_cannot_be_the_source_that_is_left_out(tmp_path):
 
 @pytest.mark.parametrize("changes", [Changes(strip=True), Changes(longest_side_px=20)])
 def test_copies_keep_the_mark(tmp_path, changes):
-    write(tmp_path / "raw")
+    write_generated(tmp_path / "raw")
     path = tmp_path / "out" / "m.parquet"
     manifest = prepare(Generated(), tmp_path / "raw", path, changes=changes, workers=1).manifest
     assert manifest.generated_count == 4
@@ -133,8 +100,8 @@ def test_copies_keep_the_mark(tmp_path, changes):
 
 
 def test_image_painted_into_a_test_image_is_left_out_of_training(tmp_path):
-    write_set(tmp_path / "tiles", tmp_path / "tiles.parquet", source="tiles", type_name="pore")
-    write(tmp_path / "painted")
+    write_set(tmp_path / "tiles", tmp_path / "tiles.parquet", source="tiles")
+    write_generated(tmp_path / "painted")
     real = np.array(Image.open(tmp_path / "tiles" / "images" / "test 2.png"))
     real[SPOT] //= 2
     path = tmp_path / "painted" / "images" / "000000.png"
@@ -144,18 +111,3 @@ def test_image_painted_into_a_test_image_is_left_out_of_training(tmp_path):
     source = Merged(manifests=["tiles.parquet", "painted.parquet"])
     done = prepare(source, tmp_path, tmp_path / "all.parquet", workers=1)
     assert [one.image for one in done.copies] == ["painted/images/000000.png"]
-
-
-def test_manifest_refuses_a_generated_image_that_is_held_out(tmp_path):
-    manifest = prepared(tmp_path)
-    records = [replace(manifest[row], split="test") for row in range(3)]
-    with pytest.raises(
-        ValueError, match=r"generated image images/000000\.png is in the split test"
-    ):
-        write_manifest(
-            tmp_path / "held.parquet",
-            records,
-            root=tmp_path,
-            vocabulary=manifest.vocabulary,
-            source="generated",
-        )

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from datamodules.preparing.inspection import inspect
-from datamodules.sample import UNLABELLED, Record
+from datamodules.sample import Record
 from datamodules.sources.imdd1m_release import Imdd1mRelease
-from tests.datamodules.sources.layouts.imdd1m_release import write, write_captions
 from tests.datamodules.sources.painting import save, texture
+from tests.datamodules.sources.public_layouts import write_captions, write_imdd1m_release
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    write(tmp_path)
+    write_imdd1m_release(tmp_path)
     return tmp_path
 
 
@@ -28,26 +28,6 @@ def test_images_are_found_anywhere_in_their_folder_whatever_their_case(root):
     assert records["mt3_blowhole_001.jpg"].image == "5-10MT_tiles/blowhole/mt3_blowhole_001.jpg"
     assert records["MT3_FREE_001.JPG"].released_caption == "Tiles are flat."
     assert records["WEL9 - Copy.bmp"].released_caption == "The device’s defect."
-
-
-def test_captions_are_kept_verbatim_beside_the_built_one(root):
-    records = by_name(root)
-    assert records["aircraft1_crack_001.jpg"].defects == ("crack",)
-    assert records["img_0008697.jpg"].released_caption == 'Noticeable "cap deformation".'
-    built = [records[name].caption.render() for name in ("img_0008697.jpg", "cell0001.png")]
-    assert built == [
-        "Cap with cap deformation and cap bad edge.",
-        "Solar cell of monocrystalline silicon with crack.",
-    ]
-
-
-def test_only_a_row_of_a_good_part_is_good(root):
-    splits = {name: r.split for name, r in by_name(root).items() if not r.defects}
-    assert splits == {
-        "MT3_FREE_001.JPG": "",
-        "img_0017151.jpg": UNLABELLED,
-        "nobody_wrote_of_this.bmp": UNLABELLED,
-    }
 
 
 def test_rows_without_a_image_are_counted(root, caplog):

@@ -12,6 +12,7 @@ from datamodules.manifest import Source, records_sha256, write_manifest
 from datamodules.preparing.inspection import Inspection, inspect
 from datamodules.sample import UNLABELLED, Record
 from datamodules.splits import SPLITS
+from tests.datamodules.sources import own_layouts, public_layouts
 
 NEEDS_NO_DATA = {"synthetic"}
 # The first digits of the hash of all records and the vocabulary: whoever changes one changes every
@@ -54,13 +55,14 @@ REAL = {
 def build(name: str, **settings: object) -> Source:
     module, _, class_name = source_class_path(name).rpartition(".")
     source_class = getattr(importlib.import_module(module), class_name)
-    return source_class(**{**getattr(layout_of(name), "SETTINGS", {}), **settings})
+    return source_class(**{**own_layouts.SETTINGS.get(name, {}), **settings})
 
 
-def layout_of(name: str) -> object:
-    path = Path(__file__).parent / "layouts" / f"{name}.py"
-    assert path.is_file(), f"write a fake layout for {name} in {path}"
-    return importlib.import_module(f"tests.datamodules.sources.layouts.{name}")
+def write(name: str, root: Path) -> None:
+    """The source's fake data below the root."""
+    writers = {**vars(public_layouts), **vars(own_layouts)}
+    assert f"write_{name}" in writers, f"add write_{name} to public_layouts.py or own_layouts.py"
+    writers[f"write_{name}"](root)
 
 
 def files_of(root: Path) -> dict[Path, str]:
@@ -79,7 +81,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def root(name: str, tmp_path: Path) -> Path:
-    layout_of(name).write(tmp_path)  # type: ignore[attr-defined]
+    write(name, tmp_path)
     return tmp_path
 
 

@@ -70,27 +70,3 @@ def test_images_follow_from_the_seed_and_are_rendered_once(tmp_path, records, ro
     assert image.stat().st_mtime_ns == before
     other = tmp_path / Synthetic(64, 64, seed=4).records(tmp_path)[0].image
     assert other.read_bytes() != image.read_bytes()
-
-
-def test_nothing_half_rendered_stays(tmp_path, monkeypatch):
-    def full_disk(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("datamodules.sources.synthetic._write_png", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        Synthetic(2, 64).records(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"image_count": 0}, "image_count is 0"),
-        ({"image_size_px": 8}, "image_size_px is 8"),
-        ({"good_fraction": 1.5}, "good_fraction is 1.5"),
-        ({"seed": -1}, "seed is -1"),
-    ],
-)
-def test_impossible_settings_are_one_clear_line(settings, words):
-    with pytest.raises(ValueError, match=words):
-        Synthetic(**settings)

@@ -8,7 +8,12 @@ from PIL import Image
 
 from datamodules.sample import Record
 from datamodules.sources.wm811k import CONVERSION, Wm811k
-from tests.datamodules.sources.layouts import wm811k
+from tests.datamodules.sources.public_layouts import (
+    dies,
+    wafer_columns,
+    write_wafers,
+    write_wm811k,
+)
 
 
 def read(root: Path) -> list[Record]:
@@ -16,18 +21,18 @@ def read(root: Path) -> list[Record]:
 
 
 def test_wafer_map_is_drawn_once_with_one_pixel_per_die(tmp_path):
-    wm811k.write(tmp_path)
+    write_wm811k(tmp_path)
     drawn = tmp_path / read(tmp_path)[2].image
     grey, first = np.asarray(Image.open(drawn)), drawn.stat().st_mtime_ns
-    np.testing.assert_array_equal(grey, np.array([0, 128, 255])[wm811k.dies(2)])
+    np.testing.assert_array_equal(grey, np.array([0, 128, 255])[dies(2)])
     assert len(read(tmp_path)) == 4
     assert drawn.stat().st_mtime_ns == first
 
 
 def test_wafer_maps_of_another_table_are_refused(tmp_path):
-    wm811k.write(tmp_path)
+    write_wm811k(tmp_path)
     read(tmp_path)
-    wm811k.write_table(tmp_path, {name: cells[:2] for name, cells in wm811k.columns().items()})
+    write_wafers(tmp_path, {name: cells[:2] for name, cells in wafer_columns().items()})
     with pytest.raises(ValueError, match=r"wafer_maps was drawn from another table .*delete"):
         read(tmp_path)
 
@@ -50,16 +55,16 @@ def test_a_pickle_is_refused_with_the_line_that_converts_it(tmp_path):
     ],
 )
 def test_one_bad_wafer_is_refused_alone(tmp_path, column, cell, words):
-    columns = wm811k.columns()
+    columns = wafer_columns()
     columns[column] = [*columns[column][:3], cell]
-    wm811k.write_table(tmp_path, columns)
+    write_wafers(tmp_path, columns)
     flaws = [record.flaw for record in read(tmp_path)]
     assert not any(flaws[:3]) and words in flaws[3]
 
 
 def test_that_line_makes_the_very_table(tmp_path, monkeypatch):
     pandas = pytest.importorskip("pandas")
-    columns = wm811k.columns()
+    columns = wafer_columns()
     boxed = {
         name: [np.array(cell) for cell in columns[name]] for name in ("waferMap", "failureType")
     }
@@ -68,5 +73,5 @@ def test_that_line_makes_the_very_table(tmp_path, monkeypatch):
     exec(CONVERSION, {})
     converted = read(tmp_path)
     (tmp_path / "other").mkdir()
-    wm811k.write(tmp_path / "other")
+    write_wm811k(tmp_path / "other")
     assert converted == read(tmp_path / "other")
