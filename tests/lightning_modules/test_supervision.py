@@ -26,6 +26,7 @@ from tests.lightning_modules.small_parts import (
     SIDE_PX,
     defect_batch,
     measured_finetune,
+    rows_of,
     run_two,
     train,
 )
@@ -44,13 +45,9 @@ def losses_of(module: MaskFinetune, batch: Batch, kind: str = "captions") -> Mas
 def ground_of(captions: list[Phrases], similarity: Tensor) -> Tensor:
     """L_ground where each image has one query; similarity: (J, J, P)."""
     module, batch = measured_finetune().eval(), told_batch()
-    words = CaptionSupervision().words(module, captions, rows(batch, len(captions)))
+    words = CaptionSupervision().words(module, captions, rows_of(batch, range(len(captions))))
     said = ids_of(captions, torch.device("cpu"))
     return ground(similarity[None, :, None], words, said=said)
-
-
-def rows(batch: Batch, count: int) -> Batch:
-    return replace(batch, captions=batch.captions[:count], seeds=batch.seeds[:count])
 
 
 def test_word_for_another_supervision_is_one_line() -> None:

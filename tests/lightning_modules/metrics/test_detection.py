@@ -108,11 +108,6 @@ def found_by_size(predictions: list[Prediction], batch: Batch) -> dict[str, list
     return found
 
 
-def answer_with(marked: np.ndarray) -> Prediction:
-    """All pixels of `marked` called type 2."""
-    return answer_of(2 * marked, np.where(marked, 0.9, 0.1), np.ones(4) / 4)
-
-
 def test_recall_equals_a_loop_over_every_region() -> None:
     predictions, batch = random_scenes(0, count=20, side_px=300)
     figures = recall_of(predictions, batch)
@@ -128,4 +123,5 @@ def test_region_is_found_where_half_of_it_is_marked_whatever_it_is_called(
     mask, marked = np.zeros((1, 40, 40), dtype=np.int64), np.zeros((40, 40), dtype=bool)
     mask[0, :20, :20] = 1
     marked[:rows, :20] = True
-    assert recall_of([answer_with(marked)], batch_of(mask))["small"] == recall
+    answer = answer_of(2 * marked, np.where(marked, 0.9, 0.1), np.ones(4) / 4)  # all of type 2
+    assert recall_of([answer], batch_of(mask))["small"] == recall

@@ -11,12 +11,6 @@ from tests.lightning_modules.small_parts import small_generator
 DEFORMABLE = mask2former.Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention
 
 
-def pyramid(strides: tuple[int, ...] = (4, 8, 16, 32), side_px: int = 64) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    sides = [side_px // stride for stride in strides]
-    return [torch.randn(2, 32, side, side, generator=generator) for side in sides]
-
-
 def offset_biases(module: nn.Module) -> list[Tensor]:
     parts = [part for part in module.modules() if isinstance(part, DEFORMABLE)]
     return [part.sampling_offsets.bias for part in parts]
@@ -38,7 +32,8 @@ def test_level_embedding_is_drawn_and_not_left_in_memory(seed: int) -> None:
 
 
 def test_images_of_a_batch_do_not_mix(seed: int) -> None:
-    generator, maps = small_generator().eval(), pyramid()
+    generator = small_generator().eval()
+    maps = [torch.randn(2, 32, 64 // stride, 64 // stride) for stride in (4, 8, 16, 32)]
     alone = generator([each[1:] for each in maps])
     torch.testing.assert_close(generator(maps).masks[:, 1:], alone.masks, rtol=1e-3, atol=1e-4)
 
