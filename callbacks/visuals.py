@@ -5,11 +5,11 @@ How they are drawn is in `drawing.py` and `charts.py`; here is when, and of what
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +49,7 @@ logger = logging.getLogger(__name__)
 RIGHT: Color = (24, 128, 72)
 WRONG: Color = (196, 44, 44)
 CPU = torch.device("cpu")
+SAMPLE_SIDE_PX, MASK_SIDE_PX = 224, 288  # of an image's longer side
 
 
 def keep_image(trainer: Trainer, image: np.ndarray, *, key: str) -> Path:
@@ -73,37 +74,22 @@ def keep_image(trainer: Trainer, image: np.ndarray, *, key: str) -> Path:
     return path
 
 
-class Generates(Protocol):
-    """What SampleGrid needs of a module."""
-
-    def generate(self, captions: list[str], *, seed: int, steps: int) -> Tensor:
-        """Images (B, 3, H, W) in [-1, 1], one per caption."""
-        ...
-
-
 class SampleGrid(Callback):
     """Writes `images/samples_<step>.png`: generated beside real images, with their captions.
 
     Captions and real images are spread over the validation split, where images of one source stand
     together. It draws before the last validation batch ends, while averaged weights (`ema.py`) are
-    in place whatever the order of callbacks, and once more at the end of training. seed: of the
-    noise, the same each time, so that images of two epochs compare.
+    in place whatever the order of callbacks, and once more at the end of training, always of the
+    same noise, so that images of two epochs compare. The module has `generate(captions, seed=...,
+    steps=...)`, which returns images (B, 3, H, W) in [-1, 1].
     """
 
     def __init__(
-        self,
-        image_count: int = 8,
-        *,
-        every_n_epochs: int = 10,
-        sampling_steps: int = 50,
-        seed: int = 0,
-        side_px: int = 224,
+        self, image_count: int = 8, *, every_n_epochs: int = 10, sampling_steps: int = 50
     ) -> None:
         self.image_count = image_count
         self.every_n_epochs = every_n_epochs
         self.sampling_steps = sampling_steps
-        self.seed = seed
-        self.side_px = side_px
         self._examples: list[tuple[Tensor, str]] = []
         self._last_step = -1
 
@@ -138,12 +124,13 @@ class SampleGrid(Callback):
             return
         self._last_step = trainer.global_step
         captions = [caption for _, caption in self._examples]
-        generator = cast(Generates, module)
-        generated = generator.generate(captions, seed=self.seed, steps=self.sampling_steps)
+        generated: Tensor = module.generate(  # type: ignore[operator]
+            captions, seed=0, steps=self.sampling_steps
+        )
         panels = []
         for (real, caption), image in zip(self._examples, generated, strict=True):
             pixels = [pixels_of(real), pixels_of(image)]
-            scaled = [resize_image(one, scale_to_fit(one, self.side_px)) for one in pixels]
+            scaled = [resize_image(one, scale_to_fit(one, SAMPLE_SIDE_PX)) for one in pixels]
             panels.append(Panel(join_side_by_side(scaled), caption))
         title = f"real (left) and generated (right), step {trainer.global_step}"
         keep_image(trainer, draw_grid(panels, columns=2, title=title), key="samples")
@@ -165,16 +152,12 @@ class MaskOverlay(Callback):
     """Writes `images/masks_<val|test>_<step>.png`: image, truth and prediction with names.
 
     It takes the first images of each defect type in turn, good parts last. The module has a
-    `vocabulary` with `names`, and its evaluation steps return list[Prediction]. image_count: rows;
-    side_px: length of each image's longer side.
+    `vocabulary` with `names`, and its evaluation steps return list[Prediction]. image_count: rows.
     """
 
-    def __init__(
-        self, image_count: int = 6, *, every_n_epochs: int = 1, side_px: int = 288
-    ) -> None:
+    def __init__(self, image_count: int = 6, *, every_n_epochs: int = 1) -> None:
         self.image_count = image_count
         self.every_n_epochs = every_n_epochs
-        self.side_px = side_px
         self._examples: dict[int, list[Example]] = {}
 
     def on_validation_batch_end(
@@ -211,8 +194,8 @@ class MaskOverlay(Callback):
         self._examples.clear()
         if chosen:
             split = "test" if trainer.testing else "val"
-            names = cast(Sequence[str], pl_module.vocabulary.names)  # type: ignore[union-attr]
-            panels = [panel for one in chosen for panel in mask_row(one, names, self.side_px)]
+            names: Sequence[str] = pl_module.vocabulary.names  # type: ignore
+            panels = [panel for one in chosen for panel in mask_row(one, names)]
             header = ("image", "truth", "prediction")
             title = f"{split}, step {trainer.global_step}"
             image = draw_grid(panels, columns=3, title=title, header=header)
@@ -228,11 +211,11 @@ def choose_in_turn(of_type: dict[int, list[Example]], count: int) -> list[Exampl
     return (ordered + of_type.get(GOOD_ID, []))[:count]
 
 
-def mask_row(one: Example, names: Sequence[str], side_px: int) -> list[Panel]:
-    """Three panels: the image, the truth and the prediction, longer side `side_px`."""
+def mask_row(one: Example, names: Sequence[str]) -> list[Panel]:
+    """Three panels: the image, the truth and the prediction."""
     pixels, answer = pixels_of(one.image), one.prediction
     truth, predicted = (ids.numpy().astype(np.int32) for ids in (one.truth, answer.label_map))
-    scale = scale_to_fit(pixels, side_px)
+    scale = scale_to_fit(pixels, MASK_SIDE_PX)
     true_tags, tags = tags_of_map(truth, names), tags_of_instances(answer.instances, names)
     words = f"{names[answer.type_id]}, defective {answer.image_score:.2f}"
     return [
@@ -249,24 +232,15 @@ def mask_row(one: Example, names: Sequence[str], side_px: int) -> list[Panel]:
     ]
 
 
-class Curves(Protocol):
-    """What is drawn of an evaluation: `metrics/curves.py` says what each of them holds."""
-
-    names: Sequence[str]
-    confusion: Tensor
-    precision_recall: Mapping[str, Tensor]
-    reliability: Mapping[str, Tensor]
-
-
 class EvaluationCharts(Callback):
     """Writes `images/confusion_<step>.png`, `types_...`, `precision_recall_...` and
-    `reliability_...` at test, of what `module.evaluation.curves("test")` returns.
+    `reliability_...` at test, of the `Curves` in `lightning_modules/evaluation.py`.
     """
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, save and log; comes before the module computes its figures and forgets."""
         # On every process: the curves are gathered from all of them.
-        curves = cast(Curves, pl_module.evaluation.curves("test"))  # type: ignore[union-attr, operator]
+        curves: Any = pl_module.evaluation.curves("test")  # type: ignore[union-attr, operator]
         if not trainer.is_global_zero:
             return
         charts = {

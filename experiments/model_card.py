@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import yaml
 
@@ -66,7 +67,10 @@ def card_text(restored: Restored, *, reason: str, licence: str) -> str:
     names = [entry[0] for entry in saved.entries]
     counts = [(name, sum(count.values())) for name, count in parameter_counts(model).items()]
     record = written_by(restored, RECORD_NAME)
-    is_stage_1 = isinstance(model, DiffusionPretrain)
+    use, limits, loading = STAGE_2_USE, "", PREDICT
+    if isinstance(model, DiffusionPretrain):
+        pipeline = "" if reason else PIPELINE.format(guidance_scale=model.guidance_scale)
+        use, limits, loading = STAGE_1_USE, STAGE_1_LIMITS, pipeline + LOAD
     words = {
         "metadata": yaml.safe_dump(metadata, sort_keys=False),
         "title": raw.get("name", UNKNOWN),
@@ -77,14 +81,14 @@ def card_text(restored: Restored, *, reason: str, licence: str) -> str:
         "class_count": len(names),
         "classes": ", ".join(names[:LISTED_NAMES]) + (", ..." if names[LISTED_NAMES:] else ""),
         "layout": f"single file, because {reason}" if reason else "a diffusers pipeline",
-        **data_words(restored, mapping_of(record, "data")),
+        **data_words(restored, record.get("data", {})),
         "parameters": to_markdown(Table("", ("part", "parameters"), tuple(counts))),
         "results": results_block(restored),
-        "use": STAGE_1_USE if is_stage_1 else STAGE_2_USE,
-        "more_limits": STAGE_1_LIMITS if is_stage_1 else "",
+        "use": use,
+        "more_limits": limits,
         "licence": licence or f"{UNKNOWN}, nobody has stated one",
         "origin": origin_of(restored),
-        "loading": loading_block(restored, reason),
+        "loading": loading,
         **code_words(restored, record),
     }
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(words)
@@ -121,7 +125,7 @@ def results_block(restored: Restored) -> str:
     for name, value in sorted(written_by(restored, RESULTS_NAME).items()):
         stage, _, rest = name.partition("/")
         split, _, metric = rest.partition("/")
-        if split in ("val", "test") and (value is None or isinstance(value, int | float)):
+        if split in ("val", "test"):
             rows.append((split, f"{stage}: {metric}", value))
     if not rows:
         return f"{UNKNOWN}: the run directory holds no figures of a validation or test split."
@@ -139,18 +143,9 @@ def origin_of(restored: Restored) -> str:
     )
 
 
-def loading_block(restored: Restored, reason: str) -> str:
-    """The lines that open the release."""
-    if not isinstance(restored.model, DiffusionPretrain):
-        return PREDICT
-    if reason:
-        return LOAD
-    return PIPELINE.format(guidance_scale=restored.model.guidance_scale) + LOAD
-
-
-def code_words(restored: Restored, record: Mapping[str, object]) -> dict[str, str]:
+def code_words(restored: Restored, record: Mapping[str, Any]) -> dict[str, str]:
     """Code, packages of the training and of the export, and the file that was exported."""
-    git, trained = mapping_of(record, "git"), mapping_of(record, "packages")
+    git, trained = record.get("git", {}), record.get("packages", {})
     versions = package_versions().items()
     rows = tuple((name, str(trained.get(name, UNKNOWN)), now) for name, now in versions)
     file = restored.saved.file
@@ -164,13 +159,7 @@ def code_words(restored: Restored, record: Mapping[str, object]) -> dict[str, st
     }
 
 
-def mapping_of(record: Mapping[str, object], name: str) -> Mapping[str, object]:
-    """The mapping of that name in a run's record, empty where it has none."""
-    found = record.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def written_by(restored: Restored, name: str) -> dict[str, object]:
+def written_by(restored: Restored, name: str) -> dict[str, Any]:
     """What the run wrote into its file of that name, empty without the file."""
     file = restored.directory / name
     return read_json(file) if file.is_file() else {}

@@ -8,10 +8,10 @@ import hashlib
 import json
 import pickle
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -55,15 +55,6 @@ class WeightFile:
     state_prefix: str
     file: str
     file_prefix: str = ""
-
-
-class HubClass(Protocol):
-    """A diffusers or transformers class that reads weights by name."""
-
-    def from_pretrained(
-        self, name: str, **settings: object
-    ) -> tuple[nn.Module, Mapping[str, Collection[str]]]:
-        """The net with the weights of that name, and, where asked for, what was missing."""
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -217,14 +208,15 @@ def fill(
         )
 
 
-def load_from_hub(hub_class: HubClass, name: str, subfolder: str, *, like: Net) -> Net:
+def load_from_hub(hub_class: type[Net], name: str, subfolder: str, *, like: Net) -> Net:
     """The net `name` (a hub name or a folder) with weights, checked against the shape of `like`.
 
     Raises ValueError when the weights cannot be found, are not all there, or have other shapes
     than the config says.
     """
     try:
-        net, report = hub_class.from_pretrained(name, subfolder=subfolder, output_loading_info=True)
+        read = hub_class.from_pretrained  # type: ignore[attr-defined]
+        net, report = read(name, subfolder=subfolder, output_loading_info=True)
     except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(
             f"weights {name!r} could not be read ({first_line(error)}): expected a local folder or "
@@ -245,8 +237,7 @@ def load_from_hub(hub_class: HubClass, name: str, subfolder: str, *, like: Net) 
             f"weights {name!r} do not fit the configured net, first at {different[0][0]!r}: "
             "set the config's widths to those of the weights"
         )
-    net.requires_grad_(False)
-    return net  # type: ignore[return-value]
+    return net.requires_grad_(False)
 
 
 def write_release_index(folder: Path, saved: SavedStage, weights: list[WeightFile]) -> None:

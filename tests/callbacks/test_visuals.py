@@ -106,9 +106,9 @@ def test_images_come_at_their_turns(
 
 
 def test_captions_are_spread_over_validation_and_stay_the_same(tmp_path: Path) -> None:
-    callback = SampleGrid(2, every_n_epochs=1, sampling_steps=7, seed=5)
+    callback = SampleGrid(2, every_n_epochs=1, sampling_steps=7)
     first, second = fitted(callback, tmp_path, epochs=2).asked
-    assert first == second == (["val 0", "val 2"], 5, 7, False)
+    assert first == second == (["val 0", "val 2"], 0, 7, False)
 
 
 def test_the_test_writes_masks_of_each_type_in_turn_good_parts_last(tmp_path: Path) -> None:
