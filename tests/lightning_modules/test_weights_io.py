@@ -58,10 +58,16 @@ def refusal(
     return text
 
 
-def test_stage_vocabulary_and_weights_come_back(tmp_path: Path) -> None:
+def test_stage_vocabulary_and_weights_come_back_and_fill_the_part_under_their_prefix(
+    tmp_path: Path,
+) -> None:
     saved = read_stage(write(read_stage, tmp_path / "one.ckpt"))
     assert (saved.stage, saved.entries) == ("mask", ENTRIES)
     assert saved.state["net.weight"].equal(WEIGHTS)
+    part = nn.Module()
+    part.weight = nn.Parameter(torch.zeros(64))
+    load_part(part, "net.", saved)
+    assert part.weight.equal(WEIGHTS)
 
 
 @pytest.mark.parametrize("place", ["checkpoints/last.ckpt", "last.ckpt"])
@@ -170,13 +176,6 @@ def test_manifest_never_leads_out_of_its_folder(name: str, folder: Path) -> None
     with (folder / MANIFEST_NAME).open("a") as manifest:
         manifest.write(f"{'0' * 64}  {name}\n")
     assert "is missing, new" in refusal(lambda: check_manifest(folder), folder)
-
-
-def test_part_takes_the_weights_under_its_prefix(tmp_path: Path) -> None:
-    part = nn.Module()
-    part.weight = nn.Parameter(torch.zeros(64))
-    load_part(part, "net.", read_stage(write(read_stage, tmp_path / "one.ckpt")))
-    assert part.weight.equal(WEIGHTS)
 
 
 def test_half_precision_without_a_count_of_batches_fills_a_float_norm() -> None:
