@@ -47,16 +47,6 @@ def test_a_sample_is_image_mask_and_words(make_manifest: MakeManifest) -> None:
     assert (good.class_ids, good.caption) == ((), "Plate of steel with no defect.")
 
 
-@pytest.mark.parametrize(("number", "has_mask", "class_ids"), [(0, True, ()), (1, False, (1,))])
-def test_without_a_mask_file_a_good_part_is_known_and_a_defect_keeps_its_type(
-    make_records: MakeRecords, tmp_path: Path, number: int, has_mask: bool, class_ids: tuple
-) -> None:
-    record = replace(make_records(2)[number], mask="", mask_values=())
-    sample = sample_of(record, tmp_path / "raw")
-    assert (sample.has_mask, sample.class_ids) == (has_mask, class_ids)
-    assert not sample.mask.any()
-
-
 def test_class_ids_are_those_in_sight_and_the_recorded_one_first(
     make_records: MakeRecords, tmp_path: Path
 ) -> None:

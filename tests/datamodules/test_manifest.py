@@ -67,11 +67,6 @@ def test_hash_follows_the_records_and_not_the_place(
     assert hashes[0][1] != hashes[2][1]
 
 
-def test_schema_says_what_each_column_holds(make_manifest: MakeManifest) -> None:
-    schema = pq.read_schema(make_manifest(2).path)
-    assert all(field.metadata[b"holds"] for field in schema)
-
-
 def test_lost_damaged_or_older_map_is_made_again(
     make_records: MakeRecords, make_manifest: MakeManifest
 ) -> None:

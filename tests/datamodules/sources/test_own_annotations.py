@@ -131,10 +131,8 @@ def test_image_in_two_coco_files_is_a_flaw_with_both_names(tmp_path):
 
 
 def read_csv(root: Path, text: str, **settings: object) -> list[Record]:
-    """The records of a table beside the images a.png, x/b c.PNG and the mask m.png."""
+    """The records of a table beside the image a.png and the mask m.png."""
     save(root / "a.png", texture(0))
-    save(root / "x/b c.png", texture(1))
-    (root / "x/b c.png").rename(root / "x/b c.PNG")
     save(root / "m.png", spot(200))
     (root / "records.csv").write_text(text, encoding="utf-8")
     return Csv(**settings).records(root)

@@ -7,7 +7,6 @@ import pytest
 
 from datamodules.captions import Caption
 from datamodules.decode import open_image
-from datamodules.language.descriptors import morphology_of
 from datamodules.preparing.inspection import inspect
 from datamodules.rendering.defects import DEFECTS, MIN_AREA_PX
 from datamodules.rendering.materials import MATERIALS
@@ -42,11 +41,6 @@ def test_defects_cover_20_pixels_to_a_quarter(records, root):
         area_px = mask_of(record, root).sum()
         expected = MIN_AREA_PX <= area_px <= 0.25 * 64 * 64 if record.defects else area_px == 0
         assert expected, record.image
-
-
-def test_shape_words_begin_with_those_of_the_mask(records, root):
-    for record in records:
-        assert record.caption.morphology.startswith(morphology_of(mask_of(record, root)))
 
 
 def test_inspected_captions_fill_the_whole_template_and_parse_back(records, root):
