@@ -13,8 +13,13 @@ from experiments.run import run
 from experiments.tracking import RunRow, read_runs
 
 STAGES = ("stage1", "stage2")
-# Four steps of four crops of 64 px.
+DENOISER = "model.init_args.diffusion.init_args.denoiser.init_args"
+# Four steps of four crops of 64 px with narrow nets.
 SMALL = {
+    f"{DENOISER}.block_channels": [16, 16, 32],
+    f"{DENOISER}.attention": [False, False, True],
+    f"{DENOISER}.attention_heads": 2,
+    f"{DENOISER}.norm_groups": 8,
     "data.init_args.batch_size": 4,
     "data.init_args.draws_per_epoch": 16,
     "data.init_args.train_transform.init_args.crop_size_px": 64,
@@ -24,7 +29,16 @@ SMALL = {
     "trainer.limit_val_batches": 3,
     "trainer.limit_test_batches": 6,
 }
-SMALL_TILES = {"model.init_args.tile_px": 64, "model.init_args.tile_overlap_px": 0}
+SMALL_SAMPLES = {
+    "trainer.callbacks.1.init_args.sampling_steps": 3,
+    "data.init_args.val_transform.init_args.crop_size_px": 64,
+}
+SMALL_MASKS = {
+    "model.init_args.tile_px": 64,
+    "model.init_args.tile_overlap_px": 0,
+    "model.init_args.mask_generator.init_args.mask_queries": 4,
+    "model.init_args.mask_generator.init_args.transformer_layers": 1,
+}
 
 
 def words_of(settings: dict[str, object]) -> list[str]:
@@ -42,8 +56,10 @@ def small_words(stage: str, output: Path, *more: str) -> list[str]:
         "source.image_size_px": 72,
         **SMALL,
     }
-    if stage == "stage2":
-        settings |= {"pretrained": output / "runs" / "quickstart_stage1", **SMALL_TILES}
+    if stage == "stage1":
+        settings |= SMALL_SAMPLES
+    else:
+        settings |= {"pretrained": output / "runs" / "quickstart_stage1", **SMALL_MASKS}
     return ["--config", f"quickstart_{stage}.yaml", *words_of(settings), *more]
 
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from experiments.bench import bench
-from experiments.benchmarks import inference, metrics, stage1
+from experiments.benchmarks import inference, measurement, metrics, stage1
 from experiments.benchmarks.measurement import (
     BenchSettings,
     Measurement,
@@ -56,6 +56,7 @@ def check_rows(rows: Sequence[Measurement], count: int) -> None:
         assert row.limit is None or row.limit > 0
 
 
+@pytest.mark.slow  # it counts every operation of the paper's nets
 def test_parts_steps_images_and_features_at_512_px_cost_what_they_are_known_to() -> None:
     rows = [*stage1.measure_work(FEWEST), *inference.measure_work(FEWEST)]
     work = {row.name.removeprefix("work: "): row for row in rows}
@@ -74,6 +75,7 @@ def test_parts_steps_images_and_features_at_512_px_cost_what_they_are_known_to()
     )
 
 
+@pytest.mark.slow  # every tensor of the paper's nets is followed
 def test_image_of_512_px_takes_less_than_4_gb_at_16_bits() -> None:
     features, whole = inference.measure_memory(FEWEST)
     assert features.ours < features.reference
@@ -163,7 +165,12 @@ def test_sides_take_turns_and_the_ratio_is_ours_over_the_reference() -> None:
 
 
 @pytest.mark.parametrize("module", [stage1, inference])
-def test_gpu_rows_have_figures_on_a_device_and_a_reason_without(module: ModuleType) -> None:
+def test_gpu_rows_have_figures_on_a_device_and_a_reason_without(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurement, "WARM_CALLS", 0)
+    monkeypatch.setattr(measurement, "TIMED_CALLS", 1)
+    monkeypatch.setattr(inference, "CROPS_A_SIDE", (1, 2))
     rows = module.measure_gpu(FEWEST, SMALL, torch.device("cpu"))
     assert all(row.ours and row.ours > 0 for row in rows), [row.settings for row in rows]
     if not torch.cuda.is_available():

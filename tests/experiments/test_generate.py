@@ -218,6 +218,7 @@ MASKED = ("--images", "{goods}/grey.png", "--defect", "crack", "--masks")
         ((*MASKED, "{empty}/dark.png"), "is empty: expected 255 where the defect goes"),
         ((*MASKED, "{empty}/small.png"), "expected its image's 120x90 px"),
         ((*PAINTED, "--draw_masks", "--out", "{goods}", "--overwrite"), "not overwritten"),
+        ((*PAINTED, "--draw_masks", "--out", "{goods}/.."), "--overwrite"),
     ],
 )
 def test_impossible_wishes_are_one_line(
@@ -231,16 +232,6 @@ def test_impossible_wishes_are_one_line(
     given = ("--checkpoint", trained, "--out", tmp_path / "out")
     assert line in refused(generate, *given, *(word.format(**places) for word in words))
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_earlier_images_are_replaced_only_when_asked(trained: Path, tmp_path: Path) -> None:
-    run(trained, tmp_path / "out", "--prompt", PROMPT, "--count", "2")
-    given = ("--checkpoint", trained, "--out", tmp_path / "out", "--prompt", PROMPT)
-    assert "--overwrite" in refused(generate, *given)
-    assert len(run(trained, tmp_path / "out", "--prompt", PROMPT, "--overwrite")) == 1
-    (image,) = (tmp_path / "out" / "images").iterdir()
-    words = ("--images", image, "--draw_masks", "--overwrite")
-    assert "lies inside --out" in refused(generate, *given, *words)
 
 
 TEMPLATE = "Plate of steel with crack located at the right, potentially caused by a blow."

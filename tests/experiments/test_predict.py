@@ -138,15 +138,6 @@ def test_results_train_the_next_model_and_are_a_list_for_the_next_run(
         assert np.array_equal(mask, written)
 
 
-def test_an_earlier_output_is_replaced_only_when_asked(images: Path, tmp_path: Path) -> None:
-    run(images / "good.png", tmp_path / "out")
-    given = ("--checkpoint", "C", "--images", images / "grey.png", "--out", tmp_path / "out")
-    assert "--overwrite" in refused(predict, *given)
-    assert run(images / "grey.png", tmp_path / "out", "--overwrite") == 0
-    assert files_in(tmp_path / "out" / "labels") == ["grey.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out"]
-
-
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -156,6 +147,7 @@ def test_an_earlier_output_is_replaced_only_when_asked(images: Path, tmp_path: P
         (["--device=toaster"], "--device cpu"),
         (["--label=crack"], "did you mean --labels"),
         (["--naming=soft"], "invalid choice: 'soft'"),
+        (["--out={images}"], "--overwrite"),
         (["--out={images}", "--overwrite"], "not overwritten"),
         (["--out={images}/grey.png"], "is a file"),
         (["--out={images}/grey.png/out"], "cannot write to"),

@@ -32,7 +32,7 @@ from tests.datamodules.sources.painting import save
 from tests.experiments.refused import refused
 from tests.experiments.small_run import (
     SMALL,
-    SMALL_TILES,
+    SMALL_MASKS,
     STAGES,
     SmallRun,
     run_both,
@@ -163,7 +163,7 @@ def test_finished_training_whose_test_was_lost_is_tested_again_alike(
 
 @pytest.mark.parametrize(
     ("config", "word"),
-    [("mtd_tiny_stage1", "--root"), ("stage2_tiny", "--pretrained"), ("stage1", "--manifest")],
+    [("mtd_tiny_stage1", "--root"), ("stage2_tiny", "--pretrained"), ("stage1_tiny", "--manifest")],
 )
 def test_missing_input_is_one_line_and_leaves_no_run_behind_and_none_tracked(
     config: str, word: str, finished: SmallRun
@@ -178,7 +178,7 @@ def test_missing_input_is_one_line_and_leaves_no_run_behind_and_none_tracked(
 
 
 def test_four_functions_lie_between_the_command_and_the_trainers_fit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: SmallRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
 
@@ -187,7 +187,8 @@ def test_four_functions_lie_between_the_command_and_the_trainers_fit(
         raise ValueError("far enough")
 
     monkeypatch.setattr(Trainer, "fit", fit)
-    monkeypatch.setattr(sys, "argv", ["run", *small_words("stage1", tmp_path)])
+    words = small_words("stage1", finished.output, "--name=frames", "--experiment=frames")
+    monkeypatch.setattr(sys, "argv", ["run", *words])
     with pytest.raises(SystemExit):
         runpy.run_module("experiments.run", run_name="__main__")
     assert seen == ["train", "run", "call_command", "run_command", "<module>"]
@@ -219,7 +220,7 @@ def test_folder_of_a_persons_images_is_one_line(tmp_path: Path) -> None:
         mask[20:30, 5:25] = 255 * (number % 2)
         save(parts / "masks" / kind / f"{number:02}.png", mask)
     settings = {"output": tmp_path, "data.init_args.manifest_folder": tmp_path / "manifests"}
-    small = words_of(settings | SMALL | SMALL_TILES)
+    small = words_of(settings | SMALL | SMALL_MASKS)
     line = ["--config", "own_data.yaml", "--root", str(parts), "--labels", "crack, fissure"]
     assert call_command(run, [*line, *small]) == 0
     model = load_stage(tmp_path / "runs" / "own_data")
