@@ -18,7 +18,7 @@ from callbacks.ema import WeightEma
 from callbacks.finite_guard import FiniteGuard
 from callbacks.frozen_audit import FrozenAudit, checksum
 from callbacks.progress import PlainProgress
-from callbacks.run_record import RunRecord, git_state, parameter_counts
+from callbacks.run_record import RunRecord, git_state
 from callbacks.throughput import Throughput
 from datamodules.sample import Batch
 from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
@@ -56,14 +56,17 @@ class NotingLogger(CSVLogger):
 
 
 def test_record_and_tracker_know_code_packages_data_and_parameters(tmp_path: Path) -> None:
-    logger = NotingLogger(tmp_path)
-    toy_trainer(tmp_path, [RunRecord()], logger=logger).fit(ToyModule(), datamodule=ToyData())
+    logger, module = NotingLogger(tmp_path), ToyModule()
+    module.tied = nn.Linear(3, 1, bias=False)
+    module.tied.weight = module.head.weight  # counts in both, once in the total
+    toy_trainer(tmp_path, [RunRecord()], logger=logger).fit(module, datamodule=ToyData())
     record = json.loads((tmp_path / "run_record.json").read_text())
     data = {"dataset": "tiles", "manifest_sha256": "aa", "split_sha256": "bb", "leaks": "0"}
     assert record["data"] == data
     assert record["parameters"] == {
         "backbone": {"trainable": 0, "frozen": 12},
         "head": {"trainable": 4, "frozen": 0},
+        "tied": {"trainable": 3, "frozen": 0},
         "total": {"trainable": 4, "frozen": 12},
     }
     assert record["packages"]["torch"].startswith("2.")
@@ -76,12 +79,6 @@ def test_record_and_tracker_know_code_packages_data_and_parameters(tmp_path: Pat
 def test_test_without_training_is_recorded_too(tmp_path: Path) -> None:
     toy_trainer(tmp_path, [RunRecord()]).test(ToyModule(), toy_loader(1), verbose=False)
     assert json.loads((tmp_path / "run_record.json").read_text())["data"] == {}
-
-
-def test_shared_weight_counts_once_in_the_total() -> None:
-    module = ToyModule()
-    module.twin = module.head
-    assert parameter_counts(module)["total"] == {"trainable": 4, "frozen": 12}
 
 
 def test_dirty_tree_is_told_from_a_clean_one_and_from_none(tmp_path: Path) -> None:
