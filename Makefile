@@ -13,7 +13,7 @@ WORKERS ?= 2
 
 .PHONY: quickstart test lint format setup clean
 
-# Synthetic data, stage 1, stage 2, test, prediction and pictures: minutes on two cores.
+# Synthetic data, stage 1, stage 2, test, prediction: minutes on two cores.
 quickstart: $(STAMP)
 	$(RUN) -m experiments.run --config quickstart_stage1.yaml
 	@test -f "$(STAGE1)/results.json" $(FINISHED)

@@ -101,7 +101,7 @@ def train(
                     else:
                         trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
                     for name, value in (done or trainer.callback_metrics).items():
-                        if not name.endswith(("_step", "_epoch")):  # Lightning's twins
+                        if not name.endswith(("_step", "_epoch")):  # Lightning has both
                             results[name] = float(value)
                 results |= calibrate_and_test(trainer, model, data, thresholds)
         except RunStopped as stopped:

@@ -61,7 +61,7 @@ class Merged(Source):
                 source = record.source
                 source = f"{source}@{folder or 'root'}" if source in shared else source
                 records.append(self._moved(record, folder=folder, source=source))
-        _refuse_twins(records)
+        _refuse_duplicates(records)
         known = sorted({record.source for record in records if not record.is_generated})
         if self.leave_out and self.leave_out not in known:
             raise ValueError(
@@ -158,7 +158,7 @@ def _shared_sources(manifests: Sequence[Manifest]) -> set[str]:
     return {source for source, count in counts.items() if count > 1}
 
 
-def _refuse_twins(records: Sequence[Record]) -> None:
+def _refuse_duplicates(records: Sequence[Record]) -> None:
     counts = Counter((record.image, record.window_xywh_px) for record in records)
     (image, _), count = counts.most_common(1)[0]
     if count > 1:

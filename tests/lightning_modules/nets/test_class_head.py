@@ -45,10 +45,10 @@ def test_a_class_scores_with_its_best_synonym(head: ClassHead) -> None:
 
 def test_an_image_is_named_by_the_texts_it_hears_alone(head: ClassHead) -> None:
     owners = torch.tensor([0, 1, 1, 2])
-    heard = torch.tensor([[True, True, False, True], [True, False, True, True]])
-    logits = head(queries(), texts(4), owners, 3, heard)
+    synonym_mask = torch.tensor([[True, True, False, True], [True, False, True, True]])
+    logits = head(queries(), texts(4), owners, 3, synonym_mask)
     for image in range(2):
-        kept = heard[image]
+        kept = synonym_mask[image]
         alone = head(queries(), texts(4)[kept], owners[kept], 3)
         torch.testing.assert_close(logits[:, image], alone[:, image])
 
