@@ -27,7 +27,8 @@ quickstart: $(STAMP)
 	    --images 'mlruns/data/unseen/*/images/*.png' --out mlruns/predictions --overwrite
 
 test: lint
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile \
+	    -m 'slow or not slow'
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .
