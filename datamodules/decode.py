@@ -10,6 +10,7 @@ import io
 import os
 import re
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 # Pillow's names for what OpenCV reads alike, alpha left out.
 RAW_GREY = ("L", "LA", "I;16B", "LA;16B")
 RAW_COLOUR = ("RGB", "RGBA", "RGB;16B", "RGBA;16B")
+_ONE_THREAD = threading.Lock()
 
 
 def image_paths(folder: Path, *, documents: tuple[str, ...] = ()) -> list[Path]:
@@ -141,6 +143,17 @@ def upright(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 @contextmanager
+def quietly() -> Iterator[None]:
+    """Pillow without its warnings: what is wrong with a file is said once, in a line of ours.
+
+    Filters belong to the process, so threads take turns: one would end another's silence.
+    """
+    with _ONE_THREAD, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
 def _opened(path: Path) -> Iterator[tuple[ImageFile, bytes]]:
     """The image with its header read and its size checked, and the file's bytes.
 
@@ -150,9 +163,7 @@ def _opened(path: Path) -> Iterator[tuple[ImageFile, bytes]]:
         raise FileNotFoundError(f"image {path} is missing: check the data folder and the path")
     try:
         data = path.read_bytes()
-        with warnings.catch_warnings():
-            # What is wrong with a file is said once, in one line of ours.
-            warnings.simplefilter("ignore")
+        with quietly():
             # From memory: of a mapped file, Pillow mixes up the sides of turned TIFFs.
             opened = Image.open(io.BytesIO(data))
         with opened as image:
