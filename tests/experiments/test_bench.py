@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from experiments.bench import bench
 from experiments.benchmarks import inference, measurement, metrics, stage1
@@ -171,7 +172,9 @@ def test_gpu_rows_have_figures_on_a_device_and_a_reason_without(
     monkeypatch.setattr(measurement, "WARM_CALLS", 0)
     monkeypatch.setattr(measurement, "TIMED_CALLS", 1)
     monkeypatch.setattr(inference, "CROPS_A_SIDE", (1, 2))
-    rows = module.measure_gpu(FEWEST, SMALL, torch.device("cpu"))
+    # PyTorch's fused attention in bfloat16 fails on processors held below what they can do.
+    with sdpa_kernel(SDPBackend.MATH):
+        rows = module.measure_gpu(FEWEST, SMALL, torch.device("cpu"))
     assert all(row.ours and row.ours > 0 for row in rows), [row.settings for row in rows]
     if not torch.cuda.is_available():
         without = module.measure_gpu(FEWEST, SMALL)
