@@ -7,6 +7,7 @@ imported here: a command imports what it needs once its words are understood.
 import argparse
 import difflib
 import inspect
+import io
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, TextIO, Union, get_args, get_origin, get_type_hints
 
 from datamodules.whole_files import whole
 
@@ -53,22 +54,59 @@ class CommandParser(argparse.ArgumentParser):
         raise ValueError(f"{message}; {self.prog} --help tells them all")
 
 
+class Terminal(io.TextIOWrapper):
+    """Where words go: what its encoding lacks is escaped, and one that is gone stops no work.
+
+    fault: why words were lost, None where none were.
+    """
+
+    fault: OSError | None = None
+
+    @classmethod
+    def of(cls, stream: TextIO | None) -> TextIO:
+        """In place of a standard stream; a stream that somebody put there for it is left alone."""
+        if stream is None:  # closed before the start
+            return open(os.devnull, "w", encoding="utf-8")
+        if stream not in (sys.__stdout__, sys.__stderr__):
+            return stream
+        buffering = stream.line_buffering  # type: ignore[attr-defined]
+        return cls(stream.buffer, stream.encoding, "backslashreplace", line_buffering=buffering)
+
+    def write(self, text: str) -> int:
+        """Write; what can't be written any more is lost."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            return self._lose(error) or len(text)
+
+    def flush(self) -> None:
+        """Flush likewise."""
+        try:
+            super().flush()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        self.fault = error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+
+
 def run_command(command: Command) -> NoReturn:
     """End the process with the command's exit code; user errors are one stderr line and code 2.
 
     Other exceptions keep their traceback: they are our own faults. With DIFFUSE_DEFECT_DEBUG=1
     user errors print theirs too.
     """
+    sys.stdout, sys.stderr = Terminal.of(sys.stdout), Terminal.of(sys.stderr)
     try:
         code = call_command(command, sys.argv[1:])
         sys.stdout.flush()
+        fault = getattr(sys.stdout, "fault", None)
+        if fault and not isinstance(fault, BrokenPipeError):  # `... | head` closes the pipe
+            raise OSError(f"standard output: {fault.strerror}: the work is done, not all is said")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED_CODE
-    except BrokenPipeError:
-        # `... | head` closed the pipe; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except SystemExit as stop:
         # Lightning's answer to SIGTERM is a SystemExit without a code, which would read as success.
         if type(stop) is SystemExit:

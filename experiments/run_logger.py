@@ -7,7 +7,6 @@ with their own times at the next success, at the run's end, or by `--resume auto
 import json
 import logging
 import os
-import re
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +23,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from datamodules.whole_files import write_whole
-from experiments.tracking import URI_VARIABLE, artifact_folder, tracking_uri
+from experiments.tracking import URI_VARIABLE, artifact_folder, key_of, tracking_uri
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +124,7 @@ class RunLogger(MLFlowLogger):
         by_step: dict[int, dict[str, float]] = {}
         for key, value in sorted(metrics.items()):
             at = 0 if any(mark in key for mark in TEST_MARKS) else step or 0
-            by_step.setdefault(at, {})[_allowed(key)] = float(value)
+            by_step.setdefault(at, {})[key_of(key)] = float(value)
         for at, values in by_step.items():
             self._log("metrics", values=values, step=at, time_ms=moment)
 
@@ -133,7 +132,7 @@ class RunLogger(MLFlowLogger):
     def log_hyperparams(self, params: Mapping[str, object] | Namespace) -> None:
         """Send or spool the parameters: nested keys dotted, without init_args; texts are cut."""
         flat = flat_settings(vars(params) if isinstance(params, Namespace) else params)
-        values = {_allowed(key): str(value)[:PARAM_CHARACTERS] for key, value in flat.items()}
+        values = {key_of(key): str(value)[:PARAM_CHARACTERS] for key, value in flat.items()}
         self._log("params", values=values)
 
     @rank_zero_only
@@ -282,13 +281,6 @@ def _dataset_input(entry: Mapping[str, Any]) -> DatasetInput:
         profile=json.dumps(entry["counts"]),
     )
     return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, ", ".join(entry["counts"]))])
-
-
-def _allowed(key: str) -> str:
-    """The key without the characters that MLflow refuses: a comma is a dash, others are "_"."""
-    return re.sub(
-        r"[^\w/. :-]+", "_", key.replace(", ", " - ").replace(" = ", " ").replace("'", "")
-    )
 
 
 def _in_short(error: Exception) -> str:

@@ -7,11 +7,15 @@ import json
 import logging
 import math
 import os
+import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
+from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
@@ -25,6 +29,7 @@ DATABASE_NAME = "mlflow.db"
 RESULTS_NAME = "results.json"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 LOCK_SECONDS = 120
+KEY_CHARACTERS = 250  # the most that MLflow takes
 MOST_RUNS = 50_000  # the most that MLflow answers at once
 
 
@@ -43,13 +48,33 @@ class RunRow:
 
 def tracking_uri(output: Path) -> str:
     """Where runs are tracked: MLFLOW_TRACKING_URI, else the SQLite file in `output`."""
-    return os.environ.get(URI_VARIABLE) or f"sqlite:///{_database(output)}"
+    return os.environ.get(URI_VARIABLE) or _own_uri(output)
 
 
 def artifact_folder(output: Path) -> str | None:
     """Where artifacts lie beside our own database; None where a server decides."""
-    local = tracking_uri(output) == f"sqlite:///{_database(output)}"
+    local = tracking_uri(output) == _own_uri(output)
     return (output / "artifacts").resolve().as_uri() if local else None
+
+
+def key_of(name: str) -> str:
+    """What MLflow calls a metric or parameter: its name, with `:2b:` for a sign such as "+".
+
+    No two names have one key. One that is longer than MLflow takes ends in a hash of it.
+    """
+
+    def coded(found: re.Match[str]) -> str:
+        return f":{ord(found[0]):x}:"
+
+    key = re.sub(r"[^\w/. :-]|:(?=[0-9a-f])", coded, name)
+    if posixpath.normpath(key) != key or key.startswith((".", "/")):
+        key = re.sub(r"[/.]", coded, key)  # MLflow refuses what a path would be written shorter
+    return key if len(key) <= KEY_CHARACTERS else f"{key[:180]} {sha256(name.encode()).hexdigest()}"
+
+
+def name_of(key: str) -> str:
+    """The name that `key_of` gave this key."""
+    return re.sub(":(10[0-9a-f]{4}|[0-9a-f]{1,5}):", lambda found: chr(int(found[1], 16)), key)
 
 
 def initialise_tracking(output: Path) -> str:
@@ -96,8 +121,8 @@ def read_runs(output: Path, experiment: str) -> list[RunRow]:
             name=run.info.run_name or run.info.run_id,
             status=run.info.status,
             started=datetime.fromtimestamp(run.info.start_time / 1000, tz=UTC),
-            metrics=dict(run.data.metrics),
-            params=dict(run.data.params),
+            metrics={name_of(key): value for key, value in run.data.metrics.items()},
+            params={name_of(key): value for key, value in run.data.params.items()},
             tags=dict(run.data.tags),
         )
         for run in runs
@@ -131,11 +156,18 @@ def _database(output: Path) -> Path:
     return output.resolve() / DATABASE_NAME
 
 
+def _own_uri(output: Path) -> str:
+    """The URI of the SQLite file in `output`; quoted where its path has a sign that URIs have."""
+    path = str(_database(output))
+    # Slashes, too: MLflow makes the folders that it reads in a URI, and would make quoted ones.
+    return f"sqlite:///{quote(path, safe='') if set(path) & set('?#%') else path}"
+
+
 def _open_database(output: Path) -> MlflowClient:
     """A client of the existing tracker; a missing database is an error, not created."""
     uri = tracking_uri(output)
     _quieten_tracker()
-    if uri == f"sqlite:///{_database(output)}" and not _database(output).is_file():
+    if uri == _own_uri(output) and not _database(output).is_file():
         raise FileNotFoundError(
             f"tracking database {output / DATABASE_NAME} is missing: run python -m "
             "experiments.run first, or name the folder of its runs with --output"

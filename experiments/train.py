@@ -1,5 +1,6 @@
 """A run from its configuration to its results: data and net made ready, fit, calibrated, tested."""
 
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -291,7 +292,8 @@ def report(results: Mapping[str, float], directory: Path, output: Path) -> None:
     console, uri = Console(), tracking_uri(output)
     console.print(to_rich(metrics_table("results", shown)))
     console.print(f"run directory: {directory}", soft_wrap=True)
-    look = f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
+    words = ["mlflow", "ui", "--backend-store-uri", uri]
+    look = shlex.join(words) if uri.startswith("sqlite:") else uri
     console.print(f"compare runs:  {look}", soft_wrap=True)
 
 
