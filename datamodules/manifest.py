@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -85,6 +86,10 @@ class Source(ABC):
         What pixels tell is filled in later, for all sources alike (`inspection.py`).
         Raises FileNotFoundError or ValueError with one line where the layout is not as expected.
         """
+
+    def notes(self) -> Counter[str]:
+        """What reading the records found and decided, with counts, for whoever prepares them."""
+        return Counter()
 
     def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
         """The fixed types whichever occur, else those of the records, sorted, with synonyms."""

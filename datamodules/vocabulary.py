@@ -3,10 +3,15 @@
 Id 0 is always "good". How prompts become vectors is a net's matter (`nets/text_encoder.py`).
 """
 
+import csv
 import difflib
+import functools
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 GOOD_WORDS = ("good", "no defect", "normal")
 DEFECT_TEMPLATES = ("{}", "a {} defect", "a photo of a {} defect.", "a surface with {}.")
@@ -16,11 +21,85 @@ NEGATIVE_TEMPLATES = ("{}", "a photo of {}.", "a surface with {}.")
 NEGATIVE_ID = -1
 NEGATION = re.compile(r"\s*not(\s+|$)", re.IGNORECASE)
 EXAMPLE = "'crack; scratch, scuff; good; not shadow, dust'"
+# What parts classes and synonyms in a typed list, in any width.
+CLASS_MARK, WORD_MARK = re.compile("[;\uff1b]"), re.compile("[,\uff0c\u3001]")
+TERMS_FILE = Path(__file__).parent / "language/terms.csv"
+# What tools call pixels that nobody should count.
+IGNORED_NAMES = ("ignore", "ignored", "void", "unlabeled", "unlabelled", "don't care", "dontcare")
+# "_", every dash, and what no eye sees: variation selectors beside the formatting signs.
+_JOINTS = re.compile("[_\\-\u2010-\u2015\u2212]+")
+_SELECTORS = re.compile("[\ufe00-\ufe0f]")
 
 
 def normalise_name(text: str) -> str:
-    """The name in lower case, with single spaces for "_", "-" and runs of white space."""
-    return " ".join(re.sub(r"[_\-]+", " ", text).lower().split())
+    """The one spelling in which names are shown and compared, "" where nothing is left to see.
+
+    Unicode's compatible form (full width becomes plain, ligatures letters) in lower case, with
+    single spaces for "_", dashes and white space of any kind, without invisible signs. Lower, not
+    folded case: "Riß" stays one word, and no "riss".
+    """
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+    seen = (sign for sign in _SELECTORS.sub("", plain) if unicodedata.category(sign) != "Cf")
+    return " ".join(_JOINTS.sub(" ", "".join(seen)).split())
+
+
+@functools.cache
+def good_names() -> frozenset[str]:
+    """Every name of the normal state in the controlled vocabulary: "pass", "defect free", ..."""
+    with TERMS_FILE.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.pop("kind") == "normal"]
+    words = (word for row in rows for cell in row.values() for word in cell.split(";"))
+    return frozenset(map(normalise_name, words)) - {""}
+
+
+def defect_name(text: str) -> str:
+    """The normalised name of a type or of its folder, "" for one that means good.
+
+    Raises ValueError where nothing is left of it, and for what tools call pixels to leave out.
+    """
+    name = normalise_name(text)
+    if not name:
+        raise ValueError(f"type {text!r} has no letter, digit or sign: give it a name")
+    if name.replace("\u2019", "'") in IGNORED_NAMES:
+        raise ValueError(
+            f"type {text!r} is a tool's word for what is to be left out, which masks can't say "
+            "here: remove its regions or images, or call it by a defect's name"
+        )
+    return "" if name in good_names() else name
+
+
+@dataclass
+class TypeNames:
+    """Reads the names of a set's types, and remembers what became one name that was typed as two.
+
+    spellings: normalised name -> how often it was typed in which spelling; shared: names that
+    several classes of one list have.
+    """
+
+    spellings: dict[str, Counter[str]] = field(default_factory=dict, repr=False)
+    shared: set[str] = field(default_factory=set, repr=False)
+
+    def read(self, text: str) -> str:
+        """As `defect_name`."""
+        name = defect_name(text)
+        self.spellings.setdefault(name, Counter())[text.strip()] += 1
+        return name
+
+    def compare(self, listed: Iterable[str]) -> None:
+        """Remembers the names that several of the listed classes have."""
+        counts = Counter(map(normalise_name, listed))
+        self.shared |= {name for name, count in counts.items() if count > 1}
+
+    def notes(self) -> Counter[str]:
+        """Which spellings are one type, and which words but "good" were read as good."""
+        notes = Counter(f"several classes of one list are {name!r}" for name in self.shared)
+        for name, spelt in self.spellings.items():
+            if not name:
+                others = {word: n for word, n in spelt.items() if normalise_name(word) != "good"}
+                notes.update({f"{word!r} was read as good": n for word, n in others.items()})
+            elif len(spelt) > 1:
+                notes[f"{' and '.join(map(repr, sorted(spelt)))} are one type, {name!r}"] += 1
+        return notes
 
 
 @dataclass(frozen=True)
@@ -85,26 +164,26 @@ class Vocabulary:
     def parse(cls, text: str) -> "Vocabulary":
         """The vocabulary of a typed list such as "crack; scratch, scuff; good; not shadow, dust".
 
-        ";" parts classes and "," synonyms. "good" (or "normal", "no defect") may stand anywhere or
-        be left out and always has id 0. A part that begins with "not " holds negatives; a defect
+        ";" parts classes and "," synonyms. What means good ("ok", "defect free") may stand anywhere
+        or be left out and always has id 0. A part that begins with "not " holds negatives; a defect
         that is called so is written "not_soldered". ValueError for empty or repeated names, or
         without any defect.
         """
-        parts = text.split(";")
+        parts = CLASS_MARK.split(text)
         if not parts[-1].strip():  # a ";" at the very end
             parts.pop()
         entries = [split_words(part) for part in parts if not NEGATION.match(part)]
         negated = [split_words(NEGATION.sub("", part, 1)) for part in parts if NEGATION.match(part)]
         if any("" in entry for entry in (*entries, *negated)):
             raise ValueError(f"labels {text!r} hold an empty name: expected {EXAMPLE}")
-        good = [entry for entry in entries if set(entry) & set(GOOD_WORDS)]
+        good = [entry for entry in entries if set(entry) & good_names()]
         defects = [entry for entry in entries if entry not in good]
-        if len(good) > 1:
-            raise ValueError(f"labels {text!r} name 'good' twice: expected each word once")
         if not defects:
             raise ValueError(f"labels {text!r} name no defect: expected {EXAMPLE}")
-        extra = good[0] if good else GOOD_WORDS
-        first = ("good", *(word for word in extra if word != "good"))
+        extra = [word for entry in good for word in entry] or [*GOOD_WORDS]
+        if "good" in extra:
+            extra.remove("good")  # once: a second one is refused as any repeated word is
+        first = ("good", *extra)
         return cls((first, *defects), tuple(word for words in negated for word in words))
 
     def with_words(self, text: str) -> "Vocabulary":
@@ -157,7 +236,7 @@ class Vocabulary:
 
 def split_words(part: str) -> tuple[str, ...]:
     """The normalised words of one part of a typed list; "" where a word is missing."""
-    return tuple(normalise_name(word) for word in part.split(","))
+    return tuple(normalise_name(word) for word in WORD_MARK.split(part))
 
 
 def check_templates(templates: Sequence[str]) -> None:

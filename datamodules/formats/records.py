@@ -5,15 +5,14 @@ Where files lie is `layout.py`; what a format says of an image is told by the fi
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from datamodules.captions import Caption
 from datamodules.manifest import Source
 from datamodules.sample import GOOD, UNLABELLED, MaskValues, Record, Region
-from datamodules.vocabulary import normalise_name
+from datamodules.vocabulary import TypeNames
 
-GOOD_TYPES = ("good", "ok", "normal", "no defect")
 UNNAMED_DEFECT = "defect"
 UNANNOTATED = ("good", "unlabelled")
 HIGHEST_GREY = 65535
@@ -64,12 +63,6 @@ def grey_values(
     return (good, MaskValues(largest_good + 1, highest, defect)) if defect else (good,)
 
 
-def defect_name(text: str) -> str:
-    """The normalised name of a type or of its folder; "" for good, ok, normal and no defect."""
-    name = normalise_name(text)
-    return "" if name in GOOD_TYPES else name
-
-
 def dominant_first(regions: Sequence[Region]) -> tuple[str, ...]:
     """The names of the regions, the one that covers most pixels together first."""
     areas_px: dict[str, float] = {}
@@ -102,12 +95,13 @@ class RecordMaker:
     names the group. Raises ValueError for another word and for a pattern that is none.
     """
 
-    source: Source
+    source: Source = field(repr=False)  # its repr is a place in memory
     product: str
     material: str
     licence: str
     group_pattern: str = ""
     unannotated: str = "unlabelled"
+    names: TypeNames = field(default_factory=TypeNames)
 
     def __post_init__(self) -> None:
         if self.unannotated not in UNANNOTATED:
@@ -142,9 +136,12 @@ class RecordMaker:
 
         Of an image that is not labelled the split is "unlabelled", unless it names a type.
         """
-        named = [replace(region, name=defect_name(region.name)) for region in regions]
+        try:
+            named = [replace(region, name=self.names.read(region.name)) for region in regions]
+            placeless = [name for name in map(self.names.read, types) if name]
+        except ValueError as error:
+            named, placeless, flaw = [], [], flaw or str(error)
         drawn = tuple(region for region in named if region.name)
-        placeless = [name for name in map(defect_name, types) if name]
         defects = tuple(dict.fromkeys([*dominant_first(drawn), *placeless]))
         record = make_record(
             self.source,

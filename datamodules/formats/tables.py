@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datamodules.formats.records import UNNAMED_DEFECT, defect_name
+from datamodules.formats.records import UNNAMED_DEFECT
 from datamodules.formats.text_files import read_text
 from datamodules.sample import Region
+from datamodules.vocabulary import CLASS_MARK, defect_name
 
 BOX_COLUMNS = ("left", "top", "width", "height")
 # Said once for an image: rows that repeat it may leave the cell empty.
@@ -46,7 +47,7 @@ def read_rows(path: Path, columns: Sequence[str], *, remedy: str) -> list[dict[s
 class TableImage:
     """All rows of one image: cells holds IMAGE_COLUMNS, "" where nothing is said.
 
-    types: of rows without a box, "" for good; flaw: why the rows are unusable.
+    types: of rows without a box, as they were typed; flaw: why the rows are unusable.
     """
 
     image: str
@@ -98,12 +99,13 @@ def _add(row: dict[str, str | None], image: TableImage) -> None:
                 f"{name} is {cells[name]!r}, an earlier row says {earlier!r}: expected one"
             )
         image.cells[name] = earlier or cells[name]
-    types = [defect_name(word) for word in cells["type"].split(";") if word.strip()]
+    types = [word for word in CLASS_MARK.split(cells["type"]) if word.strip()]
+    names = [defect_name(word) for word in types]
     if not any(cells[name] for name in BOX_COLUMNS):
         image.types += types
         return
     texts = [cells[name] for name in BOX_COLUMNS]
-    if len(types) > 1 or "" in types:
+    if len(types) > 1 or "" in names:
         raise ValueError(f"a box is of the types {cells['type']!r}, expected one defect")
     try:
         numbers = tuple(float(text) for text in texts)

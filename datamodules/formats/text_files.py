@@ -5,6 +5,9 @@ Values of a JSON file are `object` until they were looked at: annotators' tools 
 
 import json
 from pathlib import Path
+from typing import ClassVar
+
+import yaml
 
 
 def read_text(path: Path) -> str:
@@ -42,6 +45,20 @@ def parse_object(text: str, place: str) -> dict[str, object]:
             f"{place} holds a JSON {type(content).__name__}, expected an object {{...}}"
         )
     return content
+
+
+class VerbatimLoader(yaml.SafeLoader):
+    """YAML whose words stay the text that was typed: no, 010, 1:30, null and 2026-11-28 too."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, object]] = {}
+
+
+def parse_yaml(text: str) -> object:
+    """Mappings, lists and texts that a YAML text holds; ValueError where it is none."""
+    try:
+        return yaml.load(text, Loader=VerbatimLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ValueError(" ".join(str(error).split())[:120]) from error
 
 
 def numbers_of(value: object) -> tuple[float, ...]:

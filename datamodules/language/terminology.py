@@ -28,7 +28,7 @@ _BRITISH = {
 _EAST_ASIAN = re.compile(r"[\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 # Punctuation is a token of its own: no term reaches over a comma or a full stop. So is each sign
 # of a language without blanks.
-_TOKEN = re.compile(rf"[a-z0-9\u00e0-\u024f]+|{_EAST_ASIAN.pattern}|[^\s\w-]")
+_TOKEN = re.compile(rf"{_EAST_ASIAN.pattern}|(?:(?!{_EAST_ASIAN.pattern})[^\W_])+|[^\s\w-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +149,8 @@ def _spellings(words: Iterable[tuple[str, Term]]) -> dict[str, Term]:
 
 
 def _key(text: str) -> str:
-    """The spelling under which a word is looked up; full-width signs become plain ones."""
-    return normalise_name(unicodedata.normalize("NFKC", text)).rstrip(".。 ")
+    """The spelling under which a word is looked up."""
+    return normalise_name(text).rstrip(".。 ")
 
 
 def _derived(key: str) -> Iterator[str]:

@@ -92,7 +92,7 @@ def prepare(
         path, records, root=root, vocabulary=vocabulary, source=name, leaks=len(leaks)
     )
     write_quarantine(path, unusable, left_out)
-    notes = Counter(note for one in usable for note in one.notes)
+    notes = source.notes() + Counter(note for one in usable for note in one.notes)
     notes += Counter({HASHED_SEARCH: int(found.search == "hashed")})
     return Preparation(manifest, unusable, left_out, notes)
 

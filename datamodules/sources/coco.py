@@ -5,6 +5,7 @@ root/images/.../<name>, root/<split>/<name>, or beside the JSON: images are foun
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from datamodules.formats.records import RecordMaker
 from datamodules.formats.text_files import numbers_of, objects_of, read_json, whole_number
 from datamodules.manifest import Source
 from datamodules.sample import Record, Region
+from datamodules.vocabulary import normalise_name
 
 LAYOUT = "expected images and annotations/*.json in COCO's format"
 EXPECTED = "expected COCO instances with images, annotations and categories"
@@ -47,6 +49,7 @@ class CocoFile:
 
     images: list[CocoImage]
     is_annotated: bool
+    names: Sequence[str] = ()
 
 
 class Coco(Source):
@@ -87,6 +90,7 @@ class Coco(Source):
         places: dict[str, str] = {}
         for file in _find_files(root, self.annotations, tree):
             content = read_coco(root / file, file)
+            self.maker.names.compare(content.names)
             for entry in content.images:
                 record = self._record(entry, content, file=file, tree=tree)
                 earlier = records.get(record.image)
@@ -99,6 +103,10 @@ class Coco(Source):
                 records[record.image] = record
                 places[record.image] = entry.place
         return list(records.values())
+
+    def notes(self) -> Counter[str]:
+        """What is said of the types' names."""
+        return self.maker.names.notes()
 
     def _record(self, entry: CocoImage, content: CocoFile, *, file: str, tree: FileTree) -> Record:
         if not entry.file_name:
@@ -197,7 +205,7 @@ def read_coco(path: Path, place: str) -> CocoFile:
             continue
         _add(annotation, images[image_key], where=where, names=names, is_repeated=key in ids)
         ids |= {key} - {""}
-    return CocoFile([*images.values(), *unusable], "annotations" in content)
+    return CocoFile([*images.values(), *unusable], "annotations" in content, [*names.values()])
 
 
 def original_names(file_name: str) -> list[str]:
@@ -222,8 +230,12 @@ def _category_names(entries: list[dict[str, object]], place: str) -> dict[str, s
     names: dict[str, str] = {}
     for entry in entries:
         key, name = _key(entry.get("id")), entry.get("name")
-        if not key or not isinstance(name, str) or not name.strip():
-            raise ValueError(f"{place} has a category without id or name: {EXPECTED}")
+        name = str(name) if type(name) is int else name
+        if not key or not isinstance(name, str) or not normalise_name(name):
+            raise ValueError(
+                f"{place} has a category without id or name: got {entry.get('id')!r} and "
+                f"{name!r}; {EXPECTED}, a name in quotes"
+            )
         if names.setdefault(key, name) != name:
             raise ValueError(
                 f"{place} calls category {key} {names[key]!r} and {name!r}: expected one name per "

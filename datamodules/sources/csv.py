@@ -4,6 +4,7 @@ root/records.csv   image, and any of mask, type, caption, product, material, gro
                    left, top, width, height; paths are relative to the root
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,12 @@ from datamodules.formats.records import (
     HIGHEST_GREY,
     UNNAMED_DEFECT,
     RecordMaker,
-    defect_name,
     grey_values,
 )
 from datamodules.formats.tables import TableImage, read_table
 from datamodules.manifest import Source
 from datamodules.sample import GOOD, UNLABELLED, MaskValues, Record
+from datamodules.vocabulary import defect_name
 
 LAYOUT = "expected records.csv with the column image, and the images that it names"
 
@@ -45,14 +46,14 @@ class Csv(Source):
         licence: str = "",
         group_pattern: str = "",
     ) -> None:
-        ids = {defect_name(name): value for name, value in (mask_ids or {}).items()}
-        for what, grey in {"largest_good_grey": largest_good_grey, **ids}.items():
+        for what, grey in {"largest_good_grey": largest_good_grey, **(mask_ids or {})}.items():
             if not 0 <= grey < HIGHEST_GREY:
                 raise ValueError(f"{what} is {grey}: expected a grey value from 0 to 65534")
         self.table = table
         self.largest_good_grey = largest_good_grey
-        self.mask_ids = ids
         self.maker = RecordMaker(self, product, material, licence, group_pattern)
+        names = [(self.maker.names.read(name), grey) for name, grey in (mask_ids or {}).items()]
+        self.mask_ids = tuple(MaskValues(grey, grey, name or GOOD) for name, grey in names)
 
     def records(self, root: Path) -> list[Record]:
         """One Record per image of the table, in its order.
@@ -74,6 +75,10 @@ class Csv(Source):
                 record = self.maker.make_flawed(record.image, flaw)
             records[record.image] = record
         return list(records.values())
+
+    def notes(self) -> Counter[str]:
+        """What is said of the types' names."""
+        return self.maker.names.notes()
 
     def _record(self, entry: TableImage, tree: FileTree) -> Record:
         place, cells = f"{self.table} line {entry.line}", entry.cells
@@ -107,8 +112,7 @@ class Csv(Source):
         if entry.boxes:
             raise ValueError("the image has a mask and boxes, expected one of them")
         if self.mask_ids:
-            pairs = self.mask_ids.items()
-            return tuple(MaskValues(grey, grey, name or GOOD) for name, grey in pairs)
+            return self.mask_ids
         if len(record.defects) > 1:
             raise ValueError(
                 f"the mask shows {', '.join(record.defects)}, expected to know which grey is which:"
@@ -128,7 +132,7 @@ def _existing(path: str, what: str, tree: FileTree) -> str:
 
 def _split_of(entry: TableImage, record: Record) -> str:
     """The record's split; ValueError for an unknown word and for contradictory labels."""
-    if "" in entry.types and record.defects:
+    if record.defects and not all(map(defect_name, entry.types)):
         raise ValueError(f"the image is good and has {', '.join(record.defects)}: expected one")
     word = entry.cells["split"].lower()
     if word and word != UNLABELLED and word not in SPLIT_WORDS:

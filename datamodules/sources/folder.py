@@ -5,6 +5,7 @@ root/masks/<type>/.../<name>.<png|jpg|bmp|tif|...>    the same path, any suffix;
 root/labels.csv                                       optional: image,type[,caption][,group]
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -16,20 +17,20 @@ from datamodules.formats.layout import scan_tree
 from datamodules.formats.records import (
     HIGHEST_GREY,
     UNNAMED_DEFECT,
-    defect_name,
     grey_values,
     make_record,
 )
 from datamodules.formats.tables import read_table
 from datamodules.manifest import Source
 from datamodules.sample import Record
+from datamodules.vocabulary import TypeNames
 
 LAYOUT = "expected images in images/<type>/"
 LABEL_COLUMNS = ("image", "type", "caption", "group")
 
 
 class Label(NamedTuple):
-    """What a user says of one image: `defect` is "" for good, the rest "" where not given."""
+    """What a user says of one image, "" where not given; `defect` as it is typed."""
 
     defect: str
     caption: str = ""
@@ -40,7 +41,7 @@ class Folder(Source):
     """Images in a user's folder, with or without masks.
 
     The type of an image is its row in labels.csv, else its first subfolder of images/ ("good",
-    "ok", "normal" and "no defect" mean good), else, with a mask, "defect" or good by that mask.
+    "ok", "defect free" and their like mean good), else, with a mask, "defect" or good by that.
     Masks are two-valued: 0 is good, the rest is the image's type. If 1 is the highest value in
     all masks, 1 is defect; with values up to 255 (soft edges too) everything above 127 is; with
     16-bit values everything above 32767. Masks are opened here for that, images are not.
@@ -52,6 +53,7 @@ class Folder(Source):
         self.product = product
         self.material = material
         self.licence = licence
+        self.names = TypeNames()
 
     def records(self, root: Path) -> list[Record]:
         """One Record per image, sorted by path; one that contradicts its mask has a flaw.
@@ -75,8 +77,13 @@ class Folder(Source):
         records = []
         for image in images:
             mask, grey = masks.get(image, ""), greys.get(image, 0)
-            label = labels.get(image) or _label_by_place(image, mask, grey)
-            flaw = flaws.get(image) or _contradiction(image, label, mask, grey, largest_good)
+            try:
+                label = labels.get(image) or _label_by_place(image, mask, grey)
+                if label:
+                    label = label._replace(defect=label.defect and self.names.read(label.defect))
+                flaw = flaws.get(image) or _contradiction(image, label, mask, grey, largest_good)
+            except ValueError as error:
+                label, flaw = None, f"image {image}: {error}"
             record = make_record(
                 self,
                 image,
@@ -91,6 +98,10 @@ class Folder(Source):
             )
             records.append(self._labelled(record, label or Label("")))
         return records
+
+    def notes(self) -> Counter[str]:
+        """What is said of the types' names."""
+        return self.names.notes()
 
     def _labelled(self, record: Record, label: Label) -> Record:
         return replace(
@@ -178,7 +189,7 @@ def _largest_good_grey(root: Path, masks: dict[str, str], greys: dict[str, int])
 def _label_by_place(image: str, mask: str, grey: int) -> Label | None:
     folders = image.split("/")[1:-1]
     if folders:
-        return Label(defect_name(folders[0]))
+        return Label(folders[0])
     return Label(UNNAMED_DEFECT if grey else "") if mask else None
 
 

@@ -8,6 +8,7 @@ import base64
 import binascii
 import io
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -23,6 +24,7 @@ from datamodules.formats.records import RecordMaker
 from datamodules.formats.text_files import numbers_of, objects_of, read_json, whole_number
 from datamodules.manifest import Source
 from datamodules.sample import Record, Region
+from datamodules.vocabulary import normalise_name
 
 LAYOUT = "expected images, each with its labelme .json"
 CIRCLE_CORNERS = 64
@@ -75,6 +77,10 @@ class Labelme(Source):
                     image, split=split_of_path(image), is_labelled=self.maker.counts_as_good
                 )
         return list(records.values())
+
+    def notes(self) -> Counter[str]:
+        """What is said of the types' names."""
+        return self.maker.names.notes()
 
     def _annotated(
         self, root: Path, file: str, *, tree: FileTree, beside: str | None
@@ -166,7 +172,7 @@ def read_shapes(shapes: object, file: Path, size_px: tuple[int, int]) -> list[Re
 def _regions_of(shape: Mapping[str, object], size_px: tuple[int, int]) -> list[Region]:
     name, kind = shape.get("label"), shape.get("shape_type") or "polygon"
     points = shape.get("points")
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not normalise_name(name):
         raise ValueError(f"the label is {name!r}, expected the type of the defect")
     if not isinstance(points, list):
         raise ValueError("it has no points, expected a list of [x, y]")

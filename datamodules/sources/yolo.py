@@ -7,22 +7,24 @@ root/labels/<split>/.../<name>.txt  <class> <x> <y> <width> <height>, or <class>
 
 import math
 import os
+import re
 import reprlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import yaml
-
 from datamodules.formats.image_header import ImageHeader, read_header
 from datamodules.formats.layout import FileTree, folder_of, join_below, scan_tree, split_of_path
 from datamodules.formats.records import RecordMaker
-from datamodules.formats.text_files import read_text
+from datamodules.formats.text_files import parse_yaml, read_text
 from datamodules.manifest import Source
 from datamodules.sample import Record, Region
+from datamodules.vocabulary import normalise_name
 
 LAYOUT = "expected data.yaml, images/<split>/ and labels/<split>/"
+NOTHING = ("", "~", "null", "Null", "NULL")
 SPLIT_KEYS = ("train", "val", "test")
 # Rounding leaves 1.000001; anything far beyond 1 is written in pixels.
 LARGEST_RELATIVE = 1.5
@@ -71,6 +73,7 @@ class Yolo(Source):
         if file not in tree:
             raise FileNotFoundError(f"{root} holds no {file}: {LAYOUT}; see --source.data")
         data = read_data(root / file)
+        self.maker.names.compare(data.names.values())
         records: dict[str, Record] = {}
         splits: dict[str, str] = {}
         for split, image in _listed(root, data, tree):
@@ -83,6 +86,10 @@ class Yolo(Source):
             elif image not in records:
                 records[image] = self._record(root, image, split=split, data=data, tree=tree)
         return list(records.values())
+
+    def notes(self) -> Counter[str]:
+        """What is said of the types' names."""
+        return self.maker.names.notes()
 
     def _record(
         self, root: Path, image: str, *, split: str, data: YoloData, tree: FileTree
@@ -166,24 +173,22 @@ def _listed_path(root: Path, line: str, file: str, tree: FileTree) -> str:
 def read_data(path: Path) -> YoloData:
     """The content of a data.yaml; ValueError where it is no YAML or lacks the names."""
     try:
-        content = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"{path} is no readable YAML ({reason}): correct it") from error
+        content = parse_yaml(read_text(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is no readable YAML ({error}): correct it") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no keys, expected names, train, val, test")
     if "kpt_shape" in content:
         raise ValueError(
             f"{path} has kpt_shape, so that its labels are poses: expected boxes or polygons"
         )
-    base = content.get("path") or ""
+    said = {key: value for key, value in content.items() if value not in NOTHING}
+    base = said.get("path", "")
     return YoloData(
         names=_names_of(content.get("names"), path),
         base=base if isinstance(base, str) else "",
         places={
-            key: _places_of(content[key], f"{key} of {path}")
-            for key in SPLIT_KEYS
-            if content.get(key)
+            key: _places_of(said[key], f"{key} of {path}") for key in SPLIT_KEYS if said.get(key)
         },
     )
 
@@ -248,13 +253,13 @@ def _names_of(value: object, path: Path) -> dict[int, str]:
     if not isinstance(pairs, dict) or not pairs:
         raise ValueError(f"{path} has no names: expected names: [crack, hole] or {{0: crack}}")
     for key, name in pairs.items():
-        is_name = type(name) in (str, int) and str(name).strip()
-        if type(key) is not int or key < 0 or not is_name:
+        is_name = isinstance(name, str) and normalise_name(name)
+        if not re.fullmatch(r"\d+", str(key)) or not is_name:
             raise ValueError(
                 f"{path} names class {key!r} {reprlib.repr(name)[:80]}: expected class numbers "
                 "from 0 with names"
             )
-    return {key: str(name) for key, name in pairs.items()}
+    return {int(key): name for key, name in pairs.items()}
 
 
 def _places_of(value: object, what: str) -> tuple[str, ...]:

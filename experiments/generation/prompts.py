@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.captions import Caption
-from datamodules.formats.records import defect_name
 from datamodules.formats.text_files import read_text
 from datamodules.language.descriptors import morphology_of
 from datamodules.sample import GOOD
-from datamodules.vocabulary import normalise_name
+from datamodules.vocabulary import defect_name, normalise_name
 
 UNNAMED_PRODUCT = "part"
 

@@ -143,7 +143,7 @@ def type_in_words(text: str, vocabulary: Vocabulary) -> str:
     named = dict.fromkeys(GOOD_WORDS, GOOD)
     named |= {word: entry[0] for entry in vocabulary.entries for word in entry}
     for word in sorted(named, key=len, reverse=True):
-        if re.search(rf"\b{re.escape(word)}\b", normalise_name(text)):
+        if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", normalise_name(text)):
             return named[word]
     return ""
 

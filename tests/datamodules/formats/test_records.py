@@ -2,9 +2,10 @@
 
 import pytest
 
-from datamodules.formats.records import RecordMaker, defect_name, dominant_first
+from datamodules.formats.records import RecordMaker, dominant_first
 from datamodules.sample import Region
 from datamodules.sources.coco import Coco
+from datamodules.vocabulary import defect_name
 
 
 def maker(group_pattern: str = "", unannotated: str = "good") -> RecordMaker:
