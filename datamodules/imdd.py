@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +185,31 @@ class IMDDDataModule(LightningDataModule):
             if not self.allow_leakage:
                 _check_leaks(index)
             self._division = TypeDivision(index, self.held_out_types, self.test_types, self.labels)
+
+    def check(self, splits: Sequence[str], *, learns_types: bool) -> None:
+        """ValueError, before anything trains, where one of these splits cannot be used.
+
+        Each needs images, and of one size where several make a batch; `learns_types`: training
+        must show the types that are tested (`TypeDivision.check_types`).
+        """
+        batches = {
+            "train": (self.train_transform, self.plan(1).device_batch_size),
+            "val": (self.val_transform, self.eval_batch_size),
+            "test": (Unchanged(), self.eval_batch_size),
+        }
+        widths, heights = (self.index.column(name) for name in ("width_px", "height_px"))
+        for split in splits:
+            rows = self.division.rows_of(split)
+            transform, batch_size = batches[split]
+            sizes = sorted({(widths[row], heights[row]) for row in rows})
+            if not transform.size_px and batch_size > 1 and len(sizes) > 1:
+                raise ValueError(
+                    f"{split} images are whole and of {len(sizes)} sizes ({sizes[0]}, {sizes[-1]} "
+                    f"px), which make no batch of {batch_size}: expected one size; set "
+                    f"data.init_args.{'' if split == 'train' else 'eval_'}batch_size to 1"
+                )
+        if learns_types:
+            self.division.check_types()
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled, augmented training batches, whose place in the order is part of checkpoints."""

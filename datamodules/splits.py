@@ -202,10 +202,13 @@ class TypeDivision:
         given = self.index.rows_of(split)
         rows = given[self._taking_part(split)[given]] if self.held_out else given
         if not len(given):
+            unlabelled = len(self.index.rows_of(UNLABELLED))
+            told = f" ({unlabelled} are unlabelled: say what they show)" if unlabelled else ""
             raise ValueError(
-                f"manifest {self.index.path} has no {split} images among {len(self.index)}: give "
-                f"{split}_fraction a share and the data more groups, or, where the data brings its "
-                "own splits, cut them anew by the protocol 'groups'"
+                f"manifest {self.index.path} has no {split} images among {len(self.index)}{told}: "
+                f"give {split}_fraction a share and the data more images, three groups of a type "
+                "or more, or, where it brings its own splits, cut them anew by the protocol "
+                "'groups'"
             )
         if not len(rows):
             raise ValueError(
@@ -213,6 +216,38 @@ class TypeDivision:
                 f"those that held_out_types {', '.join(self.held_out)} leave out: hold out fewer"
             )
         return rows
+
+    def check_types(self) -> None:
+        """ValueError where training shows no defect, or never one that is tested unasked.
+
+        Asked for are held_out_types, and a source that training has no image of (`leave_out`).
+        """
+        trained, tested = self.rows_of("train"), [*self.rows_of("val"), *self.rows_of("test")]
+        defects, sources = self.index.column("defects"), self.index.column("source")
+        seen = {normalise_name(name) for row in trained for name in defects[row]}
+        known = {sources[row] for row in trained}
+        unseen = Counter(
+            name
+            for row in tested
+            for name in map(normalise_name, defects[row])
+            if name not in seen | self._held_out_words and sources[row] in known
+        )
+        path, remedy = self.index.path, "train a stage 1 on it, which learns from good parts too"
+        if not any(defects):
+            raise ValueError(f"{path} shows no defect, expected some: add images, or {remedy}")
+        if not seen:
+            raise ValueError(
+                f"{path}: none of the {len(trained)} training images shows a defect, expected "
+                "some: cut it anew by --protocol thirds (in a run --data.init_args.protocol), by "
+                f"which the first third of each type trains, or {remedy}"
+            )
+        if unseen:
+            found = ", ".join(f"{name} ({count})" for name, count in unseen.most_common())
+            raise ValueError(
+                f"{path}: val and test show {found}, training never: cut it anew by --protocol "
+                "thirds or groups (in a run --data.init_args.protocol), or, to test on new types, "
+                f"give --data.init_args.held_out_types '[{', '.join(unseen)}]'"
+            )
 
     def _taking_part(self, split: str) -> np.ndarray:
         """(rows of the manifest,) bool, whether the row may be in this split."""

@@ -161,6 +161,7 @@ def report(console: Console, done: "Preparation") -> None:
                 f"{title:<9} {len(left_out)}, the first is {first.image}: {first.reason}; "
                 f"all in {manifest.path.with_suffix('.quarantine.csv').name}"
             )
+    lines += training_notes(manifest)
     groups = len(set(manifest.column("group")))
     lines += [
         f"manifest  {manifest.path}",
@@ -171,6 +172,17 @@ def report(console: Console, done: "Preparation") -> None:
     ]
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def training_notes(manifest: "Manifest") -> list[str]:
+    """What a stage 2 will refuse in these splits, as it says it; nothing where it trains."""
+    from datamodules.splits import TypeDivision
+
+    try:
+        TypeDivision(manifest, (), "all").check_types()
+    except ValueError as error:
+        return [f"note      no stage 2 trains on this: {error}"]
+    return []
 
 
 def summary_table(manifest: "Manifest") -> Table:

@@ -125,6 +125,10 @@ def prepare_stage(
     model: DiffusionPretrain | SegmentationModule = objects.model
     prepare_alone(data)
     data.setup("fit")
+    finds_masks, trains = isinstance(model, SegmentationModule), weights is None
+    uses = {"train": trains, "val": thresholds is None, "test": finds_masks}
+    learns_types = finds_masks and trains and any(one.requires_grad for one in model.parameters())
+    data.check([split for split, is_used in uses.items() if is_used], learns_types=learns_types)
     if weights is None:
         data.batches_per_epoch(1)  # an epoch of less than one step is refused here
         model.load()
@@ -136,8 +140,6 @@ def prepare_stage(
             f"{type(model).__name__} finds no masks to test: expected a stage 2 or a baseline"
         )
     if isinstance(model, SegmentationModule):
-        for split in ("test",) if thresholds is not None else ("val", "test"):
-            data.division.rows_of(split)  # an empty split is refused before anything trains
         model.set_vocabulary(data.vocabulary)
         # A closed list of names refuses those of the test here, before anything trains.
         model.check_vocabulary(data.division.tested)

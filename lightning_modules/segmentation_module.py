@@ -69,7 +69,11 @@ class SegmentationModule(LightningModule):
         """ValueError for names that the model cannot give; any list will do here."""
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Names masks from this list from now on; ValueError as `check_vocabulary`."""
+        """Names masks from this list from now on; ValueError without any, and as `check_vocabulary`."""
+        if len(vocabulary) == 1:
+            raise ValueError(
+                "the data names no defect, expected some to look for: use data with some"
+            )
         self.check_vocabulary(vocabulary)
         self.vocabulary = vocabulary
         self.evaluation = Evaluation(vocabulary.names)
