@@ -1,8 +1,8 @@
 """Image files -> arrays: any format and mode to 8-bit grey or colour; what files lie in a folder.
 
-OpenCV decodes what it decodes exactly as Pillow does, only sooner; Pillow everything else. EXIF
-orientation is never applied on reading: a mask is drawn on the stored pixels, and turning only the
-image would part the two; `upright` is for who turns both. Masks become ids in `annotation.py`.
+OpenCV decodes what it decodes exactly as Pillow does, only sooner; Pillow everything else. Every
+image and mask is read as a viewer shows it, turned as its EXIF says; what was drawn on the stored
+pixels is turned alike by `preparing/frames.py`. Masks become ids in `annotation.py`.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -49,6 +50,19 @@ RAW_COLOUR = ("RGB", "RGBA", "RGB;16B", "RGBA;16B")
 _ONE_THREAD = threading.Lock()
 
 
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """The (width, height) as stored, and how a viewer turns it: EXIF's 1 (not at all) to 8."""
+
+    stored_px: tuple[int, int]
+    orientation: int
+
+    @property
+    def shown_px(self) -> tuple[int, int]:
+        """The size that a viewer shows, (width, height)."""
+        return self.stored_px[::-1] if self.orientation >= 5 else self.stored_px
+
+
 def image_paths(folder: Path, *, documents: tuple[str, ...] = ()) -> list[Path]:
     """The images in and below a folder, sorted; none where it is missing.
 
@@ -70,6 +84,18 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's bytes in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_header(path: Path) -> ImageHeader:
+    """The header of an image file, without a pixel.
+
+    Raises FileNotFoundError, or ValueError where there is none to read.
+    """
+    with _readable(path), quietly(), Image.open(path) as image:
+        orientation = _orientation_of(image)
+        # Of a TIFF alone, Pillow tells the size as shown.
+        is_swapped = isinstance(image, TiffImageFile) and orientation >= 5
+        return ImageHeader(image.size[::-1] if is_swapped else image.size, orientation)
 
 
 def open_image(path: Path) -> np.ndarray:
@@ -101,9 +127,10 @@ def open_grey_values(path: Path) -> np.ndarray:
     Raises FileNotFoundError, or ValueError for an unreadable or a coloured file.
     """
     with _opened(path) as (image, data):
+        turn = _turn_of(image)
         pixels = _decode_by_opencv(image, data)
         if pixels is None:
-            turn_back = _load(image)
+            image.load()
     if pixels is None:
         if image.mode not in ("P", "PA", "RGB", "RGBA", *GREY_MODES, *WIDE_MODES):
             raise ValueError(
@@ -111,7 +138,8 @@ def open_grey_values(path: Path) -> np.ndarray:
                 "save it as an 8-bit grey PNG"
             )
         grey = image.convert("L") if image.mode in ("1", "LA", "PA") else image
-        pixels = upright(np.asarray(grey), turn_back)
+        pixels = np.asarray(grey)
+    pixels = upright(pixels, turn)
     if pixels.ndim == 2:
         return pixels
     if (pixels[:, :, :3] != pixels[:, :, :1]).any():
@@ -155,13 +183,8 @@ def quietly() -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[ImageFile, bytes]]:
-    """The image with its header read and its size checked, and the file's bytes.
-
-    What goes wrong with either is one ValueError.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"image {path} is missing: check the data folder and the path")
-    try:
+    """The image with its header read and its size checked, and the file's bytes."""
+    with _readable(path):
         data = path.read_bytes()
         with quietly():
             # From memory: of a mapped file, Pillow mixes up the sides of turned TIFFs.
@@ -170,6 +193,15 @@ def _opened(path: Path) -> Iterator[tuple[ImageFile, bytes]]:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             yield image, data
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What goes wrong with a file is one FileNotFoundError or ValueError of one line."""
+    if not path.is_file():
+        raise FileNotFoundError(f"image {path} is missing: check the data folder and the path")
+    try:
+        yield
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{path} would unpack to more than {MAX_PIXELS // 1_000_000} megapixels: "
@@ -207,6 +239,7 @@ def _decode_by_opencv(image: ImageFile, data: bytes) -> np.ndarray | None:
 def _eight_bits(path: Path) -> np.ndarray:
     """The image as (H, W) or (H, W, 3) uint8; grey files as (H, W)."""
     with _opened(path) as (image, data):
+        turn = _turn_of(image)
         pixels = _decode_by_opencv(image, data)
         if pixels is None and image.mode != "F":
             pixels = _decode_by_pillow(image, data)
@@ -215,12 +248,13 @@ def _eight_bits(path: Path) -> np.ndarray:
             f"{path} holds floating-point pixels, expected 8- or 16-bit ones: "
             "save it as an 8- or 16-bit PNG"
         )
+    pixels = upright(pixels, turn)
     return pixels if pixels.dtype == np.uint8 else _window(pixels, path)
 
 
 def _decode_by_pillow(image: Image.Image, data: bytes) -> np.ndarray:
     """The pixels of any format and mode, strictly; values above 255 are not yet windowed."""
-    turn_back = _load(image)
+    image.load()
     if image.mode in WIDE_MODES:
         pixels = np.asarray(image)
     elif isinstance(image, TiffImageFile) and max(image.tag_v2.get(BITS_TAG, (8,))) > 8:
@@ -233,16 +267,24 @@ def _decode_by_pillow(image: Image.Image, data: bytes) -> np.ndarray:
     else:
         image.info.pop("transparency", None)  # dropped anyway, and Pillow would warn
         pixels = np.array(image.convert("L" if image.mode in GREY_MODES else "RGB"))
-    return upright(pixels, turn_back)
+    return pixels
 
 
-def _load(image: Image.Image) -> int:
-    """The orientation that undoes the turn which loading, done here, gives to a TIFF unasked."""
-    orientation = 1
-    if isinstance(image, TiffImageFile):
-        orientation = image.tag_v2.get(ORIENTATION_TAG, 1)
-    image.load()
-    return {6: 8, 8: 6}.get(orientation, orientation if orientation in range(1, 9) else 1)
+def _orientation_of(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8; 1 where there is none or none that is readable."""
+    # Asked for EXIF that it lacks, Pillow would decode a whole PNG to look behind it.
+    if not isinstance(image, TiffImageFile) and "exif" not in image.info:
+        return 1
+    try:
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    except DECODE_ERRORS:
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _turn_of(image: Image.Image) -> int:
+    """How decoded pixels are still to be turned: of TIFF, decoders do it unasked."""
+    return 1 if isinstance(image, TiffImageFile) else _orientation_of(image)
 
 
 def _window(wide: np.ndarray, path: Path) -> np.ndarray:

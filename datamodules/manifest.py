@@ -25,12 +25,12 @@ from datamodules.about import About, about_of
 from datamodules.captions import Caption
 from datamodules.decode import sha256_of
 from datamodules.language.terminology import Terminology
-from datamodules.sample import GOOD, MaskValues, Record, Region
+from datamodules.sample import GOOD, SHOWN, MaskValues, Record, Region
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary
 from datamodules.whole_files import whole
 
 LOGGER = logging.getLogger(__name__)
-VERSION = 3
+VERSION = 4
 PREPARE_AGAIN = "write it again with python -m experiments.prepare"
 _MASK_VALUE = pa.struct([("low", pa.int32()), ("high", pa.int32()), ("name", pa.string())])
 _REGION = pa.struct(
@@ -147,7 +147,8 @@ class Manifest:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} is outside the manifest's 0..{len(self) - 1}")
         stored = (name for name in SCHEMA.names if name not in COMPUTED_COLUMNS)
-        return record_of({name: self._columns[name][row].as_py() for name in stored})
+        values = {name: self._columns[name][row].as_py() for name in stored}
+        return record_of({**values, "frame": SHOWN})
 
     def rows_of(self, split: str) -> np.ndarray:
         """The rows of a split in ascending order, int64; empty where the split is unknown."""
@@ -222,7 +223,10 @@ def write_manifest(
 
 def records_sha256(records: Sequence[Record], vocabulary: Vocabulary) -> str:
     """The hash of records and vocabulary that a manifest of them carries."""
-    return _sha256([vocabulary.entries, *(dataclasses.asdict(record) for record in records)])
+    rows = [dataclasses.asdict(record) for record in records]
+    for row in rows:
+        del row["frame"]  # it ends with the inspection
+    return _sha256([vocabulary.entries, *rows])
 
 
 def record_of(row: Mapping[str, object]) -> Record:

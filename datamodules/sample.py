@@ -16,6 +16,8 @@ GOOD = "good"
 GOOD_ID = 0
 # The split of images of which nobody has said whether they are good: never validated or tested.
 UNLABELLED = "unlabelled"
+# The pixels of an image as a viewer shows them, turned as EXIF says, and as they are stored.
+SHOWN, STORED = "shown", "stored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Record:
     released_caption came with the data, verbatim. window_xywh_px cuts a tile out of the image.
     width_px, height_px and the file's sha256 are 0 and "" until `inspection.py` has looked.
     flaw: why the annotation's text is unusable; such a record never reaches a manifest.
+    frame: the pixels in which the annotation is said to be drawn, see `preparing/frames.py`.
     is_generated: painted by a model, so that it may be trained on but never validated or tested.
     """
 
@@ -70,6 +73,7 @@ class Record:
     sha256: str = ""
     flaw: str = ""
     is_generated: bool = False
+    frame: str = field(default="", compare=False)
 
     @property
     def mask_kind(self) -> str:

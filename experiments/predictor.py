@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from callbacks.drawing import RegionTag, draw_overlay
 from datamodules.decode import GREY_MODES, WIDE_MODES, open_image
@@ -198,7 +198,7 @@ def read_labels(labels: Labels) -> Vocabulary:
 
 
 def read_pixels(image: ImageLike) -> np.ndarray:
-    """The image as (H, W, 3) uint8; FileNotFoundError or ValueError for what is none."""
+    """The image as a viewer shows it, (H, W, 3) uint8; FileNotFoundError or ValueError for none."""
     if isinstance(image, str | Path):
         return open_image(Path(image))
     if isinstance(image, Image.Image):
@@ -207,7 +207,8 @@ def read_pixels(image: ImageLike) -> np.ndarray:
                 f"got a Pillow image of mode {image.mode}, expected 8 bits: give its file, which "
                 "is read with its full range"
             )
-        image = np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
+        shown = ImageOps.exif_transpose(image)
+        image = np.asarray(shown.convert("L" if image.mode in GREY_MODES else "RGB"))
     is_grey = image.ndim == 2
     if image.dtype != np.uint8 or not image.size or not (is_grey or image.shape[2:] == (3,)):
         raise ValueError(

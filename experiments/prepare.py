@@ -70,8 +70,9 @@ def prepare(
         on_bad: what becomes of unusable images
         max_bad_fraction: more unusable images than this share are an error
         strip_metadata: index copies without EXIF, XMP and comments
-        upright: index copies that are turned as EXIF says, with their annotation
-        redactions: CSV image,left,top,width,height: boxes painted over in copies
+        upright: index copies that are stored as a viewer shows them, with their annotation
+        redactions: CSV image,left,top,width,height: boxes, in pixels as a viewer shows the
+            image, painted over in copies
         longest_side_px: index copies of larger images shrunk to this side, 0 keeps them
         tile_px: index larger images as tiles of this side, 0 keeps them whole
         tile_overlap_px: least overlap of neighbouring tiles

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from datamodules.captions import Caption
 from datamodules.manifest import Source
-from datamodules.sample import GOOD, UNLABELLED, MaskValues, Record, Region
+from datamodules.sample import GOOD, SHOWN, STORED, UNLABELLED, MaskValues, Record, Region
 from datamodules.vocabulary import TypeNames
 
 UNNAMED_DEFECT = "defect"
@@ -92,7 +92,9 @@ class RecordMaker:
 
     unannotated: what an image without annotation is, "good" or "unlabelled". group_pattern: a
     regular expression searched in the image's path; its first bracket, or all that it matches,
-    names the group. Raises ValueError for another word and for a pattern that is none.
+    names the group. frame: "shown" or "stored", the pixels in which images that EXIF turns were
+    annotated, "" where only sizes tell. Raises ValueError for another word and for a pattern that
+    is none.
     """
 
     source: Source = field(repr=False)  # its repr is a place in memory
@@ -101,6 +103,7 @@ class RecordMaker:
     licence: str
     group_pattern: str = ""
     unannotated: str = "unlabelled"
+    frame: str = ""
     names: TypeNames = field(default_factory=TypeNames)
 
     def __post_init__(self) -> None:
@@ -108,6 +111,8 @@ class RecordMaker:
             raise ValueError(
                 f"unannotated is {self.unannotated!r}: expected one of {', '.join(UNANNOTATED)}"
             )
+        if self.frame not in ("", SHOWN, STORED):
+            raise ValueError(f"frame is {self.frame!r}: expected {SHOWN} or {STORED}")
         try:
             re.compile(self.group_pattern)
         except re.error as error:
@@ -159,6 +164,7 @@ class RecordMaker:
             licence=self.licence or record.licence,
             width_px=size_px[0],
             height_px=size_px[1],
+            frame=self.frame,
         )
 
     def make_flawed(self, place: str, flaw: str) -> Record:

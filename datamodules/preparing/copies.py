@@ -2,7 +2,7 @@
 
 Originals are never touched: copies lie in a folder of their own, whose name follows from the
 changes, and a copy that is there already is not made again. A copy is a PNG file of the very
-pixels that training sees of an image, and nothing else: no metadata survives.
+pixels that training sees of an image, upright, and nothing else: no metadata survives.
 """
 
 import csv
@@ -17,10 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datamodules.annotation import draw_region, open_annotation, runs_of
-from datamodules.decode import open_pixels, upright
-from datamodules.formats.image_header import read_header
+from datamodules.annotation import open_annotation
+from datamodules.decode import open_pixels, read_header
 from datamodules.formats.synthetic_mark import read_text, with_mark
+from datamodules.preparing.frames import in_shown_frame, moved_region
 from datamodules.preparing.inspection import (
     FILE_ERRORS,
     check_names,
@@ -28,7 +28,7 @@ from datamodules.preparing.inspection import (
     local_vocabulary,
     reason_of,
 )
-from datamodules.sample import MaskValues, Record, Region
+from datamodules.sample import MaskValues, Record
 from datamodules.whole_files import whole
 
 BoxXywh = tuple[int, int, int, int]
@@ -39,9 +39,10 @@ REDACTION_COLUMNS = ["image", "left", "top", "width", "height"]
 class Changes:
     """What copies of the images differ in; with all off nothing is copied.
 
-    longest_side_px: larger images are shrunk to it, 0 for none; make_upright: turned as EXIF
-    asks, with their annotation; strip: metadata (EXIF, XMP, comments) is left out; redactions:
-    boxes (left, top, width, height) in stored pixels that are painted over, by image path.
+    longest_side_px: larger images are shrunk to it, 0 for none; make_upright: stored as a viewer
+    shows them, with their annotation; strip: metadata (EXIF, XMP, comments) is left out;
+    redactions: boxes (left, top, width, height) in the pixels that a viewer shows, painted over,
+    by image path.
     """
 
     longest_side_px: int = 0
@@ -55,7 +56,7 @@ class Changes:
     @property
     def folder_name(self) -> str:
         """The folder of copies: another one for other changes."""
-        words = repr((self.longest_side_px, self.make_upright, sorted(self.redactions.items())))
+        words = repr(("upright", self.longest_side_px, sorted(self.redactions.items())))
         return f"images-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
 
@@ -122,19 +123,17 @@ def copy_one(record: Record, root: Path, folder: Path, *, changes: Changes) -> R
 
 
 def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Record:
-    source = root / record.image
+    source, vocabulary = root / record.image, local_vocabulary(record)
     header = read_header(source)
-    size_px = header.height_px, header.width_px
+    record = in_shown_frame(record, root, header=header, vocabulary=vocabulary)
+    size_px = header.shown_px[::-1]
     check_size(record, size_px)
-    orientation = header.orientation if changes.make_upright else 1
-    is_moved = orientation != 1 or 0 < changes.longest_side_px < max(size_px)
 
     def moved(pixels: np.ndarray, interpolation: int = cv2.INTER_NEAREST) -> np.ndarray:
-        return _shrunk(upright(pixels, orientation), changes.longest_side_px, interpolation)
+        return _shrunk(pixels, changes.longest_side_px, interpolation)
 
     def copy_image() -> np.ndarray:
-        redacted = _redacted(open_pixels(source), record.image, changes)
-        return moved(redacted, cv2.INTER_AREA)
+        return moved(_redacted(open_pixels(source), record.image, changes), cv2.INTER_AREA)
 
     def copy_mask() -> np.ndarray:
         ids = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
@@ -146,25 +145,25 @@ def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Re
     text = read_text(source) if record.is_generated else {}
     _write_png(folder / image, source, copy_image, text)
     copied = replace(record, image=image, width_px=0, height_px=0)
-    if is_moved:
-        regions = tuple(_moved_region(region, moved, size_px) for region in record.regions)
+    if 0 < changes.longest_side_px < max(size_px):
+        regions = tuple(moved_region(region, moved, size_px) for region in record.regions)
         copied = replace(copied, regions=regions)
     if not record.mask:
         return copied
-    mask, vocabulary = f"{record.mask}.ids.png", local_vocabulary(record)
+    mask = f"{record.mask}.ids.png"
     _write_png(folder / mask, root / record.mask, copy_mask)
     values = tuple(MaskValues(k, k, name) for k, name in enumerate(vocabulary.names))
     return replace(copied, mask=mask, mask_values=values)
 
 
-def _redacted(stored: np.ndarray, image: str, changes: Changes) -> np.ndarray:
-    pixels = stored.copy()
+def _redacted(shown: np.ndarray, image: str, changes: Changes) -> np.ndarray:
+    pixels = shown.copy()
     for left, top, width, height in changes.redactions.get(image, ()):
         inside = pixels[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
         if not inside.size:
             raise ValueError(f"redaction {(left, top, width, height)} lies outside {image}")
         # Flat, not blurred: a blur of known letters can be undone.
-        inside[...] = np.median(stored, axis=(0, 1))
+        inside[...] = np.median(shown, axis=(0, 1))
     return pixels
 
 
@@ -175,18 +174,6 @@ def _shrunk(pixels: np.ndarray, longest_side_px: int, interpolation: int) -> np.
     scale = longest_side_px / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return cv2.resize(pixels, size, interpolation=interpolation)
-
-
-def _moved_region(
-    region: Region, moved: Callable[[np.ndarray, int], np.ndarray], size_px: tuple[int, int]
-) -> Region:
-    """The region of the moved image: a box stays a box, other outlines become runs."""
-    coverage = moved(draw_region(region, size_px=size_px).astype(np.uint8) * 255, cv2.INTER_AREA)
-    # Half covered counts, but what is thinner than that must not vanish.
-    inside = (coverage >= min(128, int(coverage.max()))).astype(np.uint8)
-    if region.kind == "box":
-        return replace(region, numbers=tuple(float(edge) for edge in cv2.boundingRect(inside)))
-    return replace(region, kind="runs", numbers=tuple(float(run) for run in runs_of(inside)))
 
 
 def _write_png(

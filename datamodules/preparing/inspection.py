@@ -23,21 +23,21 @@ import cv2
 import numpy as np
 
 from datamodules.annotation import open_pair
-from datamodules.decode import sha256_of
-from datamodules.formats.image_header import read_header
+from datamodules.decode import read_header, sha256_of
 from datamodules.formats.synthetic_mark import SYNTHETIC_KEY, YES, read_text
 from datamodules.language.descriptors import location_of, morphology_of
 from datamodules.manifest import record_of
 from datamodules.preparing.fingerprints import THUMBNAIL_PX, Fingerprint, fingerprint
+from datamodules.preparing.frames import in_shown_frame
 from datamodules.sample import GOOD, GOOD_ID, Record
 from datamodules.vocabulary import Vocabulary
 
 BLANK_MASK = "blank mask in a defective image: kept without a mask"
-TURNED = "turned by EXIF: the stored pixels are used, --upright turns image and annotation"
+TURNED = "turned by EXIF: image and annotation are taken as a viewer shows them"
 FILE_ERRORS = (OSError, ValueError, cv2.error)
 STORE_NAME = ".inspections.db"
 # Raised whenever an inspection comes to see other things in the same file.
-RULES_VERSION = 5
+RULES_VERSION = 6
 TABLE = f"inspections_{RULES_VERSION}"
 CHUNK = 64
 # Below this many images, starting processes takes longer than they save.
@@ -97,7 +97,8 @@ def inspect(record: Record, root: Path) -> Inspection:
     try:
         path = root / record.image
         check_names(root, record)
-        vocabulary = local_vocabulary(record)
+        vocabulary, header = local_vocabulary(record), read_header(path)
+        record = in_shown_frame(record, root, header=header, vocabulary=vocabulary)
         image, ids = open_pair(record, root, vocabulary=vocabulary)
         check_size(record, image.shape)
         is_marked = path.suffix.lower() == ".png" and read_text(path).get(SYNTHETIC_KEY) == YES
@@ -109,7 +110,7 @@ def inspect(record: Record, root: Path) -> Inspection:
         height_px, width_px = image.shape[:2]
         record = replace(record, width_px=width_px, height_px=height_px, sha256=sha256_of(path))
         record, notes = describe(record, ids, vocabulary=vocabulary)
-        if read_header(path).orientation != 1:
+        if header.orientation != 1:
             notes = (*notes, TURNED)
         seen = fingerprint(image)
     except FILE_ERRORS as error:

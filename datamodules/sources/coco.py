@@ -57,7 +57,7 @@ class Coco(Source):
 
     annotations: which files below the root; one named after a split (instances_train2017), or in
     a folder that is, gives its images that split. images: the folder where file_name starts, ""
-    for the usual places. group_pattern: see `formats/records.py`.
+    for the usual places. group_pattern, frame: see `formats/records.py`.
     unannotated: what a listed image without annotation is. "good" is COCO's meaning, and a trap:
     tools also list images at which nobody has looked yet; for such a set say "unlabelled". A
     file without any list of annotations leaves its images unlabelled.
@@ -74,10 +74,13 @@ class Coco(Source):
         material: str = "",
         licence: str = "",
         group_pattern: str = "",
+        frame: str = "",
     ) -> None:
         self.annotations = annotations
         self.images = images
-        self.maker = RecordMaker(self, product, material, licence, group_pattern, unannotated)
+        self.maker = RecordMaker(
+            self, product, material, licence, group_pattern, unannotated, frame
+        )
 
     def records(self, root: Path) -> list[Record]:
         """One Record per listed image, files in the order of their names.
@@ -255,12 +258,15 @@ def _add(
     """Hand the annotation to its image; what is wrong with it becomes the image's flaw."""
     image.annotation_count += 1
     name = names.get(_key(annotation.get("category_id")))
+    outline = annotation.get("segmentation")
     try:
         if is_repeated:
             raise ValueError("has the id of another one, expected each id once")
         if name is None:
             known = ", ".join(f"{k}={v}" for k, v in list(names.items())[:8])
             raise ValueError(f"is of category {annotation.get('category_id')!r}, expected {known}")
+        if isinstance(outline, dict) and not any(image.size_px):
+            image.size_px = _size_of(outline)
         regions = _regions_of(annotation, name, image.size_px)
         image.regions += regions
         image.types += [] if regions else [name]
@@ -290,10 +296,7 @@ def _runs_of(outline: Mapping[str, object], size_px: tuple[int, int]) -> tuple[i
 
     pycocotools takes a broken string for a mask of rubbish, so that the counts are checked here.
     """
-    size, counts = numbers_of(outline.get("size")), outline.get("counts")
-    if len(size) != 2 or not all(0 < number < 1e6 for number in size):
-        raise ValueError(f"run lengths have the size {list(size)[:4]}, expected [height, width]")
-    height_px, width_px = (int(side) for side in size)
+    (width_px, height_px), counts = _size_of(outline), outline.get("counts")
     if all(size_px) and (width_px, height_px) != size_px:
         raise ValueError(
             f"run lengths are of an image of {width_px} x {height_px} px, expected its "
@@ -301,6 +304,14 @@ def _runs_of(outline: Mapping[str, object], size_px: tuple[int, int]) -> tuple[i
         )
     lengths = decode_counts(counts) if isinstance(counts, str) else numbers_of(counts)
     return runs_of_counts(lengths, width_px=width_px, height_px=height_px)
+
+
+def _size_of(outline: Mapping[str, object]) -> tuple[int, int]:
+    """The (width, height) in pixels that an RLE tells; ValueError for none."""
+    size = numbers_of(outline.get("size"))
+    if len(size) != 2 or not all(0 < number < 1e6 for number in size):
+        raise ValueError(f"run lengths have the size {list(size)[:4]}, expected [height, width]")
+    return int(size[1]), int(size[0])
 
 
 def decode_counts(text: str) -> list[int]:

@@ -31,7 +31,8 @@ class Csv(Source):
     type: several parted by ";", "good" for a good part; an image without type, mask and box is
     unlabelled. A mask without type shows "defect". largest_good_grey: greys above it are the
     image's one type; a mask of 0 and 1 needs 0. mask_ids: type -> grey value, where masks show
-    several types. caption is kept verbatim. group: images that must not part.
+    several types. caption is kept verbatim. group: images that must not part. frame: see
+    `formats/records.py`.
     """
 
     name: ClassVar[str] = "csv"
@@ -45,13 +46,14 @@ class Csv(Source):
         material: str = "",
         licence: str = "",
         group_pattern: str = "",
+        frame: str = "",
     ) -> None:
         for what, grey in {"largest_good_grey": largest_good_grey, **(mask_ids or {})}.items():
             if not 0 <= grey < HIGHEST_GREY:
                 raise ValueError(f"{what} is {grey}: expected a grey value from 0 to 65534")
         self.table = table
         self.largest_good_grey = largest_good_grey
-        self.maker = RecordMaker(self, product, material, licence, group_pattern)
+        self.maker = RecordMaker(self, product, material, licence, group_pattern, frame=frame)
         names = [(self.maker.names.read(name), grey) for name, grey in (mask_ids or {}).items()]
         self.mask_ids = tuple(MaskValues(grey, grey, name or GOOD) for name, grey in names)
 

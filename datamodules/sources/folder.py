@@ -17,13 +17,13 @@ from datamodules.formats.layout import scan_tree
 from datamodules.formats.records import (
     HIGHEST_GREY,
     UNNAMED_DEFECT,
+    RecordMaker,
     grey_values,
     make_record,
 )
 from datamodules.formats.tables import read_table
 from datamodules.manifest import Source
 from datamodules.sample import Record
-from datamodules.vocabulary import TypeNames
 
 LAYOUT = "expected images in images/<type>/"
 LABEL_COLUMNS = ("image", "type", "caption", "group")
@@ -44,16 +44,16 @@ class Folder(Source):
     "ok", "defect free" and their like mean good), else, with a mask, "defect" or good by that.
     Masks are two-valued: 0 is good, the rest is the image's type. If 1 is the highest value in
     all masks, 1 is defect; with values up to 255 (soft edges too) everything above 127 is; with
-    16-bit values everything above 32767. Masks are opened here for that, images are not.
+    16-bit values everything above 32767. Masks are opened here for that, images are not. frame:
+    see `formats/records.py`.
     """
 
     name: ClassVar[str] = "folder"
 
-    def __init__(self, product: str = "part", material: str = "", *, licence: str = "") -> None:
-        self.product = product
-        self.material = material
-        self.licence = licence
-        self.names = TypeNames()
+    def __init__(
+        self, product: str = "part", material: str = "", *, licence: str = "", frame: str = ""
+    ) -> None:
+        self.maker = RecordMaker(self, product, material, licence, frame=frame)
 
     def records(self, root: Path) -> list[Record]:
         """One Record per image, sorted by path; one that contradicts its mask has a flaw.
@@ -80,15 +80,17 @@ class Folder(Source):
             try:
                 label = labels.get(image) or _label_by_place(image, mask, grey)
                 if label:
-                    label = label._replace(defect=label.defect and self.names.read(label.defect))
+                    label = label._replace(
+                        defect=label.defect and self.maker.names.read(label.defect)
+                    )
                 flaw = flaws.get(image) or _contradiction(image, label, mask, grey, largest_good)
             except ValueError as error:
                 label, flaw = None, f"image {image}: {error}"
             record = make_record(
                 self,
                 image,
-                product=self.product,
-                material=self.material,
+                product=self.maker.product,
+                material=self.maker.material,
                 defects=(label.defect,) if label and label.defect else (),
                 mask=mask,
                 mask_values=grey_values(
@@ -101,7 +103,7 @@ class Folder(Source):
 
     def notes(self) -> Counter[str]:
         """What is said of the types' names."""
-        return self.names.notes()
+        return self.maker.names.notes()
 
     def _labelled(self, record: Record, label: Label) -> Record:
         return replace(
@@ -109,7 +111,8 @@ class Folder(Source):
             caption=_caption_of(label, record.caption),
             released_caption=label.caption,
             group=label.group or record.image,
-            licence=self.licence,
+            licence=self.maker.licence,
+            frame=self.maker.frame,
         )
 
 

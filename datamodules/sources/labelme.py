@@ -18,7 +18,6 @@ from PIL import Image
 
 from datamodules.annotation import runs_of
 from datamodules.decode import DECODE_ERRORS, MAX_PIXELS
-from datamodules.formats.image_header import read_header
 from datamodules.formats.layout import FileTree, folder_of, join_below, scan_tree, split_of_path
 from datamodules.formats.records import RecordMaker
 from datamodules.formats.text_files import numbers_of, objects_of, read_json, whole_number
@@ -36,9 +35,8 @@ class Labelme(Source):
 
     A JSON without shapes says that the image is good, unless one of its flags is set: then that
     is its type. unannotated: what an image without JSON is, "unlabelled" or "good".
-    labelme shows an image as EXIF turns it, while masks belong to the stored pixels: an image
-    with shapes whose stored size is not the one in its JSON is refused, one that EXIF mirrors or
-    turns by 180 degrees as well. Only its header is read for that.
+    frame: see `formats/records.py`; labelme itself draws on an image as shown, older versions as
+    stored, and only a size that was turned with it tells.
     """
 
     name: ClassVar[str] = "labelme"
@@ -50,8 +48,11 @@ class Labelme(Source):
         material: str = "",
         licence: str = "",
         group_pattern: str = "",
+        frame: str = "",
     ) -> None:
-        self.maker = RecordMaker(self, product, material, licence, group_pattern, unannotated)
+        self.maker = RecordMaker(
+            self, product, material, licence, group_pattern, unannotated, frame
+        )
 
     def records(self, root: Path) -> list[Record]:
         """One Record per image, those with a JSON first, each part sorted by path.
@@ -104,7 +105,6 @@ class Labelme(Source):
         regions, flaw = [], ""
         try:
             regions = read_shapes(content["shapes"], root / file, (width_px, height_px))
-            flaw = turn_flaw(root / image, (width_px, height_px)) if regions else ""
         except (ValueError, OSError) as error:
             flaw = str(error)
         return self.maker.make(
@@ -129,30 +129,6 @@ def find_image(file: str, image_path: str, tree: FileTree, *, beside: str | None
         if path in tree:
             return path
     return beside or tree.find_image(written.rpartition("/")[2], [folder_of(file)])
-
-
-def turn_flaw(image: Path, annotated_px: tuple[int, int]) -> str:
-    """Why shapes drawn at that size may not belong to the stored pixels, "" where they do.
-
-    Raises ValueError for an image without readable header.
-    """
-    header = read_header(image)
-    stored_px = (header.width_px, header.height_px)
-    is_size_told = 0 not in annotated_px
-    if is_size_told and annotated_px != stored_px:
-        return (
-            f"{image} was annotated at {annotated_px[0]} x {annotated_px[1]} px and is stored at "
-            f"{stored_px[0]} x {stored_px[1]} px, EXIF orientation {header.orientation}, expected "
-            "one size: bring back the image that was annotated, or save its pixels upright"
-        )
-    # Equal sizes prove that an image which lies on its side was annotated as it is stored.
-    lies = is_size_told and header.orientation >= 5 and stored_px[0] != stored_px[1]
-    if header.orientation == 1 or lies:
-        return ""
-    return (
-        f"{image} is turned by EXIF orientation {header.orientation}, expected 1: nobody can tell "
-        "which way up it was annotated; save its pixels upright, without that tag"
-    )
 
 
 def read_shapes(shapes: object, file: Path, size_px: tuple[int, int]) -> list[Region]:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.formats.image_header import ImageHeader, read_header
+from datamodules.decode import read_header
 from datamodules.formats.layout import FileTree, folder_of, join_below, scan_tree, split_of_path
 from datamodules.formats.records import RecordMaker
 from datamodules.formats.text_files import parse_yaml, read_text
 from datamodules.manifest import Source
-from datamodules.sample import Record, Region
+from datamodules.sample import SHOWN, Record, Region
 from datamodules.vocabulary import normalise_name
 
 LAYOUT = "expected data.yaml, images/<split>/ and labels/<split>/"
@@ -44,8 +44,8 @@ class Yolo(Source):
 
     An empty text file says that the image is good. unannotated: what an image without text file
     is, "unlabelled" or "good" (as YOLO itself counts it). data: the YAML file below the root.
-    Labels are relative to the image, so that its header is read for the size. A labelled image
-    that EXIF turns is refused: nobody can tell whether it was labelled as stored or as shown.
+    Labels are relative to the image, so that its header is read for the size. frame: see
+    `formats/records.py`; without it a labelled image that EXIF turns is refused.
     """
 
     name: ClassVar[str] = "yolo"
@@ -58,9 +58,12 @@ class Yolo(Source):
         material: str = "",
         licence: str = "",
         group_pattern: str = "",
+        frame: str = "",
     ) -> None:
         self.data = data
-        self.maker = RecordMaker(self, product, material, licence, group_pattern, unannotated)
+        self.maker = RecordMaker(
+            self, product, material, licence, group_pattern, unannotated, frame
+        )
 
     def records(self, root: Path) -> list[Record]:
         """One Record per image of the splits in data.yaml, of images/ where it names none.
@@ -98,7 +101,8 @@ class Yolo(Source):
         if label not in tree:
             return self.maker.make(image, split=split, is_labelled=self.maker.counts_as_good)
         try:
-            regions = read_labels(root / label, data.names, image=root / image)
+            is_shown = self.maker.frame == SHOWN
+            regions = read_labels(root / label, data.names, image=root / image, is_shown=is_shown)
         except (ValueError, OSError) as error:
             return self.maker.make(image, split=split, flaw=str(error))
         return self.maker.make(image, regions=regions, split=split)
@@ -193,12 +197,14 @@ def read_data(path: Path) -> YoloData:
     )
 
 
-def read_labels(path: Path, names: Mapping[int, str], *, image: Path) -> tuple[Region, ...]:
+def read_labels(
+    path: Path, names: Mapping[int, str], *, image: Path, is_shown: bool = False
+) -> tuple[Region, ...]:
     """The regions of one text file in its order, in pixels of `image`; empty for a good part.
 
-    Raises ValueError, with the number of the line, for anything but a class number followed by
-    four (box) or by six or more paired (polygon) relative numbers, and for an image without
-    readable header or one that EXIF turns: nobody can tell which way up it was labelled.
+    is_shown: in its pixels as a viewer shows them, else as they are stored. Raises ValueError,
+    with the number of the line, for anything but a class number followed by four (box) or by six
+    or more paired (polygon) relative numbers, and for an image without readable header.
     """
     if path.is_symlink():
         raise ValueError(f"{path} is a symbolic link: copy the file that it leads to")
@@ -207,21 +213,17 @@ def read_labels(path: Path, names: Mapping[int, str], *, image: Path) -> tuple[R
     if not filled:
         return ()
     header = read_header(image)
-    if header.orientation != 1:
-        raise ValueError(
-            f"{image} is turned by EXIF orientation {header.orientation}, expected 1: save its "
-            "pixels the way it was labelled, without that tag"
-        )
+    size_px = header.shown_px if is_shown else header.stored_px
     regions = []
     for number, line in filled:
         try:
-            regions.append(_region_of(line.split(), names, header))
+            regions.append(_region_of(line.split(), names, size_px))
         except ValueError as error:
             raise ValueError(f"{path} line {number}: {error}") from error
     return tuple(regions)
 
 
-def _region_of(words: list[str], names: Mapping[int, str], header: ImageHeader) -> Region:
+def _region_of(words: list[str], names: Mapping[int, str], size_px: tuple[int, int]) -> Region:
     try:
         class_number, *numbers = (float(word) for word in words)
     except ValueError as error:
@@ -233,7 +235,7 @@ def _region_of(words: list[str], names: Mapping[int, str], header: ImageHeader) 
     if not all(abs(number) <= LARGEST_RELATIVE for number in numbers):
         worst = max(numbers, key=lambda number: math.inf if math.isnan(number) else abs(number))
         raise ValueError(f"got {worst:g}, expected numbers relative to the image, 0 to 1")
-    width_px, height_px = header.width_px, header.height_px
+    width_px, height_px = size_px
     if len(numbers) == 4:
         across, down, wide, high = numbers
         left, top = (across - wide / 2) * width_px, (down - high / 2) * height_px
@@ -243,7 +245,7 @@ def _region_of(words: list[str], names: Mapping[int, str], header: ImageHeader) 
             f"got {len(numbers)} numbers behind the class, expected 4 of a box, or x and y of "
             "three or more corners: confidences and key points are no labels"
         )
-    sides_px = (width_px, height_px) * (len(numbers) // 2)
+    sides_px = size_px * (len(numbers) // 2)
     corners = tuple(number * side for number, side in zip(numbers, sides_px, strict=True))
     return Region(name, "polygon", corners)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.annotation import open_mask
-from datamodules.decode import image_paths, open_pixels, sha256_of
+from datamodules.decode import image_paths, open_pixels, read_header, sha256_of
 from datamodules.manifest import Manifest
+from datamodules.preparing.frames import frame_of
 from datamodules.sample import GOOD
 from datamodules.sources.generated import mask_values
 from datamodules.splits import FewShots
@@ -143,6 +144,8 @@ def list_jobs(
         image, sha256 = open_pixels(source.path), sha256_of(source.path)
         size_px = (image.shape[0], image.shape[1])
         given = None if file is None else read_mask(file, size_px)
+        if file is not None:
+            frame_of(source.path, read_header(source.path), (0, 0), mask=file)
         for prompt, seed in product(prompts, seeds):
             mask = given
             if mask is None:

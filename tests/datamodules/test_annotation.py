@@ -66,9 +66,7 @@ def test_window_cuts_image_and_mask_alike(part, tmp_path) -> None:
 def read_mask(
     image: Image.Image, path: Path, values: tuple[MaskValues, ...] = VALUES
 ) -> np.ndarray:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # never applied
-    image.save(path, exif=exif)
+    image.save(path)
     return open_mask(path, values, vocabulary=NAMES, size_px=(4, 6))
 
 

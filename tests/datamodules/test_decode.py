@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from datamodules import decode
-from datamodules.decode import image_paths, open_image, open_pixels, sha256_of, upright
+from datamodules.decode import image_paths, open_image, open_pixels, read_header, sha256_of
 
 RAMP = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
 NOISE = np.random.default_rng(0).integers(0, 256, (61, 83, 4), dtype=np.uint8)
@@ -148,21 +148,11 @@ def test_first_page_or_frame_is_read(suffix: str, tmp_path: Path) -> None:
     assert (open_image(path) == 10).all()
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_turn_is_not_applied_on_reading_and_undone_by_upright(
-    orientation: int, tmp_path: Path
-) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    for suffix in ("png", "tif", "webp"):
-        path = saved(IMAGES["RGB"], tmp_path / f"a.{suffix}", exif=exif, lossless=True)
-        assert np.array_equal(open_image(path), NOISE[:, :, :3])
-    for grey in (NOISE[:, :, 0], NOISE[:, :, 0].astype(np.uint16)):
-        path = saved(Image.fromarray(grey), tmp_path / "grey.tif", exif=exif)
-        assert np.array_equal(open_pixels(path), NOISE[:, :, 0])
-    with Image.open(tmp_path / "a.png") as image:
-        shown = np.asarray(ImageOps.exif_transpose(image))
-    assert np.array_equal(upright(NOISE[:, :, :3], orientation), shown)
+def test_header_is_read_without_the_pixels(tmp_path: Path) -> None:
+    path = saved(IMAGES["L"], tmp_path / "a.png")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"IDAT") + 6])
+    assert read_header(path).stored_px == IMAGES["L"].size
 
 
 @pytest.mark.parametrize("mode", IMAGES)

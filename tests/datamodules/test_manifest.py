@@ -116,11 +116,11 @@ def with_version(path: Path, version: bytes) -> None:
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (lambda path: pq.write_table(pa.table({"a": [1]}), path), "version none, expected 3"),
-        (lambda path: with_version(path, b"2"), "manifest version 2, expected 3: write it again"),
+        (lambda path: pq.write_table(pa.table({"a": [1]}), path), "version none, expected 4"),
+        (lambda path: with_version(path, b"3"), "manifest version 3, expected 4: write it again"),
         (
             lambda path: pq.write_table(pq.read_table(path).drop_columns(["licence"]), path),
-            "manifest version 3, expected 3",
+            "manifest version 4, expected 4",
         ),
     ],
 )

@@ -77,15 +77,6 @@ def test_regions_shrink_with_the_image(part, raw, region, moved):
     assert copy.regions == (moved,)
 
 
-def test_lying_image_is_turned_upright_with_its_mask(part, raw):
-    exif = Image.Exif()
-    exif[274] = 6
-    Image.open(raw / part.image).save(raw / part.image, exif=exif)
-    copy, folder = copied(part, raw, Changes(make_upright=True))
-    assert open_image(folder / copy.image).shape == (60, 40, 3)
-    assert np.array_equal(ids_of(copy, folder), np.rot90(ids_of(part, raw), -1))
-
-
 def test_redacted_box_is_flat_and_the_rest_unchanged(part, raw):
     changes = Changes(redactions={part.image: ((30, 5, 20, 10),)})
     copy, folder = copied(part, raw, changes)

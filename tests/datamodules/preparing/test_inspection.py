@@ -14,7 +14,6 @@ from datamodules.formats.synthetic_mark import with_mark
 from datamodules.preparing.inspection import (
     BLANK_MASK,
     STORE_NAME,
-    TURNED,
     Inspection,
     inspect,
     inspect_all,
@@ -63,15 +62,6 @@ def test_box_tells_the_place_and_no_shape(part, tmp_path):
     boxed = replace(part, mask="", regions=(Region("crack", "box", (4, 15, 10, 10)),))
     caption = inspect(boxed, tmp_path).record.caption
     assert (caption.location, caption.morphology) == ("the left", "")
-
-
-def test_image_that_a_viewer_would_turn_is_noted(part, tmp_path):
-    exif = Image.Exif()
-    exif[274] = 6
-    Image.open(tmp_path / part.image).save(tmp_path / part.image, exif=exif)
-    seen = inspect(part, tmp_path)
-    assert seen.notes == (TURNED,)
-    assert (seen.record.width_px, seen.record.height_px) == (60, 40)
 
 
 def test_generated_image_among_real_ones_is_a_problem(part, tmp_path):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from datamodules.annotation import draw_region, draw_regions
@@ -198,30 +197,6 @@ def test_stale_path_gives_way_to_the_name_of_the_json(tmp_path):
     assert [record.image for record in Labelme().records(tmp_path)] == ["new.png"]
 
 
-@pytest.mark.parametrize(
-    ("annotated_px", "orientation", "words"),
-    [
-        ((50, 40), 1, ""),
-        ((50, 40), 6, ""),
-        ((50, 40), 3, "EXIF orientation 3, expected 1"),
-        ((40, 50), 6, "annotated at 40 x 50 px and is stored at 50 x 40 px, EXIF orientation 6"),
-        ((100, 80), 1, "annotated at 100 x 80 px and is stored at 50 x 40 px"),
-    ],
-)
-def test_shapes_that_may_lie_elsewhere_are_a_flaw(tmp_path, annotated_px, orientation, words):
-    size = dict(zip(("imageWidth", "imageHeight"), annotated_px, strict=True))
-    write_shapes(tmp_path / "a.json", "a.jpg", shape("crack"), **size)
-    save_turned(tmp_path / "a.jpg", orientation)
-    flaw = Labelme().records(tmp_path)[0].flaw
-    assert words in flaw and bool(flaw) == bool(words)
-
-
-def save_turned(path: Path, orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.new("RGB", (50, 40)).save(path, exif=exif)
-
-
 @pytest.mark.parametrize(("answer", "split"), [("unlabelled", UNLABELLED), ("good", "train")])
 def test_setting_says_what_an_image_without_file_is(tmp_path, answer, split):
     write_text(tmp_path / "data.yaml", YAML + "train: images/train")
@@ -276,11 +251,3 @@ def test_line_of_a_yolo_list_that_leads_nowhere_is_a_flaw(tmp_path, line):
     (tmp_path / "list.txt").write_text(f"images/train/a.png\n{line}\n")
     good, bad = Yolo().records(tmp_path)
     assert good.flaw == "" and "expected an image below the root" in bad.flaw
-
-
-@pytest.mark.parametrize(("label", "is_refused"), [(YOLO_BOX, True), ("", False)])
-def test_labelled_image_that_exif_turns_is_a_flaw(tmp_path, label, is_refused):
-    write_text(tmp_path / "data.yaml", YAML + "train: images/train")
-    add_yolo(tmp_path, "train/a.jpg", label)
-    save_turned(tmp_path / "images/train/a.jpg", 6)
-    assert ("EXIF orientation 6" in Yolo().records(tmp_path)[0].flaw) == is_refused

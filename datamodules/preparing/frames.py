@@ -1,0 +1,109 @@
+"""One frame for image and annotation: the pixels as a viewer shows them.
+
+`decode.py` reads every image so. Cameras store an image lying and say in EXIF how to turn it; some
+tools draw on it as shown, others as stored, and the file seldom says which.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from datamodules.annotation import draw_region, open_annotation, runs_of
+from datamodules.decode import ImageHeader, read_header, upright
+from datamodules.sample import GOOD_ID, SHOWN, STORED, Record, Region
+from datamodules.vocabulary import Vocabulary
+
+
+def in_shown_frame(
+    record: Record, root: Path, *, header: ImageHeader, vocabulary: Vocabulary
+) -> Record:
+    """The record with its annotation in the pixels that a viewer shows of its image.
+
+    header: of the image; vocabulary: the names of the annotation. What was drawn on stored pixels
+    is turned, and a mask file becomes runs by that. Raises ValueError where nobody can tell.
+    """
+    # Windows are cut of records that have been here.
+    if header.orientation == 1 or record.window_xywh_px:
+        return record
+    told_px = record.width_px, record.height_px
+    if told_px == header.stored_px:
+        width_px, height_px = header.shown_px
+        as_shown = replace(record, width_px=width_px, height_px=height_px)
+    else:
+        as_shown = record
+    if not (record.mask or record.regions):
+        return as_shown
+    mask = root / record.mask if record.mask else None
+    if frame_of(root / record.image, header, told_px, mask=mask, said=record.frame) == SHOWN:
+        return as_shown
+    size_px = header.stored_px[::-1]
+
+    def turned(pixels: np.ndarray, _: int = 0) -> np.ndarray:
+        return upright(pixels, header.orientation)
+
+    if mask is None:
+        regions = [moved_region(region, turned, size_px) for region in record.regions]
+    else:
+        ids = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
+        assert ids is not None  # a record with a mask file has an annotation
+        shown = [int(class_id) for class_id in np.unique(ids) if class_id != GOOD_ID]
+        regions = [Region(vocabulary.names[k], "runs", runs_of(turned(ids == k))) for k in shown]
+    return replace(as_shown, mask="", mask_values=(), regions=tuple(regions))
+
+
+def frame_of(
+    image: Path,
+    header: ImageHeader,
+    annotated_px: tuple[int, int],
+    *,
+    mask: Path | None = None,
+    said: str = "",
+) -> str:
+    """Whether an annotation was drawn on an image as SHOWN or as STORED.
+
+    annotated_px: the (width, height) that the annotation tells, of a mask its file does; said:
+    what the user says. An annotation of neither size counts as shown: who opens it refuses it.
+    Raises ValueError where neither tells, or where they contradict each other.
+    """
+    sizes = {SHOWN: header.shown_px, STORED: header.stored_px}
+    if mask is not None:
+        mask_header = read_header(mask)
+        annotated_px = mask_header.shown_px
+    if header.orientation == 1 or (
+        mask is not None and mask_header.orientation == header.orientation
+    ):
+        return SHOWN
+    fitting = [frame for frame, size_px in sizes.items() if size_px == annotated_px]
+    if any(annotated_px) and not fitting:
+        return SHOWN
+    # Told in words, the stored size proves nothing: Label Studio tells it of what it shows turned.
+    is_proof = len(fitting) == 1 and (mask is not None or fitting == [SHOWN])
+    frame = said or (fitting[0] if is_proof else "")
+    turned = f"{image} is turned by EXIF orientation {header.orientation}"
+    if not frame:
+        raise ValueError(
+            f"{turned} and its annotation may be drawn on it as shown or as stored: say which "
+            "(prepare: --source.frame shown or --source.frame stored; --upright true for upright "
+            "copies), or annotate it saved upright, without that tag"
+        )
+    if fitting and frame not in fitting:
+        raise ValueError(
+            f"{turned} and was annotated at {annotated_px[0]} x {annotated_px[1]} px, its size as "
+            f"{fitting[0]}, expected its size as {frame}: correct that size or --source.frame"
+        )
+    return frame
+
+
+def moved_region(
+    region: Region, moved: Callable[[np.ndarray, int], np.ndarray], size_px: tuple[int, int]
+) -> Region:
+    """The region of the moved image: a box stays a box, other outlines become runs."""
+    coverage = moved(draw_region(region, size_px=size_px).astype(np.uint8) * 255, cv2.INTER_AREA)
+    # Half covered counts, but what is thinner than that must not vanish.
+    inside = (coverage >= min(128, int(coverage.max()))).astype(np.uint8)
+    if region.kind == "box":
+        return replace(region, numbers=tuple(float(edge) for edge in cv2.boundingRect(inside)))
+    return replace(region, kind="runs", numbers=tuple(float(run) for run in runs_of(inside)))
