@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from datamodules.decode import HIGHEST_GREY, open_grey_values, open_pixels
+from datamodules.decode import HIGHEST_GREY, open_pixels
+from datamodules.masks import open_mask_values, values_in
 from datamodules.sample import GOOD_ID, UNLABELLED, MaskValues, Record, Region
 from datamodules.vocabulary import Vocabulary
 
@@ -98,17 +99,14 @@ def open_mask(
     size_px: (height, width) of the image it belongs to. Raises FileNotFoundError, or ValueError
     for an unreadable file, another size than the image's, and a grey value in no range.
     """
-    grey = open_grey_values(path)
+    grey = open_mask_values(path, values)
     if grey.shape != size_px:
         raise ValueError(
             f"mask {path} is {grey.shape[1]}x{grey.shape[0]} px, expected its image's "
             f"{size_px[1]}x{size_px[0]} px: export the mask at the image's size"
         )
     table = _class_of_grey(values, vocabulary)
-    if grey.dtype == np.uint8:
-        present = np.flatnonzero(cv2.calcHist([grey], [0], None, [256], [0, 256]))
-    else:
-        present = np.unique(grey)
+    present = values_in(grey)
     inside = (present >= 0) & (present <= HIGHEST_GREY)
     unknown = present[~inside | (table[np.where(inside, present, 0)] == UNKNOWN)]
     if unknown.size:

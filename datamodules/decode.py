@@ -2,7 +2,7 @@
 
 OpenCV decodes what it decodes exactly as Pillow does, only sooner; Pillow everything else. Every
 image and mask is read as a viewer shows it, turned as its EXIF says; what was drawn on the stored
-pixels is turned alike by `preparing/frames.py`. Masks become ids in `annotation.py`.
+pixels is turned alike by `preparing/frames.py`. What a mask means is `masks.py`.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,6 +31,8 @@ WINDOW_SHARES = (0.001, 0.999)
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 GREY_MODES = ("1", "L", "LA")
+MASK_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", *GREY_MODES, *WIDE_MODES)
+LOSSY_FORMATS = ("JPEG", "MPO", "WEBP")
 DECODE_ERRORS = (
     OSError,
     SyntaxError,
@@ -41,7 +44,7 @@ DECODE_ERRORS = (
     struct.error,
     cv2.error,
 )
-BITS_TAG, ORIENTATION_TAG = 258, 274  # of TIFF and EXIF
+BITS_TAG, POLARITY_TAG, ORIENTATION_TAG = 258, 262, 274  # of TIFF and EXIF
 # The end of a file that was not cut: some OpenCV versions fill what is missing with grey.
 LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 # Pillow's names for what OpenCV reads alike, alpha left out.
@@ -61,6 +64,19 @@ class ImageHeader:
     def shown_px(self) -> tuple[int, int]:
         """The size that a viewer shows, (width, height)."""
         return self.stored_px[::-1] if self.orientation >= 5 else self.stored_px
+
+
+class StoredPixels(NamedTuple):
+    """pixels: (H, W) numbers or (H, W, 3) colours; palette: (256, 3), the colours of the numbers.
+
+    alpha: (H, W), 0 where nothing is seen, None of a file without transparency. is_lossy: its
+    format keeps values only nearly.
+    """
+
+    pixels: np.ndarray
+    palette: np.ndarray | None
+    alpha: np.ndarray | None
+    is_lossy: bool
 
 
 def image_paths(folder: Path, *, documents: tuple[str, ...] = ()) -> list[Path]:
@@ -121,33 +137,27 @@ def open_pixels(path: Path) -> np.ndarray:
     return image if (few != few[:, :, :1]).any() else grey_where_equal(image)
 
 
-def open_grey_values(path: Path) -> np.ndarray:
-    """The stored numbers of a mask, (H, W) integers: palette indices, not palette colours.
+def open_stored(path: Path) -> StoredPixels:
+    """What a mask's file stores, before anyone says what it means (`masks.py`).
 
-    Raises FileNotFoundError, or ValueError for an unreadable or a coloured file.
+    Raises FileNotFoundError, or ValueError for an unreadable file or a mode that masks never have.
     """
+    palette = alpha = None
     with _opened(path) as (image, data):
-        turn = _turn_of(image)
+        mode, is_lossy, turn = image.mode, image.format in LOSSY_FORMATS, _turn_of(image)
         pixels = _decode_by_opencv(image, data)
-        if pixels is None:
-            image.load()
+        has_alpha = image.has_transparency_data and mode not in WIDE_MODES
+        if mode in MASK_MODES and has_alpha:
+            alpha = upright(np.asarray(image.convert("RGBA").getchannel("A")), turn)
+        if mode in ("P", "PA"):
+            pixels, palette = np.asarray(image.getchannel(0)), _palette_of(image)
+        elif mode in MASK_MODES and pixels is None:
+            pixels = _decode_by_pillow(image, data)
     if pixels is None:
-        if image.mode not in ("P", "PA", "RGB", "RGBA", *GREY_MODES, *WIDE_MODES):
-            raise ValueError(
-                f"mask {path} has mode {image.mode}, expected a grey one: "
-                "save it as an 8-bit grey PNG"
-            )
-        grey = image.convert("L") if image.mode in ("1", "LA", "PA") else image
-        pixels = np.asarray(grey)
-    pixels = upright(pixels, turn)
-    if pixels.ndim == 2:
-        return pixels
-    if (pixels[:, :, :3] != pixels[:, :, :1]).any():
         raise ValueError(
-            f"mask {path} is coloured, expected grey values or palette indices: "
-            "save it as an 8-bit grey PNG with one value per class"
+            f"mask {path} has mode {mode}, expected a grey one: save it as an 8-bit grey PNG"
         )
-    return np.ascontiguousarray(pixels[:, :, 0])
+    return StoredPixels(upright(pixels, turn), palette, alpha, is_lossy)
 
 
 def grey_where_equal(image: np.ndarray) -> np.ndarray:
@@ -257,6 +267,8 @@ def _decode_by_pillow(image: Image.Image, data: bytes) -> np.ndarray:
     image.load()
     if image.mode in WIDE_MODES:
         pixels = np.asarray(image)
+        if image.mode != "I" and getattr(image, "tag_v2", {}).get(POLARITY_TAG) == 0:
+            pixels = HIGHEST_GREY - pixels  # white is zero, which Pillow knows of fewer bits only
     elif isinstance(image, TiffImageFile) and max(image.tag_v2.get(BITS_TAG, (8,))) > 8:
         # Pillow keeps only the upper bytes of wide colours; OpenCV's TIFF is always BGR.
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
@@ -285,6 +297,14 @@ def _orientation_of(image: Image.Image) -> int:
 def _turn_of(image: Image.Image) -> int:
     """How decoded pixels are still to be turned: of TIFF, decoders do it unasked."""
     return 1 if isinstance(image, TiffImageFile) else _orientation_of(image)
+
+
+def _palette_of(image: Image.Image) -> np.ndarray:
+    """The (256, 3) colours of a loaded palette image, black where it names none."""
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    colours = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+    palette[: len(colours)] = colours
+    return palette
 
 
 def _window(wide: np.ndarray, path: Path) -> np.ndarray:

@@ -92,11 +92,13 @@ class Source(ABC):
         return Counter()
 
     def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
-        """The fixed types whichever occur, else those of the records, sorted, with synonyms."""
+        """The fixed types whichever occur, else all that the records can show, with synonyms."""
         if self.types:
             return Vocabulary((GOOD_WORDS, *map(tuple, self.types)))
-        names = sorted({name for record in records for name in record.defects})
-        return Terminology.load().vocabulary_of(names)
+        shown = {name for record in records for name in record.defects}
+        for record in records:
+            shown |= {part.name for part in (*record.mask_values, *record.regions)}
+        return Terminology.load().vocabulary_of(sorted(shown - {GOOD}))
 
 
 class Manifest:

@@ -50,13 +50,15 @@ class Inspection:
     """What came of looking at one record.
 
     record: completed, or as it was where `problem` says why it is refused; notes: what was
-    found and decided; fingerprint: None for a refused one.
+    found and decided; fingerprint: None for a refused one; marked_share: of the image's pixels,
+    those that a mask or outline calls defective.
     """
 
     record: Record
     problem: str = ""
     notes: tuple[str, ...] = ()
     fingerprint: Fingerprint | None = None
+    marked_share: float = 0.0
 
 
 def inspect_all(
@@ -113,9 +115,11 @@ def inspect(record: Record, root: Path) -> Inspection:
         if header.orientation != 1:
             notes = (*notes, TURNED)
         seen = fingerprint(image)
+        is_drawn = ids is not None and record.mask_kind == "pixel"
+        marked_share = np.count_nonzero(ids) / image.shape[0] / image.shape[1] if is_drawn else 0.0
     except FILE_ERRORS as error:
         return Inspection(record, problem=reason_of(error))
-    return Inspection(record, notes=notes, fingerprint=seen)
+    return Inspection(record, notes=notes, fingerprint=seen, marked_share=marked_share)
 
 
 def reason_of(error: Exception) -> str:
@@ -242,6 +246,7 @@ def _row_of(key: bytes, inspection: Inspection) -> tuple[bytes, str, bytes | Non
         inspection.problem,
         inspection.notes,
         pixel_sha256,
+        inspection.marked_share,
     ]
     return key, json.dumps(content), seen.thumbnail.tobytes() if seen else None
 
@@ -251,9 +256,9 @@ def _find(store: sqlite3.Connection, key: bytes) -> Inspection | None:
     found = store.execute(query, (key,)).fetchone()
     if found is None:
         return None
-    record, problem, notes, pixel_sha256 = json.loads(found[0])
+    record, problem, notes, pixel_sha256, marked_share = json.loads(found[0])
     seen = None
     if found[1] is not None:
         thumbnail = np.frombuffer(found[1], np.uint8).reshape(THUMBNAIL_PX, THUMBNAIL_PX)
         seen = Fingerprint(pixel_sha256, thumbnail)
-    return Inspection(record_of(record), problem, tuple(notes), seen)
+    return Inspection(record_of(record), problem, tuple(notes), seen, marked_share)

@@ -5,7 +5,7 @@ Each step is its own file: `copies.py` changes, `inspection.py` opens, `duplicat
 """
 
 import csv
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -93,7 +93,7 @@ def prepare(
     )
     write_quarantine(path, unusable, left_out)
     notes = source.notes() + Counter(note for one in usable for note in one.notes)
-    notes += Counter({HASHED_SEARCH: int(found.search == "hashed")})
+    notes += Counter({HASHED_SEARCH: int(found.search == "hashed")}) + note_negatives(usable)
     return Preparation(manifest, unusable, left_out, notes)
 
 
@@ -198,6 +198,23 @@ def compare_images(inspections: Sequence[Inspection]) -> Duplicates:
         [one.pixel_sha256 for one in seen],
         np.array(sizes_px, dtype=float),
     )
+
+
+def note_negatives(inspections: Sequence[Inspection]) -> Counter[str]:
+    """A note on masks that mark nearly all of an image, with their number; none without any.
+
+    Nearly all is less where most other masks mark little: then they are perhaps the negative.
+    """
+    shares: dict[str, list[float]] = defaultdict(list)
+    for one in inspections:
+        shares[one.record.mask or one.record.image].append(one.marked_share)
+    means = {name: float(np.mean(of_tiles)) for name, of_tiles in shares.items() if any(of_tiles)}
+    if not means:
+        return Counter()
+    limit = 0.75 if np.median(list(means.values())) < 0.25 else 0.9
+    marked = [name for name, mean in means.items() if mean > limit]
+    note = f"more than {limit:.0%} of an image is marked, is its mask a negative? the first is "
+    return Counter({note + _printable(marked[0]): len(marked)} if marked else {})
 
 
 def _check_choices(**chosen: str) -> None:

@@ -5,7 +5,8 @@ root/records.csv   image, and any of mask, type, caption, product, material, gro
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +20,7 @@ from datamodules.formats.records import (
 )
 from datamodules.formats.tables import TableImage, read_table
 from datamodules.manifest import Source
+from datamodules.masks import MaskSurvey, survey_masks
 from datamodules.sample import GOOD, UNLABELLED, MaskValues, Record
 from datamodules.vocabulary import defect_name
 
@@ -29,9 +31,10 @@ class Csv(Source):
     """One row per image; more rows of an image add boxes (pixels) or types.
 
     type: several parted by ";", "good" for a good part; an image without type, mask and box is
-    unlabelled. A mask without type shows "defect". largest_good_grey: greys above it are the
-    image's one type; a mask of 0 and 1 needs 0. mask_ids: type -> grey value, where masks show
-    several types. caption is kept verbatim. group: images that must not part. frame: see
+    unlabelled. A mask is of the image's one type, without type "defect", or good where it marks
+    nothing: dark is good, bright the defect (`masks.py`), or greys above largest_good_grey are.
+    mask_ids: type -> grey value or palette index, where masks show several types. caption is
+    kept verbatim. group: images that must not part. frame: see
     `formats/records.py`.
     """
 
@@ -40,7 +43,7 @@ class Csv(Source):
     def __init__(
         self,
         table: str = "records.csv",
-        largest_good_grey: int = 127,
+        largest_good_grey: int | None = None,
         mask_ids: Mapping[str, int] | None = None,
         product: str = "part",
         material: str = "",
@@ -48,7 +51,7 @@ class Csv(Source):
         group_pattern: str = "",
         frame: str = "",
     ) -> None:
-        for what, grey in {"largest_good_grey": largest_good_grey, **(mask_ids or {})}.items():
+        for what, grey in {"largest_good_grey": largest_good_grey or 0, **(mask_ids or {})}.items():
             if not 0 <= grey < HIGHEST_GREY:
                 raise ValueError(f"{what} is {grey}: expected a grey value from 0 to 65534")
         self.table = table
@@ -70,8 +73,11 @@ class Csv(Source):
                 f"table {table} is missing or a link: {LAYOUT}; see --source.table"
             )
         records: dict[str, Record] = {}
-        for entry in read_table(table):
-            record = self._record(entry, tree)
+        entries = read_table(table)
+        masks = set() if self.mask_ids else _masks_of(entries, tree)
+        survey = survey_masks(root, masks, largest_good=self.largest_good_grey)
+        for entry in entries:
+            record = self._record(entry, tree, survey)
             if record.image in records:
                 flaw = f"{record.image} stands in {table} under two spellings: expected one"
                 record = self.maker.make_flawed(record.image, flaw)
@@ -82,7 +88,7 @@ class Csv(Source):
         """What is said of the types' names."""
         return self.maker.names.notes()
 
-    def _record(self, entry: TableImage, tree: FileTree) -> Record:
+    def _record(self, entry: TableImage, tree: FileTree, survey: MaskSurvey) -> Record:
         place, cells = f"{self.table} line {entry.line}", entry.cells
         try:
             image = _existing(entry.image, "image", tree)
@@ -91,12 +97,11 @@ class Csv(Source):
         flaw = entry.flaw
         record = self.maker.make(image, regions=entry.boxes, types=entry.types)
         try:
-            record = replace(
-                record,
-                mask=_existing(cells["mask"], "mask", tree) if cells["mask"] else "",
-                mask_values=self._mask_values(entry, record) if cells["mask"] else (),
-                split=_split_of(entry, record),
-            )
+            if cells["mask"]:
+                mask = _existing(cells["mask"], "mask", tree)
+                values = self._mask_values(entry, record, mask, survey)
+                record = replace(record, mask=mask, mask_values=values)
+            record = replace(record, split=_split_of(entry, record))
         except ValueError as error:
             flaw = flaw or f"{place}: {error}"
         words = {name: cells[name] for name in ("product", "material") if cells[name]}
@@ -109,7 +114,9 @@ class Csv(Source):
             flaw=flaw,
         )
 
-    def _mask_values(self, entry: TableImage, record: Record) -> tuple[MaskValues, ...]:
+    def _mask_values(
+        self, entry: TableImage, record: Record, mask: str, survey: MaskSurvey
+    ) -> tuple[MaskValues, ...]:
         """What the greys of an image's mask mean; ValueError where nobody can tell."""
         if entry.boxes:
             raise ValueError("the image has a mask and boxes, expected one of them")
@@ -120,8 +127,20 @@ class Csv(Source):
                 f"the mask shows {', '.join(record.defects)}, expected to know which grey is which:"
                 " give --source.mask_ids"
             )
-        name = record.defects[0] if record.defects else "" if entry.types else UNNAMED_DEFECT
-        return grey_values(name, largest_good=self.largest_good_grey, highest=HIGHEST_GREY)
+        is_unnamed = not entry.types and survey.marks(mask)
+        name = record.defects[0] if record.defects else UNNAMED_DEFECT if is_unnamed else ""
+        if flaw := survey.problem_of(mask, name):
+            raise ValueError(flaw)
+        return grey_values(name, largest_good=survey.largest_good, highest=HIGHEST_GREY)
+
+
+def _masks_of(entries: Sequence[TableImage], tree: FileTree) -> set[str]:
+    """The masks of a table that are there."""
+    masks = set()
+    for name in {entry.cells["mask"] for entry in entries} - {""}:
+        with suppress(ValueError):
+            masks.add(_existing(name, "mask", tree))
+    return masks
 
 
 def _existing(path: str, what: str, tree: FileTree) -> str:

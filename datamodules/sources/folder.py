@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, NamedTuple
 
 from datamodules.captions import Caption
-from datamodules.decode import open_grey_values
 from datamodules.formats.layout import scan_tree
 from datamodules.formats.records import (
     HIGHEST_GREY,
@@ -23,6 +22,7 @@ from datamodules.formats.records import (
 )
 from datamodules.formats.tables import read_table
 from datamodules.manifest import Source
+from datamodules.masks import survey_masks
 from datamodules.sample import Record
 
 LAYOUT = "expected images in images/<type>/"
@@ -42,10 +42,9 @@ class Folder(Source):
 
     The type of an image is its row in labels.csv, else its first subfolder of images/ ("good",
     "ok", "defect free" and their like mean good), else, with a mask, "defect" or good by that.
-    Masks are two-valued: 0 is good, the rest is the image's type. If 1 is the highest value in
-    all masks, 1 is defect; with values up to 255 (soft edges too) everything above 127 is; with
-    16-bit values everything above 32767. Masks are opened here for that, images are not. frame:
-    see `formats/records.py`.
+    Masks are two-valued: dark is good, bright is the image's type, be it 255, 1 or another value
+    than the rest in all masks (`masks.py`). Masks are opened here for that, images are not.
+    frame: see `formats/records.py`.
     """
 
     name: ClassVar[str] = "folder"
@@ -67,23 +66,19 @@ class Folder(Source):
             raise FileNotFoundError(f"{root / 'images'} is missing or holds no images: {LAYOUT}")
         labels = _read_labels(root / "labels.csv", images)
         masks = _match_masks(images, [path for path in found if path.startswith("masks/")])
-        greys, flaws = {}, {}
-        for image, mask in masks.items():
-            try:
-                greys[image] = int(open_grey_values(root / mask).max(initial=0))
-            except (ValueError, OSError) as error:
-                flaws[image] = str(error)
-        largest_good = _largest_good_grey(root, masks, greys)
+        survey = survey_masks(root, masks.values())
         records = []
         for image in images:
-            mask, grey = masks.get(image, ""), greys.get(image, 0)
+            mask = masks.get(image, "")
             try:
-                label = labels.get(image) or _label_by_place(image, mask, grey)
+                label = labels.get(image) or _label_by_place(
+                    image, mask, is_marked=survey.marks(mask)
+                )
                 if label:
                     label = label._replace(
                         defect=label.defect and self.maker.names.read(label.defect)
                     )
-                flaw = flaws.get(image) or _contradiction(image, label, mask, grey, largest_good)
+                flaw = survey.problem_of(mask, label.defect) if label else _no_type(image)
             except ValueError as error:
                 label, flaw = None, f"image {image}: {error}"
             record = make_record(
@@ -94,7 +89,9 @@ class Folder(Source):
                 defects=(label.defect,) if label and label.defect else (),
                 mask=mask,
                 mask_values=grey_values(
-                    label.defect if label else "", largest_good=largest_good, highest=HIGHEST_GREY
+                    label.defect if label else "",
+                    largest_good=survey.largest_good,
+                    highest=HIGHEST_GREY,
                 ),
                 flaw=flaw,
             )
@@ -177,42 +174,14 @@ def _shown(path: str) -> str:
     return path if path.isprintable() else repr(path)
 
 
-def _largest_good_grey(root: Path, masks: dict[str, str], greys: dict[str, int]) -> int:
-    """Up to which grey all masks mean good, told by the highest of them; ValueError for ids."""
-    highest = max(greys.values(), default=0)
-    if 1 < highest <= 127:
-        image = next(image for image, grey in greys.items() if grey > 1)
-        raise ValueError(
-            f"mask {root / masks[image]} holds class ids, no mask a value above 127: expected "
-            "masks of 0 and 1, or of 0 and 255; write one type per image, 255 where it is"
-        )
-    return 0 if highest == 1 else 127 if highest <= 255 else 32767
-
-
-def _label_by_place(image: str, mask: str, grey: int) -> Label | None:
+def _label_by_place(image: str, mask: str, *, is_marked: bool) -> Label | None:
     folders = image.split("/")[1:-1]
     if folders:
         return Label(folders[0])
-    return Label(UNNAMED_DEFECT if grey else "") if mask else None
+    return Label(UNNAMED_DEFECT if is_marked else "") if mask else None
 
 
-def _contradiction(image: str, label: Label | None, mask: str, grey: int, largest_good: int) -> str:
-    """What is wrong between an image's type and the highest grey of its mask, "" for nothing."""
-    if label is None:
-        return (
-            f"image {image} has no type: expected it in images/<type>/, in labels.csv, "
-            "or with a mask"
-        )
-    is_marked = grey > largest_good
-    if is_marked and not label.defect:
-        return (
-            f"image {image} is good, but its mask {mask} marks defects: give the image a type or "
-            "clear the mask"
-        )
-    # Grey noise on a good part is harmless; on a defective one it may be a mask of 0 and 1.
-    if label.defect and grey and not is_marked:
-        return (
-            f"mask {mask} holds only dark grey, expected its defect to be as bright as "
-            "that of other masks: write 0 and 255 in all masks"
-        )
-    return ""
+def _no_type(image: str) -> str:
+    return (
+        f"image {image} has no type: expected it in images/<type>/, in labels.csv, or with a mask"
+    )

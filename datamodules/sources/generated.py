@@ -18,7 +18,7 @@ from datamodules.formats.records import HIGHEST_GREY, RecordMaker, grey_values
 from datamodules.formats.synthetic_mark import refuse_unmarked
 from datamodules.formats.text_files import parse_object, read_text
 from datamodules.manifest import Source
-from datamodules.sample import MaskValues, Record
+from datamodules.sample import Record
 
 TABLE = "generated.jsonl"
 HIGHEST_GOOD_GREY = 127
@@ -78,20 +78,16 @@ class Generated(Source):
                 f"{image} has a mask and the defect {row.get('defect')!r}: expected one"
             )
         caption = _caption_of(row)
+        painted = {"largest_good": HIGHEST_GOOD_GREY, "highest": HIGHEST_GREY}
         return replace(
             record,
             mask=mask,
-            mask_values=mask_values(record.defects[0]) if mask else (),
+            mask_values=grey_values(record.defects[0], **painted) if mask else (),
             caption=caption or record.caption,
             released_caption="" if caption else prompt,
             group=f"{self.name}_{_group_of(row)}",
             split=record.split or "train",
         )
-
-
-def mask_values(defect: str) -> tuple[MaskValues, ...]:
-    """What the greys of a mask of one defect mean, painted or asked for."""
-    return grey_values(defect, largest_good=HIGHEST_GOOD_GREY, highest=HIGHEST_GREY)
 
 
 def _word_of(row: Row, name: str) -> str:

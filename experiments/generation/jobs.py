@@ -9,10 +9,11 @@ import numpy as np
 
 from datamodules.annotation import open_mask
 from datamodules.decode import image_paths, open_pixels, read_header, sha256_of
+from datamodules.formats.records import HIGHEST_GREY, grey_values
 from datamodules.manifest import Manifest
+from datamodules.masks import survey_masks
 from datamodules.preparing.frames import frame_of
 from datamodules.sample import GOOD
-from datamodules.sources.generated import mask_values
 from datamodules.splits import FewShots
 from datamodules.vocabulary import Vocabulary
 from experiments.generation.prompts import Prompt
@@ -156,11 +157,16 @@ def list_jobs(
 
 
 def read_mask(path: Path, size_px: tuple[int, int]) -> np.ndarray:
-    """A mask file as (H, W) bool; ValueError, one line, for another size or an empty one."""
-    values = mask_values(ANY_DEFECT.names[1])
+    """A mask file as (H, W) bool, bright where the defect goes.
+
+    Raises ValueError, one line, for another size, several colours, or an empty one.
+    """
+    survey = survey_masks(path.parent, [path.name])
+    if survey.flaws:
+        raise ValueError(survey.flaws[path.name])
+    defect = ANY_DEFECT.names[1]
+    values = grey_values(defect, largest_good=survey.largest_good, highest=HIGHEST_GREY)
     mask = open_mask(path, values, vocabulary=ANY_DEFECT, size_px=size_px) > 0
     if not mask.any():
-        raise ValueError(
-            f"mask {path} is empty: expected 255 where the defect goes, nothing above 127 is there"
-        )
+        raise ValueError(f"mask {path} is empty: expected white where the defect goes")
     return mask

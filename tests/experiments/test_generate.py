@@ -215,7 +215,7 @@ MASKED = ("--images", "{goods}/grey.png", "--defect", "crack", "--masks")
         ((*PAINTED[:2], "--draw_masks", "--prompt", "rusty"), "asks for 'no known type'"),
         ((*PAINTED, "--draw_masks", "--max_images", "3"), "with a manifest.parquet alone"),
         ((*PAINTED, "--masks", "{empty}"), "has no mask in"),
-        ((*MASKED, "{empty}/dark.png"), "is empty: expected 255 where the defect goes"),
+        ((*MASKED, "{empty}/dark.png"), "is empty: expected white where the defect goes"),
         ((*MASKED, "{empty}/small.png"), "expected its image's 120x90 px"),
         ((*PAINTED, "--draw_masks", "--out", "{goods}", "--overwrite"), "not overwritten"),
         ((*PAINTED, "--draw_masks", "--out", "{goods}/.."), "--overwrite"),

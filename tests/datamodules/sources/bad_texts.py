@@ -269,7 +269,7 @@ EDITS: Mapping[tuple[str, str], Sequence[tuple[str, str, str]]] = {
         ("shots/ü.png,,dent", "shots/ü.png,,good", "expected one defect"),
         ("two.png,,crack;dent", "two.png,,crack;good", "is good and has crack"),
         ("two.png,,crack", "two.png,masks/a.png,crack", "which grey is which"),
-        ("masks/good.png,good", "masks/a.png,good", "holds the unknown id 255"),
+        ("masks/good.png,good", "masks/a.png,good", "the image is good, but its mask"),
     ),
     ("generated", "generated.jsonl"): (
         ("images/000000.png", "images/none.png", "not a readable image"),

@@ -45,7 +45,9 @@ def test_folders_of_good_parts_have_no_defect(tmp_path, folder):
     assert (record.defects, record.mask) == ((), f"masks/{folder}/a.png")
 
 
-@pytest.mark.parametrize(("grey", "largest_good"), [(1, 0), (255, 127), (128, 127), (65535, 32767)])
+@pytest.mark.parametrize(
+    ("grey", "largest_good"), [(1, 0), (3, 1), (255, 127), (128, 64), (65535, 32767)]
+)
 def test_mask_threshold_follows_the_highest_value(tmp_path, grey, largest_good):
     add_image(tmp_path, "crack/a.jpg", grey=grey)
     (record,) = read(tmp_path)
@@ -66,7 +68,7 @@ def test_one_bright_mask_sets_the_threshold_of_all(tmp_path):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ({"crack/a.png": 3}, "holds class ids"),
+        ({"crack/a.png": 3, "dent/a.png": 1}, "holds class ids"),
         ({"crack/a.png": 255, "crack/a.jpg": None}, "for a second image"),
     ],
 )

@@ -20,7 +20,7 @@ NEEDS_NO_DATA = {"synthetic"}
 GOLDEN = {
     "btad": "02aba843bbe68ddc",
     "coco": "94c826bdd82829ac",
-    "csv": "81292d37b7efb1ee",
+    "csv": "c7f5dff8d8c4bdc0",
     "dagm": "b9e8d939fbf7a04c",
     "deeppcb": "93f0ae9424d1fb1a",
     "elpv": "76c4a0b7b4795256",
