@@ -1,4 +1,4 @@
-"""Image files -> arrays: any format and mode to 8-bit grey or colour; what files lie in a folder.
+"""Image files -> arrays: any format and mode to 8-bit grey or colour.
 
 OpenCV decodes what it decodes exactly as Pillow does, only sooner; Pillow everything else. Every
 image and mask is read as a viewer shows it, turned as its EXIF says; what was drawn on the stored
@@ -7,7 +7,6 @@ pixels is turned alike by `preparing/frames.py`. What a mask means is `masks.py`
 
 import hashlib
 import io
-import os
 import re
 import struct
 import threading
@@ -28,7 +27,6 @@ from PIL.TiffImagePlugin import TiffImageFile
 MAX_PIXELS = 100_000_000
 HIGHEST_GREY = 65535
 WINDOW_SHARES = (0.001, 0.999)
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 GREY_MODES = ("1", "L", "LA")
 MASK_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", *GREY_MODES, *WIDE_MODES)
@@ -77,23 +75,6 @@ class StoredPixels(NamedTuple):
     palette: np.ndarray | None
     alpha: np.ndarray | None
     is_lossy: bool
-
-
-def image_paths(folder: Path, *, documents: tuple[str, ...] = ()) -> list[Path]:
-    """The images in and below a folder, sorted; none where it is missing.
-
-    documents: endings of other files that are listed as well.
-
-    Endings count in any case. Dot files and dot folders are what desktops leave behind, and
-    folders that are links are not entered: whatever is found lies below the folder.
-    """
-    suffixes = IMAGE_SUFFIXES + documents
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        visible = [name for name in names if not name.startswith(".")]
-        found += [Path(place, name) for name in visible if name.lower().endswith(suffixes)]
-    return sorted(found)
 
 
 def sha256_of(path: Path) -> str:

@@ -67,12 +67,16 @@ class Source(ABC):
     """One public data set in its original layout; a subclass lives in `sources/<name>.py`.
 
     types: the types with their synonyms, where the set fixes them. causes: what usually causes a
-    type.
+    type. label_suffixes: endings of the files that each label one image. unclaimed: what an image
+    is that no record names. left_on_purpose: (pattern of paths that records leave out, why).
     """
 
     name: ClassVar[str]
     types: ClassVar[Sequence[Sequence[str]]] = ()
     causes: ClassVar[Mapping[str, str]] = {}
+    label_suffixes: ClassVar[Sequence[str]] = ()
+    unclaimed: ClassVar[str] = "image that no annotation names"
+    left_on_purpose: Sequence[tuple[str, str]] = ()
 
     @property
     def about(self) -> About:

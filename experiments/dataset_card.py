@@ -33,6 +33,7 @@ def write_card(folder: Path, done: Preparation, *, about: About) -> None:
         "different splits",
         f"- Left out: {len(done.unusable)} unusable, {len(done.copies)} copies of images in "
         "another split (quarantine.csv)",
+        f"- Files: {done.leftovers.lines()[0]} (leftovers.csv says what and why)",
         f"- Generated: {manifest.generated_count} images by a model, which only train",
         *(f"- Note: {count} x {note}" for note, count in sorted(done.notes.items())),
         "",

@@ -3,6 +3,7 @@
 From Python the same is `predictor.py`; what is written of each result is in `inference/`.
 """
 
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.progress import track
 
+from datamodules.file_walk import UNREADABLE, count_reasons, is_lost_image, write_reasons
 from datamodules.vocabulary import Vocabulary
-from experiments.cli import check_is_free, run_command, whole_folder
+from experiments.cli import check_is_free, error_line, run_command, whole_folder
 from experiments.inference.inputs import check_images_stay, find_images
 from experiments.tables import Table, print_table
 
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
     from experiments.inference.result_files import AddResult
 
 Tool = Literal["cvat", "label_studio"]
-TABLE, REPORT, COCO = "answers.csv", "report.html", "predictions.json"
-ENTRIES = ("labels", "overlays", TABLE, REPORT, COCO, "cvat", "label_studio")
+TABLE, REPORT, COCO, LEFT_OUT = "answers.csv", "report.html", "predictions.json", "left_out.csv"
+ENTRIES = ("labels", "overlays", TABLE, REPORT, COCO, "cvat", "label_studio", LEFT_OUT)
+PARTIAL_CODE = 3
 
 
 def predict(
@@ -38,8 +41,11 @@ def predict(
     precision: Literal["32", "bf16", "16"] = "32",
     device: str = "",
     overwrite: bool = False,
-) -> None:
+) -> int:
     """Find and name defects in images, in any words.
+
+    Where some images can't be read, the others are still predicted: left_out.csv in --out names
+    them, and the exit code is 3.
 
     Args:
         checkpoint: a run directory, a .ckpt in it, a release
@@ -60,7 +66,7 @@ def predict(
     """
     if labels is not None:
         Vocabulary.parse(labels)
-    inputs = find_images(images, root)
+    inputs, left_out = find_images(images, root)
     check_is_free(out, entries=ENTRIES, overwrite=overwrite)
     check_images_stay(inputs, out.resolve())
     from experiments.inference.result_files import count_defects
@@ -73,21 +79,38 @@ def predict(
     console = Console(stderr=True)
     hidden = not console.is_terminal
     rows = []
+    unreadable: dict[str, str] = {}
     with whole_folder(out, entries=ENTRIES, overwrite=overwrite) as folder, ExitStack() as stack:
         files = result_files(folder, predictor.vocabulary, export or [], label_studio_address)
         writers = [stack.enter_context(file) for file in files]
         for image in track(inputs, "predicting", console=console, transient=True, disable=hidden):
-            result = predictor.predict(image.path, labels)
+            try:
+                result = predictor.predict(image.path, labels)
+            except (ValueError, OSError) as error:
+                unreadable[image.file_name] = f"{UNREADABLE}: {error_line(error)}"
+                if len(unreadable) == len(inputs):
+                    raise
+                rows.append((image.file_name, UNREADABLE, "-", "-"))
+                continue
             for add in writers:
                 add(image, result)
             name = result.name + (", needs review" if result.needs_review else "")
             defects = ", ".join(count_defects(result)) or "-"
             rows.append((image.file_name, name, f"{result.image_score:.2f}", defects))
+        left_out |= unreadable
+        is_partial = any(map(is_lost_image, left_out.values()))
+        if is_partial:
+            write_reasons(folder / LEFT_OUT, left_out)
     print_table(
         Table("What is in the images", ("image", "answer", "score", "defects"), tuple(rows))
     )
     place = out.resolve()
     print(f"look at {place / REPORT}; all results are in {place}")
+    for line in count_reasons(left_out):
+        print(f"left out: {line}", file=sys.stderr)
+    if is_partial:
+        print(f"some images have no answer: see {place / LEFT_OUT}", file=sys.stderr)
+    return PARTIAL_CODE if is_partial else 0
 
 
 def result_files(

@@ -43,6 +43,7 @@ def prepare(
     max_alike_fraction: float = 0.5,
     on_bad: Literal["quarantine", "error"] = "quarantine",
     max_bad_fraction: float = 0.05,
+    max_leftover_fraction: float = 0.05,
     strip_metadata: bool = False,
     upright: bool = False,
     redactions: str = "",
@@ -69,6 +70,8 @@ def prepare(
         max_alike_fraction: more alike images than this share are an error
         on_bad: what becomes of unusable images
         max_bad_fraction: more unusable images than this share are an error
+        max_leftover_fraction: a larger share of images, or of label files, that the set does not
+            name is an error
         strip_metadata: index copies without EXIF, XMP and comments
         upright: index copies that are stored as a viewer shows them, with their annotation
         redactions: CSV image,left,top,width,height: boxes, in pixels as a viewer shows the
@@ -108,6 +111,7 @@ def prepare(
             max_alike_fraction=max_alike_fraction,
             on_bad=on_bad,
             max_bad_fraction=max_bad_fraction,
+            max_leftover_fraction=max_leftover_fraction,
             changes=changes,
             tiling_px=(tile_px, tile_overlap_px),
             workers=workers,
@@ -164,6 +168,7 @@ def report(console: Console, done: "Preparation") -> None:
             )
     lines += training_notes(manifest)
     groups = len(set(manifest.column("group")))
+    lines += [f"files     {line}" for line in done.leftovers.lines()]
     lines += [
         f"manifest  {manifest.path}",
         f"images    {len(manifest)} in {groups} groups, under {manifest.root}",
@@ -188,10 +193,13 @@ def training_notes(manifest: "Manifest") -> list[str]:
 
 def summary_table(manifest: "Manifest") -> Table:
     """Images per type and split, with totals and groups, types in vocabulary order."""
+    from datamodules.sample import UNLABELLED
     from datamodules.splits import SPLITS
 
     all_splits, groups = manifest.column("split"), manifest.column("group")
-    types = manifest.types_of(np.arange(len(manifest)))
+    found = zip(manifest.types_of(np.arange(len(manifest))), all_splits, strict=True)
+    # Nobody has said of an unlabelled image that it is good.
+    types = [split if split == UNLABELLED else name for name, split in found]
     counts = Counter(zip(types, all_splits, strict=True))
     present = set(all_splits)
     splits = [split for split in (*SPLITS, *sorted(present - {*SPLITS})) if split in present]

@@ -6,11 +6,12 @@ No image is opened. What is said of an image becomes its Record in `records.py`.
 import glob
 import os
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from datamodules.decode import IMAGE_SUFFIXES, image_paths
+from datamodules.file_walk import IMAGE_SUFFIXES, count_reasons, images_and_others, walk
 
 SPLIT_WORDS = {
     "train": "train",
@@ -26,9 +27,9 @@ SPLIT_WORDS = {
 def glob_images(root: Path, pattern: str) -> list[str]:
     """The images below the root that a pattern means, as relative paths, sorted part by part.
 
-    Endings count in any case. Dot files are what desktops leave behind ("._a.png").
+    Letters count in any case. Dot files are what desktops leave behind ("._a.png").
     """
-    found = glob.iglob(pattern, root_dir=root)
+    found = glob.iglob(any_case(pattern), root_dir=root)
     images = [path for path in found if path.lower().endswith(IMAGE_SUFFIXES)]
     return sorted((path for path in images if not (root / path).is_dir()), key=_parts)
 
@@ -44,6 +45,21 @@ def _parts(path: str) -> list[str]:
     return path.split("/")
 
 
+def any_case(pattern: str) -> str:
+    """The glob pattern, its letters in upper and lower case."""
+    return re.sub(
+        r"\[.*?\]|[a-z]",
+        lambda found: found[0] if found[0][1:] else f"[{found[0].lower()}{found[0].upper()}]",
+        pattern,
+        flags=re.IGNORECASE,
+    )
+
+
+def fold(path: str) -> str:
+    """The path as names are compared: in any Unicode form, in upper and lower case."""
+    return unicodedata.normalize("NFC", path).casefold()
+
+
 def absent_layout(root: Path, title: str, expected: str) -> FileNotFoundError:
     """The one-line error for a root that is missing or holds something else."""
     what = "holds another layout" if root.is_dir() else "is missing"
@@ -54,29 +70,34 @@ def absent_layout(root: Path, title: str, expected: str) -> FileNotFoundError:
 
 
 class FileTree:
-    """The files below a root as sorted paths relative to it: images, and asked-for documents."""
+    """The files below a root as sorted paths relative to it: images, and asked-for documents.
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    They are found in any Unicode form of their names, and in upper and lower case where that leaves
+    one. own_places: as `file_walk.Walk` has them.
+    """
+
+    def __init__(self, paths: Iterable[str], own_places: Mapping[str, str] | None = None) -> None:
         self._known = frozenset(paths)
         in_order = sorted(self._known)
         self.images = tuple(p for p in in_order if p.lower().endswith(IMAGE_SUFFIXES))
         self.documents = tuple(p for p in in_order if not p.lower().endswith(IMAGE_SUFFIXES))
+        self._folded: dict[str, list[str]] = defaultdict(list)
         self._by_name: dict[str, list[str]] = defaultdict(list)
-        self._folders = {""}
+        for path in in_order:
+            self._folded[fold(path)].append(path)
         for path in self.images:
-            folder, _, name = path.rpartition("/")
-            self._by_name[name].append(path)
-            while folder not in self._folders:
-                self._folders.add(folder)
-                folder = folder_of(folder)
+            if (own_places or {}).get(path) not in self._known:
+                self._by_name[fold(path.rpartition("/")[2])].append(path)
 
-    def __contains__(self, path: str) -> bool:
-        """Whether an image or document lies there."""
-        return path in self._known
+    def find(self, path: str) -> str:
+        """The path of the file as the disk spells it, "" for none and for several."""
+        alike = self._folded.get(fold(path), [])
+        return path if path in self._known else alike[0] if len(alike) == 1 else ""
 
-    def has_folder(self, path: str) -> bool:
-        """Whether images lie in or below that folder; "" is the root."""
-        return path in self._folders
+    def images_below(self, folder: str) -> list[str]:
+        """The images in or below a folder; "" is the root."""
+        prefix = f"{fold(folder)}/" if folder else ""
+        return [path for path in self.images if fold(path).startswith(prefix)]
 
     def find_image(self, name: str, folders: Sequence[str]) -> str:
         """The image that an annotation calls `name`: in the first folder that has it.
@@ -86,11 +107,11 @@ class FileTree:
         """
         for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
             for path in (join_below(folder, spelling) for folder in folders):
-                if path in self._known:
-                    return path
-        tail = join_below("", name.replace("\\", "/").lstrip("./"))
+                if found := self.find(path):
+                    return found
+        tail = fold(join_below("", name.replace("\\", "/").lstrip("./")))
         same_name = self._by_name.get(tail.rpartition("/")[2], [])
-        ends = [path for path in same_name if f"/{path}".endswith(f"/{tail}")]
+        ends = [path for path in same_name if f"/{fold(path)}".endswith(f"/{tail}")]
         if len(ends) == 1:
             return ends[0]
         if ends:
@@ -103,18 +124,22 @@ class FileTree:
 
 
 def scan_tree(root: Path, *, documents: tuple[str, ...] = (), remedy: str) -> FileTree:
-    """The images below `root` and the files with one of the suffixes `documents`.
+    """The images below `root` and the files with one of the endings `documents`.
 
-    Which files count is told by `decode.image_paths`; single files that are links are refused by
+    Which files there are is told by `file_walk.walk`; single files that are links are refused by
     `inspection.py`. Raises FileNotFoundError, with the `remedy` that says what was expected, for a
     missing root or one without images.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"data root {root} is missing: {remedy}")
-    found = image_paths(root, documents=documents)
-    tree = FileTree(path.relative_to(root).as_posix() for path in found)
+    found = walk(root)
+    kept = [path for path in found.files if path.lower().endswith(IMAGE_SUFFIXES + documents)]
+    tree = FileTree(kept, found.own_places)
     if not tree.images:
-        raise FileNotFoundError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}): {remedy}")
+        others = "; ".join(count_reasons(images_and_others(root)[1])) or "nothing"
+        raise FileNotFoundError(
+            f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}) but {others}: {remedy}"
+        )
     return tree
 
 

@@ -30,13 +30,12 @@ def read_rows(path: Path, columns: Sequence[str], *, remedy: str) -> list[dict[s
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: {remedy}")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise ValueError(f"it has no column {missing[0]!r}")
-            return [{name: (row[name] or "").strip() for name in columns} for row in reader]
-    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"it has no column {missing[0]!r}")
+        return [{name: (row[name] or "").strip() for name in columns} for row in reader]
+    except (csv.Error, ValueError) as error:
         raise ValueError(
             f"{path} is not readable ({error}): expected UTF-8 CSV with {', '.join(columns)}; "
             f"{remedy}"

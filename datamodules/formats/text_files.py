@@ -4,21 +4,40 @@ Values of a JSON file are `object` until they were looked at: annotators' tools 
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import ClassVar
 
 import yaml
 
+_NOTED: ContextVar[set[Path] | None] = ContextVar("noted documents", default=None)
 
-def read_text(path: Path) -> str:
+
+@contextmanager
+def noting_documents() -> Iterator[set[Path]]:
+    """The set of the files whose text is asked for inside the block, as it grows."""
+    noted: set[Path] = set()
+    token = _NOTED.set(noted)
+    try:
+        yield noted
+    finally:
+        _NOTED.reset(token)
+
+
+def read_text(path: Path, encoding: str = "utf-8-sig") -> str:
     """The text of a UTF-8 file, with or without byte order mark.
 
     Raises OSError where it cannot be read, ValueError where it is a folder or not UTF-8.
     """
+    noted = _NOTED.get()
+    if noted is not None:
+        noted.add(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder: expected a file")
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode(encoding)
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8"

@@ -39,7 +39,7 @@ def read_folders(
     Raises FileNotFoundError for a missing folder or one without images.
     """
     paths = {PurePosixPath(path).stem: path for path in glob_images(root, f"{images}/*.[jJ]*")}
-    files = {path.stem: path for path in sorted((root / annotations).glob("[!.]*.xml"))}
+    files = {path.stem: path for path in sorted((root / annotations).glob("[!.]*.[xX][mM][lL]"))}
     if not paths or not files:
         empty = root / (annotations if paths else images)
         raise FileNotFoundError(f"{empty} is missing or empty: expected the set's own layout")

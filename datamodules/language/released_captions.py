@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from datamodules.file_walk import walk
+
 CAPTION_HEADERS = ("description", "diversified description")
 GOOD_WORDS = ("good", "normal coding")
 MATERIALS = ("monocrystalline", "polycrystalline")
@@ -54,7 +56,7 @@ def read_release(root: Path) -> list[ReleasedCaption]:
     the release's.
     """
     paths = sorted(
-        path for path in Path(root).rglob("*") if path.suffix.lower() == ".csv" and path.is_file()
+        Path(root, name) for name in walk(Path(root)).files if name.lower().endswith(".csv")
     )
     if not paths:
         raise FileNotFoundError(

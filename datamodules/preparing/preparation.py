@@ -13,17 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
+from datamodules.file_walk import printable, walk
+from datamodules.formats.layout import FileTree
+from datamodules.formats.text_files import noting_documents
 from datamodules.manifest import Manifest, Source, write_manifest
 from datamodules.preparing.copies import Changes, copy_all
 from datamodules.preparing.duplicates import Duplicates, find_duplicates
 from datamodules.preparing.inspection import Inspection, Progress, inspect_all
 from datamodules.preparing.leakage import MAX_ALIKE_FRACTION, LeftOut, resolve_leaks
+from datamodules.preparing.leftovers import Leftovers, find_leftovers, respell, without_twins
 from datamodules.preparing.tiles import with_tiles
 from datamodules.sample import UNLABELLED, Record
 from datamodules.splits import SPLITS, supervised_thirds
 from datamodules.whole_files import whole
 
 HASHED_SEARCH = "alike images were sought by hashes, which miss about one pair in twenty"
+UNSAID = "unlabelled: nothing says what the image shows"
 CHOICES = {
     "protocol": ("published", "groups", "thirds"),
     "copies": ("drop", "exact", "keep"),
@@ -36,13 +41,14 @@ class Preparation:
     """What came of a preparation.
 
     unusable, copies: the images that were left out, since they are spoilt or would leak; notes:
-    what was found and decided, with counts.
+    what was found and decided, with counts; leftovers: the files that no record names.
     """
 
     manifest: Manifest
     unusable: list[LeftOut]
     copies: list[LeftOut]
     notes: Counter[str]
+    leftovers: Leftovers
 
 
 def prepare(
@@ -57,6 +63,7 @@ def prepare(
     max_alike_fraction: float = MAX_ALIKE_FRACTION,
     on_bad: str = "quarantine",
     max_bad_fraction: float = 0.05,
+    max_leftover_fraction: float = 0.05,
     changes: Changes | None = None,
     tiling_px: tuple[int, int] = (0, 0),
     workers: int = 0,
@@ -66,15 +73,16 @@ def prepare(
 
     fractions: train, val, test; protocol: `published` keeps a set's own split, `groups` cuts
     anew, `thirds` trains on the first third of each type. copies: what becomes of alike images
-    (`leakage.py`). on_bad: `quarantine` up to max_bad_fraction of the images, or `error`. changes:
-    index changed copies, written beside the manifest. tiling_px: larger images become tiles of
-    that side and overlap. Raises FileNotFoundError, ValueError or OSError.
+    (`leakage.py`). on_bad: `quarantine` up to max_bad_fraction of the images, or `error`;
+    max_leftover_fraction: of images and of label files that no record names. changes: index
+    changed copies, written beside the manifest. tiling_px: larger images become tiles of that side
+    and overlap. Raises FileNotFoundError, ValueError or OSError.
     """
     path, root = Path(path), Path(root)
     _check_choices(protocol=protocol, copies=copies, on_bad=on_bad)
     look = partial(inspect_all, kept_in=path.parent, workers=workers, progress=progress)
-    inspections, root = inspect_source(
-        source, root, path.parent, look=look, changes=changes, tiling_px=tiling_px
+    inspections, root, leftovers = inspect_source(
+        source, root, path, max_leftover_fraction, look=look, changes=changes, tiling_px=tiling_px
     )
     unusable = leave_out_bad(inspections, path, max_bad_fraction if on_bad != "error" else 0)
     usable = with_protocol(inspections, source, protocol)
@@ -92,36 +100,46 @@ def prepare(
         path, records, root=root, vocabulary=vocabulary, source=name, leaks=len(leaks)
     )
     write_quarantine(path, unusable, left_out)
-    notes = source.notes() + Counter(note for one in usable for note in one.notes)
-    notes += Counter({HASHED_SEARCH: int(found.search == "hashed")}) + note_negatives(usable)
-    return Preparation(manifest, unusable, left_out, notes)
+    return Preparation(manifest, unusable, left_out, count_notes(source, usable, found), leftovers)
 
 
 def inspect_source(
     source: Source,
     root: Path,
-    folder: Path,
+    manifest: Path,
+    max_leftover_fraction: float,
     *,
     look: Callable[..., list[Inspection]],
     changes: Changes | None,
     tiling_px: tuple[int, int],
-) -> tuple[list[Inspection], Path]:
-    """The inspections of a source's images, of their copies or tiles where asked; their root."""
-    records = read_source(source, root)
+) -> tuple[list[Inspection], Path, Leftovers]:
+    """The inspections of a source's images, of their copies or tiles where asked; their root.
+
+    Last is what is left over of its files, written before anything can end the work.
+    """
+    records, leftovers = read_source(source, root, output=manifest.parent)
+    leftovers.check(max_leftover_fraction, leftovers.write(manifest))
     if changes:
-        copies = folder / changes.folder_name
+        copies = manifest.parent / changes.folder_name
         records, root = copy_all(records, root, copies, changes=changes), copies
     look = partial(look, root=root)
     inspections = look(records)
     tile_px, overlap_px = tiling_px
     if tile_px:
         inspections = with_tiles(inspections, look, tile_px=tile_px, overlap_px=overlap_px)
-    return inspections, root
+    return inspections, root, leftovers
 
 
-def read_source(source: Source, root: Path) -> list[Record]:
-    """The records of a source; ValueError for none, one listed twice, or a split that is none."""
-    records = source.records(root)
+def read_source(source: Source, root: Path, *, output: Path) -> tuple[list[Record], Leftovers]:
+    """The records of a source, files as the disk spells them, and what they leave of its files.
+
+    Raises ValueError for no records, an image listed twice, or a split that is none.
+    """
+    with noting_documents() as read:
+        records = source.records(root)
+    found = walk(root)
+    tree = FileTree(found.files)
+    records = without_twins([respell(record, tree) for record in records], found)
     if not records:
         raise ValueError(
             f"{root} holds no images of source {source.name}: expected its original layout; "
@@ -137,7 +155,7 @@ def read_source(source: Source, root: Path) -> list[Record]:
                 f"image {record.image} is in the split {record.split!r}, expected train, val, "
                 "test or unlabelled: correct it"
             )
-    return records
+    return records, find_leftovers(source, root, found, records, read=read, output=output)
 
 
 def leave_out_bad(inspections: Sequence[Inspection], path: Path, limit: float) -> list[LeftOut]:
@@ -146,7 +164,7 @@ def leave_out_bad(inspections: Sequence[Inspection], path: Path, limit: float) -
     Raises ValueError where they are more than `limit` of all, and where none is left.
     """
     unusable = [
-        LeftOut(_printable(one.record.image), one.record.source, _printable(one.problem))
+        LeftOut(printable(one.record.image), one.record.source, printable(one.problem))
         for one in inspections
         if one.problem
     ]
@@ -214,7 +232,17 @@ def note_negatives(inspections: Sequence[Inspection]) -> Counter[str]:
     limit = 0.75 if np.median(list(means.values())) < 0.25 else 0.9
     marked = [name for name, mean in means.items() if mean > limit]
     note = f"more than {limit:.0%} of an image is marked, is its mask a negative? the first is "
-    return Counter({note + _printable(marked[0]): len(marked)} if marked else {})
+    return Counter({note + printable(marked[0]): len(marked)} if marked else {})
+
+
+def count_notes(
+    source: Source, inspections: Sequence[Inspection], found: Duplicates
+) -> Counter[str]:
+    """How often each thing was found and decided."""
+    notes = source.notes() + Counter(note for one in inspections for note in one.notes)
+    notes[UNSAID] = sum(one.record.split == UNLABELLED for one in inspections)
+    notes += Counter({HASHED_SEARCH: int(found.search == "hashed")})
+    return notes + note_negatives(inspections)
 
 
 def _check_choices(**chosen: str) -> None:
@@ -229,8 +257,3 @@ def _with_cause(record: Record, source: Source) -> Record:
     if not cause or record.caption.cause:
         return record
     return replace(record, caption=replace(record.caption, cause=cause))
-
-
-def _printable(text: str) -> str:
-    """The text, its unprintable characters spelt out: a row stays on one line."""
-    return text if text.isprintable() else repr(text)[1:-1]

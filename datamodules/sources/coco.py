@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import unquote
 
-from datamodules.formats.layout import FileTree, folder_of, join_below, scan_tree, split_of_name
+from datamodules.formats.layout import (
+    FileTree,
+    any_case,
+    folder_of,
+    join_below,
+    scan_tree,
+    split_of_name,
+)
 from datamodules.formats.records import RecordMaker
 from datamodules.formats.text_files import numbers_of, objects_of, read_json, whole_number
 from datamodules.manifest import Source
@@ -155,7 +162,7 @@ def _find_files(root: Path, pattern: str, tree: FileTree) -> list[str]:
     if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         raise ValueError(f"annotations is {pattern!r}: expected a pattern below the root, {LAYOUT}")
     # Dot files are what desktops leave behind ("._instances.json").
-    found_paths = [path for path in root.glob(pattern) if not path.name.startswith(".")]
+    found_paths = [path for path in root.glob(any_case(pattern)) if not path.name.startswith(".")]
     files = sorted(path.relative_to(root).as_posix() for path in found_paths)
     if not files:
         found = ", ".join(tree.documents[:3]) or "no JSON file at all"
@@ -164,7 +171,7 @@ def _find_files(root: Path, pattern: str, tree: FileTree) -> list[str]:
             "--source.annotations"
         )
     for file in files:
-        if (root / file).is_symlink() or file not in tree:
+        if (root / file).is_symlink() or not tree.find(file):
             raise ValueError(
                 f"{root / file} is a link or no .json file: expected plain files; copy it there"
             )

@@ -39,6 +39,7 @@ class Csv(Source):
     """
 
     name: ClassVar[str] = "csv"
+    unclaimed = "image that no row names"
 
     def __init__(
         self,
@@ -66,8 +67,9 @@ class Csv(Source):
         Raises FileNotFoundError for a missing root, table or no images, ValueError for a table
         that is none.
         """
-        tree = scan_tree(root, remedy=LAYOUT)
-        table = root / join_below("", self.table)
+        tree = scan_tree(root, documents=(self.table.lower(),), remedy=LAYOUT)
+        name = join_below("", self.table)
+        table = root / (tree.find(name) or name)
         if not table.is_file() or table.is_symlink():
             raise FileNotFoundError(
                 f"table {table} is missing or a link: {LAYOUT}; see --source.table"
@@ -145,8 +147,8 @@ def _masks_of(entries: Sequence[TableImage], tree: FileTree) -> set[str]:
 
 def _existing(path: str, what: str, tree: FileTree) -> str:
     """The path as the scan found it; ValueError for one outside the root or not there."""
-    found = join_below("", path.replace("\\", "/"))
-    if found not in tree:
+    found = tree.find(join_below("", path.replace("\\", "/")))
+    if not found:
         raise ValueError(f"{what} {path!r} is missing: expected it below the data root")
     return found
 

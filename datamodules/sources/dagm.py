@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from datamodules.formats.layout import absent_layout, glob_folders, glob_images
 from datamodules.formats.records import UNNAMED_DEFECT, grey_values, make_record
+from datamodules.formats.text_files import read_text
 from datamodules.manifest import Source
 from datamodules.sample import Record
 
@@ -76,7 +77,7 @@ def _read_labels(path: Path) -> dict[str, bool]:
             "take the set again"
         )
     labels: dict[str, bool] = {}
-    for number, line in enumerate(path.read_text("latin-1").splitlines(), start=1):
+    for number, line in enumerate(read_text(path, "latin-1").splitlines(), start=1):
         fields = line.split()
         # The first line of the original is a lone 1.
         if len(fields) < 2:

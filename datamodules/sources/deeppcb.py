@@ -29,6 +29,11 @@ class Deeppcb(Source):
     """
 
     name: ClassVar[str] = "deeppcb"
+    label_suffixes = (".txt",)
+    left_on_purpose = (
+        (f"*{TEMPLATE}", "template, not asked for"),
+        ("PCBData/t*.txt", "split list"),
+    )
     # In the order of the numbers in the text files, from 1; 0 would be background.
     types = (
         ("open", "open circuit", "broken trace"),

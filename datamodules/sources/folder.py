@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, NamedTuple
 
 from datamodules.captions import Caption
-from datamodules.formats.layout import scan_tree
+from datamodules.formats.layout import FileTree, fold, scan_tree
 from datamodules.formats.records import (
     HIGHEST_GREY,
     UNNAMED_DEFECT,
@@ -48,6 +48,7 @@ class Folder(Source):
     """
 
     name: ClassVar[str] = "folder"
+    unclaimed = "image outside images/ and masks/"
 
     def __init__(
         self, product: str = "part", material: str = "", *, licence: str = "", frame: str = ""
@@ -60,12 +61,12 @@ class Folder(Source):
         Raises FileNotFoundError for a missing root or no images, ValueError for a bad CSV, for
         masks that fit no image, and where all masks hold class ids.
         """
-        found = sorted(scan_tree(root, remedy=LAYOUT).images, key=lambda path: path.split("/"))
-        images = [path for path in found if path.startswith("images/")]
+        tree = scan_tree(root, documents=("labels.csv",), remedy=LAYOUT)
+        images = sorted(tree.images_below("images"), key=lambda path: path.split("/"))
         if not images:
             raise FileNotFoundError(f"{root / 'images'} is missing or holds no images: {LAYOUT}")
-        labels = _read_labels(root / "labels.csv", images)
-        masks = _match_masks(images, [path for path in found if path.startswith("masks/")])
+        labels = _read_labels(root, tree)
+        masks = _match_masks(images, tree.images_below("masks"))
         survey = survey_masks(root, masks.values())
         records = []
         for image in images:
@@ -124,16 +125,16 @@ def _caption_of(label: Label, built: Caption) -> Caption:
         return replace(built, morphology=words) if label.defect else built
 
 
-def _read_labels(path: Path, images: Sequence[str]) -> dict[str, Label]:
+def _read_labels(root: Path, tree: FileTree) -> dict[str, Label]:
     """The labels of a table by image, {} where there is none; the column is below images/."""
     labels: dict[str, Label] = {}
-    known = set(images)
+    path = root / (tree.find("labels.csv") or "labels.csv")
     for row in read_table(path, LABEL_COLUMNS) if path.is_file() else ():
-        image = f"images/{row.image}"
+        image = tree.find(f"images/{row.image}")
         if row.flaw:
             raise ValueError(row.flaw)
-        if image not in known or len(row.types) != 1:
-            problem = "has no or several types" if image in known else "is not there"
+        if not image or len(row.types) != 1:
+            problem = "has no or several types" if image else "is not there"
             raise ValueError(
                 f"{path} line {row.line}: image {row.image!r} {problem}; expected one row per "
                 "image with its path below images/ and its type or 'good'"
@@ -165,8 +166,8 @@ def _match_masks(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
 
 
 def _stem_below(path: str) -> str:
-    """The path without its first folder and its suffix."""
-    return PurePosixPath(path.partition("/")[2]).with_suffix("").as_posix()
+    """The path without its first folder and its suffix, as names are compared."""
+    return fold(PurePosixPath(path.partition("/")[2]).with_suffix("").as_posix())
 
 
 def _shown(path: str) -> str:

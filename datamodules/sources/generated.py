@@ -35,6 +35,7 @@ class Generated(Source):
     """
 
     name: ClassVar[str] = "generated"
+    left_on_purpose = (("grid.png", "overview of the images"),)
 
     def __init__(self, product: str = "part", material: str = "", *, licence: str = "") -> None:
         self.maker = RecordMaker(self, product, material, licence)

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from datamodules.decode import image_paths
+from datamodules.file_walk import image_paths
 from datamodules.formats.records import make_record
 from datamodules.language.released_captions import ReleasedCaption, domain_of, read_release
 from datamodules.manifest import Source

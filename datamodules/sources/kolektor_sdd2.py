@@ -23,6 +23,7 @@ class KolektorSdd2(Source):
 
     name: ClassVar[str] = "kolektor_sdd2"
     types = ((UNNAMED_DEFECT,),)
+    left_on_purpose = (("* (copy).png", "stray copy of the archive"),)
 
     def records(self, root: Path) -> list[Record]:
         """One Record per numbered image; `inspection.py` fills in whether it is defective.
@@ -30,20 +31,17 @@ class KolektorSdd2(Source):
         Raises FileNotFoundError for a missing root or layout.
         """
         found = [*glob_images(root, "train/*"), *glob_images(root, "test/*")]
-        spelled = {path.lower(): path for path in found}
         records = []
         for image in found:
             path = PurePosixPath(image)
             if not re.fullmatch(r"\d+\.png", path.name, re.IGNORECASE):
                 continue
-            # One that is not there is refused by inspection.
-            mask = f"{path.parent}/{path.stem}_GT.png"
             records.append(
                 make_record(
                     self,
                     image,
                     product="production part",
-                    mask=spelled.get(mask.lower(), mask),
+                    mask=f"{path.parent}/{path.stem}_GT.png",  # missing: refused by inspection
                     mask_values=grey_values(UNNAMED_DEFECT),
                     split=path.parent.name,
                 )

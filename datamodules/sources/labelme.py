@@ -18,7 +18,14 @@ from PIL import Image
 
 from datamodules.annotation import runs_of
 from datamodules.decode import DECODE_ERRORS, MAX_PIXELS
-from datamodules.formats.layout import FileTree, folder_of, join_below, scan_tree, split_of_path
+from datamodules.formats.layout import (
+    FileTree,
+    fold,
+    folder_of,
+    join_below,
+    scan_tree,
+    split_of_path,
+)
 from datamodules.formats.records import RecordMaker
 from datamodules.formats.text_files import numbers_of, objects_of, read_json, whole_number
 from datamodules.manifest import Source
@@ -40,6 +47,7 @@ class Labelme(Source):
     """
 
     name: ClassVar[str] = "labelme"
+    label_suffixes = (".json",)
 
     def __init__(
         self,
@@ -61,10 +69,11 @@ class Labelme(Source):
         """
         tree = scan_tree(root, documents=(".json",), remedy=LAYOUT)
         # What a broken JSON belongs to only its own name says.
-        stems = {path.rpartition(".")[0]: path for path in tree.images}
+        stems = {fold(path.rpartition(".")[0]): path for path in tree.images}
         records: dict[str, Record] = {}
         for file in tree.documents:
-            record = self._annotated(root, file, tree=tree, beside=stems.get(file[: -len(".json")]))
+            beside = stems.get(fold(file[: -len(".json")]))
+            record = self._annotated(root, file, tree=tree, beside=beside)
             if record is not None and record.image in records:
                 flaw = f"{record.image} has a second JSON {file}: expected one; remove the other"
                 record = self.maker.make_flawed(record.image, flaw)
@@ -124,10 +133,9 @@ def find_image(file: str, image_path: str, tree: FileTree, *, beside: str | None
     Raises ValueError for none or several, and for a path that leads out of the root.
     """
     written = image_path.replace("\\", "/")
-    if written and not written.startswith("/") and written[1:2] != ":":
-        path = join_below(folder_of(file), written)
-        if path in tree:
-            return path
+    is_relative = written and not written.startswith("/") and written[1:2] != ":"
+    if is_relative and (found := tree.find(join_below(folder_of(file), written))):
+        return found
     return beside or tree.find_image(written.rpartition("/")[2], [folder_of(file)])
 
 

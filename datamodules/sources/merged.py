@@ -30,6 +30,7 @@ class Merged(Source):
     """
 
     name: ClassVar[str] = "merged"
+    left_on_purpose = (("*", "left out of the manifests"),)
 
     def __init__(
         self,

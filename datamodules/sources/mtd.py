@@ -77,7 +77,7 @@ class Mtd(Source):
             product="magnetic tile",
             material="ferrite",
             defects=(defect,) if defect else (),
-            mask=image.removesuffix(".jpg") + ".png",
+            mask=PurePosixPath(image).with_suffix(".png").as_posix(),
             mask_values=grey_values(defect, largest_good=127),
             group=run,
             flaw=flaw if _capture_number(image) == NO_NUMBER else "",

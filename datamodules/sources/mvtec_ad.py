@@ -36,6 +36,8 @@ class MvtecAd(Source):
 
     def __init__(self, categories: Sequence[str] | None = None) -> None:
         self.categories = categories
+        if categories is not None:
+            self.left_on_purpose = (("*", "of another category"),)
 
     def records(self, root: Path) -> list[Record]:
         """One Record per image, by category, split and type.

@@ -35,6 +35,7 @@ class NeuDet(Source):
     """
 
     name: ClassVar[str] = "neu_det"
+    label_suffixes = (".xml",)
     causes: ClassVar[Mapping[str, str]] = {
         "crazing": "thermal stress during rolling",
         "inclusion": "slag rolled into the surface",

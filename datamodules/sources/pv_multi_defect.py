@@ -22,6 +22,7 @@ class PvMultiDefect(Source):
     """
 
     name: ClassVar[str] = "pv_multi_defect"
+    label_suffixes = (".xml",)
     causes: ClassVar[Mapping[str, str]] = {
         "broken": "mechanical load or impact on the cells",
         "hot spot": "a shunted cell that takes up current",

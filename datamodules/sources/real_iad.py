@@ -42,6 +42,7 @@ class RealIad(Source):
     """
 
     name: ClassVar[str] = "real_iad"
+    left_on_purpose = (("realiad_*", "of another resolution, protocol or category"),)
     types = tuple((name,) for name in TYPES_BY_CODE.values())
 
     def __init__(

@@ -42,6 +42,7 @@ class Synthetic(Source):
     """
 
     name: ClassVar[str] = "synthetic"
+    left_on_purpose = (("*", "rendered with other settings"),)
     types = tuple((defect.name, *SYNONYMS[defect.name]) for defect in DEFECTS)
 
     def __init__(

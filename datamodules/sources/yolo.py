@@ -49,6 +49,8 @@ class Yolo(Source):
     """
 
     name: ClassVar[str] = "yolo"
+    label_suffixes = (".txt",)
+    unclaimed = "image outside the splits of data.yaml"
 
     def __init__(
         self,
@@ -72,15 +74,15 @@ class Yolo(Source):
         or whose folders are not there.
         """
         tree = scan_tree(root, documents=(".txt", ".yaml", ".yml"), remedy=LAYOUT)
-        file = join_below("", self.data)
-        if file not in tree:
-            raise FileNotFoundError(f"{root} holds no {file}: {LAYOUT}; see --source.data")
+        file = tree.find(join_below("", self.data))
+        if not file:
+            raise FileNotFoundError(f"{root} holds no {self.data}: {LAYOUT}; see --source.data")
         data = read_data(root / file)
         self.maker.names.compare(data.names.values())
         records: dict[str, Record] = {}
         splits: dict[str, str] = {}
         for split, image in _listed(root, data, tree):
-            if image not in tree:
+            if not tree.find(image):
                 flaw = f"a list of split {split} names {image!r}: expected an image below the root"
                 records[f"{split}: {image}"] = self.maker.make_flawed(f"{split}: {image}", flaw)
             elif splits.setdefault(image, split) != split:
@@ -97,8 +99,8 @@ class Yolo(Source):
     def _record(
         self, root: Path, image: str, *, split: str, data: YoloData, tree: FileTree
     ) -> Record:
-        label = label_path(image)
-        if label not in tree:
+        label = next(filter(None, map(tree.find, label_paths(image))), "")
+        if not label:
             return self.maker.make(image, split=split, is_labelled=self.maker.counts_as_good)
         try:
             is_shown = self.maker.frame == SHOWN
@@ -108,11 +110,15 @@ class Yolo(Source):
         return self.maker.make(image, regions=regions, split=split)
 
 
-def label_path(image: str) -> str:
-    """The text file of an image: the last folder "images" in its path becomes "labels"."""
+def label_paths(image: str) -> tuple[str, ...]:
+    """Where the text file of an image may lie, the likeliest place first.
+
+    The last folder "images" in its path becomes "labels"; else beside the image.
+    """
     stem = os.path.splitext(image)[0]
-    before, joint, behind = f"/{stem}".rpartition("/images/")
-    return f"{before}/labels/{behind}.txt".lstrip("/") if joint else f"{stem}.txt"
+    folders = re.fullmatch("(.*/)images(/.*)", f"/{stem}", flags=re.IGNORECASE)
+    named = [f"{folders[1]}labels{folders[2]}.txt".lstrip("/")] if folders else []
+    return (*named, f"{stem}.txt")
 
 
 def _listed(root: Path, data: YoloData, tree: FileTree) -> Iterator[tuple[str, str]]:
@@ -122,9 +128,8 @@ def _listed(root: Path, data: YoloData, tree: FileTree) -> Iterator[tuple[str, s
     for split in SPLIT_KEYS:
         for place in data.places.get(split, ()):
             found = _place_below(root, place, data.base, tree)
-            if found not in tree:
-                prefix = f"{found}/" if found else ""
-                yield from ((split, path) for path in tree.images if path.startswith(prefix))
+            if not tree.find(found):
+                yield from ((split, path) for path in tree.images_below(found))
             elif found.lower().endswith(".txt"):
                 lines = [line.strip() for line in read_text(root / found).splitlines()]
                 listed = [line for line in lines if line]
@@ -145,8 +150,8 @@ def _place_below(root: Path, place: str, base: str, tree: FileTree) -> str:
     loose = "" if entry.startswith("/") else entry.lstrip("./")
     for name in (f"{_below(root, base)}/{_below(root, entry)}", _below(root, entry), loose):
         path = name.strip("/")
-        if path and (path in tree or tree.has_folder(path)):
-            return path
+        if path and (tree.find(path) or tree.images_below(path)):
+            return tree.find(path) or path
     raise ValueError(
         f"{place!r} in data.yaml is no folder of images and no list below {root}: expected "
         "paths below it, such as images/train; correct the file"
@@ -169,7 +174,7 @@ def _listed_path(root: Path, line: str, file: str, tree: FileTree) -> str:
     line = line.replace("\\", "/")
     try:
         seen = (join_below(folder, _below(root, line) or line) for folder in (folder_of(file), ""))
-        return next((path for path in seen if path in tree), line)
+        return next(filter(None, map(tree.find, seen)), line)
     except ValueError:
         return line
 

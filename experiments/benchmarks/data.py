@@ -16,7 +16,8 @@ from PIL import Image
 from torchvision import transforms as tv
 
 from datamodules.captions import Caption
-from datamodules.decode import image_paths, open_image, open_pixels
+from datamodules.decode import open_image, open_pixels
+from datamodules.file_walk import image_paths
 from datamodules.sources.synthetic import Synthetic
 from datamodules.transforms import ResizedCrop, to_tensor
 from experiments.benchmarks.measurement import (

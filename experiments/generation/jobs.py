@@ -1,5 +1,6 @@
 """Good images that defects are painted into, with the masks for them, given or drawn."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -8,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.annotation import open_mask
-from datamodules.decode import image_paths, open_pixels, read_header, sha256_of
+from datamodules.decode import open_pixels, read_header, sha256_of
+from datamodules.file_walk import count_reasons, image_paths
 from datamodules.formats.records import HIGHEST_GREY, grey_values
 from datamodules.manifest import Manifest
 from datamodules.masks import survey_masks
@@ -20,6 +22,7 @@ from experiments.generation.prompts import Prompt
 from experiments.generation.windows import Window, draw_mask, join, window_around
 from experiments.inference.inputs import InputImage, find_images, name_images
 
+LOGGER = logging.getLogger(__name__)
 ANY_DEFECT = Vocabulary.from_names(["defect"])
 
 
@@ -74,7 +77,9 @@ def find_inputs(
             "manifest.parquet alone; leave it out"
         )
     else:
-        inputs = find_images(images)
+        inputs, left_out = find_images(images)
+        for line in count_reasons(left_out):
+            LOGGER.warning("left out of %s: %s", images, line)
     if draw_masks:
         return [(image, None) for image in inputs]
     folder = Path(masks).expanduser()

@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 
 from datamodules.annotation import open_pair
 from datamodules.dataset import DefectDataset
-from datamodules.decode import image_paths, open_image
+from datamodules.decode import open_image
+from datamodules.file_walk import image_paths
 from datamodules.formats.text_files import parse_object, read_text
 from datamodules.manifest import Manifest
 from datamodules.preparing.fingerprints import fingerprint

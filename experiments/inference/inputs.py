@@ -7,7 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from datamodules.decode import IMAGE_SUFFIXES, image_paths
+from datamodules.file_walk import (
+    IMAGE_SUFFIXES,
+    LINKED_TWIN,
+    count_reasons,
+    images_and_others,
+    why_no_image,
+)
 from datamodules.formats.text_files import objects_of, read_json
 
 LIST_SUFFIXES = (".json", ".csv")
@@ -26,14 +32,16 @@ class InputImage:
         return PurePosixPath(self.name).with_name(self.path.name).as_posix()
 
 
-def find_images(pattern: str, root: str = "") -> list[InputImage]:
+def find_images(pattern: str, root: str = "") -> tuple[list[InputImage], dict[str, str]]:
     """The images of a file, of a folder with its subfolders, of a glob, or of a list.
 
-    A folder or glob gives files with an image's suffix that are not hidden, sorted by name; a list
-    (.json in COCO's format, or .csv) those it names, in its order. root: where a list's names
-    start, "" for beside it. Raises FileNotFoundError where there are none, ValueError for a list
-    that is none.
+    A folder or glob gives files with an image's suffix that are not hidden, sorted by name, each
+    once whatever links lead to it; a list (.json in COCO's format, or .csv) those it names, in its
+    order. root: where a list's names start, "" for beside it. The second are the other files below
+    the folder, or that the glob matches, with the reason. Raises FileNotFoundError where there are
+    no images, ValueError for a list that is none.
     """
+    left_out: dict[str, str] = {}
     path = Path(pattern).expanduser()
     is_list = path.is_file() and path.suffix.lower() in LIST_SUFFIXES
     if root and not is_list:
@@ -45,22 +53,42 @@ def find_images(pattern: str, root: str = "") -> list[InputImage]:
         top = Path(os.path.abspath(Path(root).expanduser() if root else path.parent))
         images = list(dict.fromkeys(_listed_images(path, top)))
     elif path.is_file():
-        return [InputImage(path.stem, path)]
+        return [InputImage(path.stem, path)], {}
     elif path.is_dir():
-        top, images = path, image_paths(path)
+        top = path
+        images, left_out = images_and_others(path)
     else:
-        found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
-        images = [one for one in found if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file()]
+        images, left_out = _matched_images(str(path))
     if not images:
+        others = "; ".join(count_reasons(left_out))
         raise FileNotFoundError(
-            f"--images {pattern} holds or matches no image: expected an image, a folder, a glob in "
-            f"quotes of files that end in {' '.join(IMAGE_SUFFIXES)}, or a .json or .csv that "
-            "names some"
+            f"--images {pattern} holds or matches no image{others and f' but {others}'}: expected "
+            f"an image, a folder, a glob in quotes of files that end in {' '.join(IMAGE_SUFFIXES)},"
+            " or a .json or .csv that names some"
         )
     # A name that leads out of a list's root must not lead the results out of --out.
     if not path.is_dir() and not (is_list and all(one.is_relative_to(top) for one in images)):
         top = Path(os.path.commonpath([image.parent for image in images]))
-    return name_images(images, top)
+    return name_images(images, top), left_out
+
+
+def _matched_images(pattern: str) -> tuple[list[Path], dict[str, str]]:
+    """The images that a glob matches, each once; what else it matches with the reason."""
+    images: dict[str, Path] = {}
+    left_out = {}
+    # The shortest way to a file first: a glob follows links, and loops of them.
+    for name in sorted(glob.glob(pattern, recursive=True), key=lambda name: (len(name), name)):
+        path, real = Path(name), os.path.realpath(name)
+        if path.is_dir():
+            # Of "**" the files below it are matched as well.
+            left_out |= {} if "**" in pattern else {name: "folder, which a glob does not enter"}
+        elif not path.is_file():
+            left_out[name] = "no file: a pipe, a socket or a link that leads nowhere"
+        elif not path.name.lower().endswith(IMAGE_SUFFIXES):
+            left_out[name] = why_no_image(Path(), name)
+        elif images.setdefault(real, path) is not path:
+            left_out[name] = f"{LINKED_TWIN}: {images[real]}"
+    return sorted(images.values()), left_out
 
 
 def name_images(images: Sequence[Path], top: Path) -> list[InputImage]:

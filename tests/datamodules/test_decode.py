@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from datamodules import decode
-from datamodules.decode import image_paths, open_image, open_pixels, read_header, sha256_of
+from datamodules.decode import open_image, open_pixels, read_header, sha256_of
+from datamodules.file_walk import image_paths
 
 RAMP = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
 NOISE = np.random.default_rng(0).integers(0, 256, (61, 83, 4), dtype=np.uint8)

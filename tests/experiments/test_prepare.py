@@ -64,7 +64,8 @@ def test_manifest_and_card_are_written_and_originals_are_untouched(run, parts, t
     assert sum(counts) == 16 and min(counts) >= 2 and manifest.root == parts
     assert contents(parts) == before
     found = sorted(p.name for p in (tmp_path / "out").iterdir() if p.name[0] != ".")
-    assert found == ["dataset_card.md", "manifest.parquet", "manifest.quarantine.csv"]
+    lists = ["manifest.leftovers.csv", "manifest.parquet", "manifest.quarantine.csv"]
+    assert found == ["dataset_card.md", *lists]
     said = capsys.readouterr().out
     assert "16 in 16 groups" in said and manifest.sha256 in said
     row = next(line for line in said.splitlines() if "crack" in line)

@@ -1,7 +1,5 @@
 """What counts as an image of a folder, paths of annotations, splits told by names."""
 
-import os
-
 import pytest
 
 from datamodules.formats.layout import (
@@ -9,7 +7,6 @@ from datamodules.formats.layout import (
     glob_folders,
     glob_images,
     join_below,
-    scan_tree,
     split_of_name,
     split_of_path,
 )
@@ -60,15 +57,6 @@ def test_image_is_found_in_the_first_folder_or_by_the_end_of_its_path(images, na
 def test_no_image_or_two_of_a_name_are_one_clear_line(images, words):
     with pytest.raises(ValueError, match=words):
         FileTree(images).find_image("a.png", [""])
-
-
-def test_scan_leaves_out_dot_files_and_linked_folders(tmp_path):
-    for name in ("root/A B.PNG", "root/a.TXT", "root/.git/a.png", "root/a.md", "out/secret.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    os.symlink(tmp_path / "out", tmp_path / "root/linked")
-    tree = scan_tree(tmp_path / "root", documents=(".txt",), remedy="expected some")
-    assert (tree.images, tree.documents) == (("A B.PNG",), ("a.TXT",))
 
 
 def test_split_is_a_whole_word_of_the_name():

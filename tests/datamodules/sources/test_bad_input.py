@@ -58,6 +58,7 @@ def prepared(
                 root,
                 manifest,
                 max_bad_fraction=1.0,
+                max_leftover_fraction=1.0,
                 copies="keep",
                 workers=1,
                 changes=changes,

@@ -23,7 +23,7 @@ def coco(*names: object) -> str:
 
 
 def found(pattern: Path | str, root: Path | str = "") -> list[tuple[str, str]]:
-    return [(image.name, image.file_name) for image in find_images(str(pattern), str(root))]
+    return [(image.name, image.file_name) for image in find_images(str(pattern), str(root))[0]]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,229 @@
+"""Every file below a root is indexed, in quarantine or left over with a reason; most stay useful.
+
+Over every source, with files dropped into its fake layout that a tool or a desktop leaves there.
+"""
+
+import os
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datamodules.about import source_names
+from datamodules.file_walk import HIDDEN, IMAGE_SUFFIXES, image_paths
+from datamodules.preparing.inspection import inspect
+from datamodules.preparing.leftovers import OWN, READ, Leftovers
+from datamodules.preparing.preparation import prepare, read_source
+from datamodules.sample import Record
+from tests.datamodules.sources.painting import save, texture
+from tests.datamodules.sources.test_sources import NEEDS_NO_DATA, build, write
+
+FOUND_IN_ANY_CASE = ("coco", "csv", "folder", "imdd1m_release", "labelme", "yolo")
+PNG_BYTES = b"\x89PNG\r\n\x1a\n" + bytes(20)
+EXTRAS: dict[str, tuple[bytes, str]] = {
+    "README.md": (b"about", "text, archive or document"),
+    "a paper.pdf": (b"%PDF", "text, archive or document"),
+    ".DS_Store": (b"", "hidden"),
+    "photos/Thumbs.db": (b"", "hidden"),
+    ".git/objects/a.png": (PNG_BYTES, "hidden"),
+    "@eaDir/a.png": (PNG_BYTES, "hidden"),
+    "photos/IMG_1.HEIC": (b"ftypheic", "no decoder for .heic"),
+    "photos/no ending": (PNG_BYTES, "no decoder for an image"),
+    "photos/a.png.part": (PNG_BYTES, "no decoder for an image"),
+    "photos/orphan.png": (PNG_BYTES, ""),
+    "labels/orphan.txt": (b"0 .5 .5 .2 .2", ""),
+    "photos/orphan.json": (b"{}", ""),
+}
+
+
+def look(name: str, root: Path) -> tuple[list[Record], Leftovers]:
+    return read_source(build(name), root, output=root.parent / "out")
+
+
+def names_below(root: Path) -> set[str]:
+    """All files, also those that linked folders show."""
+    found = (
+        Path(place, name) for place, _, names in os.walk(root, followlinks=True) for name in names
+    )
+    return {path.relative_to(root).as_posix() for path in found}
+
+
+def labels_of(records: list[Record]) -> list[tuple[tuple[str, ...], bool, int, str]]:
+    """What is said of the images, whatever their names are."""
+    return sorted((r.defects, bool(r.mask), len(r.regions), r.split) for r in records)
+
+
+@pytest.fixture(params=source_names())
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def root(name: str, tmp_path: Path) -> Path:
+    root = tmp_path / "raw"
+    root.mkdir()
+    write(name, root)
+    return root
+
+
+def test_each_file_is_named_by_a_record_or_left_over_with_its_reason(name, root):
+    build(name).records(root)  # may render
+    for path, (content, _) in EXTRAS.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    os.mkfifo(root / "pipe.png")
+    save(root.parent / "elsewhere/deep/linked.png", texture(3))
+    for link in ("link", "second link"):
+        (root / link).symlink_to(root.parent / "elsewhere")
+    records, leftovers = look(name, root)
+    named = {path for record in records for path in (record.image, record.mask)}
+    files = names_below(root) - {"second link/deep/linked.png"} | {"second link"}
+    assert files == (named & files) | leftovers.reasons.keys()
+    assert not named & leftovers.reasons.keys()
+    for path, (_, words) in EXTRAS.items():
+        purposes = tuple(why for _, why in build(name).left_on_purpose)
+        assert path in named or leftovers.reasons[path].startswith((words, *purposes))
+    assert "link/deep/linked.png" in named | leftovers.reasons.keys()
+    assert "pipe" in leftovers.reasons["pipe.png"]
+
+
+def test_healthy_layouts_lose_nothing_and_leave_only_known_reasons(name, root):
+    _, leftovers = look(name, root)
+    leftovers.check(0, root)
+    kinds = {why.partition(": ")[0] for why in leftovers.reasons.values()}
+    assert all(kinds), leftovers.reasons
+
+
+def test_a_linked_folder_is_followed(name, root):
+    if name in ("synthetic", "wm811k", "merged"):
+        pytest.skip("has no folder of its own")
+    records, leftovers = look(name, root)
+    for number, folder in enumerate([path for path in root.iterdir() if path.is_dir()]):
+        folder.rename(root.parent / f"elsewhere{number}")
+        folder.symlink_to(root.parent / f"elsewhere{number}")
+    assert look(name, root) == (records, leftovers)
+
+
+def test_a_loop_of_links_is_one_line(name, root):
+    folders = [path for path in root.iterdir() if path.is_dir()]
+    ((folders or [root])[0] / "loop").symlink_to(root)
+    with pytest.raises(
+        ValueError, match="which holds it: expected no loop; remove the link"
+    ) as error:
+        look(name, root)
+    assert "\n" not in str(error.value)
+
+
+def swap_case(root: Path) -> None:
+    """All names below the root in the other case, as some tools unpack them."""
+    for place, folders, names in os.walk(root, topdown=False):
+        for old in (*folders, *names):
+            Path(place, old).rename(Path(place, old.swapcase()))
+
+
+def decompose(root: Path) -> None:
+    """All names below the root as a Mac writes them."""
+    for place, folders, names in os.walk(root, topdown=False):
+        for old in (*folders, *names):
+            Path(place, old).rename(Path(place, unicodedata.normalize("NFD", old)))
+
+
+@pytest.mark.parametrize("change", [swap_case, decompose])
+def test_names_in_another_case_or_form_are_found_or_end_in_one_line(name, root, change):
+    if name in (*NEEDS_NO_DATA, "merged"):
+        pytest.skip("spells its own names")
+    records, _ = look(name, root)
+    change(root)
+    if change is swap_case and name not in FOUND_IN_ANY_CASE:
+        with pytest.raises((ValueError, FileNotFoundError), match="expected") as error:
+            look(name, root)[1].check(0.05, root)
+        assert "\n" not in str(error.value)
+        return
+    found, leftovers = look(name, root)
+    leftovers.check(0, root)
+    assert labels_of(found) == labels_of(records)
+    assert [problem for record in found if (problem := inspect(record, root).problem)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "lost", "words"),
+    [
+        ("folder", "spare/a.png", r"\(image outside images/ and masks/\): name"),
+        ("folder", "images/crack/a.heic", r"no decoder for \.heic"),
+        ("csv", "spare.png", r"spare\.png \(image that no row names\)"),
+        ("coco", "images/train/spare.png", "image that no annotation names"),
+        ("yolo", "images/spare/a.png", r"image outside the splits of data\.yaml"),
+        ("yolo", "labels/train/spare.txt", r"1 of 5 label files .* image\): add their"),
+        ("yolo", "Labels/spare.TXT", "label file without image"),
+        ("deeppcb", "PCBData/group12000/12000_not/1.txt", "1 of 4 label files"),
+        ("mtd", "MT_Crack/Imgs/exp1_num_9.webp", "image that no annotation names"),
+    ],
+)  # fmt: skip
+def test_more_than_a_small_share_stops_with_a_remedy(name, root, lost, words):
+    (root / lost).parent.mkdir(parents=True, exist_ok=True)
+    (root / lost).write_bytes(PNG_BYTES)
+    out = root.parent / "out"
+    with pytest.raises(ValueError, match=words) as error:
+        prepare(build(name), root, out / "m.parquet", copies="keep")
+    assert "\n" not in str(error.value) and not (out / "m.parquet").exists()
+    assert lost in (out / "m.leftovers.csv").read_text(encoding="utf-8")
+    done = prepare(build(name), root, out / "m.parquet", copies="keep", max_leftover_fraction=1.0)
+    assert lost in done.leftovers.reasons
+
+
+def test_files_that_prepare_wrote_below_the_root_are_no_leftovers(tmp_path):
+    write("labelme", tmp_path)
+    for _ in range(2):
+        done = prepare(build("labelme"), tmp_path, tmp_path / "out/m.parquet", copies="keep")
+    assert set(done.leftovers.reasons.values()) == {READ, HIDDEN, OWN}
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("train/images/a.png", "train/images/a.txt"),
+        ("Images/train/a.png", "Labels/train/a.txt"),
+        ("images/train/a.png", "labels/train/A.TXT"),
+        ("images/train/a.JFIF", "labels/train/a.txt"),
+    ],
+)
+def test_yolo_labels_are_found_beside_the_image_and_in_any_case(tmp_path, image, label):
+    save(tmp_path / "was.png", texture(1))
+    for path, content in (
+        (image, (tmp_path / "was.png").read_bytes()),
+        (label, b"0 .5 .5 .2 .2"),
+        ("data.yaml", f"train: {Path(image).parent}\nnames: [hole]\n".encode()),
+    ):
+        (tmp_path / "raw" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "raw" / path).write_bytes(content)
+    records, leftovers = look("yolo", tmp_path / "raw")
+    assert [record.defects for record in records] == [("hole",)]
+    assert set(leftovers.reasons) == {label, "data.yaml"}
+
+
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+def test_images_of_every_ending_are_read_and_cut_ones_are_named(tmp_path, suffix):
+    path = tmp_path / f"raw/images/crack/a{suffix.upper()}"
+    path.parent.mkdir(parents=True)
+    kind = Image.registered_extensions()[suffix]
+    Image.fromarray(texture(1).astype(np.uint8)).convert("RGB").save(path, format=kind)
+    (record,), leftovers = look("folder", tmp_path / "raw")
+    assert (inspect(record, tmp_path / "raw").problem, leftovers.reasons) == ("", {})
+    path.write_bytes(path.read_bytes()[:-40])
+    assert "is not a readable image" in inspect(record, tmp_path / "raw").problem
+
+
+def test_an_image_by_two_ways_counts_once(tmp_path):
+    for name in ("pool/a.png", "images/b.png"):
+        save(tmp_path / name, texture(1))
+    (tmp_path / "images/pool").symlink_to(tmp_path / "pool")
+    assert image_paths(tmp_path) == [tmp_path / "images/b.png", tmp_path / "pool/a.png"]
+    assert image_paths(tmp_path / "images")[1:] == [tmp_path / "images/pool/a.png"]
+
+
+def test_images_that_cannot_be_read_are_logged_at_every_door(tmp_path, caplog):
+    (tmp_path / "a.heic").write_bytes(b"ftypheic")
+    assert image_paths(tmp_path) == []
+    assert "1 x no decoder for .heic, the first is a.heic" in caplog.text
