@@ -64,7 +64,8 @@ def walk(top: Path) -> Walk:
     found, entered = Walk(), set[str]()
     real_top = os.path.realpath(top)
     # A folder, the real folders on the way to it, and whether a link is on that way.
-    waiting = [("", (real_top,), False)] if top.is_dir() else []
+    waiting: list[tuple[str, tuple[str, ...], bool]] = [("", (real_top,), False)]
+    waiting = waiting if top.is_dir() else []
     while waiting:
         place, way, is_linked = waiting.pop()
         if is_linked and way[-1] in entered:

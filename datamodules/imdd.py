@@ -177,6 +177,9 @@ class IMDDDataModule(LightningDataModule):
                     left_out[0].image,
                     left_out[0].reason,
                 )
+        for kind, lost, _ in done.leftovers.lost:
+            if lost:
+                LOGGER.warning("%d %s are left over, the first is %s", len(lost), kind, lost[0])
 
     def setup(self, stage: str | None = None) -> None:
         """Open the manifest; the same on every process. ValueError for a leaking one."""

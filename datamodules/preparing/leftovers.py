@@ -59,7 +59,7 @@ class Leftovers:
                 raise ValueError(
                     f"{len(lost)} of {count} {kind} below {self.root} are left over, expected at "
                     f"most {limit:.1%}; the first is {first}: {remedy}, move them away (all are "
-                    f"named in {written}), or allow more with --max_leftover_fraction"
+                    f"named in {written}), or let prepare allow more by --max_leftover_fraction"
                 )
 
     def lines(self) -> list[str]:

@@ -75,7 +75,7 @@ def find_images(pattern: str, root: str = "") -> tuple[list[InputImage], dict[st
 def _matched_images(pattern: str) -> tuple[list[Path], dict[str, str]]:
     """The images that a glob matches, each once; what else it matches with the reason."""
     images: dict[str, Path] = {}
-    left_out = {}
+    left_out: dict[str, str] = {}
     # The shortest way to a file first: a glob follows links, and loops of them.
     for name in sorted(glob.glob(pattern, recursive=True), key=lambda name: (len(name), name)):
         path, real = Path(name), os.path.realpath(name)

@@ -49,6 +49,7 @@ class Parts(Source):
     """The parts that were written before."""
 
     name: ClassVar[str] = "parts"
+    left_on_purpose = (("*", "not among the given ones"),)
 
     def __init__(self, records: list[Record]) -> None:
         self.given = records
