@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from PIL import Image
 from PIL.ImageFile import ImageFile
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 MAX_PIXELS = 100_000_000
@@ -125,7 +126,7 @@ def open_stored(path: Path) -> StoredPixels:
     """
     palette = alpha = None
     with _opened(path) as (image, data):
-        mode, is_lossy, turn = image.mode, image.format in LOSSY_FORMATS, _turn_of(image)
+        mode, is_lossy, turn = image.mode, image.format in LOSSY_FORMATS, turn_of(image)
         pixels = _decode_by_opencv(image, data)
         has_alpha = image.has_transparency_data and mode not in WIDE_MODES
         if mode in MASK_MODES and has_alpha:
@@ -230,7 +231,7 @@ def _decode_by_opencv(image: ImageFile, data: bytes) -> np.ndarray | None:
 def _eight_bits(path: Path) -> np.ndarray:
     """The image as (H, W) or (H, W, 3) uint8; grey files as (H, W)."""
     with _opened(path) as (image, data):
-        turn = _turn_of(image)
+        turn = turn_of(image)
         pixels = _decode_by_opencv(image, data)
         if pixels is None and image.mode != "F":
             pixels = _decode_by_pillow(image, data)
@@ -263,21 +264,41 @@ def _decode_by_pillow(image: Image.Image, data: bytes) -> np.ndarray:
     return pixels
 
 
+def turn_of(image: Image.Image) -> int:
+    """How decoded pixels are still to be turned, 1 to 8: of TIFF, decoders do it unasked."""
+    return 1 if isinstance(image, TiffImageFile) else _orientation_of(image)
+
+
 def _orientation_of(image: Image.Image) -> int:
     """EXIF's orientation, 1 to 8; 1 where there is none or none that is readable."""
-    # Asked for EXIF that it lacks, Pillow would decode a whole PNG to look behind it.
-    if not isinstance(image, TiffImageFile) and "exif" not in image.info:
-        return 1
     try:
-        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+        if isinstance(image, TiffImageFile):
+            exif = image.getexif()
+        else:
+            exif = Image.Exif()
+            exif.load(image.info.get("exif") or _late_exif(image))
+        orientation = exif.get(ORIENTATION_TAG, 1)
     except DECODE_ERRORS:
         return 1
     return orientation if orientation in range(1, 9) else 1
 
 
-def _turn_of(image: Image.Image) -> int:
-    """How decoded pixels are still to be turned: of TIFF, decoders do it unasked."""
-    return 1 if isinstance(image, TiffImageFile) else _orientation_of(image)
+def _late_exif(image: Image.Image) -> bytes:
+    """The EXIF that a PNG holds behind its pixels: Pillow sees it only once these are decoded."""
+    file = image.fp if isinstance(image, PngImageFile) else None
+    if file is None:
+        return b""
+    start = file.seek(0, os.SEEK_CUR)
+    try:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == b"eXIf":
+                return file.read(length)
+            file.seek(length + 4, os.SEEK_CUR)
+        return b""
+    finally:
+        file.seek(start)
 
 
 def _palette_of(image: Image.Image) -> np.ndarray:

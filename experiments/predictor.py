@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from callbacks.drawing import RegionTag, draw_overlay
-from datamodules.decode import GREY_MODES, WIDE_MODES, open_image
+from datamodules.decode import GREY_MODES, WIDE_MODES, open_image, turn_of, upright
 from datamodules.transforms import to_tensor
 from datamodules.vocabulary import Vocabulary
 from experiments.checkpoints import default_device, load_stage, on_device, read_thresholds
@@ -207,8 +207,9 @@ def read_pixels(image: ImageLike) -> np.ndarray:
                 f"got a Pillow image of mode {image.mode}, expected 8 bits: give its file, which "
                 "is read with its full range"
             )
-        shown = ImageOps.exif_transpose(image)
-        image = np.asarray(shown.convert("L" if image.mode in GREY_MODES else "RGB"))
+        turn = turn_of(image)
+        image = np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
+        image = upright(image, turn)
     is_grey = image.ndim == 2
     if image.dtype != np.uint8 or not image.size or not (is_grey or image.shape[2:] == (3,)):
         raise ValueError(

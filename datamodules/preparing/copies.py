@@ -28,7 +28,7 @@ from datamodules.preparing.inspection import (
     local_vocabulary,
     reason_of,
 )
-from datamodules.sample import MaskValues, Record
+from datamodules.sample import SHOWN, MaskValues, Record
 from datamodules.whole_files import whole
 
 BoxXywh = tuple[int, int, int, int]
@@ -128,6 +128,12 @@ def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Re
     record = in_shown_frame(record, root, header=header, vocabulary=vocabulary)
     size_px = header.shown_px[::-1]
     check_size(record, size_px)
+    # A box of another frame would hide something else.
+    if header.orientation != 1 and record.image in changes.redactions and record.frame != SHOWN:
+        raise ValueError(
+            f"{source} is turned by EXIF orientation {header.orientation}, expected its redactions "
+            "in pixels as shown: say so by --source.frame shown, or save it upright"
+        )
 
     def moved(pixels: np.ndarray, interpolation: int = cv2.INTER_NEAREST) -> np.ndarray:
         return _shrunk(pixels, changes.longest_side_px, interpolation)
