@@ -124,22 +124,30 @@ def open_stored(path: Path) -> StoredPixels:
 
     Raises FileNotFoundError, or ValueError for an unreadable file or a mode that masks never have.
     """
-    palette = alpha = None
     with _opened(path) as (image, data):
-        mode, is_lossy, turn = image.mode, image.format in LOSSY_FORMATS, turn_of(image)
-        pixels = _decode_by_opencv(image, data)
-        has_alpha = image.has_transparency_data and mode not in WIDE_MODES
-        if mode in MASK_MODES and has_alpha:
-            alpha = upright(np.asarray(image.convert("RGBA").getchannel("A")), turn)
-        if mode in ("P", "PA"):
-            pixels, palette = np.asarray(image.getchannel(0)), _palette_of(image)
-        elif mode in MASK_MODES and pixels is None:
-            pixels = _decode_by_pillow(image, data)
-    if pixels is None:
+        stored = stored_of(image, data)
+    if stored is None:
         raise ValueError(
-            f"mask {path} has mode {mode}, expected a grey one: save it as an 8-bit grey PNG"
+            f"mask {path} has mode {image.mode}, expected a grey one: save it as an 8-bit grey PNG"
         )
-    return StoredPixels(upright(pixels, turn), palette, alpha, is_lossy)
+    return stored
+
+
+def stored_of(image: ImageFile, data: bytes) -> StoredPixels | None:
+    """What an opened mask and its file's bytes store; None for a mode that masks never have."""
+    if image.mode not in MASK_MODES:
+        return None
+    turn, alpha, palette = turn_of(image), None, None
+    pixels = _decode_by_opencv(image, data)
+    if image.has_transparency_data and image.mode not in WIDE_MODES:
+        alpha = upright(np.asarray(image.convert("RGBA").getchannel("A")), turn)
+    if image.mode in ("P", "PA"):
+        pixels, palette = np.asarray(image.getchannel(0)), np.zeros((256, 3), dtype=np.uint8)
+        colours = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+        palette[: len(colours)] = colours
+    elif pixels is None:
+        pixels = _decode_by_pillow(image, data)
+    return StoredPixels(upright(pixels, turn), palette, alpha, image.format in LOSSY_FORMATS)
 
 
 def grey_where_equal(image: np.ndarray) -> np.ndarray:
@@ -299,14 +307,6 @@ def _late_exif(image: Image.Image) -> bytes:
         return b""
     finally:
         file.seek(start)
-
-
-def _palette_of(image: Image.Image) -> np.ndarray:
-    """The (256, 3) colours of a loaded palette image, black where it names none."""
-    palette = np.zeros((256, 3), dtype=np.uint8)
-    colours = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
-    palette[: len(colours)] = colours
-    return palette
 
 
 def _window(wide: np.ndarray, path: Path) -> np.ndarray:

@@ -100,8 +100,8 @@ class Source(ABC):
         if self.types:
             return Vocabulary((GOOD_WORDS, *map(tuple, self.types)))
         shown = {name for record in records for name in record.defects}
-        for record in records:
-            shown |= {part.name for part in (*record.mask_values, *record.regions)}
+        shown |= {value.name for record in records for value in record.mask_values}
+        shown |= {region.name for record in records for region in record.regions}
         return Terminology.load().vocabulary_of(sorted(shown - {GOOD}))
 
 

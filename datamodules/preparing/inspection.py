@@ -116,7 +116,7 @@ def inspect(record: Record, root: Path) -> Inspection:
             notes = (*notes, TURNED)
         seen = fingerprint(image)
         is_drawn = ids is not None and record.mask_kind == "pixel"
-        marked_share = np.count_nonzero(ids) / image.shape[0] / image.shape[1] if is_drawn else 0.0
+        marked_share = float(np.mean(np.asarray(ids) > 0)) if is_drawn else 0.0
     except FILE_ERRORS as error:
         return Inspection(record, problem=reason_of(error))
     return Inspection(record, notes=notes, fingerprint=seen, marked_share=marked_share)

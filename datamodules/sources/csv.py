@@ -5,19 +5,14 @@ root/records.csv   image, and any of mask, type, caption, product, material, gro
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import replace
+from os.path import normpath
 from pathlib import Path
 from typing import ClassVar
 
 from datamodules.formats.layout import SPLIT_WORDS, FileTree, join_below, scan_tree
-from datamodules.formats.records import (
-    HIGHEST_GREY,
-    UNNAMED_DEFECT,
-    RecordMaker,
-    grey_values,
-)
+from datamodules.formats.records import HIGHEST_GREY, UNNAMED_DEFECT, RecordMaker
 from datamodules.formats.tables import TableImage, read_table
 from datamodules.manifest import Source
 from datamodules.masks import MaskSurvey, survey_masks
@@ -76,7 +71,8 @@ class Csv(Source):
             )
         records: dict[str, Record] = {}
         entries = read_table(table)
-        masks = set() if self.mask_ids else _masks_of(entries, tree)
+        masks = {normpath(entry.cells["mask"].replace("\\", "/")) for entry in entries}
+        masks = {mask for mask in masks if mask in tree and not self.mask_ids}
         survey = survey_masks(root, masks, largest_good=self.largest_good_grey)
         for entry in entries:
             record = self._record(entry, tree, survey)
@@ -133,16 +129,7 @@ class Csv(Source):
         name = record.defects[0] if record.defects else UNNAMED_DEFECT if is_unnamed else ""
         if flaw := survey.problem_of(mask, name):
             raise ValueError(flaw)
-        return grey_values(name, largest_good=survey.largest_good, highest=HIGHEST_GREY)
-
-
-def _masks_of(entries: Sequence[TableImage], tree: FileTree) -> set[str]:
-    """The masks of a table that are there."""
-    masks = set()
-    for name in {entry.cells["mask"] for entry in entries} - {""}:
-        with suppress(ValueError):
-            masks.add(_existing(name, "mask", tree))
-    return masks
+        return survey.values_of(name)
 
 
 def _existing(path: str, what: str, tree: FileTree) -> str:

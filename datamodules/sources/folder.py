@@ -13,13 +13,7 @@ from typing import ClassVar, NamedTuple
 
 from datamodules.captions import Caption
 from datamodules.formats.layout import FileTree, fold, scan_tree
-from datamodules.formats.records import (
-    HIGHEST_GREY,
-    UNNAMED_DEFECT,
-    RecordMaker,
-    grey_values,
-    make_record,
-)
+from datamodules.formats.records import UNNAMED_DEFECT, RecordMaker, make_record
 from datamodules.formats.tables import read_table
 from datamodules.manifest import Source
 from datamodules.masks import survey_masks
@@ -89,11 +83,7 @@ class Folder(Source):
                 material=self.maker.material,
                 defects=(label.defect,) if label and label.defect else (),
                 mask=mask,
-                mask_values=grey_values(
-                    label.defect if label else "",
-                    largest_good=survey.largest_good,
-                    highest=HIGHEST_GREY,
-                ),
+                mask_values=survey.values_of(label.defect if label else ""),
                 flaw=flaw,
             )
             records.append(self._labelled(record, label or Label("")))

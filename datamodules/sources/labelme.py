@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from datamodules.annotation import runs_of
-from datamodules.decode import DECODE_ERRORS, MAX_PIXELS
+from datamodules.decode import DECODE_ERRORS, MAX_PIXELS, stored_of
 from datamodules.formats.layout import (
     FileTree,
     fold,
@@ -29,6 +29,7 @@ from datamodules.formats.layout import (
 from datamodules.formats.records import RecordMaker
 from datamodules.formats.text_files import numbers_of, objects_of, read_json, whole_number
 from datamodules.manifest import Source
+from datamodules.masks import seen_greys
 from datamodules.sample import Record, Region
 from datamodules.vocabulary import normalise_name
 
@@ -203,13 +204,16 @@ def _masked(
     if not 0 < width_px * height_px <= MAX_PIXELS:
         raise ValueError(f"imageWidth x imageHeight is {width_px} x {height_px} px, expected both")
     try:
-        with Image.open(io.BytesIO(base64.b64decode(str(content), validate=True))) as image:
-            small_px = image.size
-            inside = np.asarray(image.convert("L")) > 0
+        data = base64.b64decode(str(content), validate=True)
+        with Image.open(io.BytesIO(data)) as image:
+            small_px, stored = image.size, stored_of(image, data)
     except (binascii.Error, *DECODE_ERRORS, Image.DecompressionBombError) as error:
         raise ValueError("the mask is unusable: expected a PNG of its box in base64") from error
     if min(left, top) < 0 or left + small_px[0] > width_px or top + small_px[1] > height_px:
         raise ValueError(f"the mask of {small_px} px at {left}, {top} leaves the image")
+    inside = stored is not None and seen_greys(stored, "of the shape") > 0
     whole = np.zeros((height_px, width_px), dtype=bool)
     whole[top : top + small_px[1], left : left + small_px[0]] = inside
-    return [Region(name, "runs", runs)] if (runs := runs_of(whole)) else []
+    if not whole.any():
+        raise ValueError(f"the mask of {name!r} marks nothing: draw or remove the shape")
+    return [Region(name, "runs", runs_of(whole))]

@@ -11,7 +11,6 @@ import numpy as np
 from datamodules.annotation import open_mask
 from datamodules.decode import open_pixels, read_header, sha256_of
 from datamodules.file_walk import count_reasons, image_paths
-from datamodules.formats.records import HIGHEST_GREY, grey_values
 from datamodules.manifest import Manifest
 from datamodules.masks import survey_masks
 from datamodules.preparing.frames import frame_of
@@ -166,12 +165,10 @@ def read_mask(path: Path, size_px: tuple[int, int]) -> np.ndarray:
 
     Raises ValueError, one line, for another size, several colours, or an empty one.
     """
-    survey = survey_masks(path.parent, [path.name])
-    if survey.flaws:
-        raise ValueError(survey.flaws[path.name])
-    defect = ANY_DEFECT.names[1]
-    values = grey_values(defect, largest_good=survey.largest_good, highest=HIGHEST_GREY)
-    mask = open_mask(path, values, vocabulary=ANY_DEFECT, size_px=size_px) > 0
+    survey, defect = survey_masks(path.parent, [path.name]), ANY_DEFECT.names[1]
+    mask = open_mask(path, survey.values_of(defect), vocabulary=ANY_DEFECT, size_px=size_px) > 0
+    if flaw := survey.problem_of(path.name, defect):
+        raise ValueError(flaw)
     if not mask.any():
         raise ValueError(f"mask {path} is empty: expected white where the defect goes")
     return mask

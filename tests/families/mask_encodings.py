@@ -182,10 +182,20 @@ REFUSED: dict[str, tuple[Write, str]] = {
         partial(colours, good=WHITE, defect=RED, suffix=".jpg", quality=60),
         "is coloured",
     ),
-    "two colours on nothing": (two_strokes, "(0 0 255; 255 0 0), expected one"),
+    "two colours on nothing": (
+        two_strokes,
+        "0 0 255; 255 0 0, expected strokes",
+    ),
+    "black ground with a hole": (
+        partial(colours, good=(0, 0, 0, 255), defect=(0, 0, 0, 0)),
+        "the rest is 0 0 0, expected strokes",
+    ),
     "CMYK": (partial(grey, mode="CMYK", suffix=".tif"), "mode CMYK"),
     "F": (partial(grey, mode="F", suffix=".tif"), "mode F"),
-    "jpeg of 0 and 1": (partial(grey, defect=1, suffix=".jpg", quality=60), "compressed"),
+    "jpeg of 0 and 1": (
+        partial(grey, defect=1, suffix=".jpg", quality=60),
+        "compression has blurred",
+    ),
 }
 IDS_SEEN: dict[str, Write] = {
     "L": partial(grey, defect=1),

@@ -3,6 +3,8 @@
 Each encoding writes the same square of 500 pixels; each door reads it as these 500 or refuses it.
 """
 
+import json
+from base64 import b64encode
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,7 @@ from datamodules.preparing.inspection import Inspection, inspect, local_vocabula
 from datamodules.preparing.preparation import Preparation, note_negatives, prepare
 from datamodules.sources.csv import Csv
 from datamodules.sources.folder import Folder
+from datamodules.sources.labelme import Labelme
 from datamodules.sources.mvtec_ad import MvtecAd
 from experiments.generation.jobs import read_mask
 from tests.datamodules.conftest import write_part
@@ -121,6 +124,22 @@ def test_public_sets_and_copies_read_masks_alike(encoding: str, tmp_path: Path) 
     changes = Changes(strip=True)
     copies = copy_all(records, tmp_path / "raw", tmp_path / "out", changes=changes)
     assert [marked(inspect(one, tmp_path / "out"), tmp_path / "out") for one in copies] == [500] * 2
+
+
+IN_A_JSON = ["L", "0 and 1", "1", "quantized", "blue on black", "RGBA opaque", "black on nothing"]
+
+
+@pytest.mark.parametrize("encoding", [*IN_A_JSON, "nothing"])
+def test_mask_inside_a_labelme_json_is_read_alike(encoding: str, tmp_path: Path) -> None:
+    inside = square() if encoding in SEEN else np.zeros(SIZE_PX, bool)
+    coded = SEEN.get(encoding, grey)(inside, tmp_path / "m.png").read_bytes()
+    (tmp_path / "m.png").rename(tmp_path / "a.png")
+    mask = {"label": "crack", "shape_type": "mask", "points": [[0, 0], [95, 63]]}
+    mask["mask"] = b64encode(coded).decode()
+    size = {"imageWidth": 96, "imageHeight": 64}
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": [mask], "imagePath": "a.png", **size}))
+    (answer,) = answers(Labelme(), tmp_path)
+    assert answer == 500 if encoding in SEEN else "marks nothing" in str(answer)
 
 
 @pytest.mark.parametrize("encoding", REFUSED)
