@@ -7,6 +7,7 @@ pixels is turned alike by `preparing/frames.py`. What a mask means is `masks.py`
 
 import hashlib
 import io
+import os
 import re
 import struct
 import threading

@@ -10,7 +10,7 @@ A mask of ids (`mask_ids`, sets whose layout says so) is read by its numbers, of
 indices, unless its colours contradict them. What nobody can tell is refused with what was found.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,7 +182,7 @@ class MaskSurvey:
 
 
 def survey_masks(
-    root: Path, masks: Collection[str], *, largest_good: int | None = None
+    root: Path, masks: Iterable[str], *, largest_good: int | None = None
 ) -> MaskSurvey:
     """Where the defect begins in masks of one class: half way between their darkest and brightest.
 

@@ -71,8 +71,8 @@ class Csv(Source):
             )
         records: dict[str, Record] = {}
         entries = read_table(table)
-        masks = {normpath(entry.cells["mask"].replace("\\", "/")) for entry in entries}
-        masks = {mask for mask in masks if mask in tree and not self.mask_ids}
+        named = {normpath(entry.cells["mask"].replace("\\", "/")) for entry in entries}
+        masks = [] if self.mask_ids else filter(None, map(tree.find, named))
         survey = survey_masks(root, masks, largest_good=self.largest_good_grey)
         for entry in entries:
             record = self._record(entry, tree, survey)
