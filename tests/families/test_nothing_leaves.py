@@ -3,6 +3,7 @@
 Over every source, with files dropped into its fake layout that a tool or a desktop leaves there.
 """
 
+import csv
 import os
 import unicodedata
 from pathlib import Path
@@ -17,8 +18,13 @@ from datamodules.preparing.inspection import inspect
 from datamodules.preparing.leftovers import OWN, READ, Leftovers
 from datamodules.preparing.preparation import prepare, read_source
 from datamodules.sample import Record
+from experiments import predictor
+from experiments.cli import call_command
+from experiments.inference.inputs import find_images
+from experiments.predict import PARTIAL_CODE, predict
 from tests.datamodules.sources.painting import save, texture
 from tests.datamodules.sources.test_sources import NEEDS_NO_DATA, build, write
+from tests.experiments.test_predict import FindsBrightPixels
 
 FOUND_IN_ANY_CASE = ("coco", "csv", "folder", "imdd1m_release", "labelme", "yolo")
 PNG_BYTES = b"\x89PNG\r\n\x1a\n" + bytes(20)
@@ -227,3 +233,71 @@ def test_images_that_cannot_be_read_are_logged_at_every_door(tmp_path, caplog):
     (tmp_path / "a.heic").write_bytes(b"ftypheic")
     assert image_paths(tmp_path) == []
     assert "1 x no decoder for .heic, the first is a.heic" in caplog.text
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two good images, a cut one, one without decoder, a hidden one and a text."""
+    monkeypatch.setattr(predictor, "load_stage", lambda checkpoint: FindsBrightPixels())
+    folder = tmp_path / "parts"
+    for name in ("a.png", "deep/b.PGM", "cut.jpg"):
+        save(folder / name, texture(1))
+    (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:-20])
+    for name in ("c.heic", ".d.png", "notes.txt"):
+        (folder / name).write_bytes(b"nothing")
+    return folder
+
+
+def answer(images: Path | str, out: Path) -> int:
+    words = ["--checkpoint", "RUN", "--images", str(images), "--out", str(out), "--device", "cpu"]
+    return call_command(predict, words)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_unreadable_image_costs_one_answer_and_is_named(parts, tmp_path, capsys):
+    assert answer(parts, tmp_path / "out") == PARTIAL_CODE
+    rows = rows_of(tmp_path / "out/answers.csv")
+    assert [row["image"] for row in rows] == ["a.png", "deep/b.PGM"]
+    left_out = {row["file"]: row["reason"] for row in rows_of(tmp_path / "out/left_out.csv")}
+    assert left_out.keys() == {"cut.jpg", "c.heic", ".d.png", "notes.txt"}
+    assert left_out["cut.jpg"].startswith("unreadable: ") and "truncated" in left_out["cut.jpg"]
+    printed = capsys.readouterr()
+    assert "left out: 1 x no decoder for .heic, the first is c.heic" in printed.err
+    assert "left out: 1 x unreadable, the first is cut.jpg" in printed.err
+    assert "cut.jpg" in printed.out and "1 x hidden" in printed.err
+
+
+def test_a_whole_folder_ends_with_code_0_and_without_a_list(parts, tmp_path, capsys):
+    for name in ("cut.jpg", "c.heic"):
+        (parts / name).unlink()
+    assert answer(parts, tmp_path / "out") == 0
+    assert not (tmp_path / "out/left_out.csv").exists()
+    assert "text, archive or document, the first is notes.txt" in capsys.readouterr().err
+
+
+def test_where_no_image_can_be_read_there_is_one_line_and_nothing_else(parts, tmp_path):
+    for name in ("a.png", "deep/b.PGM"):
+        (parts / name).write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="is not a readable image"):
+        answer(parts, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("pattern", ["", "*", "**/*"])
+def test_every_door_names_what_it_leaves_out_and_takes_each_image_once(parts, tmp_path, pattern):
+    (parts / "deep/again").symlink_to(parts.parent / "elsewhere")
+    save(tmp_path / "elsewhere/e.png", texture(2))
+    (parts / "link").symlink_to(parts / "deep")
+    found, left_out = find_images(str(parts / pattern))
+    seen = {path.relative_to(parts).as_posix() for path in (image.path for image in found)}
+    assert {"a.png", "cut.jpg"} <= seen and len({image.path.resolve() for image in found}) == len(
+        found
+    )
+    assert ("deep/b.PGM" in seen) == (pattern != "*")
+    reasons = {Path(path).name: why for path, why in left_out.items()}
+    assert "no decoder for .heic" in reasons["c.heic"] and "notes.txt" in reasons
+    assert pattern != "*" or reasons["deep"] == "folder, which a glob does not enter"
