@@ -7,6 +7,7 @@ what an image is good for is told by its source.
 import csv
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,26 +18,23 @@ from PIL import features
 from datamodules.whole_files import whole
 
 LOGGER = logging.getLogger(__name__)
-_ALWAYS = (
+# What Pillow may have been built without.
+_CODEC_OF = {".webp": "webp", ".jp2": "jpg_2000", ".j2k": "jpg_2000", ".avif": "avif"}
+_CODECS = {**features.modules, **features.codecs}
+IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".gif"),
     *(".pgm", ".ppm", ".pbm", ".pnm"),
-)
-# What Pillow was built with or without.
-_BY_CODEC = {"webp": (".webp",), "jpg_2000": (".jp2", ".j2k"), "avif": (".avif",)}
-_CODECS = {**features.modules, **features.codecs}
-IMAGE_SUFFIXES = _ALWAYS + tuple(
-    suffix
-    for codec, suffixes in _BY_CODEC.items()
-    if codec in _CODECS and features.check(codec)
-    for suffix in suffixes
+    *(end for end, codec in _CODEC_OF.items() if codec in _CODECS and features.check(codec)),
 )
 # Images too, though nothing here reads them; those of cameras mostly begin as TIFF does.
 _UNREAD_SUFFIXES = (
-    *(".webp", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".jxl", ".exr", ".hdr", ".tga", ".psd"),
-    *(".dcm", ".svg", ".raw", ".cr3", ".raf", ".orf", ".rw2", ".pcx", ".ras", ".pfm", ".jxr"),
+    *(*_CODEC_OF, ".heic", ".heif", ".jxl", ".exr", ".hdr", ".tga", ".psd", ".dcm", ".svg", ".raw"),
+    *(".cr3", ".raf", ".orf", ".rw2", ".pcx", ".ras", ".pfm", ".jxr"),
 )
 _FIRST_BYTES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
-_LEFT_BY_DESKTOPS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir"}
+_HIDDEN_NAMES = re.compile(
+    r"(^|/)(\..*|(eh)?thumbs\.db|desktop\.ini|__macosx|@eadir)(/|$)", re.IGNORECASE
+)
 HIDDEN = "hidden, or left behind by a desktop"
 DOCUMENT = "text, archive or document"
 UNREADABLE = "unreadable"
@@ -65,8 +63,7 @@ def walk(top: Path) -> Walk:
     real_top = os.path.realpath(top)
     # A folder, the real folders on the way to it, and whether a link is on that way.
     waiting: list[tuple[str, tuple[str, ...], bool]] = [("", (real_top,), False)]
-    waiting = waiting if top.is_dir() else []
-    while waiting:
+    while waiting and top.is_dir():
         place, way, is_linked = waiting.pop()
         if is_linked and way[-1] in entered:
             found.left_out[place] = f"a folder to which two links lead: {way[-1]}"
@@ -80,7 +77,8 @@ def walk(top: Path) -> Walk:
         for entry in entries:
             path, real = f"{place}/{entry.name}" if place else entry.name, f"{way[-1]}/{entry.name}"
             is_link, is_folder = entry.is_symlink(), os.path.isdir(entry)
-            if _is_hidden(path) and (is_link or not is_folder):
+            is_hidden = _HIDDEN_NAMES.search(path) is not None
+            if is_hidden and (is_link or not is_folder):
                 found.left_out[path] = HIDDEN
             elif not is_folder and not is_link and not entry.is_file():
                 found.left_out[path] = "no file: a pipe, a socket or a device"
@@ -103,11 +101,6 @@ def _target(link: Path, way: tuple[str, ...]) -> str:
             f"{link} is a link to {target}, which holds it: expected no loop; remove the link"
         )
     return target
-
-
-def _is_hidden(path: str) -> bool:
-    parts = path.lower().split("/")
-    return any(part.startswith(".") or part in _LEFT_BY_DESKTOPS for part in parts)
 
 
 def images_and_others(folder: Path) -> tuple[list[Path], dict[str, str]]:

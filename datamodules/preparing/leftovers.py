@@ -6,7 +6,7 @@ The files of a set are those of its manifest, those of its quarantine, and these
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
@@ -20,7 +20,7 @@ from datamodules.file_walk import (
     why_no_image,
     write_reasons,
 )
-from datamodules.formats.layout import SPLIT_WORDS, FileTree
+from datamodules.formats.layout import SPLIT_WORDS
 from datamodules.manifest import Source
 from datamodules.sample import Record
 
@@ -67,18 +67,6 @@ class Leftovers:
         others = len(self.reasons)
         total = f"{self.named + others}: {self.named} images and masks, {others} others"
         return [total, *count_reasons(self.reasons)]
-
-
-def respell(record: Record, tree: FileTree) -> Record:
-    """The record with its files as the disk spells them."""
-    image, mask = (tree.find(name) or name for name in (record.image, record.mask))
-    return replace(record, image=image, mask=mask)
-
-
-def without_twins(records: Sequence[Record], found: Walk) -> list[Record]:
-    """The records without those of files that others name in their own folder, not by a link."""
-    names = {record.image for record in records}
-    return [record for record in records if found.own_places.get(record.image) not in names]
 
 
 def find_leftovers(

@@ -21,7 +21,7 @@ from datamodules.preparing.copies import Changes, copy_all
 from datamodules.preparing.duplicates import Duplicates, find_duplicates
 from datamodules.preparing.inspection import Inspection, Progress, inspect_all
 from datamodules.preparing.leakage import MAX_ALIKE_FRACTION, LeftOut, resolve_leaks
-from datamodules.preparing.leftovers import Leftovers, find_leftovers, respell, without_twins
+from datamodules.preparing.leftovers import Leftovers, find_leftovers
 from datamodules.preparing.tiles import with_tiles
 from datamodules.sample import UNLABELLED, Record
 from datamodules.splits import SPLITS, supervised_thirds
@@ -138,8 +138,15 @@ def read_source(source: Source, root: Path, *, output: Path) -> tuple[list[Recor
     with noting_documents() as read:
         records = source.records(root)
     found = walk(root)
-    tree = FileTree(found.files)
-    records = without_twins([respell(record, tree) for record in records], found)
+    find = FileTree(found.files).find
+    files = [(find(one.image) or one.image, find(one.mask) or one.mask) for one in records]
+    # Of a file that two names lead to, the name that is no link stays.
+    images = {image for image, _ in files}
+    records = [
+        replace(record, image=image, mask=mask)
+        for record, (image, mask) in zip(records, files, strict=True)
+        if found.own_places.get(image) not in images
+    ]
     if not records:
         raise ValueError(
             f"{root} holds no images of source {source.name}: expected its original layout; "
