@@ -134,7 +134,7 @@ def why_no_image(folder: Path, path: str) -> str:
         with (folder / path).open("rb") as file:
             head = file.read(12)
     except OSError as error:
-        return f"a file that cannot be opened: {error.strerror}"
+        return f"a file or link that cannot be opened: {error.strerror}"
     if head.startswith(_FIRST_BYTES) and (head[:4] != b"RIFF" or head[8:] == b"WEBP"):
         return f"no decoder for an image that ends in {suffix or 'nothing'}"
     return DOCUMENT
@@ -142,7 +142,7 @@ def why_no_image(folder: Path, path: str) -> str:
 
 def is_lost_image(reason: str) -> bool:
     """Whether that reason keeps an image out that somebody could want."""
-    return reason.startswith(("no decoder", "a file that", "a folder that", UNREADABLE))
+    return reason.startswith(("no decoder", "a file or link", "a folder that", UNREADABLE))
 
 
 def count_reasons(left_out: Mapping[str, str]) -> list[str]:

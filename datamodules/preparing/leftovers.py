@@ -26,7 +26,7 @@ from datamodules.sample import Record
 
 READ = "annotation, which was read"
 OWN = "written by prepare"
-LABEL_ALONE = "label file without image"
+LABEL_ALONE = "label file that no image claims"
 # What tools put beside label files: no image of that name is missing.
 PLAIN_STEMS = re.compile(
     rf"(readme|licen[cs]e|classes|notes|{'|'.join(SPLIT_WORDS)})(\.\w+)*", re.I
@@ -52,14 +52,17 @@ class Leftovers:
 
     def check(self, limit: float, written: Path) -> None:
         """ValueError where more than `limit` of all images or of all label files are lost."""
-        remedies = "name them in the annotations or save them as PNG", "add their images"
+        remedies = (
+            "name them in the annotations, save them as PNG or move them away",
+            "add their images, or move them to where the layout has them",
+        )
         for (kind, lost, count), remedy in zip(self.lost, remedies, strict=True):
             if len(lost) > limit * count:
                 first = f"{printable(lost[0])} ({printable(self.reasons[lost[0]])})"
                 raise ValueError(
                     f"{len(lost)} of {count} {kind} below {self.root} are left over, expected at "
-                    f"most {limit:.1%}; the first is {first}: {remedy}, move them away (all are "
-                    f"named in {written}), or let prepare allow more by --max_leftover_fraction"
+                    f"most {limit:.1%}; the first is {first}: {remedy} (all are named in "
+                    f"{written}), or let prepare allow more by --max_leftover_fraction"
                 )
 
     def lines(self) -> list[str]:
