@@ -6,7 +6,7 @@ Its thresholds lie beside them in thresholds.json: at which scores it speaks up,
 import importlib.util
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule
 from torch import nn
 
+from datamodules.vocabulary import normalise_name
 from datamodules.whole_files import write_whole
 from experiments.config import build_stage, parse_stage, read_layer, stage_parser
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
@@ -118,7 +119,7 @@ def on_device(net: Net, device: str) -> Net:
 
 def write_configuration(stage: Namespace, directory: Path) -> None:
     """Write the resolved configuration of a stage as config.yaml in its run directory."""
-    write_whole(directory / CONFIG_NAME, stage_parser().dump(stage))
+    write_whole(directory / CONFIG_NAME, stage_parser().dump(stage, format="yaml"))
 
 
 def read_thresholds(file: Path) -> OperatingPoints:
@@ -129,13 +130,14 @@ def read_thresholds(file: Path) -> OperatingPoints:
     if not file.is_file():
         raise FileNotFoundError(f"thresholds {file} is missing: expected a thresholds.json")
     try:
-        return parse_operating_points(json.loads(file.read_text(encoding="utf-8")))
+        points = parse_operating_points(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
             f"{file} is broken ({reason}): expected what python -m experiments.calibrate writes; "
             "delete it and calibrate again"
         ) from error
+    return replace(points, by_name={normalise_name(k): v for k, v in points.by_name.items()})
 
 
 def write_thresholds(

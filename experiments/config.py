@@ -8,7 +8,7 @@ expected, the nearest known name.
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 
@@ -17,6 +17,16 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from datamodules.about import source_class_path
 from experiments.cli import nearest_names
+from experiments.typed_words import (
+    NOTHING,
+    TypedList,
+    TypedMapping,
+    Word,
+    read_value,
+    read_words,
+    value_of,
+    with_words,
+)
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 BASE_KEY = "from"
@@ -35,18 +45,15 @@ SHORT_KEYS = {
 }
 
 
-class Typed(dict[str, object]):
-    """A mapping that was typed as a value: it takes the place of one below, it isn't merged."""
-
-
 def load_config(
     names: Sequence[str], overrides: Mapping[str, str] | Sequence[str] = ()
 ) -> dict[str, object]:
     """The files and over them the overrides as one mapping; a later layer wins.
 
     names: paths, or names inside experiments/configs; overrides: `--a.b.c value` words or a
-    mapping of dotted keys, values read as YAML; `source`, `root`, `manifest`, `labels` and
-    `pretrained` are short for the keys in SHORT_KEYS. Raises FileNotFoundError, ValueError.
+    mapping of dotted keys; `source`, `root`, `manifest`, `labels` and `pretrained` are short for
+    the keys in SHORT_KEYS. Texts stay texts (`typed_words.py`) until they are parsed. Raises
+    FileNotFoundError, ValueError.
     """
     raw: dict[str, object] = {}
     for name in names:
@@ -54,9 +61,11 @@ def load_config(
     pairs = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
     layer: dict[str, object] = {}
     for key, text in pairs.items():
-        # A folder called 2024 is a name; all other values are read as in a YAML file.
-        value = text if key in SHORT_KEYS else read_value(key, text)
-        set_dotted(layer, full_key(key), Typed(value) if isinstance(value, dict) else value)
+        value = text if key in (*SHORT_KEYS, *WORD_KEYS) else read_value(text)
+        is_setting = key.startswith("source.") or ".source." in key
+        # Of a source's settings a name may be called null.
+        is_nothing = isinstance(value, Word) and value in NOTHING and not is_setting
+        set_dotted(layer, full_key(key), None if is_nothing else value)
     return merge_layers(raw, expand_source(layer))
 
 
@@ -79,7 +88,7 @@ def read_layer(path: Path) -> dict[str, object]:
     ValueError with line and column where it is not YAML.
     """
     try:
-        layer = yaml.safe_load(path.read_text(encoding="utf-8"))
+        layer = read_words(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
@@ -109,8 +118,8 @@ def merge_layers(lower: Mapping[str, object], upper: Mapping[str, object]) -> di
         merged.pop("manifest", None)
     for key, value in upper.items():
         below = merged.get(key)
-        if isinstance(value, Typed):
-            merged[key] = dict(value)
+        if isinstance(value, TypedMapping):
+            merged[key] = value
         elif isinstance(below, list) and isinstance(value, Mapping):
             merged[key] = _merge_items(key, below, value)
         elif isinstance(below, Mapping) and isinstance(value, Mapping):
@@ -135,14 +144,6 @@ def parse_overrides(words: Sequence[str]) -> dict[str, str]:
             text = waiting.pop(0)
         pairs[key] = text
     return pairs
-
-
-def read_value(key: str, text: str) -> object:
-    """The text of an override, read as YAML."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"--{key}: got {text!r}, which is not a YAML value") from error
 
 
 def set_dotted(node: dict[str, object], key: str, value: object) -> None:
@@ -184,7 +185,8 @@ def stage_parser() -> ArgumentParser:
     """The typed parser of a run: its own keys, data, model and the arguments of the Trainer."""
     from lightning import LightningDataModule, LightningModule, Trainer
 
-    parser = ArgumentParser(exit_on_error=False)
+    # JSON tells the text 1e3 from a number where the parser writes parts for itself; YAML doesn't.
+    parser = ArgumentParser(exit_on_error=False, parser_mode="json")
     add = parser.add_argument
     add("--name", type=str, required=True, help="name of the run directory")
     add("--experiment", type=str, default="diffuse-defect", help="MLflow experiment of the run")
@@ -207,11 +209,11 @@ def parse_stage(raw: Mapping[str, object]) -> Namespace:
     Raises ValueError, one line: the key, what it got, what was expected, the nearest known key.
     """
     check_keys(raw, STAGE_KEYS, owner="a stage")
-    # YAML reads `name: 2024` as a number; a name is what was typed.
-    words = {key: str(raw[key]) for key in WORD_KEYS if isinstance(raw.get(key), int | float)}
     if not isinstance(raw.get("trainer", {}), Mapping | None):
         raise ValueError(f"trainer: got {raw['trainer']!r}, expected arguments of a Trainer")
-    return parse_typed(stage_parser(), {**raw, **words})
+    # Lightning takes 1 and "1" devices alike, but means them to be numbers.
+    trainer = with_words(raw.get("trainer"), value_of)
+    return parse_typed(stage_parser(), {**raw, "trainer": trainer} if trainer else raw)
 
 
 def build_stage(stage: Namespace) -> Namespace:
@@ -219,13 +221,25 @@ def build_stage(stage: Namespace) -> Namespace:
     return build_objects(stage_parser(), stage)
 
 
-def parse_typed(parser: ArgumentParser, raw: Mapping[str, object]) -> Namespace:
-    """The mapping as the parser types it; ValueError, one line, for what it does not take."""
+def parse_typed(
+    parser: ArgumentParser, raw: Mapping[str, object], words: Callable[[Word], str] = str
+) -> Namespace:
+    """The mapping as the parser types it; ValueError, one line, for what it does not take.
+
+    Texts are read by the types of their options; so is a list in brackets, which may be a text.
+    words: what they become first; left Words, those of an option of any type stay as they are.
+    """
     _check_nodes("", raw)
     try:
-        return parser.parse_object(dict(raw))
+        return parser.parse_object(with_words(raw, words))
     except ArgumentError as error:
-        raise ValueError(fault_line(raw, str(error))) from error
+        where = ".init_args.".join(re.findall(r'Parser key "(.+)":', str(error)))
+        given = value_at(raw, where)
+        if not isinstance(given, TypedList | TypedMapping):
+            raise ValueError(fault_line(raw, str(error))) from error
+        layer: dict[str, object] = {}
+        set_dotted(layer, where, given.text)
+    return parse_typed(parser, merge_layers(raw, layer), words)
 
 
 def build_objects(parser: ArgumentParser, parsed: Namespace) -> Namespace:
@@ -292,7 +306,7 @@ def fault_line(raw: Mapping[str, object], message: str) -> str:
             return f"{where}.class_path: got {owner}, expected a class of {found[1]}; {near}"
         elif text.startswith("No module named"):
             return f"{where}.class_path: got {owner}, which cannot be imported: {text}"
-    got = repr(value_at(raw, where))
+    got = repr(with_words(value_at(raw, where), value_of))
     got = got if len(got) <= 80 else f"{got[:77]}..."
     if expected:
         return f"{where}: got {got}, expected {_type_words(expected)}"

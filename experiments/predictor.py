@@ -18,7 +18,7 @@ from PIL import Image
 from callbacks.drawing import RegionTag, draw_overlay
 from datamodules.decode import GREY_MODES, WIDE_MODES, open_image, turn_of, upright
 from datamodules.transforms import to_tensor
-from datamodules.vocabulary import Vocabulary
+from datamodules.vocabulary import CLASS_MARK, Vocabulary
 from experiments.checkpoints import default_device, load_stage, on_device, read_thresholds
 from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.segmentation_module import SegmentationModule
@@ -192,7 +192,7 @@ def read_labels(labels: Labels) -> Vocabulary:
         return Vocabulary.parse(labels)
     parts = [part if isinstance(part, str) else ", ".join(part) for part in labels]
     for part in parts:
-        if ";" in part:
+        if CLASS_MARK.search(part):
             raise ValueError(f"label {part!r} holds a ';': expected one class per item of the list")
     return Vocabulary.parse(";".join(parts))
 

@@ -124,7 +124,7 @@ def prepare(
 def build_source(name: str, overrides: Sequence[str]) -> "Source":
     """The source of that name with its settings; ValueError, one line, for what is wrong in them.
 
-    overrides: words such as --source.product plate; values are read as in a YAML file.
+    overrides: words such as --source.product plate, read by the type of the setting.
     """
     from datamodules.about import source_class_path
 
@@ -133,13 +133,14 @@ def build_source(name: str, overrides: Sequence[str]) -> "Source":
 
     from datamodules.manifest import Source
     from experiments import config
+    from experiments.typed_words import read_value
 
     for key, text in config.parse_overrides(overrides).items():
         if not key.startswith("source."):
             known = [*list(signature(prepare).parameters)[1:], "source.NAME"]
             raise ValueError(f"--{key}: expected an option; {nearest_names(key, known)}")
         setting = config.full_key(key).removeprefix("data.init_args.")
-        config.set_dotted(node, setting, config.read_value(key, text))
+        config.set_dotted(node, setting, read_value(text))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Source, "source", required=True)
     built: Source = config.build_objects(parser, config.parse_typed(parser, node)).source

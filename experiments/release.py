@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import torch
-import yaml
 from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from lightning import LightningModule
 from safetensors import safe_open
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from experiments.checkpoints import CONFIG_NAME, INSIDE, PRETRAINED_KEY, THRESHOLDS_NAME, Restored
+from experiments.typed_words import write_words
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.nets.autoencoder import KlAutoencoder
 from lightning_modules.nets.diffusion_model import NoiseSchedule
@@ -77,7 +77,7 @@ def write_release(folder: Path, restored: Restored) -> str:
     rest = {name: value for name, value in state if not name.startswith(prefixes)}
     write_tensors(folder / rest_file, rest)
     write_release_index(folder, restored.saved, [*places, WeightFile("", rest_file)])
-    text = yaml.safe_dump(without_machine(restored.raw), sort_keys=False, allow_unicode=True)
+    text = write_words(without_machine(restored.raw))
     (folder / CONFIG_NAME).write_text(text, encoding="utf-8")
     if (restored.directory / THRESHOLDS_NAME).is_file():
         shutil.copyfile(restored.directory / THRESHOLDS_NAME, folder / THRESHOLDS_NAME)

@@ -10,11 +10,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
 from jsonargparse import ArgumentParser
 
 from experiments.cli import run_command
-from experiments.config import STAGE_KEYS, check_keys, load_config, parse_stage, value_at
+from experiments.config import (
+    STAGE_KEYS,
+    WORD_KEYS,
+    check_keys,
+    load_config,
+    parse_stage,
+    value_at,
+)
+from experiments.typed_words import write_words
 
 NEVER, AUTO = "never", "auto"
 HELP = ".help"
@@ -50,7 +57,8 @@ def run(
     if asked:
         return print_class_help(raw, asked[0].removeprefix("--"))
     if print_config:
-        return print(yaml.safe_dump(raw, sort_keys=False), end="")
+        raw |= {key: str(raw[key]) for key in WORD_KEYS if isinstance(raw.get(key), str)}
+        return print(write_words(raw), end="")
     check_words(resume, weights, thresholds)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # Whatever was refused so far needed no torch.

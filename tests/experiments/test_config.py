@@ -101,7 +101,7 @@ def test_a_file_lies_over_the_configs_that_its_from_names(tmp_path: Path) -> Non
     base.write_text("seed: 1\nname: base\ntrainer: {max_steps: 3, precision: 32}")
     top.write_text(f"from: {base}\nname: top\n")
     last.write_text("trainer: {max_steps: 4}")
-    expected = {"seed": 1, "name": "top", "trainer": {"max_steps": 4, "precision": 32}}
+    expected = {"seed": "1", "name": "top", "trainer": {"max_steps": "4", "precision": "32"}}
     assert load_config([str(top), str(last)]) == expected
 
 
@@ -138,7 +138,7 @@ def test_stage_is_typed_filled_built_and_survives_its_own_yaml(tmp_path: Path) -
     stage = parse_stage(stage_with(tmp_path, "--name", "2024"))
     assert stage.model.init_args.learning_rate == 1e-4  # YAML reads 1e-4 as a word
     assert (stage.name, stage.output, stage.seed) == ("2024", "mlruns", 0)
-    assert parse_stage(yaml.safe_load(stage_parser().dump(stage))) == stage
+    assert parse_stage(yaml.safe_load(stage_parser().dump(stage, format="yaml"))) == stage
     objects = stage_parser().instantiate(stage)
     assert objects.data.source.image_count == 4 and objects.data.batch_size == 2
     assert objects.model.denoiser.width == 8
@@ -201,10 +201,10 @@ def test_short_word_means_a_dotted_key_and_a_source_its_file_or_class_path(tmp_p
     [
         (["--manifest=m"], {"manifest": "m"}),
         (["--root=d", "--manifest=m"], {"root": "d", "manifest": "m"}),
-        (["--root=d"], {"source": {"class_path": "a.B", "init_args": {"x": 1}}, "root": "d"}),
-        (["--source.x=2"], {"source": {"class_path": "a.B", "init_args": {"x": 2}}, "root": "r"}),
+        (["--root=d"], {"source": {"class_path": "a.B", "init_args": {"x": "1"}}, "root": "d"}),
+        (["--source.x=2"], {"source": {"class_path": "a.B", "init_args": {"x": "2"}}, "root": "r"}),
         (["--source=c.D", "--source.y=2"],
-         {"source": {"class_path": "c.D", "init_args": {"y": 2}}, "root": "r"}),
+         {"source": {"class_path": "c.D", "init_args": {"y": "2"}}, "root": "r"}),
     ],
 )  # fmt: skip
 def test_manifest_and_source_take_each_others_place(

@@ -99,7 +99,7 @@ WHOLE = ("--source", "synthetic", "--root", "a", "--out", "b")
         ((*WHOLE[:5], "b", "--rot", "a"), "did you mean root"),
         ((*WHOLE, "--split_seed"), "--split_seed: expected one argument"),
         ((*WHOLE, "--source.sed", "1"), "did you mean seed"),
-        ((*WHOLE, "--source.seed", "{"), "'{', which is not a YAML value"),
+        ((*WHOLE, "--source.seed", "{"), "seed: got '{', expected int"),
         ((*WHOLE, "--source.image_count", "0"), "synthetic image_count is 0: expected 1 or more"),
         ((*WHOLE, "--train_fraction", "most"), "train_fraction: got 'most', expected float"),
         ((*WHOLE, "--copies", "none"), "choose from"),

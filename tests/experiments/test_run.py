@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import yaml
 from lightning import Trainer
 from mlflow.tracking import MlflowClient
 from PIL import Image
@@ -27,6 +26,7 @@ from experiments.resume import PLACE_VARIABLE
 from experiments.run import run
 from experiments.tracking import experiment_names, tracking_uri
 from experiments.train import accumulate
+from experiments.typed_words import read_words
 from lightning_modules.nets.post_processing import parse_operating_points
 from tests.datamodules.sources.painting import save
 from tests.experiments.refused import refused
@@ -90,7 +90,7 @@ def test_configuration_reads_back_as_itself_and_images_can_be_opened(
     stage: str, prefix: str, finished: SmallRun
 ) -> None:
     text = (finished.directory(stage) / "config.yaml").read_text()
-    assert stage_parser().dump(parse_stage(yaml.safe_load(text))) == text
+    assert stage_parser().dump(parse_stage(read_words(text)), format="yaml") == text
     images = list(finished.directory(stage).glob(f"*/{prefix}*.png"))
     assert images
     assert all(np.asarray(Image.open(image)).std() > 0 for image in images)

@@ -6,16 +6,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from jsonargparse import Namespace
 from PIL import Image
 
+from datamodules.captions import Caption
+from datamodules.language.noun_phrases import NounPhrases
 from datamodules.manifest import Manifest, Source
 from datamodules.preparing.preparation import Preparation, prepare
+from datamodules.sample import MaskValues
 from datamodules.sources.coco import Coco
 from datamodules.sources.csv import Csv
 from datamodules.sources.folder import Folder
 from datamodules.sources.labelme import Labelme
 from datamodules.sources.yolo import Yolo
 from datamodules.vocabulary import Vocabulary, defect_name, normalise_name
+from experiments.checkpoints import read_thresholds
+from experiments.cli import call_command
+from experiments.config import full_key, load_config, parse_overrides, parse_stage, stage_parser
+from experiments.generation.prompts import parse_prompt
+from experiments.generation.views import type_in_words
+from experiments.predictor import read_labels
+from experiments.prepare import build_source
+from experiments.reporting.plan import plan_children
+from experiments.run import run
+from experiments.study import read_study
 
 # As it is typed -> as it is shown. None of these in YAML needs quotes.
 PLAIN = {
@@ -245,3 +260,104 @@ def test_labels_without_a_name_are_refused(word):
 @pytest.mark.parametrize("name", [*NAMES, *GOOD])
 def test_a_name_is_normalised_once(name):
     assert normalise_name(normalise_name(name)) == normalise_name(name)
+
+
+def settings_of(words: dict[str, str], *configs: str) -> Namespace:
+    """The run that a YAML config and words of the command line make together."""
+    pairs = [part for key, word in words.items() for part in (f"--{key}", word)]
+    return parse_stage(load_config(["quickstart_stage2.yaml", *configs], pairs))
+
+
+TEXT_KEYS = ("name", "experiment", "output", "source.product", "source.annotations", "root")
+GLOB = "*/_annotations.coco.json"
+
+
+@pytest.mark.parametrize(
+    "word", [*list(PLAIN)[::3], "null", "007", "Teil #5", "[y]", "{x}", "a: b", "~/x", "!v", GLOB]
+)
+def test_a_word_of_the_command_line_is_the_text_and_survives_the_config_of_its_run(word, tmp_path):
+    stage = settings_of({"source": "coco"} | dict.fromkeys(TEXT_KEYS, word))
+    assert {key: stage.get(full_key(key)) for key in TEXT_KEYS} == dict.fromkeys(TEXT_KEYS, word)
+    (tmp_path / "config.yaml").write_text(
+        stage_parser().dump(stage, format="yaml"), encoding="utf-8"
+    )
+    assert parse_stage(load_config([str(tmp_path / "config.yaml")])) == stage
+
+
+LISTED = "[no, on, 007, 1:30, null, '7', 2026-11-28, 1e3]"
+
+
+@pytest.mark.parametrize("is_file", [True, False], ids=["config", "command line"])
+def test_names_in_lists_and_mappings_are_texts(is_file, tmp_path):
+    key = "data.init_args.held_out_types"
+    if is_file:
+        file = tmp_path / "held_out.yaml"
+        file.write_text(f"name: 007\ndata: {{init_args: {{held_out_types: {LISTED}}}}}\n")
+        stage = settings_of({}, str(file))
+        assert stage.name == "007"
+    else:
+        stage = settings_of({key: LISTED})
+    names = ("no", "on", "007", "1:30", "null", "7", "2026-11-28", "1e3")
+    assert tuple(stage.get(key)) == names
+    assert build_source("csv", ["--source.mask_ids={no: 1, 007: 2, null: 3}"]).mask_ids == (
+        MaskValues(1, 1, "no"),
+        MaskValues(2, 2, "007"),
+        MaskValues(3, 3, "null"),
+    )
+
+
+@pytest.mark.parametrize("word", NAMES)
+def test_a_setting_of_prepare_is_the_text_that_was_typed(word):
+    source = build_source("coco", ["--source.product", word, "--source.annotations", "*/a.json"])
+    quoted = word.strip("'") if word[0] == word[-1] == "'" else word
+    assert (source.maker.product, source.annotations) == (quoted, "*/a.json")
+
+
+def test_a_study_hands_names_to_its_runs_as_they_are_written(tmp_path):
+    held_out = f"data: {{init_args: {{labels: no, held_out_types: {LISTED}}}}}"
+    (tmp_path / "s.yaml").write_text(
+        f"base: [quickstart_stage2]\nvariants: {{a: {{settings: {{{held_out}}}}}}}\n"
+    )
+    (child,) = plan_children(read_study([str(tmp_path / "s.yaml")], ["--seeds", "[3]"])[0])
+    pairs = parse_overrides([word for word in child.words if word != "--config"][1:])
+    stage = settings_of(pairs)
+    assert stage.data.init_args.labels == "no" and stage.seed == 3
+    assert tuple(stage.data.init_args.held_out_types)[:4] == ("no", "on", "007", "1:30")
+
+
+def test_what_print_config_prints_is_read_as_it_was_typed(tmp_path, capsys):
+    typed = ["--name", "007", "--source", "coco", "--source.product", "Teil #5", "--seed", "3"]
+    settings = ["--data.init_args.held_out_types", LISTED, "--source.material", "1:30"]
+    words = ["--config", "quickstart_stage2", *typed, *settings]
+    call_command(run, [*words, "--print_config"])
+    printed = capsys.readouterr().out
+    assert yaml.safe_load(printed)["name"] == "007" and yaml.safe_load(printed)["seed"] == 3
+    (tmp_path / "p.yaml").write_text(printed, encoding="utf-8")
+    first = parse_stage(load_config([str(tmp_path / "p.yaml")]))
+    assert first == parse_stage(load_config(words[1:2], words[2:]))
+
+
+def test_thresholds_and_labels_in_python_meet_the_same_names(tmp_path):
+    one = {"pixel_threshold": 0.3, "alarm_threshold": 0.2}
+    image = {"threshold": 0.5, "review_low": 0.5, "review_high": 0.5}
+    types = dict.fromkeys(["Ｐin_Hole", "Riß"], one)
+    content = {"version": 2, "image": image, "default": one, "types": types}
+    (tmp_path / "thresholds.json").write_text(json.dumps(content))
+    assert [*read_thresholds(tmp_path / "thresholds.json").by_name] == ["pin hole", "riß"]
+    assert read_labels(["007", ["no", "Pin-Hole"]]).names == ("good", "007", "no")
+    with pytest.raises(ValueError, match="one class per item"):
+        read_labels(["a；b"])
+
+
+# " and " joins types in a caption, and what a caption denies is no defect of it.
+UNSAYABLE = {"cut and fold", "no", "not soldered", "no. 5"}
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES.values()} - UNSAYABLE))
+def test_a_type_is_found_again_in_captions(name):
+    vocabulary = Vocabulary.from_names([name])
+    caption = Caption("part", "steel", name, "the left")
+    assert Caption.parse(caption.render()).defect == name
+    assert parse_prompt(caption.render(), None).types == name
+    assert type_in_words(caption.render(), vocabulary) == name
+    assert NounPhrases(vocabulary).of(caption.render()).defects
