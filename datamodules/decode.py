@@ -32,7 +32,7 @@ WINDOW_SHARES = (0.001, 0.999)
 WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 GREY_MODES = ("1", "L", "LA")
 MASK_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", *GREY_MODES, *WIDE_MODES)
-LOSSY_FORMATS = ("JPEG", "MPO", "WEBP")
+LOSSY_FORMATS = ("JPEG", "MPO", "WEBP", "AVIF", "JPEG2000")
 DECODE_ERRORS = (
     OSError,
     SyntaxError,

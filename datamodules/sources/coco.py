@@ -205,6 +205,11 @@ def read_coco(path: Path, place: str) -> CocoFile:
             images[key].flaw = image.flaw
             unusable.append(image)
     annotations = objects_of(content.get("annotations", []), f"annotations of {place}")
+    if any("segments_info" in annotation for annotation in annotations):
+        raise ValueError(
+            f"{place} is panoptic, its outlines are colours of PNG files: {EXPECTED}; convert it "
+            "by panopticapi's panoptic2detection_coco_format.py"
+        )
     ids: set[str] = set()
     for number, annotation in enumerate(annotations):
         key, image_key = _key(annotation.get("id")), _key(annotation.get("image_id"))

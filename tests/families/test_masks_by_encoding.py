@@ -18,6 +18,7 @@ from datamodules.manifest import Source
 from datamodules.preparing.copies import Changes, copy_all
 from datamodules.preparing.inspection import Inspection, inspect, local_vocabulary
 from datamodules.preparing.preparation import Preparation, note_negatives, prepare
+from datamodules.sources.coco import read_coco
 from datamodules.sources.csv import Csv
 from datamodules.sources.folder import Folder
 from datamodules.sources.labelme import Labelme
@@ -259,3 +260,11 @@ def test_vocabulary_holds_all_that_a_mask_may_show(ids, defect, names, tmp_path:
     assert manifest.vocabulary.names == names
     for row in range(len(manifest)):
         open_pair(manifest[row], manifest.root, vocabulary=manifest.vocabulary)
+
+
+def test_panoptic_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    part = {"image_id": 1, "file_name": "a.png", "segments_info": [{"id": 7, "category_id": 1}]}
+    content = {"images": [], "annotations": [part], "categories": [{"id": 1, "name": "crack"}]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"a\.json is panoptic.* expected COCO instances.*convert"):
+        read_coco(tmp_path / "a.json", "a.json")
