@@ -1,6 +1,7 @@
 """Record -> Sample: the image is opened, transformed, and described by what is left in sight."""
 
 import hashlib
+import math
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from datamodules.transforms import Transform, Unchanged, to_tensor
 from datamodules.vocabulary import Vocabulary
 
 CACHE_LIMIT_BYTES = 2 * 1024**3
+BYTES_PER_PIXEL = 3 * 4 + 8  # of an image in float32 and a mask in int64
 
 
 class DefectDataset(Dataset[Sample]):
@@ -45,6 +47,20 @@ class DefectDataset(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def sizes_px(self) -> list[tuple[int, int]]:
+        """The sizes (width, height) of its samples, the largest first."""
+        if self.transform.size_px:
+            return [(self.transform.size_px, self.transform.size_px)]
+        widths, heights = (self.manifest.column(name) for name in ("width_px", "height_px"))
+        sizes = {(int(widths[row]), int(heights[row])) for row in self.rows}
+        return sorted(sizes, key=math.prod, reverse=True)
+
+    @property
+    def largest_bytes(self) -> int:
+        """What its largest sample takes in memory."""
+        return math.prod(self.sizes_px[0]) * BYTES_PER_PIXEL
 
     def __getstate__(self) -> dict[str, object]:
         """Without the rows, which may be a million: loader workers are told theirs by Draws."""

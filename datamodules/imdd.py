@@ -19,6 +19,7 @@ from datamodules.manifest import Manifest, Source
 from datamodules.preparing.preparation import prepare
 from datamodules.sample import UNLABELLED, Sample
 from datamodules.sampler import BatchPlan, Draw, ResumableLoader, ResumableSampler, plan_batches
+from datamodules.shared_memory import checked_workers
 from datamodules.splits import FewShots, TypeDivision, spread_over_types
 from datamodules.transforms import NativeCrop, Transform, Unchanged
 from datamodules.vocabulary import Vocabulary
@@ -44,6 +45,8 @@ class IMDDDataModule(LightningDataModule):
     and passes (`sampler.py`). draws_per_epoch: all training images once where None.
     max_val_images: validate on so many only, the mix of types kept; val_transform: cuts them, each
     always at the same place; whole ones where None.
+    num_workers: processes that read ahead, by way of shared memory; -1: as many as it and the
+    cores allow.
     Under DDP each rank loads its share by itself, whatever `use_distributed_sampler` says.
     """
 
@@ -195,32 +198,30 @@ class IMDDDataModule(LightningDataModule):
         Each needs images, and of one size where several make a batch; `learns_types`: training
         must show the types that are tested (`TypeDivision.check_types`).
         """
-        batches = {
-            "train": (self.train_transform, self.plan(1).device_batch_size),
-            "val": (self.val_transform, self.eval_batch_size),
-            "test": (Unchanged(), self.eval_batch_size),
-        }
-        widths, heights = (self.index.column(name) for name in ("width_px", "height_px"))
         for split in splits:
-            rows = self.division.rows_of(split)
-            transform, batch_size = batches[split]
-            sizes = sorted({(widths[row], heights[row]) for row in rows})
-            if not transform.size_px and batch_size > 1 and len(sizes) > 1:
+            dataset, batch_size = self._reading(split)
+            sizes_px = dataset.sizes_px
+            if batch_size > 1 and len(sizes_px) > 1:
                 raise ValueError(
-                    f"{split} images are whole and of {len(sizes)} sizes ({sizes[0]}, {sizes[-1]} "
-                    f"px), which make no batch of {batch_size}: expected one size; set "
-                    f"data.init_args.{'' if split == 'train' else 'eval_'}batch_size to 1"
+                    f"{split} images are whole and of {len(sizes_px)} sizes ({sizes_px[0]}, "
+                    f"{sizes_px[-1]} px), which make no batch of {batch_size}: expected one size; "
+                    f"set data.init_args.{'' if split == 'train' else 'eval_'}batch_size to 1"
                 )
+            if split != "train" or self.latents == ONLINE:
+                self._workers(dataset, batch_size)
         if learns_types:
             self.division.check_types()
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled, augmented training batches, whose place in the order is part of checkpoints."""
-        rows = self._training_rows()
-        dataset: Dataset[Sample] = self.training_dataset()
+        images, size = self._reading("train")
+        dataset: Dataset[Sample] = images
+        rows, workers = images.rows, self.num_workers
         if self.latents != ONLINE:
             store = LatentStore.open(self.latents)
             dataset = LatentDataset(self.index, rows, store, seed=self.seed)
+        else:
+            workers = self._workers(images, size)
         rank, world_size = self._rank()
         sampler = ResumableSampler(
             rows,
@@ -231,15 +232,11 @@ class IMDDDataModule(LightningDataModule):
             step_size=self.global_batch_size or 1,
             data=self.index.sha256,
         )
-        size, workers = self.plan(world_size).device_batch_size, self.num_workers
         return ResumableLoader(dataset, sampler, batch_size=size, num_workers=workers)
 
     def val_dataloader(self) -> ResumableLoader:
         """Validation images in the order of their rows."""
-        rows = self.division.rows_of("val")
-        if self.max_val_images is not None:
-            rows = spread_over_types(rows, self.index.types_of(rows), self.max_val_images)
-        return self._eval_loader(self._dataset(rows, self.val_transform))
+        return self._eval_loader(self._reading("val")[0])
 
     def whole_images(self, split: str) -> ResumableLoader:
         """Whole images of a split in the order of their rows, in the names of training."""
@@ -247,8 +244,7 @@ class IMDDDataModule(LightningDataModule):
 
     def test_dataloader(self) -> ResumableLoader:
         """Whole test images in the order of their rows."""
-        rows = self.division.rows_of("test")
-        return self._eval_loader(self._dataset(rows, Unchanged(), self.division.tested))
+        return self._eval_loader(self._reading("test")[0])
 
     def fit_captions(self, count_tokens: Callable[[str], int], token_limit: int) -> None:
         """Shorten the captions to what a text encoder reads, the defect's words last of all."""
@@ -272,6 +268,23 @@ class IMDDDataModule(LightningDataModule):
         held_out = {groups[row] for split in ("val", "test") for row in self.index.rows_of(split)}
         unlabelled = [r for r in self.index.rows_of(UNLABELLED) if groups[r] not in held_out]
         return np.union1d(rows, np.array(unlabelled, dtype=np.int64))
+
+    def _reading(self, split: str) -> tuple[DefectDataset, int]:
+        """What a split is read as, and how many samples make a batch of one process."""
+        if split == "train":
+            return self.training_dataset(), self.plan(self._rank()[1]).device_batch_size
+        rows = self.division.rows_of(split)
+        if split == "test":
+            return self._dataset(rows, Unchanged(), self.division.tested), self.eval_batch_size
+        if self.max_val_images is not None:
+            rows = spread_over_types(rows, self.index.types_of(rows), self.max_val_images)
+        return self._dataset(rows, self.val_transform), self.eval_batch_size
+
+    def _workers(self, dataset: DefectDataset, batch_size: int) -> int:
+        """How many processes read ahead for one loader; ValueError for more than fit."""
+        trainers = 1 if self.trainer is None else self.trainer.num_devices
+        size_bytes = batch_size * dataset.largest_bytes if self.num_workers else 0
+        return checked_workers(self.num_workers, size_bytes, trainers=trainers)
 
     def _rank(self) -> tuple[int, int]:
         """This process and the number of processes; (0, 1) without a trainer."""
@@ -304,7 +317,7 @@ class IMDDDataModule(LightningDataModule):
         sampler = ResumableSampler(
             dataset.rows, shuffle=False, rank=rank, world_size=world_size, even_ranks=False
         )
-        size, workers = self.eval_batch_size, self.num_workers
+        size, workers = self.eval_batch_size, self._workers(dataset, self.eval_batch_size)
         return ResumableLoader(dataset, sampler, batch_size=size, num_workers=workers)
 
 

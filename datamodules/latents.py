@@ -21,6 +21,7 @@ from datamodules.decode import sha256_of
 from datamodules.manifest import Manifest
 from datamodules.sample import Batch, Sample, collate
 from datamodules.sampler import Draw
+from datamodules.shared_memory import begin_reading, checked_workers
 from datamodules.whole_files import whole, write_whole
 
 INDEX_NAME = "index.json"
@@ -221,7 +222,10 @@ class LatentShards(LightningDataModule):
         return DataLoader(
             batches,  # type: ignore[arg-type]
             batch_size=None,
-            num_workers=self.num_workers,
+            num_workers=checked_workers(
+                self.num_workers, self.batch_size * self.dataset.largest_bytes
+            ),
+            worker_init_fn=begin_reading,
             collate_fn=partial(_open_batch, dataset=self.dataset),
         )
 

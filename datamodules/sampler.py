@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from datamodules.sample import Batch, Sample, collate
+from datamodules.shared_memory import READER_ENDED, READERS_FAULT, begin_reading
 
 
 class Draw(NamedTuple):
@@ -135,6 +136,7 @@ class ResumableLoader(DataLoader[Sample]):
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate,
             persistent_workers=num_workers > 0,
+            worker_init_fn=begin_reading,
         )
         self.order = sampler
         self._resumed = False
@@ -149,11 +151,16 @@ class ResumableLoader(DataLoader[Sample]):
             order.set_epoch(order.epoch + 1)
         self._resumed = False
         epoch, start = order.epoch, order.consumed
-        for count, batch in enumerate(super().__iter__(), start=1):
-            handed_out = count * (self.batch_size or 1) * order.num_replicas
-            if order.epoch == epoch:
-                order.consumed = min(order.total, start + handed_out)
-            yield batch
+        try:
+            for count, batch in enumerate(super().__iter__(), start=1):
+                handed_out = count * (self.batch_size or 1) * order.num_replicas
+                if order.epoch == epoch:
+                    order.consumed = min(order.total, start + handed_out)
+                yield batch
+        except (EOFError, OSError) as error:
+            if not self.num_workers or READERS_FAULT in str(error):
+                raise
+            raise RuntimeError(f"{READER_ENDED} unknown) took its batches with it") from error
 
     def state_dict(self) -> dict[str, int | str]:
         """The place in the order over all ranks; the same numbers on each rank."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NoReturn, TextIO, Union, get_args, get_origin, get_type_hints
 
+from datamodules.shared_memory import READER_ENDED, READERS_FAULT, REMEDY
 from datamodules.whole_files import whole
 
 DEBUG_VARIABLE = "DIFFUSE_DEFECT_DEBUG"
@@ -182,7 +183,8 @@ def command_parser(command: Command) -> CommandParser:
 def is_user_error(error: Exception) -> bool:
     """Whether a user, a file or the tracker can cause this exception."""
     kinds = [getattr(sys.modules.get(module), name, None) for module, name in FOREIGN_USER_ERRORS]
-    return isinstance(error, (ValueError, OSError, *(kind for kind in kinds if kind is not None)))
+    is_known = isinstance(error, (ValueError, OSError, *(kind for kind in kinds if kind)))
+    return is_known or str(error).startswith(READER_ENDED)
 
 
 def error_line(error: Exception) -> str:
@@ -193,6 +195,11 @@ def error_line(error: Exception) -> str:
         text = str(error) or type(error).__name__
     if "database is locked" in text:
         text = LOCKED_REMEDY
+    if text.startswith(READER_ENDED):
+        reason = text.partition(". ")[0]
+        text = f"a process that reads images ended ({reason}), perhaps for lack of memory: {REMEDY}"
+    if READERS_FAULT in text:  # and its whole traceback
+        text = text.strip().rpartition("\n")[2].partition(": ")[2]
     return re.sub(r"\s+", " ", text).strip()
 
 

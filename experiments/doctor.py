@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from datamodules.shared_memory import REMEDY, free_bytes
 from experiments.cli import run_command
 
 COMPROMISED = {("lightning", "2.6.2"), ("lightning", "2.6.3")}
@@ -133,6 +134,11 @@ def examine_machine() -> list[Finding]:
         Finding("cores", f"{os.cpu_count()}", core=False),
         Finding("memory", sizes, advice, core=False),
     ]
+    shared = free_bytes()
+    if shared is not None:
+        remedy = REMEDY if shared < GIBIBYTE else ""
+        found = f"{shared / GIBIBYTE:.2f} GiB free"
+        findings.append(Finding("shared memory", found, remedy, core=False))
     try:
         import torch
     except (ImportError, OSError):

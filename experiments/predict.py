@@ -117,7 +117,7 @@ def result_files(
     folder: Path, vocabulary: Vocabulary, tools: list[Tool], address: str
 ) -> "Sequence[AbstractContextManager[AddResult]]":
     """All files that results are written into, to be opened."""
-    from datamodules.sources.coco import LOCAL_FILES
+    from datamodules.formats.tool_paths import LOCAL_FILES
     from experiments.inference import labelling_tools, result_files
     from experiments.inference.report_page import report_page
 

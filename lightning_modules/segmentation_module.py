@@ -69,7 +69,7 @@ class SegmentationModule(LightningModule):
         """ValueError for names that the model cannot give; any list will do here."""
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Names masks from this list from now on; ValueError without any, and as `check_vocabulary`."""
+        """Names masks from this list; ValueError as `check_vocabulary`, and for a list of none."""
         if len(vocabulary) == 1:
             raise ValueError(
                 "the data names no defect, expected some to look for: use data with some"

@@ -69,6 +69,10 @@ def absent_layout(root: Path, title: str, expected: str) -> FileNotFoundError:
     )
 
 
+class SeveralImagesError(ValueError):
+    """More than one image has the name that an annotation gives."""
+
+
 class FileTree:
     """The files below a root as sorted paths relative to it: images, and asked-for documents.
 
@@ -99,6 +103,12 @@ class FileTree:
         prefix = f"{fold(folder)}/" if folder else ""
         return [path for path in self.images if fold(path).startswith(prefix)]
 
+    def find_ends(self, name: str) -> list[str]:
+        """The images whose path ends in `name`; ValueError for one that leads out of the root."""
+        tail = fold(join_below("", name.replace("\\", "/").lstrip("./")))
+        same_name = self._by_name.get(tail.rpartition("/")[2], [])
+        return [path for path in same_name if f"/{fold(path)}".endswith(f"/{tail}")]
+
     def find_image(self, name: str, folders: Sequence[str]) -> str:
         """The image that an annotation calls `name`: in the first folder that has it.
 
@@ -109,13 +119,11 @@ class FileTree:
             for path in (join_below(folder, spelling) for folder in folders):
                 if found := self.find(path):
                     return found
-        tail = fold(join_below("", name.replace("\\", "/").lstrip("./")))
-        same_name = self._by_name.get(tail.rpartition("/")[2], [])
-        ends = [path for path in same_name if f"/{fold(path)}".endswith(f"/{tail}")]
+        ends = self.find_ends(name)
         if len(ends) == 1:
             return ends[0]
         if ends:
-            raise ValueError(
+            raise SeveralImagesError(
                 f"image {name!r} may be {ends[0]} or {ends[1]}, expected one such path: "
                 "write the folder into the annotation"
             )

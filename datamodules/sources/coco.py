@@ -7,11 +7,9 @@ root/images/.../<name>, root/<split>/<name>, or beside the JSON: images are foun
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import unquote
 
 from datamodules.formats.layout import (
     FileTree,
@@ -23,14 +21,13 @@ from datamodules.formats.layout import (
 )
 from datamodules.formats.records import RecordMaker
 from datamodules.formats.text_files import numbers_of, objects_of, read_json, whole_number
+from datamodules.formats.tool_paths import find_named
 from datamodules.manifest import Source
 from datamodules.sample import Record, Region
 from datamodules.vocabulary import normalise_name
 
 LAYOUT = "expected images and annotations/*.json in COCO's format"
 EXPECTED = "expected COCO instances with images, annotations and categories"
-# The address of an image below Label Studio's folder of local files.
-LOCAL_FILES = "/data/local-files/?d="
 
 
 @dataclass(slots=True)
@@ -122,7 +119,7 @@ class Coco(Source):
         if not entry.file_name:
             return self.maker.make_flawed(entry.place, entry.flaw)
         try:
-            image = _find_image(entry.file_name, self._folders(file), tree)
+            image = find_named(entry.file_name, self._folders(file), tree)
         except ValueError as error:
             return self.maker.make_flawed(entry.place, entry.flaw or str(error))
         has_annotation = entry.annotation_count > 0
@@ -144,17 +141,6 @@ class Coco(Source):
         subset = Path(file).stem.partition("_")[2]
         named = [f"images/{subset}", subset] if subset else []
         return [*named, folder_of(file), "images", ""]
-
-
-def _find_image(name: str, folders: list[str], tree: FileTree) -> str:
-    """The image that an annotation names, also as Label Studio renames it on its way."""
-    try:
-        return tree.find_image(name, folders)
-    except ValueError:
-        for original in original_names(name):
-            with suppress(ValueError):
-                return tree.find_image(original, folders)
-        raise
 
 
 def _find_files(root: Path, pattern: str, tree: FileTree) -> list[str]:
@@ -221,24 +207,6 @@ def read_coco(path: Path, place: str) -> CocoFile:
         _add(annotation, images[image_key], where=where, names=names, is_repeated=key in ids)
         ids |= {key} - {""}
     return CocoFile([*images.values(), *unusable], "annotations" in content, [*names.values()])
-
-
-def original_names(file_name: str) -> list[str]:
-    """What an image may have been called before Label Studio exported it, the longest path first.
-
-    Of a local file, named by its address or by a path that leads out of the export, the path and
-    its ends; of an upload, which got eight digits and a dash, the bare name. Else none.
-    """
-    path = file_name.replace("\\", "/")
-    uploaded = re.fullmatch(r"[0-9a-f]{8}-(.+)", path.rpartition("/")[2])
-    if uploaded:
-        return [uploaded[1]]
-    if LOCAL_FILES in path:
-        path = "../" + unquote(path.partition(LOCAL_FILES)[2])
-    if not path.startswith("../"):
-        return []
-    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
-    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def _category_names(entries: list[dict[str, object]], place: str) -> dict[str, str]:

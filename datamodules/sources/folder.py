@@ -1,6 +1,7 @@
 """A user's own images: `images/`, an optional `masks/` beside it, types by subfolder or by CSV.
 
-root/images/<type>/.../<name>.<png|jpg|bmp|tif|...>   the first subfolder names the type
+root/images/<type>/.../<name>.<png|jpg|bmp|tif|...>   the first subfolder names the type, in
+root/images/<split>/<type>/...                        folders called train, val, test the next one
 root/masks/<type>/.../<name>.<png|jpg|bmp|tif|...>    the same path, any suffix; optional
 root/labels.csv                                       optional: image,type[,caption][,group]
 """
@@ -12,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, NamedTuple
 
 from datamodules.captions import Caption
-from datamodules.formats.layout import FileTree, fold, scan_tree
+from datamodules.formats.layout import SPLIT_WORDS, FileTree, fold, scan_tree
 from datamodules.formats.records import UNNAMED_DEFECT, RecordMaker, make_record
 from datamodules.formats.tables import read_table
 from datamodules.manifest import Source
@@ -20,6 +21,7 @@ from datamodules.masks import survey_masks
 from datamodules.sample import Record
 
 LAYOUT = "expected images in images/<type>/"
+NO_SPLIT = -1
 LABEL_COLUMNS = ("image", "type", "caption", "group")
 
 
@@ -34,7 +36,7 @@ class Label(NamedTuple):
 class Folder(Source):
     """Images in a user's folder, with or without masks.
 
-    The type of an image is its row in labels.csv, else its first subfolder of images/ ("good",
+    The type of an image is its row in labels.csv, else its subfolder of images/ ("good",
     "ok", "defect free" and their like mean good), else, with a mask, "defect" or good by that.
     Masks are two-valued: dark is good, bright is the image's type, be it 255, 1 or another value
     than the rest in all masks (`masks.py`). Masks are opened here for that, images are not.
@@ -59,6 +61,7 @@ class Folder(Source):
         images = sorted(tree.images_below("images"), key=lambda path: path.split("/"))
         if not images:
             raise FileNotFoundError(f"{root / 'images'} is missing or holds no images: {LAYOUT}")
+        has_splits = _has_splits(root, images)
         labels = _read_labels(root, tree)
         masks = _match_masks(images, tree.images_below("masks"))
         survey = survey_masks(root, masks.values())
@@ -67,7 +70,7 @@ class Folder(Source):
             mask = masks.get(image, "")
             try:
                 label = labels.get(image) or _label_by_place(
-                    image, mask, is_marked=survey.marks(mask)
+                    image.split("/")[1 + has_splits : -1], mask, is_marked=survey.marks(mask)
                 )
                 if label:
                     label = label._replace(
@@ -84,6 +87,7 @@ class Folder(Source):
                 defects=(label.defect,) if label and label.defect else (),
                 mask=mask,
                 mask_values=survey.values_of(label.defect if label else ""),
+                split=SPLIT_WORDS[image.split("/")[1].lower()] if has_splits else "",
                 flaw=flaw,
             )
             records.append(self._labelled(record, label or Label("")))
@@ -165,8 +169,25 @@ def _shown(path: str) -> str:
     return path if path.isprintable() else repr(path)
 
 
-def _label_by_place(image: str, mask: str, *, is_marked: bool) -> Label | None:
-    folders = image.split("/")[1:-1]
+def _has_splits(root: Path, images: Sequence[str]) -> bool:
+    """Whether images/ holds a folder for each split; ValueError for such folders elsewhere."""
+    depths = {_split_depth(image): image for image in images}
+    if len(depths) > 1 or not depths.keys() <= {NO_SPLIT, 0}:
+        named = ", ".join(depths[depth] for depth in sorted(depths)[-2:])
+        raise ValueError(
+            f"{root} has folders called train, val or test in some places only ({named}): expected "
+            "images/<split>/<type>/ for all images, or images/<type>/"
+        )
+    return 0 in depths
+
+
+def _split_depth(image: str) -> int:
+    """How many folders below images/ the first one lies that is called by a split."""
+    folders = image.lower().split("/")[1:-1]
+    return next((depth for depth, name in enumerate(folders) if name in SPLIT_WORDS), NO_SPLIT)
+
+
+def _label_by_place(folders: Sequence[str], mask: str, *, is_marked: bool) -> Label | None:
     if folders:
         return Label(folders[0])
     return Label(UNNAMED_DEFECT if is_marked else "") if mask else None

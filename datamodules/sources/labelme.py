@@ -10,6 +10,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,6 +29,7 @@ from datamodules.formats.layout import (
 )
 from datamodules.formats.records import RecordMaker
 from datamodules.formats.text_files import numbers_of, objects_of, read_json, whole_number
+from datamodules.formats.tool_paths import find_named, leads_elsewhere
 from datamodules.manifest import Source
 from datamodules.masks import seen_greys
 from datamodules.sample import Record, Region
@@ -35,6 +37,8 @@ from datamodules.vocabulary import normalise_name
 
 LAYOUT = "expected images, each with its labelme .json"
 CIRCLE_CORNERS = 64
+# X-AnyLabeling's turned rectangle has its four corners.
+POLYGONS = ("polygon", "rotation")
 AREAS = "polygon, rectangle, circle or mask"
 
 
@@ -130,14 +134,23 @@ class Labelme(Source):
 def find_image(file: str, image_path: str, tree: FileTree, *, beside: str | None) -> str:
     """The image that imagePath means, seen from the JSON; else the image `beside` it, of its name.
 
-    Else, as images are moved, the one anywhere with the last part of imagePath.
-    Raises ValueError for none or several, and for a path that leads out of the root.
+    Else, as images are moved, the one that `find_named` finds anywhere. Raises ValueError for none
+    or several, and where a path that leads out of the root may mean another than the one beside.
     """
-    written = image_path.replace("\\", "/")
-    is_relative = written and not written.startswith("/") and written[1:2] != ":"
-    if is_relative and (found := tree.find(join_below(folder_of(file), written))):
-        return found
-    return beside or tree.find_image(written.rpartition("/")[2], [folder_of(file)])
+    folder, written = folder_of(file), image_path.replace("\\", "/")
+    with suppress(ValueError):
+        if found := tree.find(join_below(folder, written)):
+            return found
+    try:
+        named = find_named(written, [folder], tree)
+    except ValueError:
+        names = [fold(path.rpartition("/")[2]) for path in (written, beside or "")]
+        if beside and (names[0] == names[1] or ".." not in written.split("/")):
+            return beside
+        raise
+    if beside and beside != named and leads_elsewhere(written):
+        raise ValueError(f"imagePath {image_path!r} may be {beside} or {named}: expected one")
+    return beside or named
 
 
 def read_shapes(shapes: object, file: Path, size_px: tuple[int, int]) -> list[Region]:
@@ -164,8 +177,10 @@ def _regions_of(shape: Mapping[str, object], size_px: tuple[int, int]) -> list[R
     corners = [numbers_of(point) for point in points]
     if any(len(corner) != 2 for corner in corners):
         raise ValueError("a point has not two numbers, expected [x, y]")
-    if kind == "polygon":
+    if kind in POLYGONS:
         return [Region(name, "polygon", tuple(number for xy in corners for number in xy))]
+    if kind == "rectangle" and len(corners) == 4:
+        corners = _opposite_corners(corners)
     if kind not in ("rectangle", "circle", "mask"):
         raise ValueError(f"it is a {kind}, which has no area, expected {AREAS}: draw it so")
     if len(corners) != 2:
@@ -173,6 +188,19 @@ def _regions_of(shape: Mapping[str, object], size_px: tuple[int, int]) -> list[R
     if kind == "mask":
         return _masked(name, corners, shape.get("mask"), size_px)
     return [_box(name, corners) if kind == "rectangle" else _circle(name, corners)]
+
+
+def _opposite_corners(corners: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+    """Two corners of an upright rectangle that has all four, as X-AnyLabeling writes it."""
+    across, down = (sorted(side) for side in zip(*corners, strict=True))
+    ends = [(x, y) for x in (across[0], across[-1]) for y in (down[0], down[-1])]
+    rounded = [{(round(x, 2), round(y, 2)) for x, y in four} for four in (corners, ends)]
+    if rounded[0] != rounded[1]:
+        raise ValueError(
+            f"a rectangle has the points {corners}, expected 2 or the 4 corners of an upright one: "
+            "make it a polygon"
+        )
+    return [ends[0], ends[-1]]
 
 
 def _box(name: str, corners: list[tuple[float, ...]]) -> Region:

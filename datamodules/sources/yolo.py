@@ -11,6 +11,7 @@ import re
 import reprlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +20,7 @@ from datamodules.decode import read_header
 from datamodules.formats.layout import FileTree, folder_of, join_below, scan_tree, split_of_path
 from datamodules.formats.records import RecordMaker
 from datamodules.formats.text_files import parse_yaml, read_text
+from datamodules.formats.tool_paths import spellings
 from datamodules.manifest import Source
 from datamodules.sample import SHOWN, Record, Region
 from datamodules.vocabulary import normalise_name
@@ -76,7 +78,10 @@ class Yolo(Source):
         tree = scan_tree(root, documents=(".txt", ".yaml", ".yml"), remedy=LAYOUT)
         file = tree.find(join_below("", self.data))
         if not file:
-            raise FileNotFoundError(f"{root} holds no {self.data}: {LAYOUT}; see --source.data")
+            raise FileNotFoundError(
+                f"{root} holds no {self.data}: {LAYOUT}; a line 'names: [crack, hole]' in it will "
+                "do, in the order of the tool's classes.txt or obj.names; see --source.data"
+            )
         data = read_data(root / file)
         self.maker.names.compare(data.names.values())
         records: dict[str, Record] = {}
@@ -170,13 +175,18 @@ def _below(root: Path, path: str) -> str:
 
 
 def _listed_path(root: Path, line: str, file: str, tree: FileTree) -> str:
-    """The image that a line of a list means: seen from the list where it begins with "./"."""
+    """The image that a line of a list means: seen from the list where it begins with "./".
+
+    Of a line from another machine, and of CVAT's "data/images/...", the end that one image has.
+    """
     line = line.replace("\\", "/")
-    try:
+    with suppress(ValueError):
         seen = (join_below(folder, _below(root, line) or line) for folder in (folder_of(file), ""))
-        return next(filter(None, map(tree.find, seen)), line)
-    except ValueError:
-        return line
+        if found := next(filter(None, map(tree.find, seen)), ""):
+            return found
+    ends = [*spellings(line), line[len("data/") :] if line.startswith("data/") else ""]
+    fitting = (tree.find_ends(end) for end in ends if "/" in end)
+    return next((images[0] for images in fitting if len(images) == 1), line)
 
 
 def read_data(path: Path) -> YoloData:

@@ -1,4 +1,4 @@
-"""Sets that are one thing only, written in each format of a user's own: write(source, root, parts)."""
+"""Sets that are one thing only, in each format of a user's own: WRITERS[source](root, parts)."""
 
 import json
 from collections import defaultdict

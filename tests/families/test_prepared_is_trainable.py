@@ -179,7 +179,7 @@ def test_types_of_a_set_that_is_left_out_are_asked_for(tmp_path: Path) -> None:
 
 def test_whole_images_of_several_sizes_make_no_batch(tmp_path: Path) -> None:
     manifest = prepared(tmp_path, "csv", CASES["mixed sizes"].parts)
-    with pytest.raises(ValueError, match="sizes .* make no batch of 4: .*eval_batch_size to 1"):
+    with pytest.raises(ValueError, match=r"sizes .* make no batch of 4: .*eval_batch_size to 1"):
         train_one_step(2, manifest, "--data.init_args.eval_batch_size=4")
 
 

@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from datamodules.annotation import draw_region, draw_regions
 from datamodules.preparing.inspection import inspect
 from datamodules.sample import UNLABELLED, MaskValues, Record
-from datamodules.sources.coco import Coco, decode_counts, original_names
+from datamodules.sources.coco import Coco, decode_counts
 from datamodules.sources.csv import Csv
 from datamodules.sources.labelme import Labelme
 from datamodules.sources.yolo import Yolo
@@ -58,19 +58,6 @@ def test_long_counts_survive_their_letters():
     counts = [3_000_000, 1, 7_000_000, 2_999_999, 5]
     text = coco_mask.frPyObjects({"size": [3250, 4000], "counts": counts}, 3250, 4000)["counts"]
     assert decode_counts(text.decode()) == counts
-
-
-@pytest.mark.parametrize(
-    ("exported", "names"),
-    [
-        ("images\\1f2e3d4c-part-1.png", ["part-1.png"]),
-        ("http://host:8080/data/local-files/?d=a%201/b.png", ["a 1/b.png", "b.png"]),
-        ("../srv/line/part.png", ["srv/line/part.png", "line/part.png", "part.png"]),
-        *((name, []) for name in ("images/part-1.png", "12345678/part.png", "")),
-    ],
-)
-def test_images_that_label_studio_renamed_are_known_by_its_marks(exported, names):
-    assert original_names(exported) == names
 
 
 @pytest.mark.parametrize("outline", [None, [], [[]]])
