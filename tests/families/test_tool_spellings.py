@@ -38,7 +38,7 @@ MEANT = [
     ("/data/local-files/?d=line%201/Bit%200.png", "line 1/Bit 0.png"),
     ("http://host/data/local-files/?d=srv/line%201/Bit 0.png", "line 1/Bit 0.png"),
     ("s3://bucket/parts/line 1/Bit 0.png", "line 1/Bit 0.png"),
-    ("/home/me/parts/line 1/Bit 0.png", "line 1/Bit 0.png"),
+    ("/srv/me/parts/line 1/Bit 0.png", "line 1/Bit 0.png"),
     ("C:\\Users\\me\\parts\\images\\Bit 0.png", "images/Bit 0.png"),
     (".\\images\\Bit 0.png", "images/Bit 0.png"),
 ]
