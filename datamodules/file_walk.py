@@ -33,7 +33,7 @@ _UNREAD_SUFFIXES = (
 )
 _FIRST_BYTES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 _HIDDEN_NAMES = re.compile(
-    r"(^|/)(\..*|(eh)?thumbs\.db|desktop\.ini|__macosx|@eadir)(/|$)", re.IGNORECASE
+    r"(^|/)(\.|((eh)?thumbs\.db|desktop\.ini|__macosx|@eadir)(/|$))", re.IGNORECASE
 )
 HIDDEN = "hidden, or left behind by a desktop"
 DOCUMENT = "text, archive or document"

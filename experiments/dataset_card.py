@@ -6,19 +6,26 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.about import About
-from datamodules.manifest import COLUMNS, VERSION
+from datamodules.manifest import COLUMNS, VERSION, Manifest
 from datamodules.preparing.preparation import Preparation
-from datamodules.sample import GOOD
+from datamodules.sample import GOOD, UNLABELLED
 from datamodules.whole_files import write_whole
 from experiments.tables import Table, to_markdown
 
 CARD_NAME = "dataset_card.md"
 
 
+def types_or_unlabelled(manifest: Manifest) -> list[str]:
+    """The dominant type of each image; nobody has said of an unlabelled one that it is good."""
+    types = manifest.types_of(np.arange(len(manifest)))
+    splits = manifest.column("split")
+    return [UNLABELLED if s == UNLABELLED else t for t, s in zip(types, splits, strict=True)]
+
+
 def write_card(folder: Path, done: Preparation, *, about: About) -> None:
     """dataset_card.md in `folder`: what the data is, whose, what is in it and what was left out."""
     manifest = done.manifest
-    types = manifest.types_of(np.arange(len(manifest)))
+    types = types_or_unlabelled(manifest)
     lines = [
         f"# {about.title}",
         "",

@@ -15,7 +15,6 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -169,7 +168,9 @@ def report(console: Console, done: "Preparation") -> None:
             )
     lines += training_notes(manifest)
     groups = len(set(manifest.column("group")))
-    lines += [f"files     {line}" for line in done.leftovers.lines()]
+    total, *reasons = done.leftovers.lines()
+    lines.append(f"files     {total}, named in {manifest.path.with_suffix('.leftovers.csv').name}")
+    lines += [f"          {reason}" for reason in reasons]
     lines += [
         f"manifest  {manifest.path}",
         f"images    {len(manifest)} in {groups} groups, under {manifest.root}",
@@ -194,13 +195,11 @@ def training_notes(manifest: "Manifest") -> list[str]:
 
 def summary_table(manifest: "Manifest") -> Table:
     """Images per type and split, with totals and groups, types in vocabulary order."""
-    from datamodules.sample import UNLABELLED
     from datamodules.splits import SPLITS
+    from experiments.dataset_card import types_or_unlabelled
 
     all_splits, groups = manifest.column("split"), manifest.column("group")
-    found = zip(manifest.types_of(np.arange(len(manifest))), all_splits, strict=True)
-    # Nobody has said of an unlabelled image that it is good.
-    types = [split if split == UNLABELLED else name for name, split in found]
+    types = types_or_unlabelled(manifest)
     counts = Counter(zip(types, all_splits, strict=True))
     present = set(all_splits)
     splits = [split for split in (*SPLITS, *sorted(present - {*SPLITS})) if split in present]

@@ -17,7 +17,7 @@ _NOTED: ContextVar[set[Path] | None] = ContextVar("noted documents", default=Non
 
 @contextmanager
 def noting_documents() -> Iterator[set[Path]]:
-    """The set of the files whose text is asked for inside the block, as it grows."""
+    """The files of a data set whose texts are asked for inside the block, as they grow."""
     noted: set[Path] = set()
     token = _NOTED.set(noted)
     try:
@@ -29,11 +29,14 @@ def noting_documents() -> Iterator[set[Path]]:
 def read_text(path: Path, encoding: str = "utf-8-sig") -> str:
     """The text of a UTF-8 file, with or without byte order mark.
 
-    Raises OSError where it cannot be read, ValueError where it is a folder or not UTF-8.
+    Raises OSError where it cannot be read, ValueError where it is a folder or not UTF-8, and
+    for a link in a data set, which may lead out of it.
     """
     noted = _NOTED.get()
     if noted is not None:
         noted.add(path)
+        if path.is_symlink():
+            raise ValueError(f"{path} is a symbolic link: copy the file that it leads to")
     if path.is_dir():
         raise ValueError(f"{path} is a folder: expected a file")
     try:

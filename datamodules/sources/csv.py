@@ -65,10 +65,8 @@ class Csv(Source):
         tree = scan_tree(root, documents=(self.table.lower(),), remedy=LAYOUT)
         name = join_below("", self.table)
         table = root / (tree.find(name) or name)
-        if not table.is_file() or table.is_symlink():
-            raise FileNotFoundError(
-                f"table {table} is missing or a link: {LAYOUT}; see --source.table"
-            )
+        if not table.is_file():
+            raise FileNotFoundError(f"table {table} is missing: {LAYOUT}; see --source.table")
         records: dict[str, Record] = {}
         entries = read_table(table)
         named = {normpath(entry.cells["mask"].replace("\\", "/")) for entry in entries}

@@ -102,8 +102,6 @@ class Labelme(Source):
     ) -> Record | None:
         """The Record of a JSON's image; None for another JSON that lies beside no image."""
         try:
-            if (root / file).is_symlink():
-                raise ValueError(f"{root / file} is a symbolic link: copy the file it leads to")
             content = read_json(root / file)
         except (ValueError, OSError) as error:
             return self.maker.make_flawed(beside or file, str(error))

@@ -221,8 +221,6 @@ def read_labels(
     with the number of the line, for anything but a class number followed by four (box) or by six
     or more paired (polygon) relative numbers, and for an image without readable header.
     """
-    if path.is_symlink():
-        raise ValueError(f"{path} is a symbolic link: copy the file that it leads to")
     lines = list(enumerate(read_text(path).splitlines(), start=1))
     filled = [(number, line) for number, line in lines if line.strip()]
     if not filled:

@@ -306,4 +306,4 @@ def texts() -> Iterator[Case]:
     yield "yolo", link("labels/train/a b.txt", "../../../outside.png"), "is a symbolic link"
     yield "yolo", cut("images/train/a b.JPG", 0.3), "is not a readable image"
     yield "labelme", link("train/a b.json", "../../outside.png"), "is a symbolic link"
-    yield "coco", link("annotations/b.json", "instances_train.json"), "is a link"
+    yield "coco", link("annotations/b.json", "instances_train.json"), "is a symbolic link"
