@@ -15,11 +15,12 @@ WORKERS ?= 2
 
 # Synthetic data, stage 1, stage 2, test, prediction: minutes on two cores.
 quickstart: $(STAMP)
+	@mkdir -p mlruns && touch mlruns/.begun
 	$(RUN) -m experiments.run --config quickstart_stage1.yaml
-	@test -f "$(STAGE1)/results.json" $(FINISHED)
+	@test "$(STAGE1)/results.json" -nt mlruns/.begun $(FINISHED)
 	$(RUN) -m experiments.run --config quickstart_stage2.yaml \
 	    --pretrained "$(STAGE1)"
-	@test -f "$(STAGE2)/results.json" $(FINISHED)
+	@test "$(STAGE2)/results.json" -nt mlruns/.begun $(FINISHED)
 	$(RUN) -m experiments.prepare --source synthetic --source.image_count 24 \
 	    --source.image_size_px 192 --source.seed 1 \
 	    --root mlruns/data/unseen --out mlruns/data/unseen

@@ -26,27 +26,33 @@ logger = logging.getLogger(__name__)
 FOLDER_NAME, LAST_NAME = "checkpoints", "last.ckpt"
 STEP_NAME = re.compile(r"step_(\d{8,})\.ckpt")
 KEY = "progress"
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 TRAINED, VALIDATED = "epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress"
 
 
 class RunStopped(BaseException):
     """The run was told to stop and has stopped; what is done so far lies on the disk.
 
-    No Exception, so that whatever forgives errors on its way does not forgive this.
+    No Exception, so that whatever forgives errors on its way does not forgive this. signal: the one
+    that this process has heard, if any.
     """
+
+    def __init__(self, words: str, *, signal: str = "") -> None:
+        super().__init__(words)
+        self.signal = signal
 
 
 class StopSignal(Callback):
-    """Listens for SIGTERM and SIGUSR1: training stops once the step under way is saved, by
-    SafeCheckpoint; everything else stops at once, with RunStopped.
+    """Listens for SIGTERM, SIGUSR1, Ctrl-C and a terminal that closes: training stops once the step
+    under way is saved, by SafeCheckpoint; everything else, and a second Ctrl-C, stops at once.
 
-    requested: the signal that came, empty while there was none.
+    What stops raises RunStopped. requested: the signal that came, empty while there was none.
     """
 
     def __init__(self) -> None:
         self.requested = ""
         self._training = False
+        self._process = os.getpid()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -61,7 +67,8 @@ class StopSignal(Callback):
 
     def _listen(self, *_: object) -> None:
         for number in SIGNALS:
-            signal.signal(number, self._hear)
+            if signal.getsignal(number) != signal.SIG_IGN:  # by nohup, or in the background
+                signal.signal(number, self._hear)
 
     # In place of Lightning, which listens itself from here on and stops without saving.
     on_validation_start = on_test_start = _listen  # type: ignore[assignment]
@@ -75,16 +82,22 @@ class StopSignal(Callback):
         """Stop here if a signal came with the last step."""
         self._training = False
         if self.requested:
-            raise RunStopped(f"stopped by {self.requested} after training")
+            raise RunStopped(f"stopped by {self.requested} after training", signal=self.requested)
 
     def on_exception(self, *_: object) -> None:
         """Training is over."""
         self._training = False
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.requested = signal.Signals(number).name
-        if not self._training:
-            raise RunStopped(f"stopped by {self.requested}")
+        if os.getpid() != self._process:
+            return  # a loader's worker that the terminal tells too: the run ends it
+        name = signal.Signals(number).name
+        is_second = self.requested == name == "SIGINT"
+        self.requested = self.requested or name
+        if is_second:
+            signal.signal(number, signal.SIG_DFL)  # a third ends whatever hangs
+        if is_second or not self._training:
+            raise RunStopped(f"stopped by {name}", signal=self.requested)
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -240,7 +253,8 @@ class SafeCheckpoint(Checkpoint):
     def _raise_stopped(self, trainer: Trainer) -> None:
         reason = self._stop.requested or "a signal to another process"
         kept = f"step {self._saved_step} is saved" if self._saved_step else "nothing is saved"
-        raise RunStopped(f"stopped by {reason} at step {trainer.global_step}, {kept}")
+        words = f"stopped by {reason} at step {trainer.global_step}, {kept}"
+        raise RunStopped(words, signal=self._stop.requested)
 
 
 def step_path(folder: Path, step: int) -> Path:

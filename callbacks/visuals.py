@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from lightning import LightningModule, Trainer
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import MLFlowLogger
-from mlflow.exceptions import MlflowException
 from PIL import Image
 from torch import Tensor
 
@@ -52,10 +50,18 @@ CPU = torch.device("cpu")
 SAMPLE_SIDE_PX, MASK_SIDE_PX = 224, 288  # of an image's longer side
 
 
+@runtime_checkable
+class ImageLogger(Protocol):
+    """A logger that takes images beside metrics."""
+
+    def log_image(self, path: Path, *, key: str, step: int) -> None:
+        """Send an image file, one of several of this key."""
+
+
 def keep_image(trainer: Trainer, image: np.ndarray, *, key: str) -> Path:
     """The path `images/<key>_<step>.png` under the run directory, written and logged to MLflow.
 
-    image: (H, W, 3) uint8. A full disk and a tracker that doesn't answer are warned of.
+    image: (H, W, 3) uint8. A full disk is warned of.
     """
     step = trainer.global_step
     path = Path(trainer.default_root_dir) / "images" / f"{key}_{step}.png"
@@ -66,11 +72,8 @@ def keep_image(trainer: Trainer, image: np.ndarray, *, key: str) -> Path:
         logger.warning("image %s could not be written, training goes on: %s", path, error)
         return path
     for tracker in trainer.loggers:
-        if isinstance(tracker, MLFlowLogger):
-            try:
-                tracker.experiment.log_image(tracker.run_id, image, key=key, step=step)
-            except (MlflowException, OSError) as error:
-                logger.warning("image %s is not in MLflow: %s", path, error)
+        if isinstance(tracker, ImageLogger):
+            tracker.log_image(path, key=key, step=step)
     return path
 
 

@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.cli import run_command
+from experiments.cli import on_interrupt, run_command
 from experiments.config import load_config
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def write_missing(stage: "Namespace", store: "LatentStore") -> bool:
         use_distributed_sampler=False,
         callbacks=[LatentWriter(store, data)],
     )
-    with expected_warnings_hidden():
+    kept = f"whole shards are kept in {store.folder}, the same command goes on from there"
+    with on_interrupt(kept), expected_warnings_hidden():
         trainer.predict(LatentEncoding(stage.model.diffusion), data, return_predictions=False)
     trainer.strategy.barrier()
     return trainer.is_global_zero

@@ -68,17 +68,19 @@ class Terminal(io.TextIOWrapper):
         """In place of a standard stream; a stream that somebody put there for it is left alone."""
         if stream is None:  # closed before the start
             return open(os.devnull, "w", encoding="utf-8")
-        if stream not in (sys.__stdout__, sys.__stderr__):
+        is_own = stream in (sys.__stdout__, sys.__stderr__)
+        if not is_own or not isinstance(stream, io.TextIOWrapper):
             return stream
-        buffering = stream.line_buffering  # type: ignore[attr-defined]
-        return cls(stream.buffer, stream.encoding, "backslashreplace", line_buffering=buffering)
+        lines = stream.line_buffering
+        return cls(stream.buffer, stream.encoding, "backslashreplace", line_buffering=lines)
 
     def write(self, text: str) -> int:
         """Write; what can't be written any more is lost."""
         try:
             return super().write(text)
         except OSError as error:
-            return self._lose(error) or len(text)
+            self._lose(error)
+            return len(text)
 
     def flush(self) -> None:
         """Flush likewise."""
@@ -105,15 +107,16 @@ def run_command(command: Command) -> NoReturn:
         fault = getattr(sys.stdout, "fault", None)
         if fault and not isinstance(fault, BrokenPipeError):  # `... | head` closes the pipe
             raise OSError(f"standard output: {fault.strerror}: the work is done, not all is said")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = INTERRUPTED_CODE
-    except SystemExit as stop:
-        # Lightning's answer to SIGTERM is a SystemExit without a code, which would read as success.
-        if type(stop) is SystemExit:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if interrupt := interrupt_of(stop):
+            print(": ".join(["interrupted", *interrupt.args]), file=sys.stderr)
+            code = INTERRUPTED_CODE
+        elif type(stop) is SystemExit:
             raise
-        print("stopped by SIGTERM", file=sys.stderr)
-        code = TERMINATED_CODE
+        else:
+            # Lightning's answer to SIGTERM, without a code, which would read as success.
+            print("stopped by SIGTERM", file=sys.stderr)
+            code = TERMINATED_CODE
     except Exception as error:
         if not is_user_error(error):
             raise
@@ -180,6 +183,24 @@ def command_parser(command: Command) -> CommandParser:
     return parser
 
 
+def interrupt_of(stop: BaseException) -> KeyboardInterrupt | None:
+    """The Ctrl-C that this is or, where Lightning has made a `sys.exit(1)` of it, was."""
+    before = stop.__context__ if isinstance(stop, SystemExit) else stop
+    return before if isinstance(before, KeyboardInterrupt) else None
+
+
+@contextmanager
+def on_interrupt(words: str) -> Iterator[None]:
+    """After Ctrl-C inside these words are said: what is kept, and how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        interrupt = interrupt_of(stop)
+        if interrupt is None:
+            raise
+        raise KeyboardInterrupt(*(interrupt.args or [words])) from stop
+
+
 def is_user_error(error: Exception) -> bool:
     """Whether a user, a file or the tracker can cause this exception."""
     kinds = [getattr(sys.modules.get(module), name, None) for module, name in FOREIGN_USER_ERRORS]
@@ -223,7 +244,7 @@ def whole_folder(folder: Path, *, entries: Collection[str], overwrite: bool) -> 
     folder = folder.resolve()
     check_is_free(folder, entries=entries, overwrite=overwrite)
     check_writable(folder)
-    with whole(folder) as unfinished:
+    with on_interrupt(f"nothing is written to {folder}"), whole(folder) as unfinished:
         unfinished.mkdir()
         yield unfinished
         if folder.exists():

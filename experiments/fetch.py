@@ -20,7 +20,7 @@ from rich.table import Table
 from datamodules.about import About, Download, about_of, source_names
 from datamodules.download import download, extract
 from datamodules.whole_files import write_whole
-from experiments.cli import check_writable, nearest_names, run_command
+from experiments.cli import check_writable, nearest_names, on_interrupt, run_command
 
 ARCHIVES_FOLDER = ".archives"
 RECEIPT_NAME = "SOURCE.json"
@@ -76,7 +76,8 @@ def load(source: str, about: About, out: Path, *, keep_archives: bool) -> None:
     Raises ValueError for what is in the way, changed or unsafe; OSError for network and disk.
     """
     check_writable(out)
-    archives = [load_with_bar(item, out / ARCHIVES_FOLDER) for item in about.downloads]
+    with on_interrupt(f"whole archives are kept in {out / ARCHIVES_FOLDER}, run it again"):
+        archives = [load_with_bar(item, out / ARCHIVES_FOLDER) for item in about.downloads]
     count = 0
     with TemporaryDirectory(dir=out, prefix=".unpacking") as folder:
         unpacked = [Path(folder, str(number)) for number in range(len(archives))]

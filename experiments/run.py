@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from experiments.cli import run_command
+from experiments.cli import INTERRUPTED_CODE, run_command
 from experiments.config import (
     STAGE_KEYS,
     WORD_KEYS,
@@ -34,7 +34,7 @@ def run(
     weights: Path | None = None,
     thresholds: Path | None = None,
     print_config: bool = False,
-) -> None:
+) -> int:
     """Train, test and track one stage. Each key of a config is an option: --seed 1,
     --trainer.max_epochs 3. A run's own keys are name, experiment, output, seed, setting, scale,
     tags, data, model, trainer. Short for a longer key are --source NAME (a file of
@@ -55,10 +55,12 @@ def run(
     check_keys(raw, STAGE_KEYS, owner="a stage")
     asked = [word.removesuffix(HELP) for word in overrides if word.endswith(HELP)]
     if asked:
-        return print_class_help(raw, asked[0].removeprefix("--"))
+        print_class_help(raw, asked[0].removeprefix("--"))
+        return 0
     if print_config:
         raw |= {key: str(raw[key]) for key in WORD_KEYS if isinstance(raw.get(key), str)}
-        return print(write_words(raw), end="")
+        print(write_words(raw), end="")
+        return 0
     check_words(resume, weights, thresholds)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # Whatever was refused so far needed no torch.
@@ -75,6 +77,8 @@ def run(
             train(parse_stage(raw), resume=resume, weights=weights, thresholds=thresholds)
     except RunStopped as stop:
         print_how_to_go_on(stop, sys.argv[1:])
+        return INTERRUPTED_CODE if stop.signal == "SIGINT" else 0
+    return 0
 
 
 def check_words(resume: str, weights: Path | None, thresholds: Path | None) -> None:

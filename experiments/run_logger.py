@@ -1,29 +1,36 @@
-"""Lightning's logger of a run: it outlives its tracker, and goes on where a run was interrupted.
+"""Lightning's logger of a run: training never waits for its tracker, and nothing of it is lost.
 
-While the tracker is down, entries wait in `spool.jsonl` of the run directory; they are replayed
-with their own times at the next success, at the run's end, or by `--resume auto`.
+Entries are written to `spool.jsonl` of the run directory and sent by a thread of their own, which
+tries again while the tracker is down. What is left at the run's end is sent by `--resume auto`.
 """
 
 import json
 import logging
-import os
+import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.environment_variables import MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL
 from mlflow.exceptions import MlflowException
-from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NAME
+from PIL import Image
 
 from datamodules.whole_files import write_whole
-from experiments.tracking import URI_VARIABLE, artifact_folder, key_of, tracking_uri
+from experiments.tracking import artifact_folder, key_of, tracking_uri
 
 logger = logging.getLogger(__name__)
 
@@ -31,20 +38,23 @@ RUN_ID_NAME = "mlflow_run_id"
 SPOOL_NAME = "spool.jsonl"
 PARAM_CHARACTERS = 6000
 TEST_MARKS = ("/test/", "perf/test_")  # parts of the names of figures that a run has once
-BATCH_ENTRIES = 100  # the most params and tags that MLflow takes at once
 DIGEST_CHARACTERS = 36  # the most that MLflow takes
+RETRY_SECONDS = 60.0
+WAIT_SECONDS = 10.0  # that a run waits for its tracker at its end, and where it goes on
+MACHINE_SECONDS = 10.0
+BATCHES = {"metrics": 1000, "params": 100, "tags": 100}  # the most that MLflow takes at once
+FILES = ("artifact", "image")
 # The tracker understood and refused: sending the same again would be refused again.
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
-# SQLAlchemy's errors reach us inside MlflowException; requests' are OSErrors.
-TRACKER_ERRORS = (MlflowException, OSError)
+NOT_OF_MLFLOW = "Response body"  # says its client of an answer that isn't MLflow's, but a proxy's
+Entry = Mapping[str, Any]
 
 
-class RunLogger(MLFlowLogger):
-    """Lightning's MLflow logger of a run; `initialise_tracking` must have been called.
+class RunLogger(Logger):
+    """Lightning's logger of a run in MLflow; no method but `begin` raises for a tracker.
 
     directory: the run's; a file there notes the tracked run, so that an interrupted run goes on in
-    the same one. retry_seconds: after a failure nothing is sent for so long, because each try may
-    block.
+    the same one. is_new: whether no tracked run is known yet. retry_seconds: between two tries.
     """
 
     def __init__(
@@ -55,64 +65,40 @@ class RunLogger(MLFlowLogger):
         tags: Mapping[str, str],
         *,
         directory: Path | None = None,
-        retry_seconds: float = 60.0,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        # MLflow's own seven retries block a training step for minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        super().__init__(
-            experiment_name=experiment,
-            run_name=run_name,
-            tracking_uri=tracking_uri(output),
-            tags=dict(tags),
-            artifact_location=artifact_folder(output),
-        )
+        super().__init__()
         self.spool_path = (directory or output / "runs" / run_name) / SPOOL_NAME
+        self.is_new = True
+        self._uri, self._artifacts = tracking_uri(output), artifact_folder(output)
+        self._experiment, self._tags = experiment, {**tags, MLFLOW_RUN_NAME: run_name}
         self._id_file = directory / RUN_ID_NAME if directory else None
         self._retry_seconds = retry_seconds
-        self._silent_until = 0.0
-        if self._id_file is not None and self._id_file.is_file():
-            self._run_id = self._id_file.read_text(encoding="utf-8").strip()
-            self.set_status("RUNNING")
+        self._started_ms = int(time.time() * 1000)
+        self._client: MlflowClient | None = None
+        self._run_id = ""
+        # What the thread and the others share, under its lock.
+        self._change = threading.Condition()
+        self._waiting: list[Entry] = []
+        self._is_spooled = True
+        self._failures, self._is_down, self._is_urgent = 0, False, False
+        self._thread: threading.Thread | None = None
+        self._go_on()
 
     @property
-    def experiment(self) -> MlflowClient:
-        """The MLflow client; the first call makes the run, and may fail while the tracker is down.
-
-        Lightning sets MLFLOW_TRACKING_URI on the way, which would decide for every later run of
-        this process, in whatever folder: the variable is put back.
-        """
-        before, known = os.environ.get(URI_VARIABLE), self._run_id
-        try:
-            client = super().experiment
-            if known is None and self._run_id is not None and self._id_file is not None:
-                write_whole(self._id_file, f"{self._run_id}\n")
-            return client
-        finally:
-            os.environ.pop(URI_VARIABLE, None)
-            if before is not None:
-                os.environ[URI_VARIABLE] = before
+    def name(self) -> str:
+        """The experiment."""
+        return self._experiment
 
     @property
-    def is_new(self) -> bool:
-        """Whether no tracked run is known yet."""
-        return self._run_id is None
+    def version(self) -> str:
+        """The tracked run, empty while none is made."""
+        return self._run_id
 
     @rank_zero_only
     def set_status(self, status: str) -> None:
-        """Set RUNNING or KILLED; a run that the tracker has lost is forgotten, said.
-
-        With a tracker that is down the run counts as there: its entries wait in the spool.
-        """
-        try:
-            self.experiment.update_run(str(self.run_id), status=status)
-        except TRACKER_ERRORS as error:
-            if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
-                logger.warning(
-                    "tracked run %s is gone from the tracker: a new one begins", self._run_id
-                )
-                self._run_id = None
-            else:
-                logger.warning("the tracked run was not set to %s: %s", status, _in_short(error))
+        """Send or spool RUNNING, KILLED, FAILED or FINISHED."""
+        self._log("status", status=status, time_ms=int(time.time() * 1000))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -148,108 +134,233 @@ class RunLogger(MLFlowLogger):
     @rank_zero_only
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Send a file to the run's artifact folder, or spool its path."""
-        self._log("artifact", path=str(path), folder=folder)
+        self._log("artifact", path=str(path.resolve()), folder=folder)
 
     @rank_zero_only
-    def finalize(self, status: str = "success") -> None:
-        """What the Trainer calls after training, validation and test: only a failure ends the run.
-
-        A run that is killed between training and test must not look finished, see `close`.
-        """
-        if status != "success":
-            self.close(status)
+    def log_image(self, path: Path, *, key: str, step: int) -> None:
+        """Send an image that MLflow shows with the others of this key, or spool its path."""
+        moment = int(time.time() * 1000)
+        self._log("image", path=str(path.resolve()), key=key, step=step, time_ms=moment)
 
     @rank_zero_only
-    def close(self, status: str = "success") -> None:
-        """Replay the spool and end the run; a tracker that is still down is only warned of."""
-        self._silent_until = 0.0
-        self._attempt(self._replay)
-        closed = self._attempt(lambda: MLFlowLogger.finalize(self, status))
-        if self.spool_path.exists() or not closed:
+    def begin(self) -> str:
+        """The tracked run, made now; what its tracker raises is raised."""
+        return self._open()[1]
+
+    @rank_zero_only
+    def close(self, status: str = "FINISHED") -> None:
+        """End the run; a tracker that is still down is only warned of."""
+        self.set_status(status)
+        if not self.flush():
             logger.warning(
-                "the tracker %s is down: metrics wait in %s and are replayed when the run resumes",
-                self._tracking_uri,
+                "the tracker %s is down: metrics wait in %s and are sent when the run resumes",
+                self._uri,
                 self.spool_path,
             )
+        with self._change:
+            self._thread = None  # it ends, and touches nothing more
+            self._change.notify_all()
+
+    def flush(self, seconds: float = WAIT_SECONDS) -> bool:
+        """Whether all is sent: waits until it is, a try has failed, or the time is over."""
+        with self._change:
+            failures, self._is_urgent = self._failures, True
+            self._change.notify_all()
+            self._change.wait_for(
+                lambda: not self._waiting or self._failures > failures, timeout=seconds
+            )
+            return not self._waiting
 
     @contextmanager
     def watching_machine(self) -> Iterator[None]:
-        """Tells the tracker, where it is up, how busy processor, memory and GPU are meanwhile."""
-        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
-        monitors: list[SystemMetricsMonitor] = []
-
-        @rank_zero_only
-        def start() -> None:
-            run_id, uri = str(self.run_id), self._tracking_uri
-            monitors.append(SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri))
-            monitors[0].start()
-
-        self._attempt(start)
+        """Logs meanwhile how busy processor, memory, disk, network and GPU are."""
+        ended = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(ended,), daemon=True)
+        watcher.start()
         try:
             yield
         finally:
+            ended.set()
+            watcher.join()
+
+    @rank_zero_only
+    def _watch(self, ended: threading.Event) -> None:
+        monitors = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+        with suppress(ImportError, RuntimeError):  # no GPU of NVIDIA
+            monitors.append(GPUMonitor())
+        while not ended.wait(MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL.get() or MACHINE_SECONDS):
+            values: dict[str, float] = {}
             for monitor in monitors:
-                monitor.finish()
+                monitor.collect_metrics()
+                values |= monitor.aggregate_metrics()
+                monitor.clear_metrics()
+            figures = {f"system/{name}": value for name, value in values.items()}
+            # By the clock, so that the curves of a resumed run go on.
+            self.log_metrics(figures, step=int(time.time()))
+
+    @rank_zero_only
+    def _go_on(self) -> None:
+        """Take up what an earlier process has left: the tracked run and the spool."""
+        if self.spool_path.is_file():
+            for line in self.spool_path.read_text(encoding="utf-8").splitlines():
+                with suppress(json.JSONDecodeError):  # cut short by a crash
+                    self._waiting.append(json.loads(line))
+        if self._id_file is not None and self._id_file.is_file():
+            self._run_id = self._id_file.read_text(encoding="utf-8").strip()
+            self.is_new = False
+            self.set_status("RUNNING")
+            self.flush()
 
     def _log(self, kind: str, **content: object) -> None:
-        """Send one entry, after those that wait; spool it when that fails."""
-        entry = {"kind": kind, **content}
+        """Spool an entry, and wake the thread that sends it."""
+        with self._change:
+            self._waiting.append({"kind": kind, **content})
+            self._spool()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._deliver, daemon=True)
+                self._thread.start()
+            self._change.notify_all()
 
-        def deliver() -> None:
-            self._replay()
-            self._send(entry)
-
-        if time.monotonic() >= self._silent_until and self._attempt(deliver):
-            return
+    def _spool(self) -> None:
+        """Write the newest entry to the disk, or all where an earlier one could not be written."""
+        lines = [json.dumps(one) + "\n" for one in self._waiting[-1 if self._is_spooled else 0 :]]
         try:
             self.spool_path.parent.mkdir(parents=True, exist_ok=True)
-            with self.spool_path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+            with self.spool_path.open("a" if self._is_spooled else "w", encoding="utf-8") as file:
+                file.writelines(lines)
+            self._is_spooled = True
         except OSError as error:  # a full disk
-            logger.warning("an entry for the tracker is lost, training goes on: %s", error)
+            if self._is_spooled:
+                logger.warning(
+                    "%s can't be written (%s), training goes on: what the tracker has not when "
+                    "the run ends is lost",
+                    self.spool_path,
+                    error,
+                )
+            self._is_spooled = False
 
-    def _attempt(self, action: Callable[[], None]) -> bool:
-        """Whether the action went through; a failure silences the tracker for a while."""
-        try:
-            action()
-        except TRACKER_ERRORS as error:
-            self._silent_until = time.monotonic() + self._retry_seconds
-            logger.warning("tracking failed, training goes on: %s", _in_short(error))
-            return False
-        return True
+    def _deliver(self) -> None:
+        """What the thread does: send what waits, until the run is closed."""
+        own = threading.current_thread()
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._waiting or self._thread is not own)
+                if self._thread is not own:
+                    return
+                some = next_entries(self._waiting)
+            try:
+                self._send(some)
+                fault = None
+            except Exception as error:  # a tracker may break in any way, training must not
+                fault = error
+            with self._change:
+                if self._thread is not own:
+                    return
+                if fault is None:
+                    sent = {id(one) for one in some}
+                    self._waiting = [one for one in self._waiting if id(one) not in sent]
+                    if not self._waiting:
+                        with suppress(OSError):  # what it holds is sent again by a resume
+                            self.spool_path.unlink()
+                    self._is_down = False
+                else:
+                    self._failures += 1
+                    self._report(fault)
+                self._change.notify_all()
+                if fault is not None:
+                    self._is_urgent = False
+                    self._change.wait_for(
+                        lambda: self._is_urgent or self._thread is not own, self._retry_seconds
+                    )
 
-    def _replay(self) -> None:
-        """Send all that waits, in order; what could not be sent stays in the spool."""
-        if not self.spool_path.exists():
-            return
-        waiting = self.spool_path.read_text(encoding="utf-8").splitlines(keepends=True)
-        try:
-            while waiting:
-                with suppress(json.JSONDecodeError):  # cut short by a crash
-                    self._send(json.loads(waiting[0]))
-                del waiting[0]
-        finally:
-            write_whole(self.spool_path, "".join(waiting))
-        self.spool_path.unlink()
+    def _report(self, fault: Exception) -> None:
+        """Say once that the tracker is down, and write what waits: some of it may be sent."""
+        if not self._is_down:
+            logger.warning("tracking failed, training goes on: %s", _in_short(fault))
+        self._is_down, self._is_spooled = True, False
+        self._spool()
 
-    def _send(self, entry: Mapping[str, Any]) -> None:
-        """Send one entry; what the tracker refuses for good is reported and dropped."""
-        client, run_id, kind = self.experiment, str(self.run_id), entry["kind"]
+    def _open(self) -> tuple[MlflowClient, str]:
+        """The client and the tracked run; a run is made where none is known."""
+        if self._client is None:
+            self._client = MlflowClient(self._uri)
+        client = self._client
+        if not self._run_id:
+            found = client.get_experiment_by_name(self._experiment)
+            experiment = found.experiment_id if found else ""
+            if not experiment:
+                experiment = client.create_experiment(self._experiment, self._artifacts)
+            tags = resolve_tags(self._tags)
+            self._run_id = client.create_run(experiment, self._started_ms, tags).info.run_id
+            if not self._run_id:
+                raise ConnectionError(f"{self._uri} is no MLflow server: it names no run")
+            if self._id_file is not None:
+                write_whole(self._id_file, f"{self._run_id}\n")
+        return client, self._run_id
+
+    def _send(self, entries: Sequence[Entry]) -> None:
+        """Send entries of one kind; a run that the tracker has lost is forgotten, said."""
+        client, run_id = self._open()
         try:
-            if kind == "artifact":
-                if Path(entry["path"]).exists():
-                    client.log_artifact(run_id, entry["path"], entry["folder"] or None)
-            elif kind == "dataset":
-                client.log_inputs(run_id, [_dataset_input(entry)])
-            else:
-                values = [_value(entry, *pair) for pair in entry["values"].items()]
-                for start in range(0, len(values), BATCH_ENTRIES):
-                    some: dict[str, Any] = {kind: values[start : start + BATCH_ENTRIES]}
-                    client.log_batch(run_id, **some)
+            send(client, run_id, entries)
         except MlflowException as error:
-            if error.error_code not in REFUSALS:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST" and run_id in str(error):
+                logger.warning("tracked run %s is gone from the tracker: a new one begins", run_id)
+                self._run_id, self.is_new = "", True
+                return self._send(entries)
+            if not is_refusal(error):
                 raise
-            logger.warning("the tracker refused %s: %s", kind, _in_short(error))
+            logger.warning("the tracker refused %s: %s", entries[0]["kind"], _in_short(error))
+
+
+def next_entries(waiting: Sequence[Entry]) -> list[Entry]:
+    """What is sent next: entries of one kind; files come last, because theirs is another store."""
+    first = next((one for one in waiting if one["kind"] not in FILES), waiting[0])
+    if first["kind"] not in BATCHES:
+        return [first]
+    others = (one for one in waiting if one["kind"] not in FILES)
+    alike = takewhile(lambda one: one["kind"] == first["kind"], others)
+    return list(islice(alike, BATCHES[first["kind"]]))
+
+
+def send(client: MlflowClient, run_id: str, entries: Sequence[Entry]) -> None:
+    """Send entries of one kind; MlflowException and others where the tracker does not take them."""
+    entry, kind = entries[0], entries[0]["kind"]
+    if kind in BATCHES:
+        values = [_value(one, *pair) for one in entries for pair in one["values"].items()]
+        for start in range(0, len(values), BATCHES[kind]):
+            send_values(client, run_id, kind, values[start : start + BATCHES[kind]])
+    elif kind == "dataset":
+        client.log_inputs(run_id, [_dataset_input(entry)])
+    elif kind == "status" and entry["status"] == "RUNNING":
+        client.update_run(run_id, entry["status"])
+    elif kind == "status":
+        client.set_terminated(run_id, entry["status"], entry["time_ms"])
+    elif Path(entry["path"]).exists():
+        if kind == "artifact":
+            client.log_artifact(run_id, entry["path"], entry["folder"] or None)
+            return
+        more = {"key": entry["key"], "step": entry["step"], "timestamp": entry["time_ms"]}
+        with Image.open(entry["path"]) as image:
+            client.log_image(run_id, image, **more, synchronous=True)
+
+
+def send_values(client: MlflowClient, run_id: str, kind: str, values: Sequence[Any]) -> None:
+    """Send metrics, parameters or tags; one that is refused costs no other."""
+    try:
+        client.log_batch(run_id, **{kind: values})  # type: ignore[arg-type]
+    except MlflowException as error:
+        if not is_refusal(error):
+            raise
+        if half := len(values) // 2:
+            send_values(client, run_id, kind, values[:half])
+            return send_values(client, run_id, kind, values[half:])
+        logger.warning("the tracker refused %s %s: %s", kind, values[0].key, _in_short(error))
+
+
+def is_refusal(error: MlflowException) -> bool:
+    """Whether MLflow itself refuses what was sent, so that it would always be refused."""
+    return error.error_code in REFUSALS and NOT_OF_MLFLOW not in str(error)
 
 
 def flat_settings(settings: object, prefix: str = "") -> dict[str, object]:

@@ -18,19 +18,32 @@ from pathlib import Path
 from urllib.parse import quote
 
 from filelock import FileLock, Timeout
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.db import utils as store
 from mlflow.tracking import MlflowClient
-from sqlalchemy.exc import DatabaseError
+from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from datamodules.whole_files import write_whole
-from experiments.cli import nearest_names
+from experiments.cli import error_line, nearest_names
 
 DATABASE_NAME = "mlflow.db"
 RESULTS_NAME = "results.json"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-LOCK_SECONDS = 120
+LOCK_SECONDS = 30
+# A tracker that doesn't answer is waited for by MLflow for minutes; a user's own words win.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "PGCONNECT_TIMEOUT": "5",
+}
+PAGE_RUNS = 500
 KEY_CHARACTERS = 250  # the most that MLflow takes
-MOST_RUNS = 50_000  # the most that MLflow answers at once
+
+
+class TrackerError(ValueError):
+    """The tracker can't be reached, or not be used; a run goes on without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +94,21 @@ def initialise_tracking(output: Path) -> str:
     """The tracking URI, its database made and migrated once under a file lock.
 
     Every rank may call it: the first creates, the others wait (four that race for a fresh
-    database fail). Raises ValueError when the database is locked or is not one.
+    database fail). Raises TrackerError when the database is locked or is not one, ValueError for a
+    URI that MLflow does not know.
     """
     uri = tracking_uri(output)
-    _quieten_tracker()
+    _make_impatient()
     if "://" in uri and not uri.startswith("sqlite:"):
+        with _one_line(uri):
+            MlflowClient(uri)  # asks no server yet
         return uri
     output.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(output / f".{DATABASE_NAME}.lock", timeout=LOCK_SECONDS), _one_line(uri):
             MlflowClient(uri).search_experiments(max_results=1)
     except Timeout as error:
-        raise ValueError(
+        raise TrackerError(
             f"tracking database in {output} is still being made by another process after "
             f"{LOCK_SECONDS} s: wait for it, or give this run its own --output"
         ) from error
@@ -113,8 +129,17 @@ def read_runs(output: Path, experiment: str) -> list[RunRow]:
             raise ValueError(
                 f"experiment {experiment!r} is not in {output}; {nearest_names(experiment, known)}"
             )
-        order = ["attributes.start_time ASC"]
-        runs = client.search_runs([experiments[experiment]], max_results=MOST_RUNS, order_by=order)
+        runs, token, order = list[Run](), None, ["attributes.start_time ASC"]
+        while token is None or token:
+            page = client.search_runs(
+                [experiments[experiment]],
+                "",
+                max_results=PAGE_RUNS,
+                order_by=order,
+                page_token=token,
+            )
+            runs += page
+            token = page.token or ""
     return [
         RunRow(
             run_id=run.info.run_id,
@@ -166,7 +191,7 @@ def _own_uri(output: Path) -> str:
 def _open_database(output: Path) -> MlflowClient:
     """A client of the existing tracker; a missing database is an error, not created."""
     uri = tracking_uri(output)
-    _quieten_tracker()
+    _make_impatient()
     if uri == _own_uri(output) and not _database(output).is_file():
         raise FileNotFoundError(
             f"tracking database {output / DATABASE_NAME} is missing: run python -m "
@@ -178,9 +203,16 @@ def _open_database(output: Path) -> MlflowClient:
 
 @contextmanager
 def _one_line(uri: str) -> Iterator[None]:
-    """What is wrong with the tracker becomes a ValueError of one line with its remedy."""
+    """What is wrong with the tracker becomes one line with its remedy.
+
+    Raises ValueError for a URI that MLflow does not know, TrackerError for everything else.
+    """
     try:
         yield
+    except (UnsupportedModelRegistryStoreURIException, ArgumentError, ImportError) as error:
+        raise ValueError(
+            f"tracker {uri} can't be used: {error_line(error)}; set or unset {URI_VARIABLE}"
+        ) from error
     except (DatabaseError, MlflowException) as error:
         reason = " ".join(str(error).split("[SQL:")[0].split())
         if "database is locked" in reason:
@@ -193,12 +225,21 @@ def _one_line(uri: str) -> Iterator[None]:
                 f"tracking database {uri} is not an SQLite database: move the file away, "
                 "or use another --output"
             )
+        elif reason.startswith("API request to") and "exception" in reason:
+            reason = (
+                f"tracker {uri} can't be reached ({reason.partition(' exception ')[2][:200]}): "
+                f"start it, or set or unset {URI_VARIABLE}"
+            )
         else:
             reason = f"tracker {uri} answered: {reason}"
-        raise ValueError(reason) from error
+        raise TrackerError(reason) from error
 
 
-def _quieten_tracker() -> None:
-    """Keep MLflow from printing tracebacks and migrations that we report in one line."""
+def _make_impatient() -> None:
+    """Keep MLflow from waiting for minutes, and from printing what we report in one line."""
+    for variable, value in PATIENCE.items():
+        os.environ.setdefault(variable, value)
+    store.MAX_RETRY_COUNT = 1
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -1,5 +1,6 @@
 """A run from its configuration to its results: data and net made ready, fit, calibrated, tested."""
 
+import logging
 import shlex
 import sys
 import warnings
@@ -43,6 +44,7 @@ from experiments.run_logger import SPOOL_NAME, RunLogger
 from experiments.tables import metrics_table, to_rich
 from experiments.tracking import (
     RESULTS_NAME,
+    TrackerError,
     initialise_tracking,
     read_results,
     tracking_uri,
@@ -52,6 +54,8 @@ from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.latent_encoding import parts_sha256
 from lightning_modules.segmentation_module import SegmentationModule
 from lightning_modules.weights_io import read_stage
+
+logger = logging.getLogger(__name__)
 
 MEASURED_IMAGES = 256
 # What Lightning says of any run like ours: frozen parts evaluate on purpose, and the data is read
@@ -105,11 +109,12 @@ def train(
                         if not name.endswith(("_step", "_epoch")):  # Lightning has both
                             results[name] = float(value)
                 results |= calibrate_and_test(trainer, model, data, thresholds)
-        except RunStopped as stopped:
-            log.set_status("KILLED")
-            is_saved = (directory / FOLDER_NAME / LAST_NAME).is_file()
-            # Before a run saves there is nothing that a named directory could go on from.
-            stopped.add_note(str(directory) if is_saved else AUTO)
+        except BaseException as error:
+            log.close("KILLED" if isinstance(error, RunStopped) else "FAILED")
+            if isinstance(error, RunStopped):
+                is_saved = (directory / FOLDER_NAME / LAST_NAME).is_file()
+                # Before a run saves there is nothing that a named directory could go on from.
+                error.add_note(str(directory) if is_saved else AUTO)
             raise
         finish(results, directory, log)
         report(results, directory, Path(stage.output))
@@ -174,7 +179,7 @@ def tracked_run(
     }
     if isinstance(model, SegmentationModule):
         tags |= model.tags()
-    initialise_tracking(Path(stage.output))
+    reach_tracker(Path(stage.output))
     log = RunLogger(
         Path(stage.output),
         stage.experiment,
@@ -185,6 +190,14 @@ def tracked_run(
     )
     note_settings(stage, directory, log)
     return log
+
+
+def reach_tracker(output: Path) -> None:
+    """Make the tracking database where there is none; a tracker that is down is warned of."""
+    try:
+        initialise_tracking(output)
+    except TrackerError as error:
+        rank_zero_only(logger.warning)("%s; training goes on, its figures wait", error)
 
 
 @rank_zero_only
@@ -304,7 +317,7 @@ def deliver_spool(stage: Namespace, directory: Path) -> None:
     """Send what waits for the tracker since a finished run's end, and end its run there."""
     output = Path(stage.output)
     if (directory / SPOOL_NAME).is_file():
-        initialise_tracking(output)
+        reach_tracker(output)
         RunLogger(output, stage.experiment, directory.name, {}, directory=directory).close()
 
 

@@ -107,8 +107,12 @@ def copy_all(
             f"redactions name {unknown[0]!r}, which is no image of the data ({len(unknown)} such "
             "names): expected paths below the root as in the manifest"
         )
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(partial(copy_one, root=root, folder=folder, changes=changes), records))
+    work = partial(copy_one, root=root, folder=folder, changes=changes)
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
+        return list(pool.map(work, records))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C what has not begun is not begun
 
 
 def copy_one(record: Record, root: Path, folder: Path, *, changes: Changes) -> Record:

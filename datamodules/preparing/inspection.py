@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -82,13 +83,19 @@ def inspect_all(
         with _pool(len(left), workers or os.cpu_count() or 1) as pool:
             work = partial(_inspect_chunk, root=root)
             results = pool.map(work, [[records[row] for row in chunk] for chunk in chunks])
-            for chunk, inspections in zip(chunks, results, strict=True):
-                done.update(zip(chunk, inspections, strict=True))
-                with store:
-                    rows = [_row_of(keys[row], done[row]) for row in chunk]
-                    store.executemany(f"insert or replace into {TABLE} values (?, ?, ?)", rows)
-                if progress is not None:
-                    progress(len(done), len(records))
+            try:
+                for chunk, inspections in zip(chunks, results, strict=True):
+                    done.update(zip(chunk, inspections, strict=True))
+                    with store:
+                        rows = [_row_of(keys[row], done[row]) for row in chunk]
+                        store.executemany(f"insert or replace into {TABLE} values (?, ?, ?)", rows)
+                    if progress is not None:
+                        progress(len(done), len(records))
+            except KeyboardInterrupt as stop:
+                raise KeyboardInterrupt(
+                    f"{len(done)} of {len(records)} images are inspected and kept, the same "
+                    "command goes on from there"
+                ) from stop
     return [done[row] for row in range(len(records))]
 
 
@@ -196,11 +203,20 @@ def _inspect_chunk(records: Sequence[Record], root: Path) -> list[Inspection]:
     return [inspect(record, root) for record in records]
 
 
-def _pool(count: int, workers: int) -> Executor:
-    if workers == 1 or count < THREADS_SUFFICE:
-        return ThreadPoolExecutor(workers)
-    # A fork would copy locks that other threads of this process hold.
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+@contextmanager
+def _pool(count: int, workers: int) -> Iterator[Executor]:
+    """Threads or processes; what has not begun when something else fails is not begun."""
+    pool: Executor = ThreadPoolExecutor(workers)
+    if workers > 1 and count >= THREADS_SUFFICE:
+        # A fork would copy locks that other threads of this process hold.
+        context = get_context("spawn")
+        # Ctrl-C reaches the workers, too; this process alone says so.
+        deaf = (signal.SIGINT, signal.SIG_IGN)
+        pool = ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=deaf)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from mlflow.tracking import MlflowClient
 
 from experiments.cli import error_line, is_user_error
@@ -48,7 +49,7 @@ class StudyRun:
             self.run_id = parents[-1].run_id
         else:
             tags = {STUDY_TAG: study.name, ROLE_TAG: PARENT_ROLE}
-            self.run_id = str(RunLogger(self.output, study.name, study.name, tags).run_id)
+            self.run_id = str(RunLogger(self.output, study.name, study.name, tags).begin())
 
     def results(self, children: Sequence[Child]) -> Results:
         """What the children left that have finished, with the words that they have now.
@@ -98,7 +99,14 @@ class StudyRun:
             self.client.update_run(self.run_id, status="RUNNING")
             finished = self.finished(children)
             print(f"{len(finished)} of {len(children)} children had finished before", flush=True)
-            return run_children(children, finished, lambda one: self._run(one, lock), jobs=jobs)
+            try:
+                return run_children(children, finished, lambda one: self._run(one, lock), jobs=jobs)
+            except KeyboardInterrupt as stop:
+                self.client.set_terminated(self.run_id, status="KILLED")
+                raise KeyboardInterrupt(
+                    f"{len(self.finished(children))} of {len(children)} children have finished, "
+                    "the same command goes on from there"
+                ) from stop
 
     def close(self, *, is_whole: bool) -> None:
         """The run has ended, whole or with children that are missing."""
@@ -164,7 +172,7 @@ def run_children(
     done, failed = {*finished}, dict[str, str]()
     waiting = [child for child in children if child.name not in finished]
     running: dict[Future[str], Child] = {}
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
+    with ThreadPoolExecutor(max_workers=jobs) as pool, _stopping_processes():
         while waiting or running:
             for child in list(waiting):
                 if lacking := failed.keys() & child.needs:
@@ -180,6 +188,17 @@ def run_children(
                 else:
                     done.add(child.name)
     return failed
+
+
+@contextmanager
+def _stopping_processes() -> Iterator[None]:
+    """Tells all processes of this one to stop, which save, when Ctrl-C does not reach them."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for process in psutil.Process().children():
+            process.terminate()
+        raise
 
 
 def run_process(words: Sequence[str], log: Path, *, threads: int, held: int) -> str:

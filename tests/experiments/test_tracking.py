@@ -38,9 +38,10 @@ def opened(output: Path) -> RunLogger:
     directory = output / "runs" / "one"
     directory.mkdir(parents=True, exist_ok=True)
     initialise_tracking(output)
-    tracked = RunLogger(output, "e", "one", {"seed": "0"}, directory=directory, retry_seconds=0.0)
+    tracked = RunLogger(output, "e", "one", {"seed": "0"}, directory=directory)
     if tracked.is_new:
         tracked.log_hyperparams({"a": 1})
+        assert tracked.flush()
     return tracked
 
 
@@ -63,8 +64,13 @@ def row(output: Path) -> RunRow:
     return only
 
 
+def client_of(tracked: RunLogger) -> MlflowClient:
+    return MlflowClient(tracked._uri)
+
+
 def history(tracked: RunLogger, name: str) -> list[tuple[int, float]]:
-    found: list[Metric] = tracked.experiment.get_metric_history(str(tracked.run_id), name)
+    assert tracked.flush()
+    found: list[Metric] = client_of(tracked).get_metric_history(tracked.version, name)
     return [(point.step, point.value) for point in found]
 
 
@@ -84,17 +90,22 @@ def test_metrics_outlive_the_tracker(
     tracked: RunLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracked.log_metrics({"loss": 3.0}, step=1)
+    assert tracked.flush()
     with monkeypatch.context() as down:
         cut_the_line(down)
         tracked.log_metrics({"loss": 2.0}, step=2)
         tracked.log_hyperparams({"width": 8})
+        assert not tracked.flush()
     lines = tracked.spool_path.read_text()
     assert len(lines.splitlines()) == 2
-    # A crash cut the line before them.
-    tracked.spool_path.write_text('{"kind": "met\n' + lines)
     tracked.log_metrics({"loss": 1.0}, step=3)
     assert history(tracked, "loss") == [(1, 3.0), (2, 2.0), (3, 1.0)]
     assert row(tmp_path).params == {"a": "1", "width": "8"}
+    assert not tracked.spool_path.exists()
+    # A crash cut the line before those that it has written.
+    tracked.spool_path.write_text('{"kind": "met\n' + lines)
+    again = opened(tmp_path)
+    assert history(again, "loss") == [(1, 3.0), (2, 2.0), (3, 1.0)]
     assert not tracked.spool_path.exists()
 
 
@@ -107,32 +118,19 @@ def test_run_is_finished_when_all_is_done_and_not_after_its_training(
     )  # fmt: skip
     trainer.fit(BoringModel())
     states = [row(tmp_path).status]
-    for end in (tracked.close, lambda: tracked.finalize("failed")):
-        end()
+    for end in ("FINISHED", "FAILED", "KILLED"):
+        tracked.close(end)
         states.append(row(tmp_path).status)
-    assert states == ["RUNNING", "FINISHED", "FAILED"]
+    assert states == ["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
-def test_server_that_never_answers_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_refused_value_is_dropped_alone_and_not_spooled(
+    tracked: RunLogger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    gone = RunLogger(tmp_path, "e", "one", {}, directory=tmp_path)
-    with gone.watching_machine():
-        gone.log_metrics({"loss": 2.0})
-    gone.log_tags({"stage": "pretrain"})
-    gone.close()
-    assert len((tmp_path / "spool.jsonl").read_text().splitlines()) == 2
-    assert "metrics wait in" in caplog.text
-
-
-def test_refused_value_is_dropped_not_spooled(
-    tracked: RunLogger, caplog: pytest.LogCaptureFixture
-) -> None:
-    tracked.log_hyperparams({"a": 9})
-    assert not tracked.spool_path.exists()
-    assert "refused params" in caplog.text
+    tracked.log_hyperparams({"a": 9, "b": 2, "c": 3})
+    assert tracked.flush() and not tracked.spool_path.exists()
+    assert "refused params a:" in caplog.text and caplog.text.count("refused") == 1
+    assert row(tmp_path).params == {"a": "1", "b": "2", "c": "3"}
 
 
 def test_spool_that_cannot_be_written_does_not_stop_training(
@@ -143,14 +141,18 @@ def test_spool_that_cannot_be_written_does_not_stop_training(
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     tracked.spool_path = tmp_path / "file" / "spool.jsonl"
-    cut_the_line(monkeypatch)
-    tracked.log_metrics({"loss": 1.0}, step=1)
-    assert "an entry for the tracker is lost, training goes on" in caplog.text
+    with monkeypatch.context() as down:
+        cut_the_line(down)
+        tracked.log_metrics({"loss": 1.0}, step=1)
+        assert not tracked.flush()
+    assert "can't be written" in caplog.text and "training goes on" in caplog.text
+    assert history(tracked, "loss") == [(1, 1.0)]
 
 
 def test_data_are_an_input_of_the_run(tracked: RunLogger) -> None:
     tracked.log_dataset("tiles", "ab" * 32, {"train": 6, "test": 3})
-    (found,) = tracked.experiment.get_run(tracked.run_id).inputs.dataset_inputs
+    assert tracked.flush()
+    (found,) = client_of(tracked).get_run(tracked.version).inputs.dataset_inputs
     assert [tag.value for tag in found.tags] == ["train, test"]
     assert found.dataset.name == "tiles" and found.dataset.digest == "ab" * 18
     assert json.loads(found.dataset.profile) == {"train": 6, "test": 3}
@@ -160,13 +162,13 @@ def test_stopped_run_goes_on_as_the_same_tracked_run_whether_or_not_the_tracker_
     tracked: RunLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracked.log_metrics({"loss": 1.0}, step=1)
-    tracked.set_status("KILLED")
+    tracked.close("KILLED")
     assert row(tmp_path).status == "KILLED"
     again = opened(tmp_path)
     again.log_metrics({"loss": 0.5}, step=2)
-    assert row(tmp_path).status == "RUNNING"
+    assert again.flush() and row(tmp_path).status == "RUNNING"
     with monkeypatch.context() as down:
-        cut_the_line(down, "get_run", "log_batch")
+        cut_the_line(down, "update_run", "log_batch")
         third = opened(tmp_path)
         third.log_metrics({"loss": 0.25}, step=3)
     third.close()
@@ -189,16 +191,21 @@ def test_machine_is_watched_while_the_run_lasts(
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
     with tracked.watching_machine():
         time.sleep(0.3)
+    assert tracked.flush()
     assert row(tmp_path).metrics["system/system_memory_usage_megabytes"] > 0
 
 
 def test_what_waits_since_a_runs_end_is_delivered_and_the_run_is_finished(
-    tracked: RunLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tracked: RunLogger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with monkeypatch.context() as down:
         cut_the_line(down, "log_batch", "set_terminated")
         tracked.log_metrics({"mask/test/iou_image": 0.5})
         tracked.close()
+        assert "metrics wait in" in caplog.text
     assert (row(tmp_path).status, row(tmp_path).metrics) == ("RUNNING", {})
     stage = Namespace(output=str(tmp_path), experiment="e", name="one")
     for _ in range(2):
@@ -255,6 +262,7 @@ def test_run_is_read_back_with_metrics_params_tags_and_files(
     tracked.log_hyperparams({"model": {"width": 8, "note": "x" * 5000}})
     values = {"mask/test/iou_image": 0.5, "perf/test_ms_per_image": 9.0, "mask/val/iou_image": 0.4}
     tracked.log_metrics(values, step=80)
+    assert tracked.flush()
     # Figures of a test are bars and no curve.
     assert [history(tracked, name)[0][0] for name in values] == [0, 0, 80]
     (tmp_path / "note.txt").write_text("seen")
