@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -26,7 +25,7 @@ from datamodules.captions import Caption
 from datamodules.decode import sha256_of
 from datamodules.language.terminology import Terminology
 from datamodules.sample import GOOD, SHOWN, MaskValues, Record, Region
-from datamodules.vocabulary import GOOD_WORDS, Vocabulary
+from datamodules.vocabulary import GOOD_WORDS, TypeNames, Vocabulary
 from datamodules.whole_files import whole
 
 LOGGER = logging.getLogger(__name__)
@@ -69,6 +68,7 @@ class Source(ABC):
     types: the types with their synonyms, where the set fixes them. causes: what usually causes a
     type. label_suffixes: endings of the files that each label one image. unclaimed: what an image
     is that no record names. left_on_purpose: (pattern of paths that records leave out, why).
+    names: of types, as a user's labels spell them.
     """
 
     name: ClassVar[str]
@@ -77,6 +77,7 @@ class Source(ABC):
     label_suffixes: ClassVar[Sequence[str]] = ()
     unclaimed: ClassVar[str] = "image that no annotation names"
     left_on_purpose: Sequence[tuple[str, str]] = ()
+    names: TypeNames | None = None
 
     @property
     def about(self) -> About:
@@ -90,10 +91,6 @@ class Source(ABC):
         What pixels tell is filled in later, for all sources alike (`inspection.py`).
         Raises FileNotFoundError or ValueError with one line where the layout is not as expected.
         """
-
-    def notes(self) -> Counter[str]:
-        """What reading the records found and decided, with counts, for whoever prepares them."""
-        return Counter()
 
     def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
         """The fixed types whichever occur, else all that the records can show, with synonyms."""

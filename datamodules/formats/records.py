@@ -107,6 +107,7 @@ class RecordMaker:
     names: TypeNames = field(default_factory=TypeNames)
 
     def __post_init__(self) -> None:
+        self.source.names = self.names
         if self.unannotated not in UNANNOTATED:
             raise ValueError(
                 f"unannotated is {self.unannotated!r}: expected one of {', '.join(UNANNOTATED)}"

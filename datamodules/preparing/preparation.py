@@ -246,7 +246,8 @@ def count_notes(
     source: Source, inspections: Sequence[Inspection], found: Duplicates
 ) -> Counter[str]:
     """How often each thing was found and decided."""
-    notes = source.notes() + Counter(note for one in inspections for note in one.notes)
+    notes = Counter(note for one in inspections for note in one.notes)
+    notes += source.names.notes() if source.names else Counter()
     notes[UNSAID] = sum(one.record.split == UNLABELLED for one in inspections)
     notes += Counter({HASHED_SEARCH: int(found.search == "hashed")})
     return notes + note_negatives(inspections)

@@ -5,7 +5,6 @@ root/images/.../<name>, root/<split>/<name>, or beside the JSON: images are foun
 """
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,10 +109,6 @@ class Coco(Source):
                 records[record.image] = record
                 places[record.image] = entry.place
         return list(records.values())
-
-    def notes(self) -> Counter[str]:
-        """What is said of the types' names."""
-        return self.maker.names.notes()
 
     def _record(self, entry: CocoImage, content: CocoFile, *, file: str, tree: FileTree) -> Record:
         if not entry.file_name:

@@ -4,7 +4,6 @@ root/records.csv   image, and any of mask, type, caption, product, material, gro
                    left, top, width, height; paths are relative to the root
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from os.path import normpath
@@ -79,10 +78,6 @@ class Csv(Source):
                 record = self.maker.make_flawed(record.image, flaw)
             records[record.image] = record
         return list(records.values())
-
-    def notes(self) -> Counter[str]:
-        """What is said of the types' names."""
-        return self.maker.names.notes()
 
     def _record(self, entry: TableImage, tree: FileTree, survey: MaskSurvey) -> Record:
         place, cells = f"{self.table} line {entry.line}", entry.cells

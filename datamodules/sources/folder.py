@@ -6,7 +6,6 @@ root/masks/<type>/.../<name>.<png|jpg|bmp|tif|...>    the same path, any suffix;
 root/labels.csv                                       optional: image,type[,caption][,group]
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -92,10 +91,6 @@ class Folder(Source):
             )
             records.append(self._labelled(record, label or Label("")))
         return records
-
-    def notes(self) -> Counter[str]:
-        """What is said of the types' names."""
-        return self.maker.names.notes()
 
     def _labelled(self, record: Record, label: Label) -> Record:
         return replace(

@@ -6,7 +6,6 @@ root/masks/000000.png    0 is good, 255 the defect; only where one was painted i
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -62,10 +61,6 @@ class Generated(Source):
         if not records:
             raise ValueError(f"{table} has no line: expected one JSON object per image")
         return records
-
-    def notes(self) -> Counter[str]:
-        """What is said of the types' names."""
-        return self.maker.names.notes()
 
     def _record(self, row: Row) -> Record:
         """The record of a line; ValueError for a value that is missing or odd."""

@@ -8,7 +8,6 @@ import base64
 import binascii
 import io
 import math
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -92,10 +91,6 @@ class Labelme(Source):
                     image, split=split_of_path(image), is_labelled=self.maker.counts_as_good
                 )
         return list(records.values())
-
-    def notes(self) -> Counter[str]:
-        """What is said of the types' names."""
-        return self.maker.names.notes()
 
     def _annotated(
         self, root: Path, file: str, *, tree: FileTree, beside: str | None

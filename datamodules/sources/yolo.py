@@ -9,7 +9,6 @@ import math
 import os
 import re
 import reprlib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -96,10 +95,6 @@ class Yolo(Source):
             elif image not in records:
                 records[image] = self._record(root, image, split=split, data=data, tree=tree)
         return list(records.values())
-
-    def notes(self) -> Counter[str]:
-        """What is said of the types' names."""
-        return self.maker.names.notes()
 
     def _record(
         self, root: Path, image: str, *, split: str, data: YoloData, tree: FileTree
