@@ -145,6 +145,8 @@ def _find_files(root: Path, pattern: str, tree: FileTree) -> list[str]:
     # Dot files are what desktops leave behind ("._instances.json").
     found_paths = [path for path in root.glob(any_case(pattern)) if not path.name.startswith(".")]
     files = sorted(path.relative_to(root).as_posix() for path in found_paths)
+    if literal := tree.find(pattern):
+        files = [literal]
     if not files:
         found = ", ".join(tree.documents[:3]) or "no JSON file at all"
         raise FileNotFoundError(

@@ -1,6 +1,7 @@
 """Good images that defects are painted into, with the masks for them, given or drawn."""
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -67,7 +68,7 @@ def find_inputs(
         raise ValueError(
             f"--images comes with {mask_options} of --masks and --draw_masks: expected exactly one"
         )
-    path = Path(images).expanduser()
+    path = Path(os.path.expanduser(images))
     if path.suffix == ".parquet":
         inputs = good_training_images(path, max_images, seed=seed)
     elif max_images is not None:
@@ -81,7 +82,7 @@ def find_inputs(
             LOGGER.warning("left out of %s: %s", images, line)
     if draw_masks:
         return [(image, None) for image in inputs]
-    folder = Path(masks).expanduser()
+    folder = Path(os.path.expanduser(masks))
     if folder.is_file() and len(inputs) == 1:
         return [(inputs[0], folder)]
     found = masks_by_name(folder)

@@ -42,7 +42,7 @@ def find_images(pattern: str, root: str = "") -> tuple[list[InputImage], dict[st
     no images, ValueError for a list that is none.
     """
     left_out: dict[str, str] = {}
-    path = Path(pattern).expanduser()
+    path = Path(os.path.expanduser(pattern))
     is_list = path.is_file() and path.suffix.lower() in LIST_SUFFIXES
     if root and not is_list:
         raise ValueError(
@@ -50,7 +50,7 @@ def find_images(pattern: str, root: str = "") -> tuple[list[InputImage], dict[st
             "images; leave --root out"
         )
     if is_list:
-        top = Path(os.path.abspath(Path(root).expanduser() if root else path.parent))
+        top = Path(os.path.abspath(os.path.expanduser(root) if root else path.parent))
         images = list(dict.fromkeys(_listed_images(path, top)))
     elif path.is_file():
         return [InputImage(path.stem, path)], {}
@@ -58,7 +58,11 @@ def find_images(pattern: str, root: str = "") -> tuple[list[InputImage], dict[st
         top = path
         images, left_out = images_and_others(path)
     else:
-        images, left_out = _matched_images(str(path))
+        # A folder that is there is no pattern, whatever signs its name holds.
+        below = next((one for one in path.parents if one.is_dir()), path.parent)
+        images, left_out = _matched_images(
+            str(Path(glob.escape(str(below)), path.relative_to(below)))
+        )
     if not images:
         others = "; ".join(count_reasons(left_out))
         raise FileNotFoundError(

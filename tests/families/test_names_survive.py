@@ -26,6 +26,7 @@ from experiments.cli import call_command
 from experiments.config import full_key, load_config, parse_overrides, parse_stage, stage_parser
 from experiments.generation.prompts import parse_prompt
 from experiments.generation.views import type_in_words
+from experiments.inference.inputs import find_images
 from experiments.predictor import read_labels
 from experiments.prepare import build_source
 from experiments.reporting.plan import plan_children
@@ -361,3 +362,32 @@ def test_a_type_is_found_again_in_captions(name):
     assert parse_prompt(caption.render(), None).types == name
     assert type_in_words(caption.render(), vocabulary) == name
     assert NounPhrases(vocabulary).of(caption.render()).defects
+
+
+ODD_FOLDERS = (
+    "a #1",
+    "{b}",
+    "[c]",
+    "~d",
+    "*e",
+    "&f",
+    "!g",
+    "%h",
+    "@i",
+    "j:k",
+    "s?t",
+    "null",
+    "1e3",
+)
+
+
+@pytest.mark.parametrize("folder", ODD_FOLDERS)
+def test_a_path_is_the_one_that_was_typed(folder, tmp_path, monkeypatch):
+    root = tmp_path / folder
+    coco(root, ["crack", "dent"])
+    (root / "annotations/instances.json").rename(root / "annotations/a[1].json")
+    source = build_source("coco", ["--source.annotations", "annotations/a[1].json"])
+    assert len(source.records(root)) == 2
+    monkeypatch.chdir(tmp_path)
+    for place in (folder, f"{folder}/images/*/*.png", str(root / "images/train/[01].png")):
+        assert len(find_images(place)[0]) == 2
