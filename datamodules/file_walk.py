@@ -130,6 +130,8 @@ def why_no_image(folder: Path, path: str) -> str:
     suffix = PurePosixPath(path).suffix.lower()
     if suffix in _UNREAD_SUFFIXES:
         return f"no decoder for {suffix}"
+    if not (folder / path).is_file():  # opening a pipe would wait for ever
+        return "a file or link that cannot be opened: it leads to no file"
     try:
         with (folder / path).open("rb") as file:
             head = file.read(12)

@@ -144,7 +144,10 @@ def check_names(root: Path, record: Record) -> None:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"path {name!r} leads out of the data root: expected one below it")
         if name and (root / name).is_symlink():
-            raise ValueError(f"{root / name} is a symbolic link: copy the file that it leads to")
+            raise ValueError(
+                f"{root / name} is a symbolic link: copy the file that it leads to, or link its "
+                "folder"
+            )
     for word in record.defects:
         if not word.isprintable():
             raise ValueError(f"type {word!r} has unprintable characters: write it in letters")

@@ -4,6 +4,7 @@ Over every source, with files dropped into its fake layout that a tool or a desk
 """
 
 import csv
+import json
 import os
 import unicodedata
 from pathlib import Path
@@ -80,6 +81,7 @@ def test_each_file_is_named_by_a_record_or_left_over_with_its_reason(name, root)
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
     os.mkfifo(root / "pipe.png")
+    (root / "to a pipe").symlink_to("pipe.png")
     save(root.parent / "elsewhere/deep/linked.png", texture(3))
     for link in ("link", "second link"):
         (root / link).symlink_to(root.parent / "elsewhere")
@@ -262,6 +264,8 @@ def test_one_unreadable_image_costs_one_answer_and_is_named(parts, tmp_path, cap
     assert answer(parts, tmp_path / "out") == PARTIAL_CODE
     rows = rows_of(tmp_path / "out/answers.csv")
     assert [row["image"] for row in rows] == ["a.png", "deep/b.PGM"]
+    coco = json.loads((tmp_path / "out/predictions.json").read_text(encoding="utf-8"))
+    assert [image["file_name"] for image in coco["images"]] == ["a.png", "deep/b.PGM"]
     left_out = {row["file"]: row["reason"] for row in rows_of(tmp_path / "out/left_out.csv")}
     assert left_out.keys() == {"cut.jpg", "c.heic", ".d.png", "notes.txt"}
     assert left_out["cut.jpg"].startswith("unreadable: ") and "truncated" in left_out["cut.jpg"]
