@@ -126,7 +126,12 @@ def open_stored(path: Path) -> StoredPixels:
     Raises FileNotFoundError, or ValueError for an unreadable file or a mode that masks never have.
     """
     with _opened(path) as (image, data):
+        page_count = getattr(image, "n_frames", 1)
         stored = stored_of(image, data)
+    if page_count > 1:
+        raise ValueError(
+            f"mask {path} holds {page_count} pages or frames, expected one: save it as one"
+        )
     if stored is None:
         raise ValueError(
             f"mask {path} has mode {image.mode}, expected a grey one: save it as an 8-bit grey PNG"

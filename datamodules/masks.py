@@ -169,8 +169,8 @@ class MaskSurvey:
         is_bright = self.looks[mask].greys[-1] > self.largest_good
         if is_bright and not defect:
             return (
-                f"the image is good, but its mask {mask} marks defects: give the image a type or "
-                "clear the mask"
+                f"the image is good, but its mask {mask} marks defects: give the image a type, or "
+                "draw what is good in black"
             )
         # Grey noise on a good part is harmless; on a defective one it may be a mask of 0 and 1.
         if defect and self.marks(mask) and not is_bright:
@@ -219,6 +219,8 @@ def _look(path: Path) -> _Look | None:
     except (ValueError, OSError):
         return None
     greys, is_exact = values_in(seen).tolist(), not stored.is_lossy
+    if is_exact and len(greys) < 3:
+        return _Look(greys, is_exact, "")
     span, is_few = greys[-1] - greys[0], is_exact and len(greys) <= MOST_CLASSES
     # Classes fill areas, or lines that touch nothing brighter; soft edges do neither.
     wide, square = seen.astype(np.float32), np.ones((3, 3), np.uint8)

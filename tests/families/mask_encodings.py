@@ -99,6 +99,13 @@ def two_strokes(inside: np.ndarray, path: Path) -> Path:
     return path
 
 
+def pages(inside: np.ndarray, path: Path, *, suffix: str) -> Path:
+    """A file of two masks, one for each of two classes."""
+    first, second = (Image.fromarray(one * np.uint8(255)) for one in (inside, ~inside))
+    first.save(path.with_suffix(suffix), save_all=True, append_images=[second])
+    return path.with_suffix(suffix)
+
+
 def white_is_zero(inside: np.ndarray, path: Path, *, bits: int) -> Path:
     """A TIFF whose zeros are shown white."""
     path = path.with_suffix(".tif")
@@ -190,6 +197,8 @@ REFUSED: dict[str, tuple[Write, str]] = {
         partial(colours, good=(0, 0, 0, 255), defect=(0, 0, 0, 0)),
         "the rest is 0 0 0, expected strokes",
     ),
+    "pages tif": (partial(pages, suffix=".tif"), "holds 2 pages"),
+    "frames gif": (partial(pages, suffix=".gif"), "holds 2 pages or frames"),
     "CMYK": (partial(grey, mode="CMYK", suffix=".tif"), "mode CMYK"),
     "F": (partial(grey, mode="F", suffix=".tif"), "mode F"),
     "jpeg of 0 and 1": (
