@@ -10,6 +10,7 @@ A mask of ids (`mask_ids`, sets whose layout says so) is read by its numbers, of
 indices, unless its colours contradict them. What nobody can tell is refused with what was found.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -164,19 +165,21 @@ class MaskSurvey:
 
     def problem_of(self, mask: str, defect: str) -> str:
         """What is wrong with the mask of an image of that type, "" for good; "" for nothing."""
-        if mask not in self.looks or self.looks[mask].flaw:
-            return self.looks[mask].flaw if mask in self.looks else ""
-        is_bright = self.looks[mask].greys[-1] > self.largest_good
+        look = self.looks.get(mask)
+        if look is None or look.flaw:
+            return look.flaw if look else ""
+        is_bright = look.greys[-1] > self.largest_good
         if is_bright and not defect:
             return (
                 f"the image is good, but its mask {mask} marks defects: give the image a type, or "
                 "draw what is good in black"
             )
         # Grey noise on a good part is harmless; on a defective one it may be a mask of 0 and 1.
-        if defect and self.marks(mask) and not is_bright:
+        is_too_dark = defect and self.marks(mask) and not is_bright
+        if is_too_dark or (look.is_exact and self.largest_good < look.greys[0] < look.greys[-1]):
             return (
-                f"mask {mask} holds only dark grey, expected its defect to be as bright as "
-                "that of other masks: write 0 and 255 in all masks"
+                f"mask {mask} holds only {'bright' if is_bright else 'dark'} grey, expected good "
+                "and defect as in other masks: write 0 and 255 in all masks"
             )
         return ""
 
@@ -190,11 +193,11 @@ def survey_masks(
     hold class ids: several values, or one that is neither 0 nor 1, and none above 127.
     """
     names = sorted(set(masks))
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         found = pool.map(_look, (root / name for name in names))
         looks = {name: look for name, look in zip(names, found, strict=True) if look}
     if largest_good is not None:
-        looks = {name: look._replace(flaw="") for name, look in looks.items()}
+        looks = {name: look._replace(is_exact=False, flaw="") for name, look in looks.items()}
         return MaskSurvey(largest_good, largest_good, looks)
     dark = min((look.greys[0] for look in looks.values()), default=0)
     bright = max((look.greys[-1] for look in looks.values()), default=0)
@@ -223,11 +226,12 @@ def _look(path: Path) -> _Look | None:
         return _Look(greys, is_exact, "")
     span, is_few = greys[-1] - greys[0], is_exact and len(greys) <= MOST_CLASSES
     # Classes fill areas, or lines that touch nothing brighter; soft edges do neither.
-    wide, square = seen.astype(np.float32), np.ones((3, 3), np.uint8)
-    inner, brightest = np.minimum(wide - greys[0], greys[-1] - wide), cv2.dilate(wide, square)
+    seen = seen if seen.dtype.itemsize < 4 else seen.astype(np.float32)
+    inner, square = np.minimum(seen - greys[0], greys[-1] - seen), np.ones((3, 3), np.uint8)
+    brightest = cv2.dilate(seen, square)
     is_soft = inner > NOISE_SHARE * span
-    is_class = cv2.erode(wide, square) == brightest
-    is_class |= is_few & is_soft & (wide == brightest)
+    is_class = cv2.erode(seen, square) == brightest
+    is_class |= is_few & is_soft & (seen == brightest)
     between = is_class[inner > 0 if is_few else is_soft]
     class_share = between.mean() if between.size else 0.0
     is_drowned = not is_exact and 0 < span < LEAST_LOSSY_SPAN

@@ -208,6 +208,14 @@ def test_dark_mask_among_bright_ones_is_refused_alone(door: str, tmp_path: Path)
     assert (first, third) == (500, 0) and "only dark grey" in str(second)
 
 
+@pytest.mark.parametrize("door", DOORS)
+def test_mask_of_two_bright_greys_among_black_ones_is_refused(door: str, tmp_path: Path) -> None:
+    numbers = iter((150, 0, 0))
+    source = DOORS[door](lambda *where: grey(*where, good=next(numbers), defect=250), tmp_path)
+    first, second, third = answers(source, tmp_path)
+    assert "only bright grey" in str(first) and (second, third) == (500, 0)
+
+
 @pytest.mark.parametrize("door", ["folder", "csv"])
 def test_marked_mask_of_a_good_part_is_refused(door: str, tmp_path: Path) -> None:
     write = lambda inside, path: grey(inside | square(), path)  # noqa: E731
