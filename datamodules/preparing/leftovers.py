@@ -46,12 +46,12 @@ class Leftovers:
     named: int
     lost: tuple[tuple[str, list[str], int], ...]
 
-    def write(self, manifest: Path) -> Path:
-        """The file beside the manifest that names them all, one a row."""
-        return write_reasons(manifest.with_suffix(".leftovers.csv"), self.reasons)
+    def keep(self, manifest: Path, limit: float) -> None:
+        """Name them in a file beside the manifest, one a row.
 
-    def check(self, limit: float, written: Path) -> None:
-        """ValueError where more than `limit` of all images or of all label files are lost."""
+        Raises ValueError where more than `limit` of all images or of all label files are lost.
+        """
+        written = write_reasons(manifest.with_suffix(".leftovers.csv"), self.reasons)
         remedies = (
             "name them in the annotations, save them as PNG or move them away",
             "add their images, or move them to where the layout has them",

@@ -118,7 +118,7 @@ def inspect_source(
     Last is what is left over of its files, written before anything can end the work.
     """
     records, leftovers = read_source(source, root, output=manifest.parent)
-    leftovers.check(max_leftover_fraction, leftovers.write(manifest))
+    leftovers.keep(manifest, max_leftover_fraction)
     if changes:
         copies = manifest.parent / changes.folder_name
         records, root = copy_all(records, root, copies, changes=changes), copies

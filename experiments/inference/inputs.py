@@ -86,9 +86,7 @@ def _matched_images(pattern: str) -> tuple[list[Path], dict[str, str]]:
         if path.is_dir():
             # Of "**" the files below it are matched as well.
             left_out |= {} if "**" in pattern else {name: "folder, which a glob does not enter"}
-        elif not path.is_file():
-            left_out[name] = "no file: a pipe, a socket or a link that leads nowhere"
-        elif not path.name.lower().endswith(IMAGE_SUFFIXES):
+        elif not (path.is_file() and path.name.lower().endswith(IMAGE_SUFFIXES)):
             left_out[name] = why_no_image(Path(), name)
         elif images.setdefault(real, path) is not path:
             left_out[name] = f"{LINKED_TWIN}: {images[real]}"

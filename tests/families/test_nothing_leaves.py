@@ -99,7 +99,7 @@ def test_each_file_is_named_by_a_record_or_left_over_with_its_reason(name, root)
 
 def test_healthy_layouts_lose_nothing_and_leave_only_known_reasons(name, root):
     _, leftovers = look(name, root)
-    leftovers.check(0, root)
+    leftovers.keep(root.parent / "m.parquet", 0)
     kinds = {why.partition(": ")[0] for why in leftovers.reasons.values()}
     assert all(kinds), leftovers.reasons
 
@@ -146,11 +146,11 @@ def test_names_in_another_case_or_form_are_found_or_end_in_one_line(name, root, 
     change(root)
     if change is swap_case and name not in FOUND_IN_ANY_CASE:
         with pytest.raises((ValueError, FileNotFoundError), match="expected") as error:
-            look(name, root)[1].check(0.05, root)
+            look(name, root)[1].keep(root.parent / "m.parquet", 0.05)
         assert "\n" not in str(error.value)
         return
     found, leftovers = look(name, root)
-    leftovers.check(0, root)
+    leftovers.keep(root.parent / "m.parquet", 0)
     assert labels_of(found) == labels_of(records)
     assert [problem for record in found if (problem := inspect(record, root).problem)] == []
 
