@@ -82,8 +82,12 @@ class TypeNames:
     def read(self, text: str) -> str:
         """As `defect_name`."""
         name = defect_name(text)
-        self.spellings.setdefault(name, Counter())[text.strip()] += 1
+        self.spell(name, text)
         return name
+
+    def spell(self, name: str, text: str) -> None:
+        """Remembers that `text` became `name`."""
+        self.spellings.setdefault(name, Counter())[text.strip()] += 1
 
     def compare(self, listed: Iterable[str]) -> None:
         """Remembers the names that several of the listed classes have."""

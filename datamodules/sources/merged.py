@@ -14,7 +14,7 @@ from datamodules.formats.records import JOINT
 from datamodules.language.terminology import Terminology
 from datamodules.manifest import Manifest, Source
 from datamodules.sample import UNLABELLED, Record
-from datamodules.vocabulary import GOOD_WORDS, Vocabulary, normalise_name
+from datamodules.vocabulary import GOOD_WORDS, TypeNames, Vocabulary, normalise_name
 
 
 class Merged(Source):
@@ -41,6 +41,7 @@ class Merged(Source):
         self.manifests = tuple(manifests)
         self.keep_splits = keep_splits
         self.leave_out = leave_out
+        self.names = TypeNames()
 
     def records(self, root: Path) -> list[Record]:
         """The records of all manifests, in their order.
@@ -89,6 +90,8 @@ class Merged(Source):
         """The record seen from the common root, with its group and names told apart or unified."""
         prefix = f"{folder}/" if folder else ""
         defects = tuple(dict.fromkeys(_named(name) for name in record.defects))
+        for name in record.defects:
+            self.names.spell(_named(name), name)
         caption = record.caption
         # A caption of several types was built by joining them; other words stay as they are.
         if caption.defect == JOINT.join(record.defects):

@@ -1,8 +1,10 @@
 """The name that comes out is the one that was typed, through every door, normalised once."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,40 +18,27 @@ from datamodules.manifest import Manifest, Source
 from datamodules.preparing.preparation import Preparation, prepare
 from datamodules.sample import MaskValues
 from datamodules.sources.coco import Coco
-from datamodules.sources.csv import Csv
-from datamodules.sources.folder import Folder
-from datamodules.sources.labelme import Labelme
-from datamodules.sources.yolo import Yolo
+from datamodules.sources.merged import Merged
 from datamodules.vocabulary import Vocabulary, defect_name, normalise_name
 from experiments.checkpoints import read_thresholds
 from experiments.cli import call_command
 from experiments.config import full_key, load_config, parse_overrides, parse_stage, stage_parser
 from experiments.generation.prompts import parse_prompt
 from experiments.generation.views import type_in_words
-from experiments.inference.inputs import find_images
-from experiments.predictor import read_labels
+from experiments.inference.inputs import InputImage, find_images
+from experiments.inference.labelling_tools import (
+    label_studio_tasks,
+    write_cvat_labels,
+    write_label_studio_interface,
+)
+from experiments.inference.result_files import coco_file, results_table
+from experiments.predictor import NamedInstance, Result, read_labels
 from experiments.prepare import build_source
 from experiments.reporting.plan import plan_children
 from experiments.run import run
 from experiments.study import read_study
+from tests.families.named_sets import DOORS, NAMES, PLAIN, coco, folder_name, yolo_list
 
-# As it is typed -> as it is shown. None of these in YAML needs quotes.
-PLAIN = {
-    **{word: word for word in ("on", "yes", "true", "010", "007", "1")},
-    **{"NO": "no", "1_2": "1 2", "1:30": "1:30", "null": "null", "~": "~", "NA": "na"},
-    **{"2026-11-28": "2026 11 28", "1e3": "1e3", ".inf": ".inf", "NaN": "nan", "0x1F": "0x1f"},
-    **{"False": "false", "n": "n", "12.50": "12.50", "0o7": "0o7", "=": "=", "<<": "<<"},
-}
-SIGNS = {
-    **{"Teil #5": "teil #5", "a+b": "a+b", "c++": "c++", "50 %": "50 %", "{x}": "{x}"},
-    **{"[y]": "[y]", "&z": "&z", "*w": "*w", "!v": "!v", "@u": "@u", "a: b": "a: b", "'q'": "'q'"},
-    **{"ﬁssure": "fissure", "ｆｕｌｌ　１": "full 1", "Riß": "riß", "İz": "i̇z", "划痕": "划痕"},
-    **{"Трещина": "трещина", "キズ": "キズ", "ｷｽﾞ2": "キズ2", "crack\u00a0two": "crack two"},
-    **{"pin\u2010hole": "pin hole", "__init__": "init", "cut and fold": "cut and fold"},
-    **{"crack, deep": "crack, deep", "  edge  ": "edge", "zero\u200bwidth": "zerowidth"},
-    **{"🔥\ufe0f": "🔥", "not soldered": "not soldered", "no. 5": "no. 5"},
-}
-NAMES = PLAIN | SIGNS
 NOTHING = ("-", "_", "--", "\u200b", "\u2011", "\ufe0f", "－")
 IGNORED = ("ignore", "__ignore__", "Void", "unlabeled", "don't care", "Don\u2019t_Care")
 REMEDIES = (
@@ -59,105 +48,6 @@ REMEDIES = (
 GOOD = ("good", "OK", "defect-free", "pass", "without_defect", "良品", "NORMAL", "_background_")
 
 
-def write_images(root: Path, names: list[str], place: str = "images/train/{}.png") -> list[str]:
-    """An image for each name, none like another; their paths below the root."""
-    paths = [place.format(number, name) for number, name in enumerate(names)]
-    rng = np.random.default_rng(0)
-    for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 255, (32, 32), np.uint8)).save(root / path)
-    return paths
-
-
-def yaml_word(name: str) -> str:
-    """The name as a person would type it in YAML: in quotes only where it must be."""
-    return name if name in PLAIN else json.dumps(name, ensure_ascii=False)
-
-
-def write_yolo(root: Path, names: list[str], listed: str) -> Source:
-    for number, path in enumerate(write_images(root, names)):
-        label = (root / path.replace("images", "labels")).with_suffix(".txt")
-        label.parent.mkdir(parents=True, exist_ok=True)
-        label.write_text(f"{number} 0.5 0.5 0.2 0.2\n")
-    (root / "data.yaml").write_text(f"train: images/train\nval: null\nnames: {listed}\n")
-    return Yolo()
-
-
-def yolo_list(root: Path, names: list[str]) -> Source:
-    return write_yolo(root, names, f"[{', '.join(map(yaml_word, names))}]")
-
-
-def yolo_mapping(root: Path, names: list[str]) -> Source:
-    lines = "".join(f"\n  {number}: {yaml_word(name)}" for number, name in enumerate(names))
-    return write_yolo(root, names, lines)
-
-
-def coco(root: Path, names: list[str]) -> Source:
-    paths = write_images(root, names)
-    content = {
-        "images": [{"id": n, "file_name": path} for n, path in enumerate(paths, 1)],
-        "annotations": [
-            {"id": n, "image_id": n, "category_id": n, "bbox": [4, 4, 8, 8]}
-            for n in range(1, len(names) + 1)
-        ],
-        "categories": [{"id": n, "name": name} for n, name in enumerate(names, 1)],
-    }
-    (root / "annotations").mkdir()
-    (root / "annotations/instances.json").write_text(json.dumps(content))
-    return Coco()
-
-
-def write_labelme(root: Path, names: list[str], said: Callable[[str], dict[str, object]]) -> Source:
-    for path, name in zip(write_images(root, names), names, strict=True):
-        content = {"imagePath": Path(path).name, "imageHeight": 32, "imageWidth": 32, "shapes": []}
-        (root / path).with_suffix(".json").write_text(json.dumps(content | said(name)))
-    return Labelme()
-
-
-def labelme_shape(root: Path, names: list[str]) -> Source:
-    corners = [[4, 4], [9, 4], [9, 9]]
-    return write_labelme(root, names, lambda name: {"shapes": [{"label": name, "points": corners}]})
-
-
-def labelme_flag(root: Path, names: list[str]) -> Source:
-    return write_labelme(root, names, lambda name: {"flags": {name: True}})
-
-
-def csv_type(root: Path, names: list[str]) -> Source:
-    quoted = (name.replace('"', '""') for name in names)
-    rows = [f'{p},"{name}"' for p, name in zip(write_images(root, names), quoted, strict=True)]
-    (root / "records.csv").write_text("\n".join(["image,type", *rows]) + "\n")
-    return Csv()
-
-
-def csv_mask_ids(root: Path, names: list[str]) -> Source:
-    rows = ["image,mask"]
-    for number, path in enumerate(write_images(root, names)):
-        (root / "masks").mkdir(exist_ok=True)
-        mask = np.zeros((32, 32), np.uint8)
-        mask[4:9, 4:9] = number + 1
-        Image.fromarray(mask).save(root / f"masks/{number}.png")
-        rows.append(f"{path},masks/{number}.png")
-    (root / "records.csv").write_text("\n".join(rows))
-    return Csv(mask_ids={name: number for number, name in enumerate(names, 1)})
-
-
-def folder_name(root: Path, names: list[str]) -> Source:
-    write_images(root, names, "images/{1}/{0}.png")
-    return Folder()
-
-
-def labels_table(root: Path, names: list[str]) -> Source:
-    paths = [Path(path).name for path in write_images(root, names, "images/{}.png")]
-    rows = [f'{p},"{name}"' for p, name in zip(paths, names, strict=True)]
-    (root / "labels.csv").write_text("\n".join(["image,type", *rows]))
-    return Folder()
-
-
-DOORS = (
-    *(yolo_list, yolo_mapping, coco, labelme_shape, labelme_flag),
-    *(csv_type, csv_mask_ids, folder_name, labels_table),
-)
 by_door = pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
 
 
@@ -391,3 +281,46 @@ def test_a_path_is_the_one_that_was_typed(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for place in (folder, f"{folder}/images/*/*.png", str(root / "images/train/[01].png")):
         assert len(find_images(place)[0]) == 2
+
+
+def test_results_carry_the_names_to_every_tool_and_back(tmp_path):
+    names = sorted({*NAMES.values()})
+    vocabulary = Vocabulary.from_names(names)
+    (tmp_path / "annotations").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
+    mask = np.ones((8, 8), bool)
+    found = tuple(
+        NamedInstance(name, number, 0.9, mask, (0, 0, 8, 8)) for number, name in enumerate(names, 1)
+    )
+    flat, scores = np.zeros((8, 8)), np.zeros(len(vocabulary))
+    result = Result(names[0], 0.9, False, found, vocabulary.names, scores, flat, flat, flat, flat)
+    files = {name: tmp_path / name for name in ("answers.csv", "tasks.json", "cvat.json", "ls.xml")}
+    with (
+        coco_file(tmp_path / "annotations/a.json", vocabulary) as coco_results,
+        results_table(files["answers.csv"]) as table,
+        label_studio_tasks(files["tasks.json"], address="") as tasks,
+    ):
+        for add in (coco_results, table, tasks):
+            add(InputImage("a", tmp_path / "a.png"), result)
+    assert sorted(Coco().records(tmp_path)[0].defects) == names
+    with files["answers.csv"].open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["answer"] == names[0] and sorted(row["defects"].split("; ")) == sorted(
+        f"1 {name}" for name in names
+    )
+    (task,) = json.loads(files["tasks.json"].read_text())
+    results = task["predictions"][0]["result"]
+    assert [one["value"]["polygonlabels"][0] for one in results] == names
+    write_cvat_labels(files["cvat.json"], vocabulary)
+    assert [label["name"] for label in json.loads(files["cvat.json"].read_text())] == names
+    write_label_studio_interface(files["ls.xml"], vocabulary)
+    labels = ElementTree.fromstring(files["ls.xml"].read_text(encoding="utf-8")).iter("Label")
+    assert [label.get("value") for label in labels] == names
+
+
+def test_types_that_merged_manifests_call_by_one_name_are_said(tmp_path):
+    for number, name in enumerate(("pin-hole", "pinholes")):
+        prepared(coco, [name, "dent"], tmp_path / str(number))
+    paths = [f"{number}/out/m.parquet" for number in range(2)]
+    done = prepare(Merged(paths), tmp_path, tmp_path / "all/m.parquet", max_leftover_fraction=1)
+    assert done.notes["'pin hole' and 'pinholes' are one type, 'pinhole'"] == 1
