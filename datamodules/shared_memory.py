@@ -20,12 +20,10 @@ REMEDY = (
 )
 
 
-def free_bytes() -> int | None:
-    """What is free, None where the system has no such place."""
-    if not PLACE.is_dir():
-        return None
-    found = os.statvfs(PLACE)
-    return found.f_bavail * found.f_frsize
+def free_bytes() -> int:
+    """What is free, the largest number where the system has no such place."""
+    found = os.statvfs(PLACE) if PLACE.is_dir() else None
+    return found.f_bavail * found.f_frsize if found else sys.maxsize
 
 
 def checked_workers(count: int, batch_bytes: int, *, trainers: int = 1) -> int:
@@ -38,10 +36,10 @@ def checked_workers(count: int, batch_bytes: int, *, trainers: int = 1) -> int:
         raise ValueError(f"num_workers is {count}: expected 0 or more, or -1 for what fits")
     free, each = free_bytes(), max(1, batch_bytes * trainers)
     cores = (os.cpu_count() or 1) // trainers
-    fitting = cores if free is None else max(0, (free // each - 1) // PREFETCHED_BATCHES)
+    fitting = max(0, (free // each - 1) // PREFETCHED_BATCHES)
     if count == AUTO:
         return min(cores, fitting)
-    if count > fitting and free is not None:
+    if count > fitting:
         needed = (count * PREFETCHED_BATCHES + 1) * each
         raise ValueError(
             f"num_workers {count} needs {needed / 2**20:.0f} MiB of shared memory for batches of "

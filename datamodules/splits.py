@@ -225,28 +225,25 @@ class TypeDivision:
         trained, tested = self.rows_of("train"), [*self.rows_of("val"), *self.rows_of("test")]
         defects, sources = self.index.column("defects"), self.index.column("source")
         seen = {normalise_name(name) for row in trained for name in defects[row]}
-        known = {sources[row] for row in trained}
+        asked, known = seen | self._held_out_words, {sources[row] for row in trained}
         unseen = Counter(
             name
             for row in tested
             for name in map(normalise_name, defects[row])
-            if name not in seen | self._held_out_words and sources[row] in known
+            if name not in asked and sources[row] in known
         )
-        path, remedy = self.index.path, "train a stage 1 on it, which learns from good parts too"
-        if not any(defects):
-            raise ValueError(f"{path} shows no defect, expected some: add images, or {remedy}")
+        again = "cut the set anew by --protocol thirds (in a run --data.init_args.protocol)"
         if not seen:
             raise ValueError(
-                f"{path}: none of the {len(trained)} training images shows a defect, expected "
-                "some: cut it anew by --protocol thirds (in a run --data.init_args.protocol), by "
-                f"which the first third of each type trains, or {remedy}"
+                f"{self.index.path}: none of {len(trained)} training images shows a defect, "
+                f"expected some: add images, {again}, by which the first third of each type "
+                "trains, or train a stage 1, which learns from good parts too"
             )
         if unseen:
             found = ", ".join(f"{name} ({count})" for name, count in unseen.most_common())
             raise ValueError(
-                f"{path}: val and test show {found}, training never: cut it anew by --protocol "
-                "thirds or groups (in a run --data.init_args.protocol), or, to test on new types, "
-                f"give --data.init_args.held_out_types '[{', '.join(unseen)}]'"
+                f"{self.index.path}: val and test show {found}, training never: {again}, or, to "
+                f"test new types, give --data.init_args.held_out_types '[{', '.join(unseen)}]'"
             )
 
     def _taking_part(self, split: str) -> np.ndarray:

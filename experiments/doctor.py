@@ -129,16 +129,13 @@ def examine_machine() -> list[Finding]:
     memory = psutil.virtual_memory()
     sizes = f"{memory.total / GIBIBYTE:.1f} GiB, {memory.available / GIBIBYTE:.1f} GiB free"
     has_room = memory.available > 2 * GIBIBYTE
+    shared = free_bytes() / GIBIBYTE
     advice = "" if has_room else "close programs: tiny runs take about 2 GiB"
     findings = [
         Finding("cores", f"{os.cpu_count()}", core=False),
         Finding("memory", sizes, advice, core=False),
+        Finding("shared memory", f"{shared:.4g} GiB free", REMEDY * (shared < 1), core=False),
     ]
-    shared = free_bytes()
-    if shared is not None:
-        remedy = REMEDY if shared < GIBIBYTE else ""
-        found = f"{shared / GIBIBYTE:.2f} GiB free"
-        findings.append(Finding("shared memory", found, remedy, core=False))
     try:
         import torch
     except (ImportError, OSError):

@@ -156,6 +156,8 @@ def progress_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 def report(console: Console, done: "Preparation") -> None:
     """Print what is in the manifest, what was left out, and where it lies."""
+    from datamodules.splits import TypeDivision
+
     manifest = done.manifest
     console.print(summary_table(manifest))
     lines = [f"note      {count} x {note}" for note, count in sorted(done.notes.items())]
@@ -166,7 +168,10 @@ def report(console: Console, done: "Preparation") -> None:
                 f"{title:<9} {len(left_out)}, the first is {first.image}: {first.reason}; "
                 f"all in {manifest.path.with_suffix('.quarantine.csv').name}"
             )
-    lines += training_notes(manifest)
+    try:
+        TypeDivision(manifest, (), "all").check_types()
+    except ValueError as error:
+        lines.append(f"note      no stage 2 trains on this: {error}")
     groups = len(set(manifest.column("group")))
     total, *reasons = done.leftovers.lines()
     lines.append(f"files     {total}, named in {manifest.path.with_suffix('.leftovers.csv').name}")
@@ -180,17 +185,6 @@ def report(console: Console, done: "Preparation") -> None:
     ]
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-def training_notes(manifest: "Manifest") -> list[str]:
-    """What a stage 2 will refuse in these splits, as it says it; nothing where it trains."""
-    from datamodules.splits import TypeDivision
-
-    try:
-        TypeDivision(manifest, (), "all").check_types()
-    except ValueError as error:
-        return [f"note      no stage 2 trains on this: {error}"]
-    return []
 
 
 def summary_table(manifest: "Manifest") -> Table:

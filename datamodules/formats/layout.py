@@ -69,10 +69,6 @@ def absent_layout(root: Path, title: str, expected: str) -> FileNotFoundError:
     )
 
 
-class SeveralImagesError(ValueError):
-    """More than one image has the name that an annotation gives."""
-
-
 class FileTree:
     """The files below a root as sorted paths relative to it: images, and asked-for documents.
 
@@ -123,7 +119,7 @@ class FileTree:
         if len(ends) == 1:
             return ends[0]
         if ends:
-            raise SeveralImagesError(
+            raise ValueError(
                 f"image {name!r} may be {ends[0]} or {ends[1]}, expected one such path: "
                 "write the folder into the annotation"
             )

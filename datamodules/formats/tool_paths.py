@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-from datamodules.formats.layout import FileTree, SeveralImagesError
+from datamodules.formats.layout import FileTree
 
 # The address of an image below Label Studio's folder of local files.
 LOCAL_FILES = "/data/local-files/?d="
@@ -19,12 +19,10 @@ ELSEWHERE = re.compile(r"[a-z][a-z0-9+]*://|[a-z]:/|/|(?:\./)*\.\./", re.IGNOREC
 def find_named(name: str, folders: Sequence[str], tree: FileTree) -> str:
     """The image called `name`, as `FileTree.find_image` finds it, else by one of its `spellings`.
 
-    Raises ValueError for no image, and SeveralImagesError for a spelling that several images have.
+    Raises ValueError for no image, and for a spelling that several images have.
     """
     try:
         return tree.find_image(name, folders)
-    except SeveralImagesError:
-        raise
     except ValueError:
         for spelling in spellings(name):
             if tree.find_ends(spelling):

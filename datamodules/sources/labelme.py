@@ -134,16 +134,12 @@ def find_image(file: str, image_path: str, tree: FileTree, *, beside: str | None
     with suppress(ValueError):
         if found := tree.find(join_below(folder, written)):
             return found
-    try:
-        named = find_named(written, [folder], tree)
-    except ValueError:
-        names = [fold(path.rpartition("/")[2]) for path in (written, beside or "")]
-        if beside and (names[0] == names[1] or ".." not in written.split("/")):
-            return beside
-        raise
-    if beside and beside != named and leads_elsewhere(written):
+    if beside and not leads_elsewhere(written):
+        return beside
+    named = find_named(written, [folder], tree)
+    if beside not in (None, named):
         raise ValueError(f"imagePath {image_path!r} may be {beside} or {named}: expected one")
-    return beside or named
+    return named
 
 
 def read_shapes(shapes: object, file: Path, size_px: tuple[int, int]) -> list[Region]:

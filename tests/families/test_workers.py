@@ -28,16 +28,15 @@ MIB = 2**20
         (9, AUTO, 1, 4),
         (9, AUTO, 2, 1),
         (1, AUTO, 1, 0),
-        (None, 64, 1, 64),
+        (2**40, 64, 1, 64),
         (0, 0, 1, 0),
     ],
 )
 def test_as_many_processes_read_as_asked_and_as_fit_where_that_is_asked(
-    free_mib: int | None, asked: int, trainers: int, given: int, monkeypatch: pytest.MonkeyPatch
+    free_mib: int, asked: int, trainers: int, given: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    free = None if free_mib is None else free_mib * MIB
-    monkeypatch.setattr(shared_memory, "free_bytes", lambda: free)
+    monkeypatch.setattr(shared_memory, "free_bytes", lambda: free_mib * MIB)
     assert checked_workers(asked, MIB, trainers=trainers) == given
 
 
@@ -104,5 +103,5 @@ def test_what_stops_the_group_of_a_run_leaves_its_readers_alone() -> None:
 def test_doctor_says_where_shared_memory_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("experiments.doctor.free_bytes", lambda: 64 * MIB)
     (found,) = (one for one in examine_machine() if one.part == "shared memory")
-    assert (found.found, found.verdict) == ("0.06 GiB free", "optional")
+    assert (found.found, found.verdict) == ("0.0625 GiB free", "optional")
     assert "--shm-size" in found.remedy
