@@ -121,6 +121,7 @@ def train_one_step(stage: int, manifest: Path, *more: str) -> dict[str, float]:
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
+                default_root_dir=manifest.parent,
             )
             trainer.fit(objects.model, objects.data)
             return calibrate_and_test(trainer, objects.model, objects.data, None)
