@@ -226,7 +226,7 @@ def _look(path: Path) -> _Look | None:
         return _Look(greys, is_exact, "")
     span, is_few = greys[-1] - greys[0], is_exact and len(greys) <= MOST_CLASSES
     # Classes fill areas, or lines that touch nothing brighter; soft edges do neither.
-    seen = seen if seen.dtype.itemsize < 4 else seen.astype(np.float32)
+    seen = seen if seen.dtype == np.uint8 else seen.astype(np.float32)
     inner, square = np.minimum(seen - greys[0], greys[-1] - seen), np.ones((3, 3), np.uint8)
     brightest = cv2.dilate(seen, square)
     is_soft = inner > NOISE_SHARE * span

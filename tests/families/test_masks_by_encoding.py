@@ -191,6 +191,19 @@ def test_classes_are_no_mask_of_one_defect(
     assert words in str(answers(DOORS[door](write, tmp_path), tmp_path)[0])
 
 
+def test_user_may_say_up_to_which_grey_is_good(tmp_path: Path) -> None:
+    by_csv(partial(classes, first=255, second=128), tmp_path)
+    assert answers(Csv(largest_good_grey=200), tmp_path) == [500, 500, 0]
+    assert answers(Csv(largest_good_grey=100), tmp_path) == [600, 600, 0]
+
+
+@pytest.mark.parametrize("numbers", [(-5, 0), (0, 70_000)])
+def test_numbers_that_no_grey_has_are_refused(numbers: tuple[int, int], tmp_path: Path) -> None:
+    good, defect = numbers
+    write = partial(grey, good=good, defect=defect, dtype=np.int32, suffix=".tif")
+    assert isinstance(answers(by_folder(write, tmp_path), tmp_path)[0], str)
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_ids_of_single_masks_are_found_in_all_of_them(door: str, tmp_path: Path) -> None:
     numbers = iter((1, 2, 0))
