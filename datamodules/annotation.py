@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from datamodules.decode import HIGHEST_GREY, open_pixels
+from datamodules.decode import HIGHEST_GREY, MAX_PIXELS, open_pixels, read_header
 from datamodules.masks import open_mask_values, values_in
 from datamodules.sample import GOOD_ID, UNLABELLED, MaskValues, Record, Region
 from datamodules.vocabulary import Vocabulary
@@ -29,10 +29,14 @@ def open_pair(
 
     Raises FileNotFoundError or ValueError for a bad image or annotation.
     """
-    image = open_pixels(root / record.image)
-    size_px = (image.shape[0], image.shape[1])
-    ids = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
-    return cut_window(image, record), ids
+    path, window = root / record.image, record.window_xywh_px
+    if window and (header := read_header(path)).is_large:
+        image, size_px = open_pixels(path, window), header.shown_px[::-1]
+    else:
+        image = open_pixels(path)
+        size_px = (image.shape[0], image.shape[1])
+        image = cut_window(image, record)
+    return image, open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
 
 
 def open_annotation(
@@ -43,6 +47,9 @@ def open_annotation(
     image_size_px: (height, width) of the whole image. A good part needs no mask file: all
     its pixels are known to be good. Raises FileNotFoundError or ValueError for a bad annotation.
     """
+    # Of an image too large to be held whole, the window alone is drawn.
+    is_large = math.prod(image_size_px) > MAX_PIXELS
+    window = record.window_xywh_px if is_large else (0, 0, *image_size_px[::-1])
     if record.mask:
         ids = open_mask(
             root / record.mask,
@@ -52,14 +59,16 @@ def open_annotation(
         )
     elif record.regions:
         try:
-            ids = draw_regions(record.regions, vocabulary=vocabulary, size_px=image_size_px)
+            ids = draw_regions(
+                record.regions, vocabulary=vocabulary, size_px=image_size_px, window_xywh_px=window
+            )
         except ValueError as error:
             raise ValueError(f"annotation of {root / record.image}: {error}") from error
     elif is_known_good(record):
-        ids = np.zeros(image_size_px, dtype=np.uint8)
+        ids = np.zeros(window[:1:-1], dtype=np.uint8)
     else:
         return None
-    return cut_window(ids, record)
+    return ids if is_large else cut_window(ids, record)
 
 
 def is_known_good(record: Record) -> bool:
@@ -122,42 +131,56 @@ def open_mask(
 
 
 def draw_regions(
-    regions: Iterable[Region], *, vocabulary: Vocabulary, size_px: tuple[int, int]
+    regions: Iterable[Region],
+    *,
+    vocabulary: Vocabulary,
+    size_px: tuple[int, int],
+    window_xywh_px: tuple[int, ...] = (),
 ) -> np.ndarray:
     """The regions as (H, W) class ids, uint8 (uint16 above 256 classes).
 
     Drawn from the largest to the smallest, so that none hides another. Raises ValueError for a
     region that does not fit an image of size_px (height, width).
     """
-    ids = np.zeros(size_px, dtype=np.uint8 if len(vocabulary) <= 256 else np.uint16)
-    drawn = [(draw_region(region, size_px=size_px), region.name) for region in regions]
+    window = window_xywh_px or (0, 0, *size_px[::-1])
+    ids = np.zeros(window[:1:-1], dtype=np.uint8 if len(vocabulary) <= 256 else np.uint16)
+    drawn = [
+        (draw_region(region, size_px=size_px, window_xywh_px=window), region.name)
+        for region in regions
+    ]
     for inside, name in sorted(drawn, key=lambda pair: -int(pair[0].sum())):
         ids[inside] = vocabulary.id_of(name)
     return ids
 
 
-def draw_region(region: Region, *, size_px: tuple[int, int]) -> np.ndarray:
-    """The pixels of one region, (H, W) bool.
+def draw_region(
+    region: Region, *, size_px: tuple[int, int], window_xywh_px: tuple[int, ...] = ()
+) -> np.ndarray:
+    """The pixels of one region in a window of its image, in all of it without one, (H, W) bool.
 
     Raises ValueError for a box without area, a region outside an image of size_px (height, width),
     numbers that are not finite or not paired, and one without a name.
     """
     if problem := _problem_of(region, size_px):
         raise ValueError(f"{problem}: correct or remove it")
-    height, width = size_px
-    inside = np.zeros(size_px, dtype=bool)
+    x, y, width, height = window_xywh_px or (0, 0, *size_px[::-1])
     if region.kind == "runs":
-        flat = inside.T.reshape(-1)
+        columns = np.zeros((width, size_px[0]), dtype=bool)
+        flat, first = columns.reshape(-1), x * size_px[0]
         for start, length in _pairs(region.numbers):
-            flat[int(start) : int(start + length)] = True
-        return flat.reshape(width, height).T
+            begin, end = int(start) - first, int(start + length) - first
+            flat[max(begin, 0) : max(end, 0)] = True
+        return columns.T[y : y + height]
     if region.kind == "box":
+        inside = np.zeros((height, width), dtype=bool)
         left, top, right, bottom = map(round, _bounds_of(region))
         # A box thinner than a pixel still marks one.
-        inside[max(top, 0) : max(bottom, top + 1), max(left, 0) : max(right, left + 1)] = True
+        right, bottom = max(right, left + 1), max(bottom, top + 1)
+        inside[max(top - y, 0) : max(bottom - y, 0), max(left - x, 0) : max(right - x, 0)] = True
         return inside
     # COCO's own rule for which pixels a polygon covers; OpenCV's would add its whole border.
-    runs = coco_mask.frPyObjects([list(region.numbers)], height, width)
+    corners = (np.array(region.numbers).reshape(-1, 2) - (x, y)).ravel()
+    runs = coco_mask.frPyObjects([corners.tolist()], height, width)
     return coco_mask.decode(runs)[..., 0].astype(bool)
 
 

@@ -7,7 +7,6 @@ pixels is turned alike by `preparing/frames.py`. What a mask means is `masks.py`
 
 import hashlib
 import io
-import os
 import re
 import struct
 import threading
@@ -24,7 +23,9 @@ import numpy as np
 from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import PREFIXES, TiffImageFile
+
+from datamodules.tiff_parts import part_of
 
 MAX_PIXELS = 100_000_000
 HIGHEST_GREY = 65535
@@ -61,6 +62,11 @@ class ImageHeader:
     orientation: int
 
     @property
+    def is_large(self) -> bool:
+        """Whether the image is too large to be opened whole."""
+        return self.stored_px[0] * self.stored_px[1] > MAX_PIXELS
+
+    @property
     def shown_px(self) -> tuple[int, int]:
         """The size that a viewer shows, (width, height)."""
         return self.stored_px[::-1] if self.orientation >= 5 else self.stored_px
@@ -90,10 +96,14 @@ def read_header(path: Path) -> ImageHeader:
 
     Raises FileNotFoundError, or ValueError where there is none to read.
     """
-    with _readable(path), quietly(), Image.open(path) as image:
+    with _readable(path), quietly(), path.open("rb") as file:
+        is_tiff = file.read(4) in PREFIXES
+        file.seek(0)
+        # Pillow opens no image of 180 megapixels; of a TIFF, parts can be read.
+        image = TiffImageFile(file) if is_tiff else Image.open(file)
         orientation = _orientation_of(image)
         # Of a TIFF alone, Pillow tells the size as shown.
-        is_swapped = isinstance(image, TiffImageFile) and orientation >= 5
+        is_swapped = is_tiff and orientation >= 5
         return ImageHeader(image.size[::-1] if is_swapped else image.size, orientation)
 
 
@@ -108,12 +118,13 @@ def open_image(path: Path) -> np.ndarray:
     return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
 
 
-def open_pixels(path: Path) -> np.ndarray:
+def open_pixels(path: Path, window_xywh_px: tuple[int, ...] = ()) -> np.ndarray:
     """The image of `open_image` as (H, W) uint8 where it has no colour, also if stored as RGB.
 
+    window_xywh_px: of a TIFF that is too large only these pixels, decoded with little more.
     Raises FileNotFoundError, or ValueError for an unreadable, truncated or too large file.
     """
-    image = _eight_bits(path)
+    image = _eight_bits(path, window_xywh_px)
     if image.ndim == 2:
         return image
     few = image[::16, ::16]
@@ -188,10 +199,10 @@ def quietly() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[ImageFile, bytes]]:
-    """The image with its header read and its size checked, and the file's bytes."""
+def _opened(path: Path, data: bytes = b"") -> Iterator[tuple[ImageFile, bytes]]:
+    """The image with its header read and its size checked, and the file's bytes, unless given."""
     with _readable(path):
-        data = path.read_bytes()
+        data = data or path.read_bytes()
         with quietly():
             # From memory: of a mapped file, Pillow mixes up the sides of turned TIFFs.
             opened = Image.open(io.BytesIO(data))
@@ -210,8 +221,8 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except Image.DecompressionBombError as error:
         raise ValueError(
-            f"{path} would unpack to more than {MAX_PIXELS // 1_000_000} megapixels: "
-            "cut it into smaller images"
+            f"{path} would unpack to more than {MAX_PIXELS // 1_000_000} megapixels: cut it into "
+            "smaller images, or prepare it with --tile_px as a TIFF of 8 bits in strips or tiles"
         ) from error
     except DECODE_ERRORS as error:
         reason = str(error).split("\n", maxsplit=1)[0].replace(str(path), "").replace("''", "it")
@@ -242,9 +253,13 @@ def _decode_by_opencv(image: ImageFile, data: bytes) -> np.ndarray | None:
         return None
 
 
-def _eight_bits(path: Path) -> np.ndarray:
-    """The image as (H, W) or (H, W, 3) uint8; grey files as (H, W)."""
-    with _opened(path) as (image, data):
+def _eight_bits(path: Path, window_xywh_px: tuple[int, ...] = ()) -> np.ndarray:
+    """The image, or its window, as (H, W) or (H, W, 3) uint8; grey files as (H, W)."""
+    part = None
+    if window_xywh_px:
+        with _readable(path), quietly():
+            part = part_of(path, window_xywh_px)
+    with _opened(path, part.data if part else b"") as (image, data):
         turn = turn_of(image)
         pixels = _decode_by_opencv(image, data)
         if pixels is None and image.mode != "F":
@@ -254,7 +269,7 @@ def _eight_bits(path: Path) -> np.ndarray:
             f"{path} holds floating-point pixels, expected 8- or 16-bit ones: "
             "save it as an 8- or 16-bit PNG"
         )
-    pixels = upright(pixels, turn)
+    pixels = part.window_of(pixels) if part else upright(pixels, turn)
     return pixels if pixels.dtype == np.uint8 else _window(pixels, path)
 
 
@@ -302,17 +317,14 @@ def _late_exif(image: Image.Image) -> bytes:
     file = image.fp if isinstance(image, PngImageFile) else None
     if file is None:
         return b""
-    start = file.seek(0, os.SEEK_CUR)
-    try:
-        file.seek(8)
-        while len(head := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            if kind == b"eXIf":
-                return file.read(length)
-            file.seek(length + 4, os.SEEK_CUR)
-        return b""
-    finally:
-        file.seek(start)
+    start = file.tell()
+    file.seek(8)
+    # Each chunk has a length, a name, its data and four bytes more.
+    while len(head := file.read(8)) == 8 and head[4:] != b"eXIf":
+        file.seek(file.tell() + int.from_bytes(head[:4], "big") + 4)
+    exif = file.read(int.from_bytes(head[:4], "big")) if head[4:] == b"eXIf" else b""
+    file.seek(start)
+    return exif
 
 
 def _window(wide: np.ndarray, path: Path) -> np.ndarray:

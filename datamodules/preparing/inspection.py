@@ -16,7 +16,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -117,7 +117,12 @@ def inspect(record: Record, root: Path) -> Inspection:
                 "prepare its folder with --source generated"
             )
         height_px, width_px = image.shape[:2]
-        record = replace(record, width_px=width_px, height_px=height_px, sha256=sha256_of(path))
+        record = replace(
+            record,
+            width_px=width_px,
+            height_px=height_px,
+            sha256=_sha256_of(path, path.stat().st_mtime_ns),
+        )
         record, notes = describe(record, ids, vocabulary=vocabulary)
         if header.orientation != 1:
             notes = (*notes, TURNED)
@@ -127,6 +132,12 @@ def inspect(record: Record, root: Path) -> Inspection:
     except FILE_ERRORS as error:
         return Inspection(record, problem=reason_of(error))
     return Inspection(record, notes=notes, fingerprint=seen, marked_share=marked_share)
+
+
+@lru_cache
+def _sha256_of(path: Path, _: int) -> str:
+    """The hash of a file at a time: of a large image's, once for all its tiles."""
+    return sha256_of(path)
 
 
 def reason_of(error: Exception) -> str:

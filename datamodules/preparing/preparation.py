@@ -22,7 +22,7 @@ from datamodules.preparing.duplicates import Duplicates, find_duplicates
 from datamodules.preparing.inspection import Inspection, Progress, inspect_all
 from datamodules.preparing.leakage import MAX_ALIKE_FRACTION, LeftOut, resolve_leaks
 from datamodules.preparing.leftovers import Leftovers, find_leftovers
-from datamodules.preparing.tiles import with_tiles
+from datamodules.preparing.tiles import tile_large, with_tiles
 from datamodules.sample import UNLABELLED, Record
 from datamodules.splits import SPLITS, supervised_thirds
 from datamodules.whole_files import whole
@@ -123,8 +123,10 @@ def inspect_source(
         copies = manifest.parent / changes.folder_name
         records, root = copy_all(records, root, copies, changes=changes), copies
     look = partial(look, root=root)
-    inspections = look(records)
     tile_px, overlap_px = tiling_px
+    if tile_px:
+        records = tile_large(records, root, tile_px=tile_px, overlap_px=overlap_px)
+    inspections = look(records)
     if tile_px:
         inspections = with_tiles(inspections, look, tile_px=tile_px, overlap_px=overlap_px)
     return inspections, root, leftovers

@@ -6,9 +6,11 @@ How a model puts the answers for tiles together is `nets/tiling.py`.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 from datamodules.captions import Caption
-from datamodules.preparing.inspection import Inspection
+from datamodules.decode import open_pixels, read_header
+from datamodules.preparing.inspection import FILE_ERRORS, Inspection, check_size, reason_of
 from datamodules.sample import Record
 
 
@@ -30,6 +32,35 @@ def with_tiles(
         for inspection, tiles_of_one in zip(inspections, parts, strict=True)
         for one in (islice(tiles, len(tiles_of_one)) if len(tiles_of_one) > 1 else [inspection])
     ]
+
+
+def tile_large(
+    records: Sequence[Record], root: Path, *, tile_px: int, overlap_px: int
+) -> list[Record]:
+    """The records, those of tiles in place of images that are too large to be inspected whole.
+
+    One that cannot be read in windows has a flaw.
+    """
+    tiled: list[Record] = []
+    for record in records:
+        path, tiles = root / record.image, [record]
+        try:
+            header = read_header(path)
+            if header.is_large and not record.flaw:
+                width_px, height_px = header.shown_px
+                check_size(record, (height_px, width_px))
+                sized = replace(record, width_px=width_px, height_px=height_px)
+                tiles = tile_records(sized, tile_px=tile_px, overlap_px=overlap_px)
+                if tiles == [sized] or record.mask:
+                    raise ValueError(
+                        f"{path} is too large to be opened but in windows, and so is a mask: "
+                        "outline its defects by polygons or boxes"
+                    )
+                open_pixels(path, tiles[0].window_xywh_px)
+            tiled += tiles
+        except FILE_ERRORS as error:
+            tiled.append(replace(record, flaw=record.flaw or reason_of(error)))
+    return tiled
 
 
 def tile_records(record: Record, *, tile_px: int, overlap_px: int) -> list[Record]:
