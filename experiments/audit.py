@@ -71,7 +71,9 @@ def audit(
             (unfinished / "audit.html").write_text(to_page(title, sections, folder), "utf-8")
             write_figures(unfinished / "audit.json", sections)
             write_findings(unfinished / "findings.csv", sections)
-        console.print(f"report    {out / 'audit.html'}", soft_wrap=True, highlight=False)
+        console.print(
+            f"report    {out / 'audit.html'}", soft_wrap=True, highlight=False, markup=False
+        )
     counts = counts_of([finding for section in sections for finding in section.findings])
     failing = [kind for kind in fail_on or [] if kind in counts]
     for kind in failing:

@@ -99,7 +99,7 @@ def fidelity(
     print_table(metrics_table("real and generated", report.figures))
     for warning in report.warnings:
         Console().print(f"note      {warning}", soft_wrap=True, highlight=False, markup=False)
-    Console().print(f"report    {out / FILES[1]}", soft_wrap=True, highlight=False)
+    Console().print(f"report    {out / FILES[1]}", soft_wrap=True, highlight=False, markup=False)
 
 
 if __name__ == "__main__":

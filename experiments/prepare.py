@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from experiments.cli import check_writable, nearest_names, run_command
 
@@ -204,7 +205,7 @@ def summary_table(manifest: "Manifest") -> Table:
         table.add_column(split, justify="right")
     for name in order + sorted(set(types) - {*order}):
         row = [counts[name, split] for split in splits]
-        table.add_row(name, *map(str, row), str(sum(row)))
+        table.add_row(Text(name), *map(str, row), str(sum(row)))
     totals = Counter(all_splits)
     table.add_section()
     table.add_row("all", *(str(totals[split]) for split in splits), str(len(types)))

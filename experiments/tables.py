@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 Cell = str | float | int | None
 MISSING = "-"
@@ -43,14 +44,14 @@ def format_cell(cell: Cell) -> str:
 
 
 def to_rich(table: Table) -> RichTable:
-    """The table for a rich console; numbers are right-aligned."""
-    drawn = RichTable(title=table.title or None)
+    """The table for a rich console; numbers are right-aligned, and [x] is a name, no style."""
+    drawn = RichTable(title=Text(table.title) if table.title else None)
     for index, column in enumerate(table.columns):
         numeric = any(isinstance(row[index], int | float) for row in table.rows)
         # Folded, not cut: a metric name that ends in "..." names nothing.
-        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        drawn.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*map(format_cell, row))
+        drawn.add_row(*(Text(format_cell(cell)) for cell in row))
     return drawn
 
 

@@ -306,10 +306,10 @@ def report(results: Mapping[str, float], directory: Path, output: Path) -> None:
     }
     console, uri = Console(), tracking_uri(output)
     console.print(to_rich(metrics_table("results", shown)))
-    console.print(f"run directory: {directory}", soft_wrap=True)
+    console.print(f"run directory: {directory}", soft_wrap=True, markup=False)
     words = ["mlflow", "ui", "--backend-store-uri", uri]
     look = shlex.join(words) if uri.startswith("sqlite:") else uri
-    console.print(f"compare runs:  {look}", soft_wrap=True)
+    console.print(f"compare runs:  {look}", soft_wrap=True, markup=False)
 
 
 @rank_zero_only

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from jsonargparse import Namespace
 from PIL import Image
+from rich.console import Console
 
 from datamodules.captions import Caption
 from datamodules.language.noun_phrases import NounPhrases
@@ -33,10 +34,11 @@ from experiments.inference.labelling_tools import (
 )
 from experiments.inference.result_files import coco_file, results_table
 from experiments.predictor import NamedInstance, Result, read_labels
-from experiments.prepare import build_source
+from experiments.prepare import build_source, report
 from experiments.reporting.plan import plan_children
 from experiments.run import run
 from experiments.study import read_study
+from experiments.tables import Table, print_table
 from tests.families.named_sets import DOORS, NAMES, PLAIN, coco, folder_name, yolo_list
 
 NOTHING = ("-", "_", "--", "\u200b", "\u2011", "\ufe0f", "－")
@@ -324,3 +326,11 @@ def test_types_that_merged_manifests_call_by_one_name_are_said(tmp_path):
     paths = [f"{number}/out/m.parquet" for number in range(2)]
     done = prepare(Merged(paths), tmp_path, tmp_path / "all/m.parquet", max_leftover_fraction=1)
     assert done.notes["'pin hole' and 'pinholes' are one type, 'pinhole'"] == 1
+
+
+def test_tables_on_the_terminal_show_each_name(tmp_path, capsys):
+    print_table(Table("of [red]", ("type", "[b]"), tuple((name, 1) for name in NAMES.values())))
+    report(Console(width=120), prepared(coco, ["[y]", "[/z]", "[red]w"], tmp_path))
+    printed = capsys.readouterr().out
+    assert "of [red]" in printed and "[b]" in printed
+    assert all(name in printed for name in (*NAMES.values(), "[y]", "[/z]", "[red]w"))
