@@ -213,7 +213,7 @@ def _one_line(uri: str) -> Iterator[None]:
         raise ValueError(
             f"tracker {uri} can't be used: {error_line(error)}; set or unset {URI_VARIABLE}"
         ) from error
-    except (DatabaseError, MlflowException) as error:
+    except (DatabaseError, MlflowException, OSError) as error:
         reason = " ".join(str(error).split("[SQL:")[0].split())
         if "database is locked" in reason:
             reason = (

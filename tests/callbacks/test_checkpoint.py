@@ -194,6 +194,30 @@ def test_signal_lets_the_step_end_saves_and_logs_it(number: int, tmp_path: Path)
     assert (tmp_path / "csv" / "metrics.csv").read_text().splitlines()[-1].startswith("1.0,")
 
 
+def test_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    class Impatient(Signalled):
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            loss = super().training_step(batch, batch_idx)
+            return super().training_step(batch, batch_idx) if batch_idx == 1 else loss
+
+    module = Impatient(training=1, number=signal.SIGINT)
+    with (
+        pytest.raises(RunStopped, match=r"stopped by SIGINT$") as stopped,
+        StopSignal().listening(),
+    ):
+        fit(tmp_path, StopSignal(), module=module)
+    assert stopped.value.signal == "SIGINT" and not saved_steps(tmp_path)
+
+
+def test_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with StopSignal().listening():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     ("batch", "accumulate", "step"),
     [(0, 2, 1), (3, 1, 4)],

@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shlex
 import shutil
 import signal
 import subprocess
@@ -126,7 +127,10 @@ class Training:
             "data.init_args.manifest_folder": str(self.folder.parent / "manifests"),
         }
         settings = {**SMALLEST, **STAGES[self.stage], **places, **self.overrides}
-        given = [f"--{key}={json.dumps(value)}" for key, value in settings.items()]
+        texts = {
+            key: one if isinstance(one, str) else json.dumps(one) for key, one in settings.items()
+        }
+        given = [f"--{key}={text}" for key, text in texts.items()]
         return ["--config", self.stage, *given, *more]
 
     def notes(self) -> list[dict[str, object]]:
@@ -288,13 +292,17 @@ def test_comparison_covers_all_parts_and_sees_one_changed_bit(
     assert found == ["optimizer_states.0.state.0.exp_avg", "batch (0, 0) was left out"]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_stopped_training_says_how_to_go_on_and_a_broken_checkpoint_costs_its_steps_alone(
-    unbroken: Training, folder: Path
+    number: signal.Signals, code: int, unbroken: Training, folder: Path
 ) -> None:
-    training = Training(folder / "stopped")
-    assert training.run(after=7, number=signal.SIGTERM) == 0
+    training = Training(folder / f"stopped by {number.name}")
+    assert training.run(after=7, number=number) == code
     said = training.output()
-    assert "stopped by SIGTERM at step " in said and f"--resume {training.directory}" in said
+    resume = shlex.quote(str(training.directory))
+    assert f"stopped by {number.name} at step " in said and f"--resume {resume}" in said
+    (row,) = read_runs(training.folder, NAME)
+    assert row.status == "KILLED"
     newest = max(training.directory.glob("checkpoints/step_*.ckpt"))
     newest.write_bytes(newest.read_bytes()[:10_000])
     assert training.run("--resume", str(training.directory)) == 0
