@@ -68,7 +68,7 @@ class Source(ABC):
     types: the types with their synonyms, where the set fixes them. causes: what usually causes a
     type. label_suffixes: endings of the files that each label one image. unclaimed: what an image
     is that no record names. left_on_purpose: (pattern of paths that records leave out, why).
-    names: of types, as a user's labels spell them.
+    names: of types, where a user's labels spell them.
     """
 
     name: ClassVar[str]
@@ -77,7 +77,7 @@ class Source(ABC):
     label_suffixes: ClassVar[Sequence[str]] = ()
     unclaimed: ClassVar[str] = "image that no annotation names"
     left_on_purpose: Sequence[tuple[str, str]] = ()
-    names: TypeNames | None = None
+    names: TypeNames
 
     @property
     def about(self) -> About:

@@ -25,7 +25,10 @@ EXAMPLE = "'crack; scratch, scuff; good; not shadow, dust'"
 CLASS_MARK, WORD_MARK = re.compile("[;\uff1b]"), re.compile("[,\uff0c\u3001]")
 TERMS_FILE = Path(__file__).parent / "language/terms.csv"
 # What tools call pixels that nobody should count.
-IGNORED_NAMES = ("ignore", "ignored", "void", "unlabeled", "unlabelled", "don't care", "dontcare")
+IGNORED_NAMES = (
+    *("ignore", "ignored", "ignore region", "void", "unlabeled", "unlabelled"),
+    *("don't care", "dont care", "dontcare"),
+)
 # "_", every dash, and what no eye sees: variation selectors beside the formatting signs.
 _JOINTS = re.compile("[_\\-\u2010-\u2015\u2212]+")
 _SELECTORS = re.compile("[\ufe00-\ufe0f]")

@@ -16,9 +16,9 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from datamodules.about import source_class_path
+from datamodules.formats.text_files import NOTHING
 from experiments.cli import nearest_names
 from experiments.typed_words import (
-    NOTHING,
     TypedList,
     TypedMapping,
     Word,

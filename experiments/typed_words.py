@@ -10,9 +10,8 @@ from typing import ClassVar
 
 import yaml
 
-from datamodules.formats.text_files import VerbatimLoader
+from datamodules.formats.text_files import NOTHING, VerbatimLoader
 
-NOTHING = ("null", "Null", "NULL", "~", "")
 NO_TEXT = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "timestamp"))
 
 

@@ -69,6 +69,10 @@ def parse_object(text: str, place: str) -> dict[str, object]:
     return content
 
 
+# What YAML reads as nothing.
+NOTHING = ("", "~", "null", "Null", "NULL")
+
+
 class VerbatimLoader(yaml.SafeLoader):
     """YAML whose words stay the text that was typed: no, 010, 1:30, null and 2026-11-28 too."""
 

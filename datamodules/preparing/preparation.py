@@ -249,7 +249,7 @@ def count_notes(
 ) -> Counter[str]:
     """How often each thing was found and decided."""
     notes = Counter(note for one in inspections for note in one.notes)
-    notes += source.names.notes() if source.names else Counter()
+    notes += source.names.notes() if hasattr(source, "names") else Counter()
     notes[UNSAID] = sum(one.record.split == UNLABELLED for one in inspections)
     notes += Counter({HASHED_SEARCH: int(found.search == "hashed")})
     return notes + note_negatives(inspections)

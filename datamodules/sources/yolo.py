@@ -18,14 +18,13 @@ from typing import ClassVar
 from datamodules.decode import read_header
 from datamodules.formats.layout import FileTree, folder_of, join_below, scan_tree, split_of_path
 from datamodules.formats.records import RecordMaker
-from datamodules.formats.text_files import parse_yaml, read_text
+from datamodules.formats.text_files import NOTHING, parse_yaml, read_text
 from datamodules.formats.tool_paths import spellings
 from datamodules.manifest import Source
 from datamodules.sample import SHOWN, Record, Region
 from datamodules.vocabulary import normalise_name
 
 LAYOUT = "expected data.yaml, images/<split>/ and labels/<split>/"
-NOTHING = ("", "~", "null", "Null", "NULL")
 SPLIT_KEYS = ("train", "val", "test")
 # Rounding leaves 1.000001; anything far beyond 1 is written in pixels.
 LARGEST_RELATIVE = 1.5

@@ -42,7 +42,7 @@ from experiments.tables import Table, print_table
 from tests.families.named_sets import DOORS, NAMES, PLAIN, coco, folder_name, yolo_list
 
 NOTHING = ("-", "_", "--", "\u200b", "\u2011", "\ufe0f", "－")
-IGNORED = ("ignore", "__ignore__", "Void", "unlabeled", "don't care", "Don\u2019t_Care")
+IGNORED = ("ignore", "__ignore__", "Void", "unlabeled", "don't care", "Don\u2019t_Care", "DontCare")
 REMEDIES = (
     *("give it a name", "a defect's name", "expected the type of the defect"),
     *("without id or name", "expected class numbers from 0 with names"),
