@@ -77,7 +77,7 @@ def _ids_of(stored: StoredPixels, path: Path, values: Sequence[MaskValues]) -> n
     colours = palette[used]
     greys = colours.max(axis=1)
     by_grey = (colours == greys[:, None]).all() and are_known(greys)
-    if by_grey and not are_known(used):
+    if by_grey and not (used.any() and are_known(used)):
         return palette[:, 0][numbers]
     is_turned = used[0] == 0 and greys[0] > 0 and not greys.all()
     if is_turned or (by_grey and (greys != used).any()):

@@ -197,6 +197,13 @@ def test_user_may_say_up_to_which_grey_is_good(tmp_path: Path) -> None:
     assert answers(Csv(largest_good_grey=100), tmp_path) == [600, 600, 0]
 
 
+@pytest.mark.parametrize("encoding", ["grey", "quantized"])
+def test_user_may_say_that_black_is_the_defect(encoding: str, tmp_path: Path) -> None:
+    write = SEEN["quantized"] if encoding == "quantized" else grey
+    by_csv(lambda inside, path: write(~inside, path), tmp_path, types=("", "", ""))
+    assert answers(Csv(mask_ids={"good": 255, "crack": 0}), tmp_path) == [500, 500, 0]
+
+
 @pytest.mark.parametrize("numbers", [(-5, 0), (0, 70_000)])
 def test_numbers_that_no_grey_has_are_refused(numbers: tuple[int, int], tmp_path: Path) -> None:
     good, defect = numbers
