@@ -14,10 +14,6 @@ from tests.experiments.small_run import small_words
 
 ROOT = Path(__file__).parents[2]
 STAGE1 = ["--config", "stage1_tiny.yaml"]
-NO_TEST_IMAGES = [
-    f"--data.init_args.{split}_fraction={share}"
-    for split, share in (("train", 0.7), ("val", 0.3), ("test", 0))
-]
 # Words, what their one line says, and whether that needs no torch.
 REFUSED = {
     "unknown config": (["--config", "quikstart_stage1"], "did you mean quickstart_stage", True),
@@ -40,10 +36,6 @@ REFUSED = {
     "short epoch": (
         small_words("stage1", Path("{folder}"), "--data.init_args.global_batch_size=4096"),
         "expected at least global_batch_size 4096", False,
-    ),
-    "no test images": (
-        small_words("stage2", Path("{folder}"), "--pretrained=random", *NO_TEST_IMAGES),
-        "has no test images", False,
     ),
 }  # fmt: skip
 

@@ -167,16 +167,6 @@ def test_rectangle_is_a_box_from_any_corner_and_a_circle_has_its_area(tmp_path):
     assert drawn(circle).sum() == pytest.approx(np.pi * 12**2, rel=0.01)
 
 
-@pytest.mark.parametrize(
-    "written", ["..\\images\\a b.PNG", "C:\\x\\images\\a b.PNG", "/x/a b.PNG", "a b.PNG"]
-)
-def test_image_is_found_from_the_path_in_the_json(tmp_path, written):
-    save(tmp_path / "images/a b.png", texture(0))
-    (tmp_path / "images/a b.png").rename(tmp_path / "images/a b.PNG")
-    write_shapes(tmp_path / "json/1.json", written, shape("crack"))
-    assert [record.image for record in Labelme().records(tmp_path)] == ["images/a b.PNG"]
-
-
 def test_stale_path_gives_way_to_the_name_of_the_json(tmp_path):
     save(tmp_path / "new.png", texture(0))
     write_shapes(tmp_path / "new.json", "old.png", shape("crack"))
