@@ -98,6 +98,9 @@ def train(
         results: dict[str, float] = {}
         try:
             with expected_warnings_hidden(), stop.listening(), log.watching_machine():
+                data.trainer = trainer
+                if isinstance(model, SegmentationModule):
+                    data.test_dataloader()  # what so many processes can't share is refused now
                 if weights is None and any(one.requires_grad for one in model.parameters()):
                     done = metrics_of_the_end(checkpoint, trainer)
                     if checkpoint is not None and done:

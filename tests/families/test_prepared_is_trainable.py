@@ -20,6 +20,7 @@ from experiments.run import run
 from experiments.train import calibrate_and_test, expected_warnings_hidden, prepare_stage
 from lightning_modules.baselines.constant import Constant
 from tests.datamodules.sources import public_layouts
+from tests.experiments.refused import refused
 from tests.experiments.small_run import SMALL, SMALL_MASKS, SMALL_SAMPLES, words_of
 from tests.families.degenerate_sets import WRITERS, Part, mask_of
 
@@ -212,6 +213,17 @@ def test_whole_images_of_several_sizes_make_no_batch(tmp_path: Path) -> None:
     manifest = prepared(tmp_path, "csv", CASES["mixed sizes"].parts)
     with pytest.raises(ValueError, match=r"sizes .* make no batch of 4: .*eval_batch_size to 1"):
         train_one_step(2, manifest, "--data.init_args.eval_batch_size=4")
+
+
+def test_test_that_so_many_processes_cannot_share_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(IMDDDataModule, "_rank", lambda _: (0, 2))
+    monkeypatch.setattr(Trainer, "fit", lambda *_, **__: pytest.fail("it trains"))
+    manifest = prepared(tmp_path, "csv", split_in(CRACKS, CRACKS, some(1, C)))
+    words = ["--config", "quickstart_stage2", *words_for(2, manifest)]
+    assert "1 images to evaluate for 2 processes" in refused(run, *words)
 
 
 def test_data_without_any_defect_has_nothing_to_look_for(tmp_path: Path) -> None:
