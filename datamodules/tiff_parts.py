@@ -60,20 +60,20 @@ def part_of(path: Path, window_xywh_px: tuple[int, ...]) -> TiffPart:
         begin_tag, length_tag, wide_tag, high_tag = TILES if TILES[0] in tags else STRIPS
         begins, lengths = tags[begin_tag], tags.get(length_tag, ())
         wide, high = tags[wide_tag], tags.get(high_tag, tags[HEIGHT])
+        per_block, row_bytes = 1, 0
         if high_tag == ROWS:
             high = min(high, tags[HEIGHT])
         if high_tag == ROWS and tags.get(COMPRESSION, 1) == 1:
             # Often all is one strip, in which each row lies by itself.
-            row_bytes = lengths[0] // high
-            begins = [begin + row_bytes * row for begin in begins for row in range(high)]
-            lengths, high = [row_bytes] * len(begins), 1
+            per_block, row_bytes, high = high, lengths[0] // high, 1
         rows = range(top // high, -(-(top + height) // high))
         columns = range(left // wide, -(-(left + width) // wide))
-        across = -(-tags[WIDTH] // wide)
+        across, file_bytes = -(-tags[WIDTH] // wide), path.stat().st_size
         blocks = []
         for row, column in product(rows, columns):
-            file.seek(begins[row * across + column])
-            blocks.append(file.read(lengths[row * across + column]))
+            number, line = divmod(row * across + column, per_block)
+            file.seek(begins[number] + line * row_bytes)
+            blocks.append(file.read(min(row_bytes or lengths[number], file_bytes)))
     # Only the last of the strips may be lower than the others.
     end_px = high * rows.stop if wide_tag in TILES else min(high * rows.stop, tags[HEIGHT])
     part = ImageFileDirectory_v2()

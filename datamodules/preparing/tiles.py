@@ -50,13 +50,15 @@ def tile_large(
                 width_px, height_px = header.shown_px
                 check_size(record, (height_px, width_px))
                 sized = replace(record, width_px=width_px, height_px=height_px)
+                # The last of them: a header may promise more pixels than its file has.
+                wide, high = min(tile_px, width_px), min(tile_px, height_px)
+                open_pixels(path, (width_px - wide, height_px - high, wide, high))
                 tiles = tile_records(sized, tile_px=tile_px, overlap_px=overlap_px)
                 if tiles == [sized] or record.mask:
                     raise ValueError(
                         f"{path} is too large to be opened but in windows, and so is a mask: "
                         "outline its defects by polygons or boxes"
                     )
-                open_pixels(path, tiles[0].window_xywh_px)
             tiled += tiles
         except FILE_ERRORS as error:
             tiled.append(replace(record, flaw=record.flaw or reason_of(error)))

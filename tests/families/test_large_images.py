@@ -152,6 +152,7 @@ def test_tiles_of_a_large_image_are_those_of_a_smaller_one(outline, tmp_path, mo
         ("deep.tif", "as a TIFF of 8 bits in strips or tiles"),
         ("turned.tif", "as a TIFF of 8 bits in strips or tiles"),
         ("one_strip.tif", "as a TIFF of 8 bits in strips or tiles"),
+        ("cut.tif", "it is truncated"),
         ("masked.tif", "outline its defects by polygons"),
         ("typed.tif", "outline its defects by polygons"),
     ],
@@ -165,6 +166,8 @@ def test_what_cannot_be_read_in_windows_is_one_refused_image(name, words, tmp_pa
         image = Image.fromarray(np.asarray(image).astype(np.uint16) * 200)
     one = {"compression": "tiff_lzw", "strip_size": 10**6} if name == "one_strip.tif" else {}
     image.save(root / name, exif=exif, **one)
+    if name == "cut.tif":
+        (root / name).write_bytes((root / name).read_bytes()[:-2000])
     Image.new("L", (40, 40)).save(root / "small.png")
     if name == "masked.tif":
         Image.fromarray(np.asarray(pixels()) // 250 * 255).save(root / "mask.png")
