@@ -73,10 +73,9 @@ def prepare(
 
     fractions: train, val, test; protocol: `published` keeps a set's own split, `groups` cuts
     anew, `thirds` trains on the first third of each type. copies: what becomes of alike images
-    (`leakage.py`). on_bad: `quarantine` up to max_bad_fraction of the images, or `error`;
-    max_leftover_fraction: of images and of label files that no record names. changes: index
-    changed copies, written beside the manifest. tiling_px: larger images become tiles of that side
-    and overlap. Raises FileNotFoundError, ValueError or OSError.
+    (`leakage.py`). on_bad: `quarantine` or `error`; max_*_fraction: at most so many. changes: index
+    copies, written beside the manifest. tiling_px: larger images become tiles of that side and
+    overlap. Raises FileNotFoundError, ValueError or OSError.
     """
     path, root = Path(path), Path(root)
     _check_choices(protocol=protocol, copies=copies, on_bad=on_bad)
@@ -85,6 +84,7 @@ def prepare(
         source, root, path, max_leftover_fraction, look=look, changes=changes, tiling_px=tiling_px
     )
     unusable = leave_out_bad(inspections, path, max_bad_fraction if on_bad != "error" else 0)
+    leftovers.keep(path, max_leftover_fraction)
     usable = with_protocol(inspections, source, protocol)
     found = compare_images(usable)
     records, left_out, leaks = resolve_leaks(
@@ -118,9 +118,15 @@ def inspect_source(
     Last is what is left over of its files, written before anything can end the work.
     """
     records, leftovers = read_source(source, root, output=manifest.parent)
-    leftovers.keep(manifest, max_leftover_fraction)
+    # Why a record is unusable says more of its image than that no record names it.
+    leftovers.keep(manifest, 1 if any(one.flaw for one in records) else max_leftover_fraction)
     if changes:
         copies = manifest.parent / changes.folder_name
+        if root.resolve() in copies.resolve().parents:
+            raise ValueError(
+                f"copies would lie in {copies}, where the next run took them for images of {root}: "
+                "choose an --out outside --root"
+            )
         records, root = copy_all(records, root, copies, changes=changes), copies
     look = partial(look, root=root)
     tile_px, overlap_px = tiling_px

@@ -15,6 +15,7 @@ from PIL import Image
 
 from datamodules.about import source_names
 from datamodules.file_walk import HIDDEN, IMAGE_SUFFIXES, image_paths
+from datamodules.preparing.copies import Changes
 from datamodules.preparing.inspection import inspect
 from datamodules.preparing.leftovers import OWN, READ, Leftovers
 from datamodules.preparing.preparation import prepare, read_source
@@ -153,6 +154,25 @@ def test_names_in_another_case_or_form_are_found_or_end_in_one_line(name, root, 
     leftovers.keep(root.parent / "m.parquet", 0)
     assert labels_of(found) == labels_of(records)
     assert [problem for record in found if (problem := inspect(record, root).problem)] == []
+
+
+@pytest.mark.parametrize("name", ["folder"])
+def test_copies_never_lie_among_their_originals(name, root):
+    changes = Changes(strip=True)
+    with pytest.raises(ValueError, match="choose an --out outside --root"):
+        prepare(build(name), root, root / "out/manifest.parquet", changes=changes)
+    assert not list(root.glob("out/images*"))
+
+
+@pytest.mark.parametrize("name", ["coco"])
+def test_why_records_are_unusable_is_said_before_what_they_leave_over(name, root):
+    for path in (root / "annotations").glob("*.json"):
+        content = json.loads(path.read_text())
+        for entry in content["images"]:
+            entry["file_name"] = f"lost/{entry['file_name']}.tif"
+        path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"images are unusable.*is missing"):
+        prepare(build(name), root, root.parent / "out/manifest.parquet")
 
 
 @pytest.mark.parametrize(
