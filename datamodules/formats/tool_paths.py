@@ -46,10 +46,16 @@ def spellings(name: str) -> list[str]:
         path = f"/{unquote(path.partition(LOCAL_FILES)[2])}"
     elif "://" in path:
         path = path.partition("?")[0]
-    ends = [path]
-    if found := ELSEWHERE.match(path):
-        parts = [part for part in path[found.end() :].split("/") if part not in ("", ".", "..")]
-        ends = ["/".join(parts[start:]) for start in range(len(parts))]
-    plain = [one for end in ends for one in (end, unquote(end))]
+    ends = [end for one in dict.fromkeys((path, unquote(path))) for end in _ends_of(one)]
+    plain = sorted(ends, key=lambda end: -end.count("/"))
     bare = [one[found.end() :] for one in plain if (found := UPLOAD_MARK.search(one))]
     return [one for one in dict.fromkeys(plain + bare) if one not in ("", name)]
+
+
+def _ends_of(path: str) -> list[str]:
+    """All ends of a path that leads elsewhere, the longest first; any other path as it is."""
+    found = ELSEWHERE.match(path)
+    if not found:
+        return [path]
+    parts = [part for part in path[found.end() :].split("/") if part.strip(".") and part[1:] != ":"]
+    return ["/".join(parts[start:]) for start in range(len(parts))]

@@ -41,6 +41,10 @@ MEANT = [
     ("/srv/me/parts/line 1/Bit 0.png", "line 1/Bit 0.png"),
     ("C:\\Users\\me\\parts\\images\\Bit 0.png", "images/Bit 0.png"),
     (".\\images\\Bit 0.png", "images/Bit 0.png"),
+    ("file:///C:/parts/images/Bit%200.png", "images/Bit 0.png"),
+    ("\\\\server\\share\\images\\Bit 0.png", "images/Bit 0.png"),
+    ("%2Fdata%2Fupload%2F4%2Fcb061800-Bit%200.png", "images/Bit 0.png"),
+    ("../a%20b/../c/Bit%200.png", "c/Bit 0.png"),
 ]
 
 
@@ -64,6 +68,7 @@ def test_image_is_found_however_a_tool_spells_its_path(
         ("/srv/b/1.png", ["x/1.png", "y/1.png"], "may be x/1.png or y/1.png"),
         ("..\\b\\1.png", ["x/1.png", "y/1.png"], "may be x/1.png or y/1.png"),
         (UPLOAD, ["x/Bit 0.png", "y/Bit 0.png"], "may be x/Bit 0.png or y/Bit 0.png"),
+        ("/srv/a%20b/1.png", ["c/1.png", "d/1.png"], "may be c/1.png or d/1.png"),
         ("b/1.png", ["a/1.png"], "is missing"),  # seen from the root it is another one
         ("a%2Fb.png", ["b.png"], "is missing"),
         ("cb061800-.png", [".png"], "is missing"),
