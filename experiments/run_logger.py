@@ -30,7 +30,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NAME
 from PIL import Image
 
 from datamodules.whole_files import write_whole
-from experiments.tracking import artifact_folder, key_of, tracking_uri
+from experiments.tracking import artifact_folder, key_of, shown_uri, tracking_uri
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class RunLogger(Logger):
         if not self.flush():
             logger.warning(
                 "the tracker %s is down: metrics wait in %s and are sent when the run resumes",
-                self._uri,
+                shown_uri(self._uri),
                 self.spool_path,
             )
         with self._change:

@@ -64,6 +64,11 @@ def tracking_uri(output: Path) -> str:
     return os.environ.get(URI_VARIABLE) or _own_uri(output)
 
 
+def shown_uri(uri: str) -> str:
+    """The URI without its password."""
+    return re.sub(r"(?<=://)[^/@]*@", "***@", uri)
+
+
 def artifact_folder(output: Path) -> str | None:
     """Where artifacts lie beside our own database; None where a server decides."""
     local = tracking_uri(output) == _own_uri(output)
@@ -207,6 +212,7 @@ def _one_line(uri: str) -> Iterator[None]:
 
     Raises ValueError for a URI that MLflow does not know, TrackerError for everything else.
     """
+    uri = shown_uri(uri)
     try:
         yield
     except (UnsupportedModelRegistryStoreURIException, ArgumentError, ImportError) as error:

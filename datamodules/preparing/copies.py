@@ -111,6 +111,9 @@ def copy_all(
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
         return list(pool.map(work, records))
+    except KeyboardInterrupt as stop:
+        words = f"whole copies are kept in {folder}, the same command goes on from there"
+        raise KeyboardInterrupt(words) from stop
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C what has not begun is not begun
 

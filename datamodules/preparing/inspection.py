@@ -82,7 +82,10 @@ def inspect_all(
         chunks = [left[start : start + CHUNK] for start in range(0, len(left), CHUNK)]
         with _pool(len(left), workers or os.cpu_count() or 1) as pool:
             work = partial(_inspect_chunk, root=root)
+            # Ctrl-C reaches the processes that this starts, too, and is not for them.
+            heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             results = pool.map(work, [[records[row] for row in chunk] for chunk in chunks])
+            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
             try:
                 for chunk, inspections in zip(chunks, results, strict=True):
                     done.update(zip(chunk, inspections, strict=True))
@@ -223,10 +226,7 @@ def _pool(count: int, workers: int) -> Iterator[Executor]:
     pool: Executor = ThreadPoolExecutor(workers)
     if workers > 1 and count >= THREADS_SUFFICE:
         # A fork would copy locks that other threads of this process hold.
-        context = get_context("spawn")
-        # Ctrl-C reaches the workers, too; this process alone says so.
-        deaf = (signal.SIGINT, signal.SIG_IGN)
-        pool = ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=deaf)
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
         yield pool
     finally:
