@@ -306,7 +306,7 @@ def fault_line(raw: Mapping[str, object], message: str) -> str:
             return f"{where}.class_path: got {owner}, expected a class of {found[1]}; {near}"
         elif text.startswith("No module named"):
             return f"{where}.class_path: got {owner}, which cannot be imported: {text}"
-    got = repr(with_words(value_at(raw, where), value_of))
+    got = repr(with_words(value_at(raw, where), str))
     got = got if len(got) <= 80 else f"{got[:77]}..."
     if expected:
         return f"{where}: got {got}, expected {_type_words(expected)}"

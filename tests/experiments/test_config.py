@@ -156,7 +156,7 @@ FAULTS = {
     ("--trainer.max_steps", "a"): "trainer.max_steps: got 'a', expected int",
     ("--trainer.devices", "{}"): "trainer.devices: got {}, expected list[int] | str | int",
     ("--data", "null"): "data is missing: expected a value",
-    ("--data", "3"): "data: got 3, expected LightningDataModule | None",
+    ("--data", "3"): "data: got '3', expected LightningDataModule | None",
     ("--data.class_path", f"{__name__}.ToyModel"): "expected a subclass of LightningDataModule",
     ("--data.class_path", f"{__name__}.ToyDta"): "did you mean ToyData?",
     ("--data.init_args.batch_sise", "3"): "did you mean batch_size?",
