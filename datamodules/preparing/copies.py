@@ -20,7 +20,7 @@ import numpy as np
 from datamodules.annotation import open_annotation
 from datamodules.decode import open_pixels, read_header
 from datamodules.formats.synthetic_mark import read_text, with_mark
-from datamodules.preparing.frames import in_shown_frame, moved_region
+from datamodules.preparing.frames import in_shown_frame, moved_regions
 from datamodules.preparing.inspection import (
     FILE_ERRORS,
     check_names,
@@ -159,8 +159,7 @@ def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Re
     _write_png(folder / image, source, copy_image, text)
     copied = replace(record, image=image, width_px=0, height_px=0)
     if 0 < changes.longest_side_px < max(size_px):
-        regions = tuple(moved_region(region, moved, size_px) for region in record.regions)
-        copied = replace(copied, regions=regions)
+        copied = replace(copied, regions=moved_regions(record.regions, moved, size_px))
     if not record.mask:
         return copied
     mask = f"{record.mask}.ids.png"

@@ -4,7 +4,7 @@
 tools draw on it as shown, others as stored, and the file seldom says which.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,11 +29,8 @@ def in_shown_frame(
     if header.orientation == 1 or record.window_xywh_px:
         return record
     told_px = record.width_px, record.height_px
-    if told_px == header.stored_px:
-        width_px, height_px = header.shown_px
-        as_shown = replace(record, width_px=width_px, height_px=height_px)
-    else:
-        as_shown = record
+    width_px, height_px = header.shown_px if told_px == header.stored_px else told_px
+    as_shown = replace(record, width_px=width_px, height_px=height_px)
     if not (record.mask or record.regions):
         return as_shown
     mask = root / record.mask if record.mask else None
@@ -45,13 +42,14 @@ def in_shown_frame(
         return upright(pixels, header.orientation)
 
     if mask is None:
-        regions = [moved_region(region, turned, size_px) for region in record.regions]
+        regions = moved_regions(record.regions, turned, size_px)
     else:
         ids = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
         assert ids is not None  # a record with a mask file has an annotation
         shown = [int(class_id) for class_id in np.unique(ids) if class_id != GOOD_ID]
-        regions = [Region(vocabulary.names[k], "runs", runs_of(turned(ids == k))) for k in shown]
-    return replace(as_shown, mask="", mask_values=(), regions=tuple(regions))
+        runs = [(vocabulary.names[k], runs_of(turned(ids == k))) for k in shown]
+        regions = tuple(Region(name, "runs", numbers) for name, numbers in runs)
+    return replace(as_shown, mask="", mask_values=(), regions=regions)
 
 
 def frame_of(
@@ -92,18 +90,31 @@ def frame_of(
     if fitting and frame not in fitting:
         raise ValueError(
             f"{turned} and was annotated at {annotated_px[0]} x {annotated_px[1]} px, its size as "
-            f"{fitting[0]}, expected its size as {frame}: correct that size or --source.frame"
+            f"{fitting[0]}, expected its size as {frame}: correct --source.frame, or save it "
+            "upright, without that tag, before it is annotated"
         )
     return frame
 
 
-def moved_region(
-    region: Region, moved: Callable[[np.ndarray, int], np.ndarray], size_px: tuple[int, int]
-) -> Region:
-    """The region of the moved image: a box stays a box, other outlines become runs."""
-    coverage = moved(draw_region(region, size_px=size_px).astype(np.uint8) * 255, cv2.INTER_AREA)
-    # Half covered counts, but what is thinner than that must not vanish.
-    inside = (coverage >= min(128, int(coverage.max()))).astype(np.uint8)
-    if region.kind == "box":
-        return replace(region, numbers=tuple(float(edge) for edge in cv2.boundingRect(inside)))
-    return replace(region, kind="runs", numbers=tuple(float(run) for run in runs_of(inside)))
+def moved_regions(
+    regions: Iterable[Region],
+    moved: Callable[[np.ndarray, int], np.ndarray],
+    size_px: tuple[int, int],
+) -> tuple[Region, ...]:
+    """The regions of the moved image, without those of no pixel: boxes stay boxes, others are runs.
+
+    moved: what becomes of pixels, given how to interpolate; size_px: (height, width) before.
+    """
+    found = []
+    for region in regions:
+        drawn = draw_region(region, size_px=size_px).astype(np.uint8) * 255
+        coverage = moved(drawn, cv2.INTER_AREA)
+        # Half covered counts, but what is thinner than that must not vanish.
+        inside = (coverage >= np.clip(coverage.max(), 1, 128)).astype(np.uint8)
+        if region.kind == "box":
+            numbers: Sequence[float] = cv2.boundingRect(inside)
+        else:
+            numbers, region = runs_of(inside), replace(region, kind="runs")
+        if inside.any():
+            found.append(replace(region, numbers=tuple(map(float, numbers))))
+    return tuple(found)

@@ -115,6 +115,21 @@ def test_size_that_label_studio_tells_of_a_turned_image_proves_nothing(tmp_path)
     assert len(done.manifest) == 1 and len(done.unusable) == 7
 
 
+@pytest.mark.parametrize("changes", [None, Changes(longest_side_px=32)])
+@pytest.mark.parametrize("frame", FRAMES)
+def test_outline_without_a_pixel_marks_nothing_when_it_is_moved(frame, changes, tmp_path):
+    parts = paint("wide")
+    for name, part in parts.items():
+        part.save(tmp_path / "raw" / name)
+    thin = coco(lambda part, frame: [[3.1, 3.1, 3.3, 3.1, 3.2, 3.3]])
+    source = thin(tmp_path / "raw", parts, frame, frame)
+    done = prepare(source, tmp_path / "raw", tmp_path / "manifest.parquet", changes=changes)
+    for row in range(len(done.manifest)):
+        manifest = done.manifest
+        _, ids = open_pair(manifest[row], manifest.root, vocabulary=manifest.vocabulary)
+        assert ids is None or not ids.any()
+
+
 @pytest.mark.parametrize("size", SIZES_PX)
 @pytest.mark.parametrize("said", ["", *FRAMES])
 def test_mask_that_is_tagged_as_its_image_is_turned_alike(said, size, tmp_path):
