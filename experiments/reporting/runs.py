@@ -26,7 +26,7 @@ from experiments.cli import error_line, is_user_error
 from experiments.reporting.plan import CHILD_TAG, COMMAND_TAG, STUDY_TAG, Child, Study
 from experiments.reporting.report import Results
 from experiments.run_logger import RunLogger
-from experiments.tracking import RunRow, initialise_tracking, read_runs
+from experiments.tracking import RunRow, experiment_names, initialise_tracking, read_runs
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class StudyRun:
     def _rows(self) -> list[RunRow]:
         """The runs of this study, oldest first."""
         name = self.study.name
-        if self.client.get_experiment_by_name(name) is None:
+        if name not in experiment_names(self.output):
             return []
         return [row for row in read_runs(self.output, name) if row.tags.get(STUDY_TAG) == name]
 
