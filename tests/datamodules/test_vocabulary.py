@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from datamodules.vocabulary import DEFECT_TEMPLATES, NEGATIVE_ID, Vocabulary, normalise_name
+from datamodules.vocabulary import DEFECT_TEMPLATES, NEGATIVE_ID, Vocabulary
 
 GOOD = ("good", "no defect", "normal")
 
@@ -48,14 +48,6 @@ def test_bad_label_lists_are_one_clear_line(text: str) -> None:
 def test_first_class_must_be_good() -> None:
     with pytest.raises(ValueError, match="expected class 0 to be 'good'"):
         Vocabulary((("crack",),))
-
-
-@pytest.mark.parametrize(
-    "word", ["missing part", "Missing_Part", "missing-part", "  MISSING  part"]
-)
-def test_spelling_of_a_name_does_not_matter(word: str) -> None:
-    assert normalise_name(word) == "missing part"
-    assert Vocabulary.parse("crack; hole, missing_part").id_of(word) == 2
 
 
 @pytest.mark.parametrize(("word", "hint"), [("scrath", "did you mean scratch"), ("zzz", "known: ")])
