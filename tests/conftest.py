@@ -1,6 +1,7 @@
 """Fixtures of all tests: the real data and weights where they are, and a fixed seed."""
 
 import os
+import signal
 from pathlib import Path
 
 # Before torch, which reads how OpenMP waits when it is imported: this package sets it.
@@ -15,6 +16,10 @@ REPOSITORY = Path(__file__).parents[1]
 
 # Threads of many small tests on few cores fight each other.
 torch.set_num_threads(min(2, torch.get_num_threads()))
+
+# What begins in the background or by nohup ignores these, and so would what is tested.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def shared_folder(variable: str, name: str) -> Path:
