@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from datamodules.decode import HIGHEST_GREY, MAX_PIXELS, open_pixels, read_header
+from datamodules.decode import HIGHEST_GREY, open_pixels, read_header
 from datamodules.masks import open_mask_values, values_in
 from datamodules.sample import GOOD_ID, UNLABELLED, MaskValues, Record, Region
 from datamodules.vocabulary import Vocabulary
@@ -33,9 +33,9 @@ def open_pair(
     if window and (header := read_header(path)).is_large:
         image, size_px = open_pixels(path, window), header.shown_px[::-1]
     else:
-        image = open_pixels(path)
-        size_px = (image.shape[0], image.shape[1])
-        image = cut_window(image, record)
+        whole = open_pixels(path)
+        size_px = (whole.shape[0], whole.shape[1])
+        image = cut_window(whole, record)
     return image, open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
 
 
@@ -47,28 +47,20 @@ def open_annotation(
     image_size_px: (height, width) of the whole image. A good part needs no mask file: all
     its pixels are known to be good. Raises FileNotFoundError or ValueError for a bad annotation.
     """
-    # Of an image too large to be held whole, the window alone is drawn.
-    is_large = math.prod(image_size_px) > MAX_PIXELS
-    window = record.window_xywh_px if is_large else (0, 0, *image_size_px[::-1])
     if record.mask:
-        ids = open_mask(
-            root / record.mask,
-            record.mask_values,
-            vocabulary=vocabulary,
-            size_px=image_size_px,
-        )
-    elif record.regions:
+        path, values = root / record.mask, record.mask_values
+        ids = open_mask(path, values, vocabulary=vocabulary, size_px=image_size_px)
+        return cut_window(ids, record)
+    # The whole image may be too large to be held.
+    window = record.window_xywh_px or (0, 0, *image_size_px[::-1])
+    if record.regions:
         try:
-            ids = draw_regions(
+            return draw_regions(
                 record.regions, vocabulary=vocabulary, size_px=image_size_px, window_xywh_px=window
             )
         except ValueError as error:
             raise ValueError(f"annotation of {root / record.image}: {error}") from error
-    elif is_known_good(record):
-        ids = np.zeros(window[:1:-1], dtype=np.uint8)
-    else:
-        return None
-    return ids if is_large else cut_window(ids, record)
+    return np.zeros(window[:1:-1], dtype=np.uint8) if is_known_good(record) else None
 
 
 def is_known_good(record: Record) -> bool:
@@ -167,9 +159,9 @@ def draw_region(
     if region.kind == "runs":
         columns = np.zeros((width, size_px[0]), dtype=bool)
         flat, first = columns.reshape(-1), x * size_px[0]
-        for start, length in _pairs(region.numbers):
-            begin, end = int(start) - first, int(start + length) - first
-            flat[max(begin, 0) : max(end, 0)] = True
+        starts, lengths = np.array(region.numbers, dtype=int).reshape(-1, 2).T - ((first,), (0,))
+        for start, end in zip(starts, starts + lengths, strict=True):
+            flat[max(start, 0) : max(end, 0)] = True
         return columns.T[y : y + height]
     if region.kind == "box":
         inside = np.zeros((height, width), dtype=bool)
@@ -234,10 +226,6 @@ def _problem_of(region: Region, size_px: tuple[int, int]) -> str:
     if max(-left, -top, right - width, bottom - height) > OVERHANG_PX:
         return f"{place} ({shown}) lies outside its image of {width} x {height} px"
     return ""
-
-
-def _pairs(numbers: Sequence[float]) -> list[tuple[float, float]]:
-    return list(zip(numbers[0::2], numbers[1::2], strict=True))
 
 
 def _class_of_grey(values: Sequence[MaskValues], vocabulary: Vocabulary) -> np.ndarray:

@@ -223,7 +223,8 @@ def _readable(path: Path) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{path} would unpack to more than {MAX_PIXELS // 1_000_000} megapixels: cut it into "
-            "smaller images, or prepare it with --tile_px as a TIFF of 8 bits in strips or tiles"
+            "smaller images, or prepare it, uncopied, with a small --tile_px as a TIFF of 8 bits "
+            "in strips or tiles"
         ) from error
     except DECODE_ERRORS as error:
         reason = str(error).split("\n", maxsplit=1)[0].replace(str(path), "").replace("''", "it")

@@ -32,6 +32,8 @@ COLOUR_TOLERANCE, LOSSY_TOLERANCE = 24, 96
 # Within this share of the darkest or brightest a grey of many is noise; classes are few, and what
 # lies between is theirs from this share on. Two greys this near drown in what compression adds.
 NOISE_SHARE, MOST_CLASSES, LEAST_CLASS_SHARE, LEAST_LOSSY_SPAN = 0.2, 8, 0.25, 32
+# Where more of a mask is neither dark nor bright, it is a photograph.
+MOST_SOFT_SHARE = 0.25
 
 
 def open_mask_values(path: Path, values: Sequence[MaskValues]) -> np.ndarray:
@@ -235,7 +237,9 @@ def _look(path: Path) -> _Look | None:
     between = is_class[inner > 0 if is_few else is_soft]
     class_share = between.mean() if between.size else 0.0
     is_drowned = not is_exact and 0 < span < LEAST_LOSSY_SPAN
-    if class_share <= LEAST_CLASS_SHARE and not (is_exact and len(greys) == 3) and not is_drowned:
+    is_photo = span >= LEAST_LOSSY_SPAN and is_soft.mean() > MOST_SOFT_SHARE
+    has_classes = class_share > LEAST_CLASS_SHARE or (is_exact and len(greys) == 3)
+    if not (has_classes or is_photo or is_drowned):
         return _Look(greys, is_exact, "")
     shown = f"{len(greys)} greys ({', '.join(map(str, greys[:SHOWN_COUNT]))})"
     reason = "which compression has blurred" if is_drowned else "expected two and soft edges"

@@ -5,13 +5,13 @@ changes, and a copy that is there already is not made again. A copy is a PNG fil
 pixels that training sees of an image, upright, and nothing else: no metadata survives.
 """
 
-import csv
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import ceil, floor
 from pathlib import Path
 
 import cv2
@@ -20,6 +20,7 @@ import numpy as np
 from datamodules.annotation import open_annotation
 from datamodules.decode import open_pixels, read_header
 from datamodules.formats.synthetic_mark import read_text, with_mark
+from datamodules.formats.tables import BOX_COLUMNS, read_table
 from datamodules.preparing.frames import in_shown_frame, moved_regions
 from datamodules.preparing.inspection import (
     FILE_ERRORS,
@@ -32,7 +33,6 @@ from datamodules.sample import SHOWN, MaskValues, Record
 from datamodules.whole_files import whole
 
 BoxXywh = tuple[int, int, int, int]
-REDACTION_COLUMNS = ["image", "left", "top", "width", "height"]
 
 
 @dataclass(frozen=True)
@@ -63,33 +63,19 @@ class Changes:
 def read_redactions(path: str) -> dict[str, tuple[BoxXywh, ...]]:
     """The boxes of a CSV with the columns image, left, top, width, height, by image; "" for none.
 
-    Raises FileNotFoundError, or ValueError for a wrong header, a number that is none and a box
-    without area.
+    Parts of pixels count whole. Raises FileNotFoundError, or ValueError for a wrong header, a
+    number that is none and a box without area.
     """
     boxes: dict[str, tuple[BoxXywh, ...]] = {}
-    if not path:
-        return boxes
-    if not Path(path).is_file():
+    if path and not Path(path).is_file():
         raise FileNotFoundError(f"redactions {path} is missing: expected a CSV file")
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no readable CSV ({error}): save it as UTF-8 CSV") from error
-    if header != REDACTION_COLUMNS:
-        raise ValueError(f"{path} has the columns {header}, expected {','.join(REDACTION_COLUMNS)}")
-    for number, (name, *cells) in enumerate(filter(None, rows), start=2):
-        try:
-            left, top, width, height = map(int, cells)
-            is_box = width > 0 and height > 0
-        except ValueError:
-            is_box = False
-        if not is_box:
-            raise ValueError(
-                f"{path} row {number}: expected whole numbers for left, top, width and height, "
-                "the last two positive; quote names with ','"
-            )
-        boxes[name] = (*boxes.get(name, ()), (left, top, width, height))
+    for row in read_table(Path(path), ("image", *BOX_COLUMNS)) if path else ():
+        if row.flaw or not row.boxes:
+            raise ValueError(row.flaw or f"{path} line {row.line}: expected a box, got none")
+        for left, top, width, height in (box.numbers for box in row.boxes):
+            x, y = floor(left), floor(top)
+            box = (x, y, ceil(left + width) - x, ceil(top + height) - y)
+            boxes[row.image] = (*boxes.get(row.image, ()), box)
     return boxes
 
 
@@ -123,13 +109,13 @@ def copy_one(record: Record, root: Path, folder: Path, *, changes: Changes) -> R
     if record.flaw:
         return record
     try:
-        check_names(root, record)
         return _copied(record, root, folder, changes=changes)
     except FILE_ERRORS as error:
         return replace(record, flaw=reason_of(error))
 
 
 def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Record:
+    check_names(root, record)
     source, vocabulary = root / record.image, local_vocabulary(record)
     header = read_header(source)
     record = in_shown_frame(record, root, header=header, vocabulary=vocabulary)

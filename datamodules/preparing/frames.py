@@ -84,8 +84,8 @@ def frame_of(
     if not frame:
         raise ValueError(
             f"{turned} and its annotation may be drawn on it as shown or as stored: say which "
-            "(prepare: --source.frame shown or --source.frame stored; --upright true for upright "
-            "copies), or annotate it saved upright, without that tag"
+            "(prepare: --source.frame shown or --source.frame stored, also for --upright true), "
+            "or annotate it saved upright, without that tag"
         )
     if fitting and frame not in fitting:
         raise ValueError(

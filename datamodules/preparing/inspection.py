@@ -38,7 +38,7 @@ TURNED = "turned by EXIF: image and annotation are taken as a viewer shows them"
 FILE_ERRORS = (OSError, ValueError, cv2.error)
 STORE_NAME = ".inspections.db"
 # Raised whenever an inspection comes to see other things in the same file.
-RULES_VERSION = 6
+RULES_VERSION = 7
 TABLE = f"inspections_{RULES_VERSION}"
 CHUNK = 64
 # Below this many images, starting processes takes longer than they save.

@@ -13,13 +13,14 @@ from typing import ClassVar, NamedTuple
 
 from datamodules.captions import Caption
 from datamodules.formats.layout import SPLIT_WORDS, FileTree, fold, scan_tree
-from datamodules.formats.records import UNNAMED_DEFECT, RecordMaker, make_record
+from datamodules.formats.records import UNNAMED_DEFECT, RecordMaker
 from datamodules.formats.tables import read_table
 from datamodules.manifest import Source
 from datamodules.masks import survey_masks
 from datamodules.sample import Record
 
 LAYOUT = "expected images in images/<type>/"
+NO_TYPE = "expected it in images/<type>/, in labels.csv, or with a mask"
 NO_SPLIT = -1
 LABEL_COLUMNS = ("image", "type", "caption", "group")
 
@@ -66,41 +67,32 @@ class Folder(Source):
         survey = survey_masks(root, masks.values())
         records = []
         for image in images:
-            mask = masks.get(image, "")
-            try:
-                label = labels.get(image) or _label_by_place(
-                    image.split("/")[1 + has_splits : -1], mask, is_marked=survey.marks(mask)
+            mask, folders = masks.get(image, ""), image.split("/")[1:-1]
+            split = SPLIT_WORDS[folders.pop(0).lower()] if has_splits else ""
+            label, flaw = labels.get(image), ""
+            if label is None and folders:
+                label = Label(folders[0])
+            elif label is None and mask:
+                label = Label(UNNAMED_DEFECT if survey.marks(mask) else "")
+            elif label is None:
+                flaw = f"image {image} has no type: {NO_TYPE}"
+            label = label or Label("")
+            types = [label.defect] if label.defect else []
+            record = self.maker.make(image, types=types, split=split, flaw=flaw)
+            defect = "".join(record.defects)
+            records.append(
+                replace(
+                    record,
+                    mask=mask,
+                    mask_values=survey.values_of(defect) if mask else (),
+                    caption=_caption_of(label, record.caption),
+                    released_caption=label.caption,
+                    group=label.group or image,
+                    licence=self.maker.licence,
+                    flaw=record.flaw or survey.problem_of(mask, defect),
                 )
-                if label:
-                    label = label._replace(
-                        defect=label.defect and self.maker.names.read(label.defect)
-                    )
-                flaw = survey.problem_of(mask, label.defect) if label else _no_type(image)
-            except ValueError as error:
-                label, flaw = None, f"image {image}: {error}"
-            record = make_record(
-                self,
-                image,
-                product=self.maker.product,
-                material=self.maker.material,
-                defects=(label.defect,) if label and label.defect else (),
-                mask=mask,
-                mask_values=survey.values_of(label.defect if label else ""),
-                split=SPLIT_WORDS[image.split("/")[1].lower()] if has_splits else "",
-                flaw=flaw,
             )
-            records.append(self._labelled(record, label or Label("")))
         return records
-
-    def _labelled(self, record: Record, label: Label) -> Record:
-        return replace(
-            record,
-            caption=_caption_of(label, record.caption),
-            released_caption=label.caption,
-            group=label.group or record.image,
-            licence=self.maker.licence,
-            frame=self.maker.frame,
-        )
 
 
 def _caption_of(label: Label, built: Caption) -> Caption:
@@ -166,7 +158,10 @@ def _shown(path: str) -> str:
 
 def _has_splits(root: Path, images: Sequence[str]) -> bool:
     """Whether images/ holds a folder for each split; ValueError for such folders elsewhere."""
-    depths = {_split_depth(image): image for image in images}
+    depths: dict[int, str] = {}
+    for image in images:
+        is_split = [name in SPLIT_WORDS for name in image.lower().split("/")[1:-1]]
+        depths[is_split.index(True) if any(is_split) else NO_SPLIT] = image
     if len(depths) > 1 or not depths.keys() <= {NO_SPLIT, 0}:
         named = ", ".join(depths[depth] for depth in sorted(depths)[-2:])
         raise ValueError(
@@ -174,21 +169,3 @@ def _has_splits(root: Path, images: Sequence[str]) -> bool:
             "images/<split>/<type>/ for all images, or images/<type>/"
         )
     return 0 in depths
-
-
-def _split_depth(image: str) -> int:
-    """How many folders below images/ the first one lies that is called by a split."""
-    folders = image.lower().split("/")[1:-1]
-    return next((depth for depth, name in enumerate(folders) if name in SPLIT_WORDS), NO_SPLIT)
-
-
-def _label_by_place(folders: Sequence[str], mask: str, *, is_marked: bool) -> Label | None:
-    if folders:
-        return Label(folders[0])
-    return Label(UNNAMED_DEFECT if is_marked else "") if mask else None
-
-
-def _no_type(image: str) -> str:
-    return (
-        f"image {image} has no type: expected it in images/<type>/, in labels.csv, or with a mask"
-    )

@@ -9,13 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.annotation import open_pair
 from datamodules.dataset import DefectDataset
-from datamodules.decode import open_image
+from datamodules.decode import open_image, read_header
 from datamodules.file_walk import image_paths
 from datamodules.formats.text_files import parse_object, read_text
 from datamodules.manifest import Manifest
@@ -114,11 +113,7 @@ class GeneratedViews(Views):
 
     def sides_px(self) -> set[int]:
         """The different widths and heights of the images, by their headers."""
-        sides: set[int] = set()
-        for name in self.names:
-            with Image.open(self.folder / name) as image:
-                sides.update(image.size)
-        return sides
+        return {side for name in self.names for side in read_header(self.folder / name).shown_px}
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, str, str]]:

@@ -99,6 +99,14 @@ def two_strokes(inside: np.ndarray, path: Path) -> Path:
     return path
 
 
+def photo(inside: np.ndarray, path: Path, *, suffix: str) -> Path:
+    """The part itself in place of its mask."""
+    noise = np.random.default_rng(0).integers(0, 255, (8, 12), dtype=np.uint8)
+    pixels = np.where(inside, 250, cv2.resize(noise, SIZE_PX[::-1])).astype(np.uint8)
+    Image.fromarray(pixels).save(path.with_suffix(suffix))
+    return path.with_suffix(suffix)
+
+
 def pages(inside: np.ndarray, path: Path, *, suffix: str) -> Path:
     """A file of two masks, one for each of two classes."""
     first, second = (Image.fromarray(one * np.uint8(255)) for one in (inside, ~inside))
@@ -197,6 +205,8 @@ REFUSED: dict[str, tuple[Write, str]] = {
         partial(colours, good=(0, 0, 0, 255), defect=(0, 0, 0, 0)),
         "the rest is 0 0 0, expected strokes",
     ),
+    "photograph": (partial(photo, suffix=".png"), "expected two"),
+    "jpeg photograph": (partial(photo, suffix=".jpg"), "expected two"),
     "pages tif": (partial(pages, suffix=".tif"), "holds 2 pages"),
     "frames gif": (partial(pages, suffix=".gif"), "holds 2 pages or frames"),
     "CMYK": (partial(grey, mode="CMYK", suffix=".tif"), "mode CMYK"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import annotation, decode
+from datamodules import decode
 from datamodules.annotation import open_pair
 from datamodules.decode import open_pixels
 from datamodules.preparing.preparation import Preparation, prepare
@@ -26,8 +26,7 @@ CODINGS = ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group4"
 @pytest.fixture
 def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """So few pixels are many."""
-    for module in (decode, annotation):
-        monkeypatch.setattr(module, "MAX_PIXELS", LIMIT)
+    monkeypatch.setattr(decode, "MAX_PIXELS", LIMIT)
 
 
 def pixels(mode: str = "L") -> Image.Image:
@@ -88,8 +87,7 @@ def test_window_of_strips_is_cut_of_the_whole(mode, coding, tmp_path, monkeypatc
     path = tmp_path / "a.tif"
     pixels(mode).save(path, compression=None if coding == "raw" else coding, strip_size=600)
     whole = open_pixels(path)
-    for module in (decode, annotation):
-        monkeypatch.setattr(module, "MAX_PIXELS", LIMIT)
+    monkeypatch.setattr(decode, "MAX_PIXELS", LIMIT)
     check_windows(path, whole)
 
 
@@ -136,8 +134,7 @@ def tiled(source: object, root: Path, out: Path) -> Preparation:
 def test_tiles_of_a_large_image_are_those_of_a_smaller_one(outline, tmp_path, monkeypatch):
     source = write_coco(tmp_path / "raw", outline)
     usual = tiled(source, tmp_path / "raw", tmp_path / "usual").manifest
-    for module in (decode, annotation):
-        monkeypatch.setattr(module, "MAX_PIXELS", LIMIT)
+    monkeypatch.setattr(decode, "MAX_PIXELS", LIMIT)
     large = tiled(source, tmp_path / "raw", tmp_path / "large").manifest
     assert large.sha256 == usual.sha256 and len(large) == 4 * 3 + 1
     for row in range(len(large)):
@@ -148,10 +145,10 @@ def test_tiles_of_a_large_image_are_those_of_a_smaller_one(outline, tmp_path, mo
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("a.png", "as a TIFF of 8 bits in strips or tiles"),
-        ("deep.tif", "as a TIFF of 8 bits in strips or tiles"),
-        ("turned.tif", "as a TIFF of 8 bits in strips or tiles"),
-        ("one_strip.tif", "as a TIFF of 8 bits in strips or tiles"),
+        ("a.png", "TIFF of 8 bits in strips or tiles"),
+        ("deep.tif", "TIFF of 8 bits in strips or tiles"),
+        ("turned.tif", "TIFF of 8 bits in strips or tiles"),
+        ("one_strip.tif", "TIFF of 8 bits in strips or tiles"),
         ("cut.tif", "it is truncated"),
         ("masked.tif", "outline its defects by polygons"),
         ("typed.tif", "outline its defects by polygons"),

@@ -108,9 +108,10 @@ def test_copy_is_made_again_only_where_the_original_changed(part, raw):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "expected image,left,top"),
-        ("image,left,top,width,height\na.png,1,2,3\n", "row 2: expected whole numbers"),
-        ("image,left,top,width,height\na.png,1,2,nan,4\n", "whole numbers"),
+        ("", "expected image, and each once"),
+        ("image,left,top,width,height\na.png,1,2,3\n", "line 2: .* expected four numbers"),
+        ("image,left,top,width,height\na.png,,,,\n", "line 2: expected a box"),
+        ("image,left,top,width,height\na.png,1,2,nan,4\n", "finite numbers"),
         ("image,left,top,width,height\na.png,1,2,0,4\n", "positive"),
     ],
 )
@@ -123,6 +124,6 @@ def test_bad_table_of_redactions_is_one_line(tmp_path, text, reason):
 
 def test_boxes_of_an_image_are_gathered(tmp_path):
     table = tmp_path / "redactions.csv"
-    table.write_text("image,left,top,width,height\na.png,1,2,3,4\na.png,5,6,7,8\n")
-    assert read_redactions(str(table)) == {"a.png": ((1, 2, 3, 4), (5, 6, 7, 8))}
+    table.write_text("image,left,top,width,height\na.png,1,2,3,4\na.png,5,6.5,7,8\n")
+    assert read_redactions(str(table)) == {"a.png": ((1, 2, 3, 4), (5, 6, 7, 9))}
     assert read_redactions("") == {}
