@@ -109,7 +109,8 @@ def type_of(record: Record) -> str:
 
 
 def _checked_shares(**shares: float) -> dict[str, float]:
-    if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6 or shares["train"] == 0:
+    is_whole = abs(sum(shares.values()) - 1) <= 1e-6  # which no NaN is
+    if not is_whole or min(shares.values()) < 0 or shares["train"] == 0:
         got = ", ".join(f"{name} {share:g}" for name, share in shares.items())
         raise ValueError(f"split shares are {got}, expected train > 0 and a sum of 1: correct them")
     return shares

@@ -1,12 +1,13 @@
 """`cache_latents`: stage 1's training images in some augmented variants, as latents on disk.
 
     python -m experiments.cache_latents --config stage1.yaml --out LATENTS --variants 8
-    python -m experiments.run --config stage1.yaml --data.init_args.latents LATENTS
+    python -m experiments.run --config stage1.yaml --data.latents LATENTS
 
 A killed writing goes on with the first shard that is missing; a finished store is verified instead.
 """
 
 import logging
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,7 @@ def report(store: "LatentStore") -> None:
     size = sum(path.stat().st_size for path in Path(store.folder).iterdir())
     print(f"store     {store.folder}: {len(store)} samples in {store.shard_count} shards, verified")
     print(f"size      {size / 2**20:.1f} MiB, {size / len(store):.0f} bytes a sample")
-    print(f"use it    --data.init_args.latents {store.folder}")
+    print(f"use it    --data.latents {shlex.quote(str(store.folder))}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import argparse
 import difflib
 import inspect
 import io
+import math
 import os
 import re
 import shutil
@@ -287,6 +288,14 @@ def _takes_overrides(command: Command) -> bool:
     return inspect.Parameter.VAR_POSITIONAL in kinds
 
 
+def number(word: str) -> float:
+    """What an option for a number takes; ValueError for other words, NaN and infinity."""
+    value = float(word)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
 def true_or_false(word: str) -> bool:
     """What follows a flag; ValueError for other words."""
     if word not in ("true", "false"):
@@ -306,7 +315,7 @@ def _option(hint: object) -> dict[str, Any]:
         return {"choices": get_args(hint)}
     if isinstance(hint, type) and issubclass(hint, Enum):
         return {"type": hint, "choices": list(hint)}
-    return {"type": hint}
+    return {"type": number if hint is float else hint}
 
 
 def _docstring_parts(text: str) -> tuple[str, dict[str, str]]:

@@ -35,14 +35,16 @@ STAGE_KEYS = (*WORD_KEYS, "tags", "seed", "data", "model", "trainer")
 NODE_KEYS = ("class_path", "init_args", "dict_kwargs")
 # Both belong to the run directory, which the run owns.
 SKIPPED_TRAINER_KEYS = {"logger", "default_root_dir"}
-# Short words of the command line, and the dotted keys that they mean.
+# Short words of the command line, and the keys that they mean.
 SHORT_KEYS = {
-    "source": "data.init_args.source",
-    "root": "data.init_args.root",
-    "manifest": "data.init_args.manifest",
-    "labels": "data.init_args.labels",
-    "pretrained": "model.init_args.pretrained",
+    "source": "data.source",
+    "root": "data.root",
+    "manifest": "data.manifest",
+    "labels": "data.labels",
+    "pretrained": "model.pretrained",
 }
+# A class stands there, whether a config names it yet or not.
+CLASS_KEYS = ("data", "model", "data.init_args.source")
 
 
 def load_config(
@@ -51,9 +53,8 @@ def load_config(
     """The files and over them the overrides as one mapping; a later layer wins.
 
     names: paths, or names inside experiments/configs; overrides: `--a.b.c value` words or a
-    mapping of dotted keys; `source`, `root`, `manifest`, `labels` and `pretrained` are short for
-    the keys in SHORT_KEYS. Texts stay texts (`typed_words.py`) until they are parsed. Raises
-    FileNotFoundError, ValueError.
+    mapping of dotted keys, which `full_key` completes. Texts stay texts (`typed_words.py`) until
+    they are parsed. Raises FileNotFoundError, ValueError.
     """
     raw: dict[str, object] = {}
     for name in names:
@@ -62,10 +63,11 @@ def load_config(
     layer: dict[str, object] = {}
     for key, text in pairs.items():
         value = text if key in (*SHORT_KEYS, *WORD_KEYS) else read_value(text)
-        is_setting = key.startswith("source.") or ".source." in key
+        place = full_key(key, merge_layers(raw, layer))
         # Of a source's settings a name may be called null.
+        is_setting = place.startswith("data.init_args.source.")
         is_nothing = isinstance(value, Word) and value in NOTHING and not is_setting
-        set_dotted(layer, full_key(key), None if is_nothing else value)
+        set_dotted(layer, place, None if is_nothing else value)
     return merge_layers(raw, expand_source(layer))
 
 
@@ -159,14 +161,21 @@ def set_dotted(node: dict[str, object], key: str, value: object) -> None:
     node[last] = value
 
 
-def full_key(key: str) -> str:
-    """The dotted key that a word means: `source.upright` is one of the source's init_args."""
+def full_key(key: str, raw: Mapping[str, object] | None = None) -> str:
+    """The dotted key that a word means: `data.batch_size` is one of the init_args of data's class.
+
+    raw: the configuration that names the classes further down, as in `data.train_transform.scale`.
+    """
     first, dot, rest = key.partition(".")
-    if first not in SHORT_KEYS:
-        return key
-    if dot and rest.partition(".")[0] not in NODE_KEYS:
-        rest = f"init_args.{rest}"
-    return f"{SHORT_KEYS[first]}{dot}{rest}"
+    place = ""
+    for part in f"{SHORT_KEYS.get(first, first)}{dot}{rest}".split("."):
+        node = value_at(raw, place)
+        # A text with keys below it names a class, too.
+        is_class = isinstance(node, str) or (isinstance(node, Mapping) and "class_path" in node)
+        if part not in NODE_KEYS and (is_class or place in CLASS_KEYS):
+            place += ".init_args"
+        place = f"{place}.{part}".removeprefix(".")
+    return place
 
 
 def expand_source(layer: dict[str, object]) -> dict[str, object]:
@@ -350,9 +359,12 @@ def _merge_items(key: str, items: Sequence[object], upper: Mapping[str, object])
 
 
 def value_at(node: object, key: str) -> object:
-    """What the raw configuration holds at a dotted key."""
+    """What the raw configuration holds at a dotted key, None for nothing."""
     for part in key.split(".") if key else ():
-        node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            node = node.get(part) if isinstance(node, Mapping) else None
     return node
 
 

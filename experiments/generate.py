@@ -8,6 +8,7 @@ whole or not at all, and `--source generated` trains on it. The k-th image of ea
 input image has the seed `--seed` + k, so that any one can be made again alone.
 """
 
+import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -109,7 +110,8 @@ def generate(
     with whole_folder(out, entries=ENTRIES, overwrite=overwrite) as folder:
         write_images(bar, folder, checkpoint_sha256=generator.checkpoint_sha256)
     print(f"images      {total}, all marked as synthetic, in {out.resolve()}")
-    print(f"to train    python -m experiments.prepare --source generated --root {out} --out DATA")
+    place = shlex.quote(str(out))
+    print(f"to train    python -m experiments.prepare --source generated --root {place} --out DATA")
 
 
 if __name__ == "__main__":

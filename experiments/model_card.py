@@ -49,7 +49,7 @@ from experiments.checkpoints import load_pretrain
 model = load_pretrain(Path("RELEASE"))
 ```
 
-As the stage 1 under a stage 2: `--model.init_args.pretrained RELEASE`."""
+As the stage 1 under a stage 2: `--pretrained RELEASE`."""
 
 
 def card_text(restored: Restored, *, reason: str, licence: str) -> str:

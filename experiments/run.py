@@ -17,6 +17,7 @@ from experiments.config import (
     STAGE_KEYS,
     WORD_KEYS,
     check_keys,
+    full_key,
     load_config,
     parse_stage,
     value_at,
@@ -36,8 +37,9 @@ def run(
     print_config: bool = False,
 ) -> int:
     """Train, test and track one stage. Each key of a config is an option: --seed 1,
-    --trainer.max_epochs 3. A run's own keys are name, experiment, output, seed, setting, scale,
-    tags, data, model, trainer. Short for a longer key are --source NAME (a file of
+    --trainer.max_epochs 3, --data.batch_size 8 (init_args may be left out). A run's own keys are
+    name, experiment, output, seed, setting, scale, tags, data, model, trainer. Short for a
+    longer key are --source NAME (a file of
     datamodules/sources such as folder, coco, mtd; --source.product plate sets its arguments),
     --root FOLDER, --manifest FILE, --labels "crack; scratch, scuff" (words for the types) and
     --pretrained RUN (stage 1's directory, or random). With a config --data.help, --model.help,
@@ -55,7 +57,7 @@ def run(
     check_keys(raw, STAGE_KEYS, owner="a stage")
     asked = [word.removesuffix(HELP) for word in overrides if word.endswith(HELP)]
     if asked:
-        print_class_help(raw, asked[0].removeprefix("--"))
+        print_class_help(raw, full_key(asked[0].removeprefix("--"), raw))
         return 0
     if print_config:
         raw |= {key: str(raw[key]) for key in WORD_KEYS if isinstance(raw.get(key), str)}

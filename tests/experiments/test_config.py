@@ -162,7 +162,7 @@ FAULTS = {
     ("--data.init_args.batch_sise", "3"): "did you mean batch_size?",
     ("--data.init_args.source.init_args.image_cont", "1"): "did you mean image_count?",
     ("--data.init_args.source", "x.Y"): "source.class_path: got x.Y, which cannot be imported",
-    ("--data.init_arg", "{}"): "did you mean init_args",
+    ("--data.init_arg", "3"): "data.init_args.init_arg: got an unknown key",
     ("--model.init_args.denoiser.init_args", "{}"): "init_args.width is missing",
     ("--model.init_args.learning_rate", "fast"): "learning_rate: got 'fast', expected float",
     ("--trainer.callbacks.0.init_args.monitr", "x"): "did you mean monitor?",
@@ -186,6 +186,7 @@ SOURCE = "data.init_args.source"
 def test_short_word_means_a_dotted_key_and_a_source_its_file_or_class_path(tmp_path: Path) -> None:
     keys = {"pretrained": "model.init_args.pretrained", "source": SOURCE, "seed": "seed"}
     keys |= dict.fromkeys(["source.x", "source.init_args.x"], f"{SOURCE}.init_args.x")
+    keys |= {"data.labels": "data.init_args.labels", "data.class_path": "data.class_path"}
     assert {word: full_key(word) for word in keys} == keys
     with pytest.raises(ValueError, match="expected a file name of datamodules/sources"):
         load_config([], ["--source", "foldr"])
@@ -194,6 +195,26 @@ def test_short_word_means_a_dotted_key_and_a_source_its_file_or_class_path(tmp_p
     for words in ([], ["--source=neu_seg"], [f"--source={node['class_path']}"]):
         raw = load_config([str(tmp_path / "a.yaml")], words)
         assert raw == {"data": {"init_args": {"source": node, "root": "a"}}}
+
+
+def test_init_args_may_be_left_out_wherever_a_class_stands(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "data: {init_args: {cut: {class_path: a.B}, sizes: {x: 1}}}\n"
+        "trainer: {callbacks: [{class_path: a.C}]}"
+    )
+    written = {
+        "data.cut.side_px": "data.init_args.cut.init_args.side_px",
+        "data.sizes.x": "data.init_args.sizes.x",
+        "data.source.y": f"{SOURCE}.init_args.y",
+        "model.tile_px": "model.init_args.tile_px",
+        "model.net": "model.init_args.net",
+        "model.net.width": "model.init_args.net.init_args.width",
+        "trainer.callbacks.0.decay": "trainer.callbacks.0.init_args.decay",
+        "trainer.max_epochs": "trainer.max_epochs",
+    }
+    config = [str(tmp_path / "a.yaml")]
+    by_key = load_config(config, dict.fromkeys(written.values(), "a.D"))
+    assert load_config(config, dict.fromkeys(written, "a.D")) == by_key
 
 
 @pytest.mark.parametrize(
