@@ -115,7 +115,7 @@ def open_image(path: Path) -> np.ndarray:
     at WINDOW_SHARES of their pixels become 0 and 255, a flat one becomes black.
     Raises FileNotFoundError, or ValueError for an unreadable, truncated or too large file.
     """
-    image = _eight_bits(path)
+    image = open_pixels(path)
     return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
 
 
@@ -125,11 +125,22 @@ def open_pixels(path: Path, window_xywh_px: tuple[int, ...] = ()) -> np.ndarray:
     window_xywh_px: of a TIFF that is too large only these pixels, decoded with little more.
     Raises FileNotFoundError, or ValueError for an unreadable, truncated or too large file.
     """
-    image = _eight_bits(path, window_xywh_px)
-    if image.ndim == 2:
-        return image
-    few = image[::16, ::16]
-    return image if (few != few[:, :, :1]).any() else grey_where_equal(image)
+    part = None
+    if window_xywh_px:
+        with _readable(path), quietly():
+            part = part_of(path, window_xywh_px)
+    with _opened(path, part.data if part else b"") as (image, data):
+        turn = turn_of(image)
+        pixels = _decode_by_opencv(image, data)
+        if pixels is None and image.mode != "F":
+            pixels = _decode_by_pillow(image, data)
+    if pixels is None:
+        raise ValueError(
+            f"{path} holds floating-point pixels, expected 8- or 16-bit ones: "
+            "save it as an 8- or 16-bit PNG"
+        )
+    pixels = part.window_of(pixels) if part else upright(pixels, turn)
+    return grey_where_equal(pixels if pixels.dtype == np.uint8 else _window(pixels, path))
 
 
 def open_stored(path: Path) -> StoredPixels:
@@ -169,7 +180,10 @@ def stored_of(image: ImageFile, data: bytes) -> StoredPixels | None:
 
 
 def grey_where_equal(image: np.ndarray) -> np.ndarray:
-    """The image (H, W, 3) as (H, W) where its three channels are equal, else as it is."""
+    """The image as (H, W) where its three channels are equal, else as it is."""
+    few = image[::16, ::16]
+    if image.ndim == 2 or (few != few[:, :, :1]).any():
+        return image
     red, green, blue = cv2.split(image)
     is_grey = not cv2.norm(red, green, cv2.NORM_INF) and not cv2.norm(red, blue, cv2.NORM_INF)
     return red if is_grey else image
@@ -253,26 +267,6 @@ def _decode_by_opencv(image: ImageFile, data: bytes) -> np.ndarray | None:
         return cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error:
         return None
-
-
-def _eight_bits(path: Path, window_xywh_px: tuple[int, ...] = ()) -> np.ndarray:
-    """The image, or its window, as (H, W) or (H, W, 3) uint8; grey files as (H, W)."""
-    part = None
-    if window_xywh_px:
-        with _readable(path), quietly():
-            part = part_of(path, window_xywh_px)
-    with _opened(path, part.data if part else b"") as (image, data):
-        turn = turn_of(image)
-        pixels = _decode_by_opencv(image, data)
-        if pixels is None and image.mode != "F":
-            pixels = _decode_by_pillow(image, data)
-    if pixels is None:
-        raise ValueError(
-            f"{path} holds floating-point pixels, expected 8- or 16-bit ones: "
-            "save it as an 8- or 16-bit PNG"
-        )
-    pixels = part.window_of(pixels) if part else upright(pixels, turn)
-    return pixels if pixels.dtype == np.uint8 else _window(pixels, path)
 
 
 def _decode_by_pillow(image: Image.Image, data: bytes) -> np.ndarray:

@@ -56,14 +56,13 @@ def values_in(numbers: np.ndarray) -> np.ndarray:
 
 def _ids_of(stored: StoredPixels, path: Path, values: Sequence[MaskValues]) -> np.ndarray:
     """The numbers of a mask of ids; those of a grey palette's greys where only they are known."""
-    numbers, palette, alpha, _ = stored
+    pixels, palette, alpha, _ = stored
+    numbers = grey_where_equal(pixels)
     if numbers.ndim == 3:
-        if (numbers != numbers[:, :, :1]).any():
-            raise ValueError(
-                f"mask {path} is coloured ({_listed(numbers)}), expected grey values or palette "
-                f"indices: {ONE_CLASS_A_GREY}"
-            )
-        numbers = np.ascontiguousarray(numbers[:, :, 0])
+        raise ValueError(
+            f"mask {path} is coloured ({_listed(numbers)}), expected grey values or palette "
+            f"indices: {ONE_CLASS_A_GREY}"
+        )
     if alpha is not None and numbers[alpha == 0].any():
         raise ValueError(
             f"mask {path} holds ids where it is transparent, expected to see them: "
@@ -112,7 +111,7 @@ def seen_greys(stored: StoredPixels, path: Path | str) -> np.ndarray:
                 f"expected strokes of one colour on nothing: {REMEDY}"
             )
         return np.rint(alpha * (255 / max(alpha.max(), 1))).astype(np.uint8)
-    pixels = pixels if pixels.ndim == 2 else grey_where_equal(pixels)
+    pixels = grey_where_equal(pixels)
     if pixels.ndim == 2:
         return pixels
     # Shades of one colour lie on a line from black.

@@ -128,8 +128,12 @@ def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Re
             "in pixels as shown: say so by --source.frame shown, or save it upright"
         )
 
+    scale = changes.longest_side_px / max(size_px)
+    small_px = [max(1, round(length * scale)) for length in header.shown_px]
+
     def moved(pixels: np.ndarray, interpolation: int = cv2.INTER_NEAREST) -> np.ndarray:
-        return _shrunk(pixels, changes.longest_side_px, interpolation)
+        is_shrunk = 0 < scale < 1
+        return cv2.resize(pixels, small_px, interpolation=interpolation) if is_shrunk else pixels
 
     def copy_image() -> np.ndarray:
         return moved(_redacted(open_pixels(source), record.image, changes), cv2.INTER_AREA)
@@ -144,7 +148,7 @@ def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Re
     text = read_text(source) if record.is_generated else {}
     _write_png(folder / image, source, copy_image, text)
     copied = replace(record, image=image, width_px=0, height_px=0)
-    if 0 < changes.longest_side_px < max(size_px):
+    if 0 < scale < 1:
         copied = replace(copied, regions=moved_regions(record.regions, moved, size_px))
     if not record.mask:
         return copied
@@ -163,15 +167,6 @@ def _redacted(shown: np.ndarray, image: str, changes: Changes) -> np.ndarray:
         # Flat, not blurred: a blur of known letters can be undone.
         inside[...] = np.median(shown, axis=(0, 1))
     return pixels
-
-
-def _shrunk(pixels: np.ndarray, longest_side_px: int, interpolation: int) -> np.ndarray:
-    height, width = pixels.shape[:2]
-    if not 0 < longest_side_px < max(height, width):
-        return pixels
-    scale = longest_side_px / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(pixels, size, interpolation=interpolation)
 
 
 def _write_png(

@@ -55,7 +55,7 @@ def fingerprint(image: np.ndarray) -> Fingerprint:
     The hash covers pixels and shape; RGB with three equal channels counts as grey. The
     thumbnail is squeezed to a square.
     """
-    pixels = image if image.ndim == 2 else grey_where_equal(image)
+    pixels = grey_where_equal(image)
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)

@@ -134,13 +134,13 @@ def _match_masks(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
         owner = owners.get(_stem_below(mask), [])
         if not owner:
             raise ValueError(
-                f"mask {_shown(mask)} belongs to no image: expected the same path and name under "
+                f"mask {mask!r} belongs to no image: expected the same path and name under "
                 "images/; rename or remove it"
             )
         if len(owner) > 1 or owner[0] in matched:
             raise ValueError(
-                f"mask {_shown(mask)}: its name stands for {_shown(owner[0])} and for a second "
-                "image or mask; expected one image and one mask of a name; rename one"
+                f"mask {mask!r}: its name stands for {owner[0]!r} and for a second image or mask; "
+                "expected one image and one mask of a name; rename one"
             )
         matched[owner[0]] = mask
     return matched
@@ -149,11 +149,6 @@ def _match_masks(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
 def _stem_below(path: str) -> str:
     """The path without its first folder and its suffix, as names are compared."""
     return fold(PurePosixPath(path.partition("/")[2]).with_suffix("").as_posix())
-
-
-def _shown(path: str) -> str:
-    """The path as a message may hold it: on one line, whatever its name."""
-    return path if path.isprintable() else repr(path)
 
 
 def _has_splits(root: Path, images: Sequence[str]) -> bool:

@@ -14,11 +14,7 @@ import torch
 from PIL import Image
 
 from callbacks.drawing import INK, Panel, draw_grid, join_side_by_side, resize_image, scale_to_fit
-from experiments.generation.copies import (
-    NO_COPY,
-    Neighbours,
-    find_neighbours,
-)
+from experiments.generation.copies import NO_COPY, Neighbours, find_neighbours
 from experiments.generation.views import (
     GeneratedViews,
     RealViews,

@@ -85,12 +85,17 @@ def find_inputs(
     folder = Path(os.path.expanduser(masks))
     if folder.is_file() and len(inputs) == 1:
         return [(inputs[0], folder)]
-    found = masks_by_name(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"--masks {folder} is no folder: expected one with a mask of the same name for each "
+            "image, or --draw_masks"
+        )
+    found = {mask.name: mask.path for mask in name_images(image_paths(folder), folder)}
     for image in inputs:
         if image.name not in found:
             raise FileNotFoundError(
-                f"image {image.path} has no mask in {masks}: expected {image.name}.png there, 0 "
-                "for good and 255 where the defect goes"
+                f"image {image.path} has no mask in {masks}: expected one {image.name}.png there, "
+                "white where the defect goes"
             )
     return [(image, found[image.name]) for image in inputs]
 
@@ -121,18 +126,6 @@ def good_training_images(file: Path, limit: int | None, *, seed: int) -> list[In
     return name_images([index.root / images[row] for row in chosen.tolist()], index.root)
 
 
-def masks_by_name(folder: Path) -> dict[str, Path]:
-    """The images below a folder by their paths without suffix; FileNotFoundError for no folder."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"--masks {folder} is no folder: expected one with a mask of the same name for each "
-            "image, or --draw_masks"
-        )
-    # Of two with one name the first counts.
-    paths = reversed(image_paths(folder))
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
-
-
 def list_jobs(
     inputs: Sequence[tuple[InputImage, Path | None]],
     prompts: Sequence[Prompt],
@@ -149,12 +142,11 @@ def list_jobs(
     for source, file in inputs:
         image, sha256 = open_pixels(source.path), sha256_of(source.path)
         size_px = (image.shape[0], image.shape[1])
-        given = None if file is None else read_mask(file, size_px)
         if file is not None:
+            mask = read_mask(file, size_px)
             frame_of(source.path, read_header(source.path), (0, 0), mask=file)
         for prompt, seed in product(prompts, seeds):
-            mask = given
-            if mask is None:
+            if file is None:
                 rng = np.random.default_rng([seed, int(sha256[:16], 16)])
                 mask = draw_mask(rng, size_px, defect=str(prompt.types), side_px=side_px)
             window = window_around(mask, side_px=side_px, stride_px=stride_px)
