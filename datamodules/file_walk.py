@@ -4,7 +4,6 @@ Linked folders are entered once, hidden ones never. Which endings are images dep
 what an image is good for is told by its source.
 """
 
-import csv
 import logging
 import os
 import re
@@ -15,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import features
 
-from datamodules.whole_files import whole
+from datamodules.whole_files import write_rows
 
 LOGGER = logging.getLogger(__name__)
 # What Pillow may have been built without.
@@ -157,11 +156,8 @@ def count_reasons(left_out: Mapping[str, str]) -> list[str]:
 
 def write_reasons(path: Path, left_out: Mapping[str, str]) -> Path:
     """The CSV at `path` that names the files, one a row, with their reasons."""
-    with whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("file", "reason"))
-        writer.writerows(sorted((printable(name), printable(left_out[name])) for name in left_out))
-    return path
+    rows = sorted((printable(name), printable(why)) for name, why in left_out.items())
+    return write_rows(path, ("file", "reason"), rows)
 
 
 def printable(text: str) -> str:

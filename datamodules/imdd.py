@@ -16,7 +16,7 @@ from datamodules.dataset import DefectDataset
 from datamodules.language.caption_choice import CaptionChoice
 from datamodules.latents import LatentDataset, LatentStore
 from datamodules.manifest import Manifest, Source
-from datamodules.preparing.preparation import prepare
+from datamodules.preparing.preparation import Copies, Protocol, prepare
 from datamodules.sample import UNLABELLED, Sample
 from datamodules.sampler import BatchPlan, Draw, ResumableLoader, ResumableSampler, plan_batches
 from datamodules.shared_memory import checked_workers
@@ -67,8 +67,8 @@ class IMDDDataModule(LightningDataModule):
         val_fraction: float = 0.15,
         test_fraction: float = 0.25,
         split_seed: int = 0,
-        protocol: str = "published",
-        copies: str = "drop",
+        protocol: Protocol = "published",
+        copies: Copies = "drop",
         allow_leakage: bool = False,
         shots_per_type: int | None = None,
         image_budget: int | None = None,
@@ -163,7 +163,7 @@ class IMDDDataModule(LightningDataModule):
             return
         done = prepare(
             self.source,
-            self.root,
+            Path(self.root),
             self._manifest_path(),
             fractions=self.fractions,
             split_seed=self.split_seed,

@@ -1,8 +1,9 @@
 """Files and folders that are written whole or not at all: the one way to replace something."""
 
+import csv
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,3 +37,10 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Write a text (UTF-8) or bytes to the file `path`, whole or not at all."""
     with whole(path) as unfinished:
         unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Path:
+    """The CSV at `path`, whole or not at all."""
+    with whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path

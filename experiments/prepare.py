@@ -109,8 +109,7 @@ def prepare(
             protocol=protocol,
             copies=copies,
             max_alike_fraction=max_alike_fraction,
-            on_bad=on_bad,
-            max_bad_fraction=max_bad_fraction,
+            max_bad_fraction=0 if on_bad == "error" else max_bad_fraction,
             max_leftover_fraction=max_leftover_fraction,
             changes=changes,
             tiling_px=(tile_px, tile_overlap_px),
@@ -175,7 +174,8 @@ def report(console: Console, done: "Preparation") -> None:
         lines.append(f"note      no stage 2 trains on this: {error}")
     groups = len(set(manifest.column("group")))
     total, *reasons = done.leftovers.lines()
-    lines.append(f"files     {total}, named in {manifest.path.with_suffix('.leftovers.csv').name}")
+    list_name = manifest.path.with_suffix(".leftovers.csv").name
+    lines.append(f"files     {total}{(reasons and f', named in {list_name}') or ''}")
     lines += [f"          {reason}" for reason in reasons]
     lines += [
         f"manifest  {manifest.path}",

@@ -84,9 +84,14 @@ def copy_all(
 ) -> list[Record]:
     """The records of changed copies below `folder`, in the same order; bad ones have a flaw.
 
-    Raises ValueError for a redaction of an image that is not there: a typing error must not
-    publish what was to be hidden.
+    Raises ValueError for a folder below the root, and for a redaction of an image that is not
+    there: a typing error must not publish what was to be hidden.
     """
+    if root.resolve() in folder.resolve().parents:
+        raise ValueError(
+            f"copies would lie in {folder}, where the next run took them for images of {root}: "
+            "choose an --out outside --root"
+        )
     unknown = sorted(changes.redactions.keys() - {record.image for record in records})
     if unknown:
         raise ValueError(

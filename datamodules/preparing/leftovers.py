@@ -66,10 +66,11 @@ class Leftovers:
                 )
 
     def lines(self) -> list[str]:
-        """How many files there are, and a line per reason with the first of them."""
-        others = len(self.reasons)
-        total = f"{self.named + others}: {self.named} images and masks, {others} others"
-        return [total, *count_reasons(self.reasons)]
+        """How many files there are, and a line per reason with the first that was not read."""
+        others = {path: why for path, why in self.reasons.items() if why != READ}
+        read = len(self.reasons) - len(others)
+        total = f"{self.named} images and masks, {read} annotation files, {len(others)} others"
+        return [total, *count_reasons(others)]
 
 
 def find_leftovers(
@@ -90,7 +91,7 @@ def find_leftovers(
     own = f"{os.path.relpath(output.resolve(), root.resolve())}/"
     twins = {found.own_places.get(name, "") for name in named}
     reasons, images, labels = dict(found.left_out), list[str](), list[str]()
-    suffixes = tuple(source.label_suffixes) or ("no such ending",)
+    suffixes = tuple(source.label_suffixes)
     for path in found.files:
         is_label = path.lower().endswith(suffixes)
         is_label = is_label and not PLAIN_STEMS.fullmatch(PurePosixPath(path).name)

@@ -4,12 +4,12 @@ Each step is its own file: `copies.py` changes, `inspection.py` opens, `duplicat
 `leakage.py` resolves, `splits.py` assigns, `manifest.py` keeps.
 """
 
-import csv
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -22,18 +22,15 @@ from datamodules.preparing.duplicates import Duplicates, find_duplicates
 from datamodules.preparing.inspection import Inspection, Progress, inspect_all
 from datamodules.preparing.leakage import MAX_ALIKE_FRACTION, LeftOut, resolve_leaks
 from datamodules.preparing.leftovers import Leftovers, find_leftovers
-from datamodules.preparing.tiles import tile_large, with_tiles
+from datamodules.preparing.tiles import inspect_tiles
 from datamodules.sample import UNLABELLED, Record
 from datamodules.splits import SPLITS, supervised_thirds
-from datamodules.whole_files import whole
+from datamodules.whole_files import write_rows
 
 HASHED_SEARCH = "alike images were sought by hashes, which miss about one pair in twenty"
 UNSAID = "unlabelled: nothing says what the image shows"
-CHOICES = {
-    "protocol": ("published", "groups", "thirds"),
-    "copies": ("drop", "exact", "keep"),
-    "on_bad": ("quarantine", "error"),
-}
+Protocol = Literal["published", "groups", "thirds"]
+Copies = Literal["drop", "exact", "keep"]
 
 
 @dataclass(frozen=True)
@@ -53,15 +50,14 @@ class Preparation:
 
 def prepare(
     source: Source,
-    root: str | Path,
-    path: str | Path,
+    root: Path,
+    path: Path,
     *,
     fractions: tuple[float, float, float] = (0.6, 0.15, 0.25),
     split_seed: int = 0,
-    protocol: str = "published",
-    copies: str = "drop",
+    protocol: Protocol = "published",
+    copies: Copies = "drop",
     max_alike_fraction: float = MAX_ALIKE_FRACTION,
-    on_bad: str = "quarantine",
     max_bad_fraction: float = 0.05,
     max_leftover_fraction: float = 0.05,
     changes: Changes | None = None,
@@ -73,22 +69,23 @@ def prepare(
 
     fractions: train, val, test; protocol: `published` keeps a set's own split, `groups` cuts
     anew, `thirds` trains on the first third of each type. copies: what becomes of alike images
-    (`leakage.py`). on_bad: `quarantine` or `error`; max_*_fraction: at most so many. changes: index
-    copies, written beside the manifest. tiling_px: larger images become tiles of that side and
-    overlap. Raises FileNotFoundError, ValueError or OSError.
+    (`leakage.py`). max_*_fraction: at most so many. changes: index copies beside the manifest.
+    tiling_px: larger images become tiles of that side and overlap. Raises ValueError or OSError.
     """
-    path, root = Path(path), Path(root)
-    _check_choices(protocol=protocol, copies=copies, on_bad=on_bad)
-    look = partial(inspect_all, kept_in=path.parent, workers=workers, progress=progress)
-    inspections, root, leftovers = inspect_source(
-        source, root, path, max_leftover_fraction, look=look, changes=changes, tiling_px=tiling_px
-    )
-    unusable = leave_out_bad(inspections, path, max_bad_fraction if on_bad != "error" else 0)
+    records, leftovers = read_source(source, root, output=path.parent)
+    # Why a record is unusable says more of its image than that no record names it.
+    leftovers.keep(path, 1 if any(one.flaw for one in records) else max_leftover_fraction)
+    if changes:
+        folder = path.parent / changes.folder_name
+        records, root = copy_all(records, root, folder, changes=changes), folder
+    look = partial(inspect_all, root=root, kept_in=path.parent, workers=workers, progress=progress)
+    inspections = inspect_tiles(records, root, *tiling_px, look=look)
+    unusable = leave_out_bad(inspections, path, max_bad_fraction)
     leftovers.keep(path, max_leftover_fraction)
     usable = with_protocol(inspections, source, protocol)
     found = compare_images(usable)
     records, left_out, leaks = resolve_leaks(
-        [inspection.record for inspection in usable],
+        [one.record for one in usable],
         found.pairs,
         copies=copies,
         max_alike_fraction=max_alike_fraction,
@@ -101,41 +98,6 @@ def prepare(
     )
     write_quarantine(path, unusable, left_out)
     return Preparation(manifest, unusable, left_out, count_notes(source, usable, found), leftovers)
-
-
-def inspect_source(
-    source: Source,
-    root: Path,
-    manifest: Path,
-    max_leftover_fraction: float,
-    *,
-    look: Callable[..., list[Inspection]],
-    changes: Changes | None,
-    tiling_px: tuple[int, int],
-) -> tuple[list[Inspection], Path, Leftovers]:
-    """The inspections of a source's images, of their copies or tiles where asked; their root.
-
-    Last is what is left over of its files, written before anything can end the work.
-    """
-    records, leftovers = read_source(source, root, output=manifest.parent)
-    # Why a record is unusable says more of its image than that no record names it.
-    leftovers.keep(manifest, 1 if any(one.flaw for one in records) else max_leftover_fraction)
-    if changes:
-        copies = manifest.parent / changes.folder_name
-        if root.resolve() in copies.resolve().parents:
-            raise ValueError(
-                f"copies would lie in {copies}, where the next run took them for images of {root}: "
-                "choose an --out outside --root"
-            )
-        records, root = copy_all(records, root, copies, changes=changes), copies
-    look = partial(look, root=root)
-    tile_px, overlap_px = tiling_px
-    if tile_px:
-        records = tile_large(records, root, tile_px=tile_px, overlap_px=overlap_px)
-    inspections = look(records)
-    if tile_px:
-        inspections = with_tiles(inspections, look, tile_px=tile_px, overlap_px=overlap_px)
-    return inspections, root, leftovers
 
 
 def read_source(source: Source, root: Path, *, output: Path) -> tuple[list[Record], Leftovers]:
@@ -199,27 +161,30 @@ def write_quarantine(
     manifest: Path, unusable: Sequence[LeftOut], copies: Sequence[LeftOut]
 ) -> Path:
     """The file beside the manifest that names all left-out images, one a row, with reasons."""
-    path = manifest.with_suffix(".quarantine.csv")
-    with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("image", "source", "kind", "reason"))
-        for kind, left_out in (("refused", unusable), ("copy", copies)):
-            writer.writerows((one.image, one.source, kind, one.reason) for one in left_out)
-    return path
+    rows = [
+        (one.image, one.source, kind, one.reason)
+        for kind, left_out in (("refused", unusable), ("copy", copies))
+        for one in left_out
+    ]
+    header = ("image", "source", "kind", "reason")
+    return write_rows(manifest.with_suffix(".quarantine.csv"), header, rows)
 
 
 def with_protocol(
     inspections: Sequence[Inspection], source: Source, protocol: str
 ) -> list[Inspection]:
     """The usable inspections with causes, and with the splits that the protocol starts from."""
-    inspections = [inspection for inspection in inspections if not inspection.problem]
-    records = [_with_cause(inspection.record, source) for inspection in inspections]
-    if protocol == "groups":
-        labelled = ("train", "val", "test")
-        records = [replace(r, split="") if r.split in labelled else r for r in records]
+    usable = [one for one in inspections if not one.problem]
+    records = [one.record for one in usable]
+    for place, record in enumerate(records):
+        usual = source.causes.get(record.defects[0], "") if record.defects else ""
+        caption = replace(record.caption, cause=record.caption.cause or usual)
+        is_cut_anew = protocol == "groups" and record.split != UNLABELLED
+        split = "" if is_cut_anew else record.split
+        records[place] = replace(record, caption=caption, split=split)
     if protocol == "thirds":
         records = supervised_thirds(records)
-    return [replace(i, record=r) for i, r in zip(inspections, records, strict=True)]
+    return [replace(one, record=record) for one, record in zip(usable, records, strict=True)]
 
 
 def compare_images(inspections: Sequence[Inspection]) -> Duplicates:
@@ -259,17 +224,3 @@ def count_notes(
     notes[UNSAID] = sum(one.record.split == UNLABELLED for one in inspections)
     notes += Counter({HASHED_SEARCH: int(found.search == "hashed")})
     return notes + note_negatives(inspections)
-
-
-def _check_choices(**chosen: str) -> None:
-    for name, value in chosen.items():
-        if value not in CHOICES[name]:
-            raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(CHOICES[name])}")
-
-
-def _with_cause(record: Record, source: Source) -> Record:
-    """The record with the usual cause of its dominant defect in the caption, where one is known."""
-    cause = source.causes.get(record.defects[0], "") if record.defects else ""
-    if not cause or record.caption.cause:
-        return record
-    return replace(record, caption=replace(record.caption, cause=cause))

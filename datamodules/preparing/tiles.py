@@ -14,14 +14,21 @@ from datamodules.preparing.inspection import FILE_ERRORS, Inspection, check_size
 from datamodules.sample import Record
 
 
-def with_tiles(
-    inspections: Sequence[Inspection],
-    look: Callable[[list[Record]], list[Inspection]],
-    *,
+def inspect_tiles(
+    records: Sequence[Record],
+    root: Path,
     tile_px: int,
     overlap_px: int,
+    *,
+    look: Callable[[Sequence[Record]], list[Inspection]],
 ) -> list[Inspection]:
-    """The inspections with those of tiles, which `look` makes, in place of large images."""
+    """The inspections, as `look` makes them, of the records and of tiles in place of large ones.
+
+    tile_px: 0 keeps them whole.
+    """
+    if not tile_px:
+        return look(records)
+    inspections = look(tile_large(records, root, tile_px=tile_px, overlap_px=overlap_px))
     parts = [
         [] if i.problem else tile_records(i.record, tile_px=tile_px, overlap_px=overlap_px)
         for i in inspections

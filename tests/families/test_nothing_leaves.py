@@ -101,6 +101,7 @@ def test_each_file_is_named_by_a_record_or_left_over_with_its_reason(name, root)
 def test_healthy_layouts_lose_nothing_and_leave_only_known_reasons(name, root):
     _, leftovers = look(name, root)
     leftovers.keep(root.parent / "m.parquet", 0)
+    assert READ not in " ".join(leftovers.lines())  # what was read is no news
     kinds = {why.partition(": ")[0] for why in leftovers.reasons.values()}
     assert all(kinds), leftovers.reasons
 
