@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +142,18 @@ def test_no_package_of_a_forbidden_licence_is_imported(path: Path) -> None:
 
 def test_tests_have_no_package_files() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_nothing_that_a_run_leaves_is_kept() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout of git's")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    names = [name for name in listed.stdout.split("\0") if name]
+    known = {"docs", "mlruns", "notebooks", "tests", ".ci", ".github", *PACKAGES}
+    assert {name.split("/")[0] for name in names if "/" in name} <= known
+    assert {Path(name).name for name in names}.isdisjoint({"thresholds.json", "mlflow.db"})
 
 
 def test_no_file_names_a_folder_of_somebodys_machine() -> None:
