@@ -134,7 +134,8 @@ def call_command(command: Command, words: Sequence[str]) -> int:
     Each keyword of the signature is an option: `bool` a flag that true or false may follow,
     `list[...]` one or more values that may be repeated, `Literal[...]` or an Enum a choice,
     `X | None` an option that may be left out; values stay as they were typed. A positional-only
-    parameter is a leading word; with `*overrides: str` the command takes what is no option as well.
+    parameter is a leading word, one named `from_` the option --from; with `*overrides: str` the
+    command takes what is no option as well.
     Raises ValueError for words that it does not take.
     """
     parser = command_parser(command)
@@ -167,14 +168,15 @@ def command_parser(command: Command) -> CommandParser:
     for name, parameter in inspect.signature(command).parameters.items():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             continue
-        text, default = helps.get(name, ""), parameter.default
+        text, default = helps.get(name.rstrip("_"), ""), parameter.default
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             parser.add_argument(name, help=text.replace("%", "%%"), **_option(hints[name]))
             continue
         if default not in (inspect.Parameter.empty, None, "", [], (), False):
             text += f" (default: {default.value if isinstance(default, Enum) else default})"
         parser.add_argument(
-            f"--{name}",
+            f"--{name.rstrip('_')}",
+            dest=name,
             required=default is inspect.Parameter.empty,
             # What is not given is left to the signature.
             default=argparse.SUPPRESS,

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from datamodules.shared_memory import REMEDY, free_bytes
 from experiments.cli import run_command
+from lightning_modules.known_weights import KNOWN_WEIGHTS, cache_folder, is_fetched
 
 COMPROMISED = {("lightning", "2.6.2"), ("lightning", "2.6.3")}
+DATA_VARIABLE = "DIFFUSE_DEFECT_DATA"
 INSTALL = "pip install -r requirements.lock"
 GIBIBYTE = 2**30
 
@@ -36,12 +38,11 @@ class Finding:
         return "MISSING" if self.core else "optional"
 
 
-def doctor(*, data: str = "", weights: str = "", output: Path = Path("mlruns")) -> int:
+def doctor(*, data: str = "", output: Path = Path("mlruns")) -> int:
     """Tell what this machine has, what is missing, and how to get it; 2 where a core part is.
 
     Args:
         data: folder of the raw data sets
-        weights: folder of local weights
         output: folder of the runs
     """
     from experiments.tables import Table, print_table
@@ -52,8 +53,8 @@ def doctor(*, data: str = "", weights: str = "", output: Path = Path("mlruns")) 
         examine_torch_family(),
         examine_tracking(output),
         *examine_machine(),
-        examine_folder("data", data, "DIFFUSE_DEFECT_DATA"),
-        examine_folder("weights", weights, "DIFFUSE_DEFECT_WEIGHTS"),
+        examine_data(data),
+        *examine_weights(),
     ]
     rows = tuple((f.part, f.verdict, f.found, f.remedy) for f in findings)
     columns = ("part", "verdict", "found", "remedy")
@@ -150,18 +151,32 @@ def examine_machine() -> list[Finding]:
     ]
 
 
-def examine_folder(part: str, folder: str, variable: str) -> Finding:
-    """What lies in a folder of data or weights, named by the argument or by the variable."""
-    named = folder or os.environ.get(variable, "")
+def examine_data(folder: str) -> Finding:
+    """What lies in a folder of data, named by the argument or by DIFFUSE_DEFECT_DATA."""
+    named = folder or os.environ.get(DATA_VARIABLE, "")
     if not named:
-        remedy = f"optional: --{part} FOLDER or {variable}"
-        return Finding(part, "no folder named", remedy, core=False)
+        return Finding(
+            "data", "no folder named", f"optional: --data FOLDER or {DATA_VARIABLE}", core=False
+        )
     path = Path(named)
     if not path.is_dir():
         # Who names a folder counts on it: then it is no option any more.
-        return Finding(part, f"{named} is missing", f"mount it, or correct --{part} or {variable}")
+        return Finding(
+            "data", f"{named} is missing", f"mount it, or correct --data or {DATA_VARIABLE}"
+        )
     names = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
-    return Finding(part, f"{named}: {', '.join(names) or 'no folders in it'}", core=False)
+    return Finding("data", f"{named}: {', '.join(names) or 'no folders in it'}", core=False)
+
+
+def examine_weights() -> list[Finding]:
+    """Which of the weights that configurations name lie in the cache folder."""
+    folder, get = cache_folder(), "python -m experiments.fetch --weights"
+    return [
+        Finding(f"weights {name}", f"in {folder / name}", core=False)
+        if is_fetched(name)
+        else Finding(f"weights {name}", "not fetched", f"optional: {get} {name}", core=False)
+        for name in KNOWN_WEIGHTS
+    ]
 
 
 if __name__ == "__main__":

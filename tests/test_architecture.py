@@ -17,6 +17,7 @@ STAGE_IMPORTS = (
     "lightning_modules.optimizers",
     # What stages and baselines share; a stage is never one of these.
     "lightning_modules.evaluation",
+    "lightning_modules.known_weights",
     "lightning_modules.weights_io",
     "lightning_modules.supervision",
     "lightning_modules.segmentation_module",
@@ -31,6 +32,7 @@ ALLOWED = {
     "lightning_modules/nets": (
         "lightning_modules.nets",
         "lightning_modules.equations",
+        "lightning_modules.known_weights",
         "lightning_modules.weights_io",
         "datamodules.sample",
     ),

@@ -4,6 +4,7 @@ What is computed from features is in `metrics/`; which file and settings a comma
 `experiments/fidelity.py`. Nothing is downloaded here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_modules.nets.image_encoder import by_channel, create_timm
+from lightning_modules.nets.image_encoder import create_timm
 from lightning_modules.weights_io import UNREADABLE, check_is_file, fill, read_tensors
 
 INCEPTION = "inception"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth of torch-fidelity's release v0.2.0"
+
+
+def by_channel(values: Sequence[float], value: float | None) -> Tensor:
+    """Statistics (3, 1, 1) of pixels in [0, 1]: timm's `values`, or one for all where given."""
+    return torch.tensor(values if value is None else [value] * 3).view(3, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,17 @@
 """Feature maps of any strides brought to one width and to the strides that masks need."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_modules.nets.image_encoder import create_timm
-from lightning_modules.weights_io import fill, read_tensors
+from lightning_modules.nets.image_encoder import (
+    PixelStatistics,
+    create_timm,
+    read_timm,
+    timm_name,
+)
 
-PAPERS, HYBRID = "diffusion", "diffusion+timm"
+PAPERS, HYBRID, TIMM = "diffusion", "diffusion+timm", "timm"
 LIGHT_ENCODER = "resnet18"
 
 
@@ -68,24 +70,21 @@ class ImageStem(nn.Module):
 
 
 class TimmEncoder(nn.Module):
-    """A light timm encoder that trains with stage 2: maps at strides 2 to 32 (the hybrid).
+    """A light timm encoder that trains with stage 2: maps at strides 2 to 32.
 
-    It starts at random, or from `weights`, a safetensors file with the state dict of the whole
-    model: then its batch norms keep the file's statistics, as detectors have it. padding: timm's
-    `pad_type`, "same" for weights that come from TensorFlow.
+    It starts at random, or from `weights`: a known name (`efficientnet_lite0`), a safetensors file
+    or a repository of the hub. Then its batch norms keep the statistics that came with them, as
+    detectors have it, and pixels are normalised as timm says for this net.
     """
 
     def __init__(
-        self,
-        model_name: str,
-        width: int,
-        strides: tuple[int, ...],
-        weights: str = "",
-        padding: str = "",
+        self, model_name: str, width: int, strides: tuple[int, ...], weights: str = ""
     ) -> None:
         super().__init__()
-        self.model_name, self.weights = model_name, Path(weights) if weights else None
-        self.backbone = create_timm("encoder", model_name, padding=padding, features_only=True)
+        self.weights = weights
+        self.model_name = timm_name(model_name, weights)
+        self.backbone = create_timm("encoder", self.model_name, features_only=True)
+        self.pixels = PixelStatistics(self.backbone) if weights else nn.Identity()
         info = self.backbone.feature_info
         self.reductions = tuple(info.reduction())
         self.project = nn.ModuleDict()
@@ -96,13 +95,9 @@ class TimmEncoder(nn.Module):
         self.strides = tuple(int(stride) for stride in self.project)
 
     def load(self) -> None:
-        """Reads the weights, where a file is named; FileNotFoundError, or ValueError."""
+        """Reads the weights, where some are named; FileNotFoundError, or ValueError."""
         if self.weights:
-            known = self.backbone.state_dict()
-            state = read_tensors(self.weights)
-            # What comes after the last map, the classifier for one, has no place here.
-            kept = {name: value for name, value in state.items() if name in known}
-            fill(self.backbone, kept, self.weights)
+            read_timm(self.backbone, self.weights)
 
     def train(self, mode: bool = True) -> "TimmEncoder":
         """Norms whose statistics were read stay in evaluation mode."""
@@ -114,7 +109,7 @@ class TimmEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         """Maps (B, width, H / stride, W / stride) by stride."""
-        maps = dict(zip(self.reductions, self.backbone(image), strict=True))
+        maps = dict(zip(self.reductions, self.backbone(self.pixels(image)), strict=True))
         return {stride: self.project[str(stride)](maps[stride]) for stride in self.strides}
 
 
@@ -122,9 +117,10 @@ class FeaturePyramid(nn.Module):
     """One map per stride, fine to coarse: projected taps summed, joined by stem and encoder.
 
     A tap's stride is clamped into the pyramid's. `stem` adds strides 2 and 4 from the image.
-    `kind` is the paper's `diffusion`, or the hybrid `diffusion+timm`, where a timm `encoder` (""
-    for a light one) trains beside them. Raises ValueError for another kind, for an encoder or
-    weights that it has no use for, and when a stride has no source.
+    `kind` is the paper's `diffusion`; the hybrid `diffusion+timm`, where a timm `encoder` ("" for
+    that of `weights`, or a light one) trains beside them; or `timm`, that encoder alone. Raises
+    ValueError for another kind, for an encoder or weights that it has no use for, and when a stride
+    has no source.
     """
 
     def __init__(
@@ -137,24 +133,25 @@ class FeaturePyramid(nn.Module):
         kind: str = PAPERS,
         stem: bool = False,
         encoder: str = "",
-        encoder_weights: str = "",
-        encoder_padding: str = "",
+        weights: str = "",
     ) -> None:
         super().__init__()
-        if kind not in (PAPERS, HYBRID):
-            raise ValueError(f"pyramid is {kind!r}: expected {PAPERS} or {HYBRID}")
-        if kind == PAPERS and (encoder or encoder_weights):
-            word = f"encoder {encoder!r}" if encoder else f"encoder_weights {encoder_weights!r}"
+        if kind not in (PAPERS, HYBRID, TIMM):
+            raise ValueError(f"pyramid is {kind!r}: expected {PAPERS}, {HYBRID} or {TIMM}")
+        if kind == PAPERS and (encoder or weights):
+            word = f"encoder {encoder!r}" if encoder else f"weights {weights!r}"
             raise ValueError(
                 f"got {word}, but pyramid {PAPERS!r} has no encoder: set pyramid: {HYBRID}"
             )
-        self.strides = strides
+        self.kind, self.strides = kind, strides
+        if kind == TIMM:
+            tap_channels, tap_strides = [], []
         self.tap_strides = [min(max(s, strides[0]), strides[-1]) for s in tap_strides]
         self.project = nn.ModuleList([Bottleneck(count, width) for count in tap_channels])
         self.stem = ImageStem(width) if stem else None
         self.encoder = (
-            TimmEncoder(encoder or LIGHT_ENCODER, width, strides, encoder_weights, encoder_padding)
-            if kind == HYBRID
+            TimmEncoder(encoder or ("" if weights else LIGHT_ENCODER), width, strides, weights)
+            if kind != PAPERS
             else None
         )
         covered = set(self.tap_strides) | ({2, 4} if stem else set())
@@ -170,9 +167,9 @@ class FeaturePyramid(nn.Module):
         """What a table must say of it."""
         encoder = self.encoder
         return {
-            "pyramid": HYBRID if encoder else PAPERS,
+            "pyramid": self.kind,
             "encoder": encoder.model_name if encoder else "none",
-            "encoder_weights": str(encoder.weights or "random") if encoder else "none",
+            "encoder_weights": encoder.weights or "random" if encoder else "none",
             "stem": "yes" if self.stem else "no",
         }
 

@@ -1,8 +1,6 @@
 """Image towers in front of the implicit captioner: timm nets, learning or frozen, and CLIP's."""
 
 import difflib
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import timm
@@ -10,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from lightning_modules.known_weights import architecture_of, weights_file
 from lightning_modules.weights_io import fill, load_from_hub, read_tensors
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -31,7 +30,7 @@ def create_timm(
     """A timm net with random weights; ValueError, with names like it, where timm makes none.
 
     part, expected: words of the error; padding: timm's `pad_type`, "same" for weights that come
-    from TensorFlow.
+    from TensorFlow and whose name in timm does not say so.
     """
     if padding:
         settings["pad_type"] = padding
@@ -46,9 +45,41 @@ def create_timm(
         ) from error
 
 
-def by_channel(values: Sequence[float], value: float | None) -> Tensor:
-    """Statistics (3, 1, 1) of pixels in [0, 1]: timm's `values`, or one for all where given."""
-    return torch.tensor(values if value is None else [value] * 3).view(3, 1, 1)
+def timm_name(model_name: str, weights: str) -> str:
+    """The net of a configuration: as it says, or the one that known weights fit; ValueError."""
+    name = model_name or architecture_of(weights)
+    if not name:
+        raise ValueError(
+            f"weights {weights!r} do not say which net they fit: name it as well, by timm's name"
+        )
+    return name
+
+
+def read_timm(backbone: nn.Module, weights: str) -> None:
+    """Fills a timm net, or the part of it that makes maps, with the weights of this word.
+
+    What comes after the last map, a classifier, is left aside. Raises FileNotFoundError, or
+    ValueError where the weights do not fit.
+    """
+    file, known = weights_file(weights), backbone.state_dict()
+    fill(backbone, {n: value for n, value in read_tensors(file).items() if n in known}, file)
+
+
+class PixelStatistics(nn.Module):
+    """Pixels as a timm net's weights expect them, by timm's mean and deviation in [0, 1]."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, backbone: TimmNet) -> None:
+        super().__init__()
+        for name, key in (("mean", "mean"), ("deviation", "std")):
+            values = torch.tensor(backbone.pretrained_cfg[key]).view(3, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised pixels of image (B, 3, H, W) in [-1, 1]."""
+        return ((image + 1) / 2 - self.mean) / self.deviation
 
 
 class ImageEncoder(nn.Module):
@@ -91,46 +122,31 @@ class TimmImageEncoder(ImageEncoder):
 
 
 class PretrainedTimmImageEncoder(ImageEncoder):
-    """A frozen timm backbone with weights from a safetensors file; its pooled features embed.
+    """A frozen timm backbone with weights; its pooled features are the embedding.
 
-    The file is a state dict of the whole model, its classifier is left out. Images are brought to
-    the size that the model was trained at. pixel_mean, pixel_deviation: of pixels in [0, 1],
-    timm's own for this model where None; padding: timm's `pad_type`, "same" for weights that come
-    from TensorFlow.
+    weights: a known name (`efficientnet_lite0`), a safetensors file or folder, or a repository of
+    the hub; model_name: timm's name of the net, "" for the one of known weights. Images are brought
+    to the size that the model was trained at, and to timm's pixel statistics for it.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(
-        self,
-        model_name: str,
-        weights: str,
-        pixel_mean: float | None = None,
-        pixel_deviation: float | None = None,
-        padding: str = "",
-    ) -> None:
+    def __init__(self, weights: str, model_name: str = "") -> None:
         super().__init__()
-        self.weights = Path(weights)
-        self.backbone = create_timm("image tower", model_name, padding=padding, num_classes=0)
-        config = self.backbone.pretrained_cfg
-        self.image_size_px = int(config["input_size"][-1])
-        self.register_buffer("mean", by_channel(config["mean"], pixel_mean))
-        self.register_buffer("deviation", by_channel(config["std"], pixel_deviation))
+        self.weights = weights
+        name = timm_name(model_name, weights)
+        self.backbone = create_timm("image tower", name, num_classes=0)
+        self.image_size_px = int(self.backbone.pretrained_cfg["input_size"][-1])
+        self.pixels = PixelStatistics(self.backbone)
         self.requires_grad_(False).eval()
-        self.width = int(self.embed(torch.zeros(1, 3, 64, 64, device=self.mean.device)).shape[1])
+        probe = torch.zeros(1, 3, 64, 64, device=self.pixels.mean.device)
+        self.width = int(self.embed(probe).shape[1])
 
     def load(self) -> None:
         """Reads the weights; FileNotFoundError, or ValueError when they do not fit."""
-        heads = self.backbone.pretrained_cfg.get("classifier") or ()
-        heads = (heads,) if isinstance(heads, str) else heads
-        read = read_tensors(self.weights).items()
-        state = {name: value for name, value in read if name.rpartition(".")[0] not in heads}
-        fill(self.backbone, state, self.weights)
+        read_timm(self.backbone, self.weights)
         self.is_loaded = True
 
     def await_weights(self) -> None:
-        """Reads nothing: a checkpoint holds the file's weights."""
+        """Reads nothing: a checkpoint holds the weights."""
         self.is_loaded = True
 
     def train(self, mode: bool = True) -> "PretrainedTimmImageEncoder":
@@ -145,7 +161,7 @@ class PretrainedTimmImageEncoder(ImageEncoder):
     @torch.no_grad()
     def embed(self, image: Tensor) -> Tensor:
         """What the backbone makes of image (B, 3, H, W) in [-1, 1], resized and normalised."""
-        return self.backbone(normalised(image, self.image_size_px, self.mean, self.deviation))
+        return self.backbone(self.pixels(resized(image, self.image_size_px)))
 
 
 class ClipImageEncoder(ImageEncoder):
@@ -190,16 +206,15 @@ class ClipImageEncoder(ImageEncoder):
         return self.tower(pixel_values=pixels).image_embeds
 
 
-def normalised(image: Tensor, side_px: int, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Image (B, 3, H, W) in [-1, 1], squashed to a square, by statistics of pixels in [0, 1]."""
+def resized(image: Tensor, side_px: int) -> Tensor:
+    """Image (B, 3, H, W) squashed to a square."""
     size = (side_px, side_px)
-    pixels = nn.functional.interpolate(
-        (image + 1) / 2, size=size, mode="bicubic", antialias=True, align_corners=False
+    return nn.functional.interpolate(
+        image, size=size, mode="bicubic", antialias=True, align_corners=False
     )
-    return (pixels - mean) / deviation
 
 
 def to_clip_pixels(image: Tensor, side_px: int) -> Tensor:
     """What CLIP sees of image (B, 3, H, W) in [-1, 1]."""
     mean, deviation = (image.new_tensor(one).view(3, 1, 1) for one in (CLIP_MEAN, CLIP_DEVIATION))
-    return normalised(image, side_px, mean, deviation)
+    return (resized((image + 1) / 2, side_px) - mean) / deviation

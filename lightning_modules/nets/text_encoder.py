@@ -1,4 +1,4 @@
-"""Words to vectors: hashed words that need no weights, and CLIP's text tower by name.
+"""Words to vectors: a sentence tower, CLIP's text tower, and hashed words that need no weights.
 
 Every text in the system passes through one of them.
 """
@@ -11,12 +11,22 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    PreTrainedTokenizerBase,
+)
 
 from lightning_modules.equations.embedding import embed_positions
-from lightning_modules.weights_io import load_from_hub
+from lightning_modules.known_weights import find_weights
+from lightning_modules.weights_io import first_line, load_from_hub
 
 WORD = re.compile(r"[^\W_]+")
+KEPT_TEXTS = 4096  # of some 20 tokens each: 0.1 GB at 384-d
 
 
 @dataclass(slots=True)
@@ -71,7 +81,7 @@ def count_words(text: str) -> int:
     return len(WORD.findall(text))
 
 
-def count_pieces(tokenizer: CLIPTokenizer, text: str) -> int:
+def count_pieces(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     """The number of a tokenizer's tokens in a text, its two ends included."""
     return len(tokenizer(text, truncation=False, verbose=False).input_ids)
 
@@ -187,3 +197,83 @@ class ClipTextEncoder(TextEncoder):
         output = self.tower(input_ids=ids)
         mask = torch.ones_like(ids, dtype=torch.bool)
         return TextEmbedding(output.last_hidden_state, mask, output.pooler_output)
+
+
+class SentenceTextEncoder(TextEncoder):
+    """A sentence tower of transformers with its tokenizer: MiniLM (22.7 M, 384-d) by default.
+
+    pretrained: a known name (`known_weights.py`), a local folder or a hub name, whose config.json
+    must be there when the net is built. Pooled vectors are means over the real tokens, normalised,
+    as sentence-transformers makes them; tokens are the last states, scaled to unit variance. Texts
+    are cut at `max_tokens`. Raises FileNotFoundError or ValueError, one line.
+    """
+
+    def __init__(self, pretrained: str = "minilm", max_tokens: int = 77) -> None:
+        super().__init__()
+        self.pretrained, self.max_tokens = pretrained, max_tokens
+        found = find_weights(pretrained)
+        try:
+            config = AutoConfig.from_pretrained(found)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"text tower {pretrained!r} has no readable config.json ({first_line(error)}): "
+                "expected a folder that transformers wrote, or a reachable hub name"
+            ) from error
+        self.tower = AutoModel.from_config(config).eval()
+        self.width = int(config.hidden_size)
+        self.tokenizer: PreTrainedTokenizerBase | None = None
+        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def load(self) -> None:
+        """Reads tokenizer and weights; ValueError when they cannot be read or do not fit."""
+        found = find_weights(self.pretrained)
+        self.tower = load_from_hub(AutoModel, found, "", like=self.tower).eval()
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(found)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"text tower {self.pretrained!r} has no readable tokenizer ({first_line(error)}): "
+                "put tokenizer.json beside the weights"
+            ) from error
+        self._kept.clear()
+
+    def train(self, mode: bool = True) -> "SentenceTextEncoder":
+        """Stays in evaluation mode: the tower is frozen, and its dropout off."""
+        return super().train(False)
+
+    def token_counter(self) -> Callable[[str], int]:
+        """Counts the tokenizer's tokens."""
+        return partial(count_pieces, self._loaded_tokenizer())
+
+    def _loaded_tokenizer(self) -> PreTrainedTokenizerBase:
+        if self.tokenizer is None:
+            raise RuntimeError("the text tower has no weights yet: call load() first")
+        return self.tokenizer
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> TextEmbedding:
+        """Embeddings of texts; those met before are not computed again."""
+        new = [text for text in texts if text not in self._kept]
+        found = dict(zip(new, self._compute(new), strict=True)) if new else {}
+        rows = [found.get(text) or self._kept[text] for text in texts]
+        device = next(self.tower.parameters()).device
+        tokens = nn.utils.rnn.pad_sequence([row for row, _ in rows], batch_first=True).to(device)
+        counts = torch.tensor([len(row) for row, _ in rows], device=device)
+        mask = torch.arange(tokens.shape[1], device=device) < counts[:, None]
+        for text, row in found.items():
+            if len(self._kept) < KEPT_TEXTS:
+                self._kept[text] = row
+        return TextEmbedding(tokens, mask, torch.stack([row for _, row in rows]).to(device))
+
+    def _compute(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        """Per text its token states (L, D) and its pooled vector (D,), on the CPU."""
+        settings = {"padding": True, "truncation": True, "max_length": self.max_tokens}
+        read = self._loaded_tokenizer()(list(texts), **settings, return_tensors="pt")
+        read = read.to(next(self.tower.parameters()).device)
+        states = self.tower(**read).last_hidden_state.float().cpu()
+        rows = []
+        for row, real in zip(states, read.attention_mask.bool().cpu(), strict=True):
+            tokens = row[real]
+            pooled = nn.functional.normalize(tokens.mean(0), dim=-1)
+            rows.append((tokens / tokens.std(), pooled))
+        return rows

@@ -8,17 +8,18 @@ import pytest
 from experiments import doctor
 from experiments.cli import call_command
 from experiments.doctor import (
-    examine_folder,
+    examine_data,
     examine_packages,
     examine_torch_family,
     examine_tracking,
+    examine_weights,
 )
 
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    for variable in ("MLFLOW_TRACKING_URI", "DIFFUSE_DEFECT_DATA", "DIFFUSE_DEFECT_WEIGHTS"):
+    for variable in ("MLFLOW_TRACKING_URI", "DIFFUSE_DEFECT_DATA"):
         monkeypatch.delenv(variable, raising=False)
 
 
@@ -50,9 +51,21 @@ def test_faults_of_this_machine_come_with_a_remedy(
     assert "move the file away" in examine_tracking(tmp_path).remedy
     monkeypatch.setitem(sys.modules, "torchvision.ops", None)
     assert "one build family" in examine_torch_family().remedy
-    variable = "DIFFUSE_DEFECT_DATA"
-    assert examine_folder("data", str(tmp_path / "none"), variable).verdict == "MISSING"
-    assert examine_folder("data", "", variable).verdict == "optional"
+    assert examine_data(str(tmp_path / "none")).verdict == "MISSING"
+    assert examine_data("").verdict == "optional"
     (tmp_path / "mtd").mkdir()
-    monkeypatch.setenv(variable, str(tmp_path))
-    assert examine_folder("data", "", variable).found.endswith(": mtd")
+    monkeypatch.setenv("DIFFUSE_DEFECT_DATA", str(tmp_path))
+    assert examine_data("").found.endswith(": mtd")
+
+
+def test_weights_are_told_with_the_way_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIFFUSE_DEFECT_CACHE", str(tmp_path))
+    (tmp_path / "minilm").mkdir()
+    (tmp_path / "minilm" / "model.safetensors").touch()
+    findings = {one.part: one for one in examine_weights()}
+    assert findings["weights minilm"].verdict == "ok"
+    missing = findings["weights efficientnet_lite0"]
+    assert missing.verdict == "optional"
+    assert missing.remedy.endswith("experiments.fetch --weights efficientnet_lite0")

@@ -148,7 +148,7 @@ def test_hybrid_comes_back_from_its_checkpoint(tmp_path: Path) -> None:
 
 def test_encoder_starts_from_its_file_and_keeps_the_norms_statistics(tmp_path: Path) -> None:
     state, weights = save_net(tmp_path), tmp_path / "net.safetensors"
-    module = small_finetune(**HYBRID, encoder_weights=str(weights))
+    module = small_finetune(**HYBRID, weights=str(weights))
     assert module.tags()["encoder_weights"] == str(weights)
     module.load()
     encoder = module.pyramid.encoder
@@ -156,7 +156,9 @@ def test_encoder_starts_from_its_file_and_keeps_the_norms_statistics(tmp_path: P
     net = timm.create_model("test_resnet", features_only=True)
     net.load_state_dict(state, strict=False)
     image = defect_batch().image
-    maps = zip(encoder.train().backbone(image), net.eval()(image), strict=True)
+    pixels = (image + 1) / 2
+    pixels = (pixels - encoder.pixels.mean) / encoder.pixels.deviation
+    maps = zip(encoder.train().backbone(pixels), net.eval()(pixels), strict=True)
     assert all(torch.equal(ours, its) for ours, its in maps)
     before = {name: value.clone() for name, value in encoder.backbone.named_buffers()}
     train(module, tmp_path, steps=2)
@@ -165,7 +167,7 @@ def test_encoder_starts_from_its_file_and_keeps_the_norms_statistics(tmp_path: P
 
 def test_encoder_weights_without_an_encoder_are_refused() -> None:
     with pytest.raises(ValueError, match=r"no encoder: set pyramid: diffusion\+timm"):
-        small_finetune(encoder_weights="some.safetensors")
+        small_finetune(weights="some.safetensors")
 
 
 def test_frozen_pass_runs_once_per_variant(seed: int) -> None:

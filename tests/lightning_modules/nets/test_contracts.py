@@ -142,7 +142,7 @@ FROM_FILES: dict[str, tuple[Callable[[str], Any], Callable[[Any], object] | None
     "taesd encoder": (lambda at: TaesdAutoencoder(at, at), lambda net: net.encode(IMAGE)),
     "taesd decoder": (lambda at: TaesdAutoencoder(at, at), lambda net: net.decode(LATENTS)),
     "timm tower": (
-        lambda at: PretrainedTimmImageEncoder("test_resnet", at),
+        lambda at: PretrainedTimmImageEncoder(at, "test_resnet"),
         lambda net: net(IMAGE),
     ),
     "clip tower": (lambda at: ClipImageEncoder(at, layers=1), lambda net: net(IMAGE)),

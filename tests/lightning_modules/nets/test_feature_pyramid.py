@@ -42,7 +42,7 @@ def test_tap_coarser_than_the_pyramid_joins_its_coarsest_map(seed: int) -> None:
             ([8], "diffusion", "resnet18"),
             r"'diffusion' has no encoder: set pyramid: diffusion\+timm",
         ),
-        (([8], "timm"), r"pyramid is 'timm': expected diffusion or diffusion\+timm"),
+        (([8], "timn"), r"pyramid is 'timn': expected diffusion, diffusion\+timm"),
         (([8], HYBRID, "resnet81"), r"'resnet81' .*a timm name such as resnet"),
     ],
 )

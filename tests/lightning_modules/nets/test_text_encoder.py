@@ -1,4 +1,4 @@
-"""Holds what hashed words and CLIP's text tower make of texts."""
+"""Holds what hashed words, a sentence tower and CLIP's text tower make of texts."""
 
 import json
 import pickle
@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from lightning_modules.nets.text_encoder import ClipTextEncoder, HashedTextEncoder
+from lightning_modules.known_weights import is_fetched
+from lightning_modules.nets.text_encoder import (
+    ClipTextEncoder,
+    HashedTextEncoder,
+    SentenceTextEncoder,
+)
 
 
 def test_a_words_vector_is_the_same_on_every_machine() -> None:
@@ -79,3 +85,87 @@ def test_a_text_that_stands_there_twice_is_computed_once(monkeypatch: pytest.Mon
     answer = encoder(texts)
     assert computed == ["crack", "stain", ""]
     assert answer.tokens.equal(each.tokens) and answer.mask.equal(each.mask)
+
+
+@pytest.fixture(scope="module")
+def sentence_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentence tower of one layer with random weights, and a tokenizer of a few words."""
+    folder = tmp_path_factory.mktemp("sentence")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "scratch", "on", "steel"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tower = BertModel(
+            BertConfig(
+                vocab_size=len(words),
+                hidden_size=12,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                intermediate_size=24,
+            )
+        )
+    tower.save_pretrained(folder)
+    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def sentences(sentence_folder: Path) -> SentenceTextEncoder:
+    encoder = SentenceTextEncoder(str(sentence_folder), max_tokens=6)
+    encoder.load()
+    return encoder
+
+
+def test_a_sentence_is_the_mean_of_its_real_tokens(sentences: SentenceTextEncoder) -> None:
+    texts = ["a scratch on steel", "", "scratch"]
+    both = sentences(texts)
+    assert sentences.width == 12 and both.mask.sum(1).tolist() == [6, 2, 3]
+    torch.testing.assert_close(both.pooled.norm(dim=-1), torch.ones(3))
+    for place, text in enumerate(texts):
+        read = sentences.tokenizer(text, return_tensors="pt")
+        states = sentences.tower(**read).last_hidden_state[0]
+        expected = torch.nn.functional.normalize(states.mean(0), dim=-1)
+        torch.testing.assert_close(both.pooled[place], expected, atol=1e-5, rtol=1e-4)
+        tokens = both.tokens[place][both.mask[place]]
+        torch.testing.assert_close(tokens, states / states.std(), atol=1e-5, rtol=1e-4)
+
+
+def test_a_text_met_before_is_not_computed_again(sentences: SentenceTextEncoder) -> None:
+    first = sentences(["a scratch", "steel"])
+    read: list[int] = []
+    sentences.tower.register_forward_pre_hook(lambda *_: read.append(1))
+    again = sentences(["steel", "a scratch", "steel"])
+    assert not read
+    assert again.pooled.equal(first.pooled[[1, 0, 1]])
+    sentences(["on"])
+    assert read
+
+
+def test_a_sentence_tower_that_is_not_there_is_one_line(
+    tmp_path: Path, sentence_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIFFUSE_DEFECT_CACHE", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"experiments.fetch --weights minilm`$"):
+        SentenceTextEncoder()
+    with pytest.raises(ValueError, match=r"no readable config.json"):
+        SentenceTextEncoder(str(tmp_path))
+    encoder = SentenceTextEncoder(str(sentence_folder))
+    with pytest.raises(RuntimeError, match=r"call load\(\) first"):
+        encoder(["steel"])
+
+
+def test_minilm_knows_what_words_mean(minilm: SentenceTextEncoder) -> None:
+    words = ["fissure", "crack", "scratch", "stain"]
+    pooled = minilm(words).pooled
+    near = (pooled @ pooled.T).fill_diagonal_(-1)
+    assert words[int(near[0].argmax())] == "crack"
+    assert minilm.width == 384 and minilm.token_counter()("a crack") == 4
+
+
+@pytest.fixture(scope="module")
+def minilm() -> SentenceTextEncoder:
+    if not is_fetched("minilm"):
+        pytest.skip("no minilm here: python -m experiments.fetch --weights minilm")
+    encoder = SentenceTextEncoder()
+    encoder.load()
+    return encoder
