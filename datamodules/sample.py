@@ -140,12 +140,17 @@ class Batch:
 
 @dataclass(slots=True)
 class Instance:
-    """One connected defect: mask (H, W) bool; box in pixels as (x, y, width, height)."""
+    """One connected defect: mask (H, W) bool; box in pixels as (x, y, width, height).
+
+    runners_up: class ids of the next names, best first, and the share of the region's vote that
+    each has, in (0, 0.5]; its own name has most.
+    """
 
     class_id: int
     score: float
     mask: Tensor
     box_xywh_px: tuple[int, int, int, int]
+    runners_up: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(slots=True)
@@ -154,8 +159,9 @@ class Prediction:
 
     label_map: (H, W) int64 class ids; anomaly_map: (H, W) in [0, 1]; image_score: in [0, 1],
     high for defective; type_scores: (K+1,) scores of good and each type, summing to one;
-    type_id: the image's answer, 0 for good; type_map: (H, W) int64, the best defect type 1..K at
-    each pixel whatever its score; needs_review: too close to call, a person should look.
+    type_id: the image's answer, 0 for good, else one of label_map's names where it has any;
+    type_map: (H, W) int64, the best defect type 1..K at each pixel whatever its score;
+    needs_review: too close to call, a person should look.
     """
 
     label_map: Tensor

@@ -5,7 +5,7 @@ Tiles are joined to scores of a whole image before, in `tiling.py`; how threshol
 `metrics/calibration.py`, their file in `experiments/thresholds.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from datamodules.sample import GOOD_ID, Instance, Prediction
 
 VERSION = 2
+MOST_RUNNERS_UP = 3
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 OLD_BUFFERS = ("pixel_threshold", "image_threshold")
 
@@ -143,7 +144,7 @@ class ImageScores:
 class PostProcessing(nn.Module):
     """Turns ImageScores into a Prediction by `points`, which the vocabulary's words pick from.
 
-    min_area_px: smaller components are dropped; max_instances: best ones listed. entries: the
+    min_area_px: smaller regions are dropped; max_instances: best ones listed. entries: the
     words of each class, good first; thresholds of other classes are the default ones.
     """
 
@@ -165,37 +166,38 @@ class PostProcessing(nn.Module):
         self.points = points
 
     def forward(self, scores: ImageScores) -> Prediction:
-        """The image's labels, instances and answer.
+        """The image's labels, instances and answer, all from the same regions (`name_regions`).
 
-        A pixel has its best type where the anomaly map reaches that type's pixel threshold; a
-        component stays where its peak reaches the alarm threshold. The image score is half
-        `1 - type_scores[good]`, half the peak of the anomaly map: the first sees the whole image,
-        the second small defects. Instances come best first. Beside the scores the image keeps 8
-        bytes per pixel for its labels and one for each instance that is listed.
+        The image score is half `1 - type_scores[good]`, half the peak of the anomaly map: the first
+        sees the whole image, the second small defects. From its threshold on the answer is the
+        name whose regions hold most of the anomaly map, without a region the best type score's.
+        Instances come best first. Beside the scores the image keeps 8 bytes per pixel for its
+        labels and one for each instance that is listed.
         """
         anomaly_map, type_map = scores.anomaly_map, scores.type_map
         image_score = float(0.5 * (1.0 - scores.type_scores[GOOD_ID]) + 0.5 * anomaly_map.max())
         count = len(scores.type_scores)
         entries = (*self.entries, *[()] * count)[:count]
-        thresholds = [self.points.of_class(words) for words in entries]
-        begins = torch.tensor([one.pixel for one in thresholds]).to(anomaly_map)
-        found = anomaly_map >= begins[type_map]
-        labels, instances = split_into_instances(
-            torch.where(found, type_map, GOOD_ID).cpu().numpy(),
+        found = name_regions(
             anomaly_map.detach().float().cpu().numpy(),
+            type_map.cpu().numpy(),
+            thresholds=[self.points.of_class(words) for words in entries],
             min_area_px=self.min_area_px,
-            alarms=[one.alarm for one in thresholds],
-            max_instances=self.max_instances,
         )
+        labels, held = np.zeros(anomaly_map.shape, dtype=np.int64), torch.zeros(count)
+        for region in found:
+            labels[region.window][region.inside] = region.class_id
+            held[region.class_id] += region.score * int(region.inside.sum())
+        names = held if found else scores.type_scores
         is_defective = image_score >= self.points.image
         return Prediction(
             label_map=torch.from_numpy(labels).to(type_map.device),
             anomaly_map=anomaly_map,
             image_score=image_score,
             type_scores=scores.type_scores,
-            type_id=1 + int(scores.type_scores[1:].argmax()) if is_defective else GOOD_ID,
+            type_id=1 + int(names[1:].argmax()) if is_defective else GOOD_ID,
             type_map=type_map,
-            instances=instances,
+            instances=[one.instance(labels.shape) for one in found[: self.max_instances]],
             needs_review=self.points.needs_review(image_score),
         )
 
@@ -206,37 +208,75 @@ def drop_old_buffers(module: nn.Module, state: dict[str, Tensor], prefix: str, *
         state.pop(prefix + name, None)
 
 
-def split_into_instances(
-    labels: np.ndarray,
-    anomaly_map: np.ndarray,
-    *,
-    min_area_px: int,
-    alarms: Sequence[float],
-    max_instances: int,
-) -> tuple[np.ndarray, list[Instance]]:
-    """The label map of the components that stay, and the best `max_instances` as Instances.
+@dataclass(frozen=True, slots=True)
+class NamedRegion:
+    """One defect: inside (h, w) bool, in a window (rows, columns) of the image.
 
-    labels: (H, W) int64 class ids; anomaly_map: (H, W); alarms: one per class, the least peak.
-    Components are 8-connected within one class. An instance's score is the mean of the anomaly map
-    inside it; masks are on the CPU.
+    score: mean of the anomaly map; runners_up: as in Instance.
     """
-    kept = np.zeros_like(labels)
-    found: list[tuple[float, int, tuple[slice, slice], np.ndarray]] = []
-    for class_id in np.unique(labels[labels != GOOD_ID]):
-        regions, _ = ndimage.label(labels == class_id, structure=EIGHT_NEIGHBOURS)
-        for index, window in enumerate(ndimage.find_objects(regions), start=1):
-            inside = regions[window] == index
-            scores = anomaly_map[window][inside]
-            if len(scores) >= min_area_px and scores.max() >= np.float32(alarms[class_id]):
-                kept[window][inside] = class_id
-                found.append((float(scores.mean()), int(class_id), window, inside))
-    found.sort(key=lambda one: one[0], reverse=True)
-    instances = []
-    for score, class_id, window, inside in found[:max_instances]:
-        # A mask has the image's size: only those that are listed get one.
-        mask = np.zeros(labels.shape, dtype=bool)
-        mask[window] = inside
-        y, x = window
+
+    class_id: int
+    score: float
+    window: tuple[slice, slice]
+    inside: np.ndarray
+    runners_up: tuple[tuple[int, float], ...]
+
+    def instance(self, size_px: tuple[int, ...]) -> Instance:
+        """The region with a mask of the image's size, on the CPU."""
+        mask = np.zeros(size_px, dtype=bool)
+        mask[self.window] = self.inside
+        y, x = self.window
         box = (x.start, y.start, x.stop - x.start, y.stop - y.start)
-        instances.append(Instance(class_id, score, torch.from_numpy(mask), box))
-    return kept, instances
+        return Instance(self.class_id, self.score, torch.from_numpy(mask), box, self.runners_up)
+
+
+def name_regions(
+    anomaly_map: np.ndarray,
+    type_map: np.ndarray,
+    *,
+    thresholds: Sequence[TypeThresholds],
+    min_area_px: int,
+) -> list[NamedRegion]:
+    """The defects of an image, each with one name, best score first.
+
+    anomaly_map: (H, W); type_map: (H, W) int64 in 1..K; thresholds: one per class. Pixels that
+    reach the pixel threshold of their best type and touch, corners too, are named together, then
+    cut to those that reach the threshold of that name: what is under it was marked by another's.
+    What is left in one piece is a region; it stays where its peak reaches the name's alarm.
+    """
+    begins = np.array([one.pixel for one in thresholds], dtype=np.float32)
+    found = []
+    for window, touching in touching_pixels(anomaly_map >= begins[type_map]):
+        scores, types = anomaly_map[window], type_map[window]
+        class_id, runners_up = vote(types[touching], scores[touching])
+        for part, inside in touching_pixels(touching & (scores >= begins[class_id])):
+            own, alarm = scores[part][inside], np.float32(thresholds[class_id].alarm)
+            if len(own) >= min_area_px and own.max() >= alarm:
+                rows, columns = (
+                    slice(outer.start + inner.start, outer.start + inner.stop)
+                    for outer, inner in zip(window, part, strict=True)
+                )
+                score = float(own.mean())
+                region = NamedRegion(class_id, score, (rows, columns), inside, runners_up)
+                found.append(region)
+    return sorted(found, key=lambda one: one.score, reverse=True)
+
+
+def touching_pixels(marked: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    """Window and (h, w) bool pixels in it of each 8-connected component of marked (H, W) bool."""
+    places, _ = ndimage.label(marked, structure=EIGHT_NEIGHBOURS)
+    for index, window in enumerate(ndimage.find_objects(places), start=1):
+        yield window, places[window] == index
+
+
+def vote(types: np.ndarray, scores: np.ndarray) -> tuple[int, tuple[tuple[int, float], ...]]:
+    """The name that pixels together have, and the runners-up with their shares of the vote.
+
+    types: (N,) int64 best types; scores: (N,) in [0, 1]. A pixel votes by the eighth power of its
+    score, so that a small sure core outvotes a wide pale rim; by the plain score a blowhole in an
+    uneven tile was called uneven, by the highest pixel alone names hung on single pixels.
+    """
+    votes = np.bincount(types, weights=scores.astype(np.float64) ** 8)
+    shares = votes / max(votes.sum(), np.finfo(np.float64).tiny)
+    first, *others = (1 + np.argsort(-shares[1:], kind="stable")).tolist()
+    return first, tuple((k, float(shares[k])) for k in others[:MOST_RUNNERS_UP] if shares[k] > 0)

@@ -47,7 +47,36 @@ def test_only_the_best_instances_are_listed_but_all_are_labelled() -> None:
 def test_image_score_is_half_type_score_and_half_peak() -> None:
     prediction = PostProcessing()(two_squares())
     assert prediction.image_score == pytest.approx(0.5 * 0.9 + 0.5 * 1.0)
-    assert prediction.type_id == 1
+
+
+def test_answer_is_the_name_whose_regions_hold_most_or_the_best_type_without_any() -> None:
+    scores = two_squares()
+    assert PostProcessing()(scores).type_id == 2 != 1 + int(scores.type_scores[1:].argmax())
+    assert PostProcessing(min_area_px=40)(scores).type_id == 1
+    assert PostProcessing(points=OperatingPoints(image=0.96))(scores).type_id == 0
+
+
+def test_touching_pieces_of_several_types_are_one_defect_with_runners_up() -> None:
+    maps = torch.zeros(3, 16, 24)
+    for place in range(6):  # a crack that is called scratch at every other step
+        maps[place % 2, 2 + place, 2 + 3 * place : 5 + 3 * place] = 0.7 + 0.2 * (place % 2)
+    maps[2, 4, 12] = 0.6
+    prediction = PostProcessing()(scores_of(maps, 0.1, 0.5, 0.2, 0.2))
+    (one,) = prediction.instances
+    assert (one.class_id, one.box_xywh_px) == (2, (2, 2, 18, 6))
+    assert prediction.label_map.unique().tolist() == [0, 2] and prediction.type_id == 2
+    assert [class_id for class_id, _ in one.runners_up] == [1, 3]
+    assert one.runners_up[0][1] == pytest.approx(0.7**8 * 9 / (0.7**8 * 9 + 0.9**8 * 9), abs=1e-2)
+
+
+def test_small_sure_core_names_a_wide_pale_rim_which_is_cut_by_the_cores_threshold() -> None:
+    maps = torch.zeros(2, 24, 24)
+    maps[0], maps[1, 8:14, 8:14] = 0.3, 0.8
+    points = OperatingPoints(by_name={"crack": TypeThresholds(0.2), "stain": TypeThresholds(0.5)})
+    prediction = calibrated(points)(scores_of(maps, 0.2, 0.4, 0.4))
+    (one,) = prediction.instances
+    assert (one.class_id, one.box_xywh_px) == (2, (8, 8, 6, 6))
+    assert torch.equal(prediction.label_map == 2, one.mask) and int(one.mask.sum()) == 36
 
 
 def test_thresholds_of_older_checkpoints_are_left_aside() -> None:
@@ -77,7 +106,7 @@ def test_each_type_begins_at_the_threshold_of_any_of_its_words(
 
 
 @pytest.mark.parametrize(("alarm", "stays"), [(0.95, True), (0.97, False)])
-def test_component_stays_where_its_peak_reaches_the_alarm(alarm: float, stays: bool) -> None:
+def test_region_stays_where_its_peak_reaches_the_alarm(alarm: float, stays: bool) -> None:
     maps = torch.zeros(1, 16, 16)
     maps[0, 2:8, 2:8] = 0.6
     maps[0, 4, 4] = 0.96
