@@ -1,0 +1,205 @@
+"""Names by example: vectors of regions that a person named, and what they call another region."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lightning_modules.weights_io import read_tensors
+
+UNKNOWN = "unknown"
+INDEX, VECTORS = "gallery.json", "gallery.safetensors"
+FOLDS = 10
+# The least variance that any direction has within a name, of their mean over the examples.
+LEAST_VARIANCE = 0.3
+TEMPERATURES = torch.logspace(-2, 0.5, 26)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Where cosines tell names apart: what varies within a name counts less.
+
+    deviation: (D,) per entry of a vector over all examples; centre: (D,); directions: (D, r), and
+    shrink: (r,), by how much each shrinks, in [0, 1); prototypes: (K, D) of unit length.
+    """
+
+    deviation: Tensor
+    centre: Tensor
+    directions: Tensor
+    shrink: Tensor
+    prototypes: Tensor
+
+    def cosines(self, vectors: Tensor) -> Tensor:
+        """(R, K) cosines of vectors (R, D) and the prototypes."""
+        placed = self.placed(vectors / self.deviation - self.centre)
+        return torch.nn.functional.normalize(placed, dim=1) @ self.prototypes.T
+
+    def placed(self, centred: Tensor) -> Tensor:
+        """Vectors (N, D), already centred, with their common directions shrunk."""
+        return centred - (centred @ self.directions * self.shrink) @ self.directions.T
+
+
+def fit_space(examples: Sequence[Tensor]) -> Space:
+    """The space of the examples, K times (N, D): a shrunk linear discriminant, in closed form."""
+    everything = torch.cat(list(examples))
+    deviation = everything.std(dim=0, correction=0)
+    deviation = deviation + deviation.mean() + 1e-6
+    scaled = [one / deviation for one in examples]
+    means = torch.stack([one.mean(dim=0) for one in scaled])
+    # One name alone has nothing to be told from: it is seen from the origin.
+    centre = means.mean(dim=0) if len(means) > 1 else torch.zeros_like(means[0])
+    within = torch.cat([one - mean for one, mean in zip(scaled, means, strict=True)])
+    within = within / max(1, len(within) - len(means)) ** 0.5
+    variance, vectors = torch.linalg.eigh((within @ within.T).double())
+    kept = variance > 1e-6 * variance[-1].clamp_min(1e-12)
+    variance, vectors = variance[kept], vectors[:, kept]
+    directions = (within.T.double() @ vectors / variance.sqrt()).to(within)
+    least = LEAST_VARIANCE * variance.sum() / min(len(within), within.shape[1])
+    shrink = (1 - (least / (variance + least)).sqrt()).to(within)
+    space = Space(deviation, centre, directions, shrink, means)
+    placed = torch.nn.functional.normalize(space.placed(means - centre), dim=1)
+    return Space(deviation, centre, directions, shrink, placed)
+
+
+@dataclass(frozen=True, slots=True)
+class RegionNames:
+    """What a gallery says of R regions: probabilities (R, K) of its names, is_unknown (R,) bool."""
+
+    probabilities: Tensor
+    is_unknown: Tensor
+
+
+class Gallery:
+    """Example vectors by name, and what is calibrated on them.
+
+    Nothing is trained: a name comes and goes with its examples. fingerprint: of the encoder that
+    made the vectors.
+    """
+
+    def __init__(self, fingerprint: str, vectors: Mapping[str, Tensor]) -> None:
+        """vectors: by name, (N, V, D): N examples in V views each. ValueError for none."""
+        self.fingerprint = fingerprint
+        self.vectors = {name: one.float().cpu() for name, one in vectors.items() if len(one)}
+        if not self.vectors:
+            raise ValueError("the gallery has no example: expected one of each name at least")
+        self._fit()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its names, in the order of probabilities."""
+        return tuple(self.vectors)
+
+    def grown(self, vectors: Mapping[str, Tensor]) -> "Gallery":
+        """With more examples (N, V, D) of its names or of others."""
+        names = dict.fromkeys((*self.vectors, *vectors))
+        parts = {n: [d[n].cpu() for d in (self.vectors, vectors) if n in d] for n in names}
+        return Gallery(self.fingerprint, {name: torch.cat(one) for name, one in parts.items()})
+
+    def pruned(self, name: str) -> "Gallery":
+        """Without a name; ValueError where it has none such, or no other."""
+        if name not in self.vectors:
+            raise ValueError(
+                f"got {name!r} to remove: expected one of the gallery's {', '.join(self.names)}"
+            )
+        rest = {other: one for other, one in self.vectors.items() if other != name}
+        return Gallery(self.fingerprint, rest)
+
+    def name_regions(self, vectors: Tensor) -> RegionNames:
+        """The names of regions by their vectors (R, D)."""
+        cosines = self.space.cosines(vectors.float().cpu())
+        is_unknown = cosines.max(dim=1).values < self.threshold
+        return RegionNames((cosines / self.temperature).softmax(dim=1), is_unknown)
+
+    def _fit(self) -> None:
+        """The space, and by leave-one-out the temperature and the least cosine of a known name."""
+        self.space = fit_space([one.flatten(0, 1) for one in self.vectors.values()])
+        own, labels = self._left_out_examples()
+        strange = self._left_out_names()
+        self.temperature, self.threshold = 0.2, -1.0
+        if len(own):
+            losses = [
+                torch.nn.functional.cross_entropy(own / temperature, labels)
+                for temperature in TEMPERATURES
+            ]
+            self.temperature = float(TEMPERATURES[int(torch.stack(losses).argmin())])
+        self.threshold = least_known(own.max(dim=1).values, strange)
+
+    def _left_out_examples(self) -> tuple[Tensor, Tensor]:
+        """Cosines (N, K) of examples that the space has not seen, and their names (N,) int64.
+
+        In ten folds where there are many; a name's only example is never left out.
+        """
+        cosines, labels = [torch.zeros(0, len(self.vectors))], []
+        for fold in range(min(FOLDS, max(map(len, self.vectors.values())))):
+            rest, left = [], []
+            for index, one in enumerate(self.vectors.values()):
+                is_left = (torch.arange(len(one)) % FOLDS == fold) & (len(one) > 1)
+                rest.append(one[~is_left].flatten(0, 1))
+                left.append(one[is_left, 0])
+                labels += [index] * int(is_left.sum())
+            if any(map(len, left)):
+                cosines.append(fit_space(rest).cosines(torch.cat(left)))
+        return torch.cat(cosines), torch.tensor(labels, dtype=torch.int64)
+
+    def _left_out_names(self) -> Tensor:
+        """The best cosines (N,) of examples whose name the space has not seen."""
+        best = [torch.zeros(0)]
+        for name, one in self.vectors.items():
+            rest = [other.flatten(0, 1) for n, other in self.vectors.items() if n != name]
+            if len(rest) > 1:
+                best.append(fit_space(rest).cosines(one[:, 0]).max(dim=1).values)
+        return torch.cat(best)
+
+    def save(self, folder: Path) -> None:
+        """Writes gallery.json and gallery.safetensors into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        index = {"fingerprint": self.fingerprint, "names": self.names}
+        places = {str(place): one.contiguous() for place, one in enumerate(self.vectors.values())}
+        save_file(places, folder / VECTORS)
+        text = json.dumps(index, indent=2, ensure_ascii=False)
+        (folder / INDEX).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, *, fingerprint: str) -> "Gallery":
+        """The gallery in a folder; FileNotFoundError, or ValueError for one of another encoder."""
+        if not (folder / INDEX).is_file():
+            raise FileNotFoundError(f"no gallery in {folder}: expected {INDEX} and {VECTORS}")
+        tensors = read_tensors(folder / VECTORS)
+        try:
+            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            made_by, names = index["fingerprint"], index["names"]
+            vectors = {str(name): tensors[str(place)] for place, name in enumerate(names)}
+        except (ValueError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"gallery {folder} is broken ({error}): make it again from its examples"
+            ) from error
+        if made_by != fingerprint:
+            raise ValueError(
+                f"gallery {folder} is of the encoder {made_by}, expected {fingerprint}: make it "
+                "again from its examples"
+            )
+        return cls(made_by, vectors)
+
+
+def least_known(known: Tensor, strange: Tensor) -> float:
+    """The cosine under which a region is like no name.
+
+    known: best cosines (N,) of examples that were left out; strange: of examples whose name was.
+    As many deviations from the one's mean as from the other's; without strange ones two below
+    the known, without known ones the strange ones' mean.
+    """
+    if not len(known) + len(strange):
+        return -1.0
+    (inner, near), (outer, far) = (
+        (float(one.mean()), max(float(one.std(correction=0)), 0.02)) if len(one) else (0.0, 0.0)
+        for one in (known, strange)
+    )
+    if not len(strange):
+        return inner - 2 * near
+    if not len(known) or inner <= outer:
+        return outer
+    return (inner * far + outer * near) / (near + far)
