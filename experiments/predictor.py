@@ -31,13 +31,17 @@ ImageLike = str | Path | Image.Image | np.ndarray
 
 @dataclass(frozen=True, slots=True)
 class NamedInstance:
-    """One connected defect: mask (H, W) bool; box in pixels as (x, y, width, height)."""
+    """One connected defect: mask (H, W) bool; box in pixels as (x, y, width, height).
+
+    runners_up: the next names, best first, and the share of the region's vote that each has.
+    """
 
     name: str
     class_id: int
     score: float
     mask: np.ndarray
     box_xywh_px: tuple[int, int, int, int]
+    runners_up: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,7 @@ class Result:
     name: what the image shows, a defect's name or "good"; image_score: in [0, 1], high for
     defective; needs_review: too close to call, a person should look; instances: best first;
     names: by class id, "good" first; type_scores: (K+1,), summing to one; label_map: (H, W) int64
-    class ids; type_map: (H, W) int64, the best type at each pixel whatever its score; anomaly_map:
-    (H, W) float32 in [0, 1]; image: (H, W, 3) uint8, the input.
+    class ids; anomaly_map: (H, W) float32 in [0, 1]; image: (H, W, 3) uint8, the input.
     """
 
     name: str
@@ -58,7 +61,6 @@ class Result:
     names: tuple[str, ...]
     type_scores: np.ndarray
     label_map: np.ndarray
-    type_map: np.ndarray
     anomaly_map: np.ndarray
     image: np.ndarray
 
@@ -123,6 +125,7 @@ class Predictor:
                 one.score,
                 one.mask.cpu().numpy(),
                 one.box_xywh_px,
+                tuple((names[class_id], share) for class_id, share in one.runners_up),
             )
             for one in found.instances
         ]
@@ -134,7 +137,6 @@ class Predictor:
             names=tuple(names),
             type_scores=found.type_scores.float().cpu().numpy(),
             label_map=found.label_map.cpu().numpy(),
-            type_map=found.type_map.cpu().numpy(),
             anomaly_map=found.anomaly_map.float().cpu().numpy(),
             image=pixels,
         )

@@ -91,8 +91,9 @@ def _thumbnail(result: Result) -> str:
 
 
 def _outline(instance: NamedInstance, tolerance_px: float) -> str:
-    """An instance's rings as one SVG path, with its name where the mouse rests."""
+    """An instance's rings as one SVG path, with its name and the next where the mouse rests."""
     rings = trace_rings(instance.mask, tolerance_px=tolerance_px)
     way = "".join("M" + " ".join(f"{x},{y}" for x, y in ring.tolist()) + "Z" for ring in rings)
-    words = f"{escape(instance.name)} {instance.score:.2f}"
+    others = "".join(f", or {name} ({share:.0%})" for name, share in instance.runners_up)
+    words = escape(f"{instance.name} {instance.score:.2f}{others}")
     return f"<path class='k{instance.class_id}' d='{way}'><title>{words}</title></path>"

@@ -81,7 +81,8 @@ def coco_file(
     """A COCO JSON for pycocotools, CVAT and training: `sources/coco.py` reads it pixel for pixel.
 
     Beside COCO's own keys each image carries `answer`, `image_score`, `needs_review` and
-    `type_scores`. Categories are the defect types under their class ids; good has none.
+    `type_scores`, each annotation `score` and `runners_up`. Categories are the defect types under
+    their class ids; good has none.
     """
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
@@ -131,6 +132,7 @@ def _annotation(
         "bbox": list(instance.box_xywh_px),
         "iscrowd": 0,
         "score": instance.score,
+        "runners_up": dict(instance.runners_up),
     }
 
 

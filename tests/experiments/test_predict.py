@@ -180,7 +180,7 @@ def pixels(height: int = 70, width: int = 90) -> np.ndarray:
 def test_result_has_the_size_of_the_image_and_names_of_the_list(stage: MaskFinetune) -> None:
     result = Predictor(stage).predict(pixels(), labels=["pit", ["burr", "nick"]])
     assert result.names == ("good", "pit", "burr")
-    for array in (result.label_map, result.type_map, result.anomaly_map):
+    for array in (result.label_map, result.anomaly_map):
         assert array.shape == (70, 90)
     assert result.name in result.names
     assert result.type_scores.sum() == pytest.approx(1, abs=1e-5)

@@ -295,7 +295,7 @@ def test_results_carry_the_names_to_every_tool_and_back(tmp_path):
         NamedInstance(name, number, 0.9, mask, (0, 0, 8, 8)) for number, name in enumerate(names, 1)
     )
     flat, scores = np.zeros((8, 8)), np.zeros(len(vocabulary))
-    result = Result(names[0], 0.9, False, found, vocabulary.names, scores, flat, flat, flat, flat)
+    result = Result(names[0], 0.9, False, found, vocabulary.names, scores, flat, flat, flat)
     files = {name: tmp_path / name for name in ("answers.csv", "tasks.json", "cvat.json", "ls.xml")}
     with (
         coco_file(tmp_path / "annotations/a.json", vocabulary) as coco_results,

@@ -1,5 +1,6 @@
 """Results as a stage gives them, for a ring-shaped defect beside a blot, and for a good part."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,6 @@ def result_with(*instances: NamedInstance, needs_review: bool = False) -> Result
         names=VOCABULARY.names,
         type_scores=np.array([0.2, 0.5, 0.3], dtype=np.float32),
         label_map=labels,
-        type_map=np.maximum(labels, 1),
         anomaly_map=(labels > 0).astype(np.float32),
         image=np.full((*SIZE_PX, 3), 90, dtype=np.uint8),
     )
@@ -57,5 +57,8 @@ def given(file_name: str) -> InputImage:
     return InputImage(file_name.rpartition(".")[0], Path("parts") / file_name)
 
 
-RING = result_with(instance(1, 0.8, ring_mask()), instance(2, 0.6, blot_mask()))
+RING = result_with(
+    replace(instance(1, 0.8, ring_mask()), runners_up=(("burr", 0.25),)),
+    instance(2, 0.6, blot_mask()),
+)
 GOOD_PART = result_with()

@@ -62,10 +62,11 @@ def test_cards_carry_what_the_filters_read(tmp_path: Path) -> None:
     ]
     assert f"0 0 {SIZE_PX[1]} {SIZE_PX[0]}" in (tmp_path / "report.html").read_text()
     assert len(found["path"]) == 3
+    assert "<title>pit 0.80, or burr (25%)</title>" in (tmp_path / "report.html").read_text()
 
 
 def test_no_word_of_a_user_becomes_markup_and_the_page_loads_nothing(tmp_path: Path) -> None:
-    named = replace(instance(1, 0.9, blot_mask()), name=EVIL)
+    named = replace(instance(1, 0.9, blot_mask()), name=EVIL, runners_up=((EVIL, 0.25),))
     result = replace(result_with(named), names=("good", EVIL))
     page = page_of(tmp_path, ("good", EVIL), **{EVIL: result})
     parsed = Elements(page)

@@ -76,6 +76,7 @@ def test_coco_file_comes_back_by_the_coco_source(images: Path, is_compressed: bo
     image = content["images"][0]
     assert (image["answer"], image["image_score"], image["needs_review"]) == ("pit", 0.9, False)
     assert image["type_scores"] == pytest.approx({"good": 0.2, "pit": 0.5, "burr": 0.3})
+    assert [one["runners_up"] for one in content["annotations"][:2]] == [{"burr": 0.25}, {}]
 
 
 def test_mask_in_the_first_pixel_begins_with_no_background_and_many_classes_are_16_bit() -> None:
