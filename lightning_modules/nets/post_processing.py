@@ -273,8 +273,8 @@ def vote(types: np.ndarray, scores: np.ndarray) -> tuple[int, tuple[tuple[int, f
     """The name that pixels together have, and the runners-up with their shares of the vote.
 
     types: (N,) int64 best types; scores: (N,) in [0, 1]. A pixel votes by the eighth power of its
-    score, so that a small sure core outvotes a wide pale rim; by the plain score a blowhole in an
-    uneven tile was called uneven, by the highest pixel alone names hung on single pixels.
+    score, so that a small sure core outvotes a wide pale rim: by the plain score a blowhole in an
+    uneven tile was called uneven, by the highest pixel alone fewer images were named right.
     """
     votes = np.bincount(types, weights=scores.astype(np.float64) ** 8)
     shares = votes / max(votes.sum(), np.finfo(np.float64).tiny)
