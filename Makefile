@@ -27,7 +27,9 @@ quickstart: $(STAMP)
 	$(RUN) -m experiments.predict --checkpoint "$(STAGE2)" \
 	    --images 'mlruns/data/unseen/*/images/*.png' --out mlruns/predictions --overwrite
 
+# Tests of weights are skipped, visibly, where no index has them.
 test: lint
+	-$(RUN) -m experiments.fetch --weights all
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile \
 	    -m 'slow or not slow'
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.nn import functional
 
 from datamodules.sample import Batch
 from datamodules.vocabulary import DEFECT_TEMPLATES, Vocabulary, fill
@@ -35,8 +36,10 @@ class MaskFinetune(SegmentationModule):
     the hybrid `diffusion+timm`, where a timm `encoder` trains beside them, at first random or as
     `weights` says (`known_weights.py`), or `timm`, the encoder alone; `stem` adds the image itself.
     `feature_cache_gb`: memory in which each process keeps the frozen features of training
-    images, for data of a fixed number of `variants`. `naming` is `softmax` or `independent`
-    (`nets/naming.py`) and may be set anew at any time; `clip` gives a second opinion at test.
+    images, for data of a fixed number of `variants`. `loss_weight_point` also teaches the names of
+    single points, which then have half a say in the maps (not the paper's). `naming` is `softmax`
+    or `independent` (`nets/naming.py`) and may be set anew at any time; `clip` gives a second
+    opinion at test.
     """
 
     stage = "mask"
@@ -245,6 +248,21 @@ class MaskFinetune(SegmentationModule):
         self.log_dict(logged, batch_size=len(batch.image))
         return loss
 
+    def name_cells(self, outputs: MaskQueries, *, side_px: int) -> Tensor:
+        """Score of each type by the mask features alone, cell by cell, (B, K, s, s) in [0, 1].
+
+        A second opinion where training taught the names of points (`loss_weight_point`), at the
+        price of one pass of the class head: queries say what belongs together, cells where it ends.
+        """
+        assert self.vocabulary is not None
+        features = outputs.mask_features
+        logits = self.class_head.name_features(
+            features.flatten(2).mT, self.texts, self.text_class, len(self.vocabulary)
+        )
+        scores = self.score_rule.score_names(logits.float()).mT.unflatten(-1, features.shape[-2:])
+        size = (side_px, side_px)
+        return functional.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+
     @torch.no_grad()
     def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Type maps (T, K, s, s) in [0, 1] and answers (T, K+1) of tiles (T, 3, s, s)."""
@@ -256,6 +274,8 @@ class MaskFinetune(SegmentationModule):
             logits = self.score_rule.join(logits, seen, self.clip.weights_of(words[1:]))
         names = self.score_rule.score_names(logits)
         maps = score_pixels(outputs.masks[-1].float(), names, side_px=tiles.shape[-1])
+        if self.loss_weight_point:
+            maps = (maps + self.name_cells(outputs, side_px=tiles.shape[-1])) / 2
         return maps, self.score_rule.score_types(answer_for_image(logits))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -126,15 +126,17 @@ class PretrainedTimmImageEncoder(ImageEncoder):
 
     weights: a known name (`efficientnet_lite0`), a safetensors file or folder, or a repository of
     the hub; model_name: timm's name of the net, "" for the one of known weights. Images are brought
-    to the size that the model was trained at, and to timm's pixel statistics for it.
+    to a square of `image_size_px`, 0 for what the net was trained at, and to timm's pixel
+    statistics for it.
     """
 
-    def __init__(self, weights: str, model_name: str = "") -> None:
+    def __init__(self, weights: str, model_name: str = "", image_size_px: int = 0) -> None:
         super().__init__()
         self.weights = weights
         name = timm_name(model_name, weights)
         self.backbone = create_timm("image tower", name, num_classes=0)
-        self.image_size_px = int(self.backbone.pretrained_cfg["input_size"][-1])
+        trained_px = int(self.backbone.pretrained_cfg["input_size"][-1])
+        self.image_size_px = image_size_px or trained_px
         self.pixels = PixelStatistics(self.backbone)
         self.requires_grad_(False).eval()
         probe = torch.zeros(1, 3, 64, 64, device=self.pixels.mean.device)

@@ -46,6 +46,11 @@ def words_of(settings: dict[str, object]) -> list[str]:
     return [f"--{key}={value}" for key, value in settings.items()]
 
 
+def small_config(name: str) -> str:
+    """The path of a config beside this file: `stage1`, `stage2`, `hybrid`."""
+    return str(Path(__file__).with_name(f"small_{name}.yaml"))
+
+
 def small_words(stage: str, output: Path, *more: str) -> list[str]:
     """The quickstart's stage in `output`, at its smallest."""
     settings: dict[str, object] = {
@@ -60,7 +65,7 @@ def small_words(stage: str, output: Path, *more: str) -> list[str]:
         settings |= SMALL_SAMPLES
     else:
         settings |= {"pretrained": output / "runs" / "quickstart_stage1", **SMALL_MASKS}
-    return ["--config", f"quickstart_{stage}.yaml", *words_of(settings), *more]
+    return ["--config", small_config(stage), *words_of(settings), *more]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from tests.experiments.small_run import (
     STAGES,
     SmallRun,
     run_both,
+    small_config,
     small_words,
     words_of,
 )
@@ -221,7 +222,7 @@ def test_folder_of_a_persons_images_is_one_line(tmp_path: Path) -> None:
         save(parts / "masks" / kind / f"{number:02}.png", mask)
     settings = {"output": tmp_path, "data.init_args.manifest_folder": tmp_path / "manifests"}
     small = words_of(settings | SMALL | SMALL_MASKS)
-    line = ["--config", "own_data.yaml", "--root", str(parts), "--labels", "crack, fissure"]
+    line = ["--config", small_config("hybrid"), "--root", str(parts), "--labels", "crack, fissure"]
     assert call_command(run, [*line, *small]) == 0
     model = load_stage(tmp_path / "runs" / "own_data")
     assert [words[0] for words in model.vocabulary.entries] == ["good", "crack"]

@@ -21,7 +21,13 @@ from experiments.train import calibrate_and_test, expected_warnings_hidden, prep
 from lightning_modules.baselines.constant import Constant
 from tests.datamodules.sources import public_layouts
 from tests.experiments.refused import refused
-from tests.experiments.small_run import SMALL, SMALL_MASKS, SMALL_SAMPLES, words_of
+from tests.experiments.small_run import (
+    SMALL,
+    SMALL_MASKS,
+    SMALL_SAMPLES,
+    small_config,
+    words_of,
+)
 from tests.families.degenerate_sets import WRITERS, Part, mask_of
 
 C, D = ("crack",), ("dent",)
@@ -110,7 +116,7 @@ def words_for(stage: int, manifest: Path, *more: str) -> list[str]:
 def train_one_step(stage: int, manifest: Path, *more: str) -> dict[str, float]:
     """The figures of a validation and a test after one step; ValueError before it for a refusal."""
     words = words_for(stage, manifest, *more)
-    objects = prepare_stage(parse_stage(load_config([f"quickstart_stage{stage}"], words)))
+    objects = prepare_stage(parse_stage(load_config([small_config(f"stage{stage}")], words)))
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     try:
         with expected_warnings_hidden(), warnings.catch_warnings(action="ignore"):
@@ -222,7 +228,7 @@ def test_test_that_so_many_processes_cannot_share_is_refused_before_training(
     monkeypatch.setattr(IMDDDataModule, "_rank", lambda _: (0, 2))
     monkeypatch.setattr(Trainer, "fit", lambda *_, **__: pytest.fail("it trains"))
     manifest = prepared(tmp_path, "csv", split_in(CRACKS, CRACKS, some(1, C)))
-    words = ["--config", "quickstart_stage2", *words_for(2, manifest)]
+    words = ["--config", small_config("stage2"), *words_for(2, manifest)]
     assert "1 images to evaluate for 2 processes" in refused(run, *words)
 
 
@@ -239,7 +245,7 @@ def test_commands_take_what_came_of_a_set_without_masks(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     manifest = prepared(tmp_path, "csv", CASES["only types"].parts)
     output = manifest.parent / "mlruns"
-    assert call_command(run, ["--config", "quickstart_stage2", *words_for(2, manifest)]) == 0
+    assert call_command(run, ["--config", small_config("stage2"), *words_for(2, manifest)]) == 0
     made = ["--checkpoint", str(output / "runs" / "quickstart_stage2")]
     assert call_command(calibrate, [*made, "--objective", "recall=0.95"]) == 0
     shown = ["--images", str(tmp_path / "raw"), "--out", str(tmp_path / "found")]

@@ -12,6 +12,7 @@ from datamodules.vocabulary import Vocabulary
 from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.nets.clip_mask_pooling import ClipMaskPooling
 from lightning_modules.nets.mask_criterion import MaskLosses
+from lightning_modules.nets.mask_generator import MaskQueries
 from tests.lightning_modules.small_parts import (
     LossRecord,
     defect_batch,
@@ -137,6 +138,25 @@ def test_encoder_trains_and_the_diffusion_model_does_not(tmp_path: Path) -> None
     moved = {name for name, weight in module.named_parameters() if not weight.equal(before[name])}
     assert {name for name in before if name.startswith("pyramid.encoder.")} <= moved
     assert not any(name.startswith("features.") for name in moved)
+
+
+def test_points_that_learned_names_have_half_a_say_in_the_maps() -> None:
+    module, tiles = small_finetune(loss_weight_point=1.0).eval(), defect_batch().image
+    joined, answers = module.score_tiles(tiles)
+    cells = module.name_cells(module.find_masks(tiles).last(), side_px=tiles.shape[-1])
+    module.loss_weight_point = 0.0
+    by_queries, same_answers = module.score_tiles(tiles)
+    torch.testing.assert_close(joined, (by_queries + cells) / 2)
+    assert answers.equal(same_answers) and not joined.equal(by_queries)
+    # Each cell is named as a mask that holds it alone would be.
+    outputs = module.find_masks(tiles).last()
+    one = torch.full_like(outputs.masks, -1.0)
+    one[..., 3, 5] = 1.0
+    queries = MaskQueries(one, torch.zeros_like(outputs.queries), outputs.mask_features)
+    named = module.score_rule.score_names(module.name_masks(queries)[-1])[:, 0]
+    side = outputs.mask_features.shape[-1]
+    at_cells = module.name_cells(outputs, side_px=side)
+    torch.testing.assert_close(at_cells[:, :, 3, 5], named, atol=1e-4, rtol=1e-3)
 
 
 def test_hybrid_comes_back_from_its_checkpoint(tmp_path: Path) -> None:
