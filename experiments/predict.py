@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Tool = Literal["cvat", "label_studio"]
 TABLE, REPORT, COCO, LEFT_OUT = "answers.csv", "report.html", "predictions.json", "left_out.csv"
-ENTRIES = ("labels", "overlays", TABLE, REPORT, COCO, "cvat", "label_studio", LEFT_OUT)
+ENTRIES = ("labels", "overlays", TABLE, REPORT, COCO, "cvat", "label_studio", "gallery", LEFT_OUT)
 PARTIAL_CODE = 3
 
 
@@ -34,6 +34,7 @@ def predict(
     out: Path,
     root: str = "",
     labels: str | None = None,
+    examples: Path | None = None,
     naming: Literal["", "softmax", "independent"] = "",
     thresholds: str = "",
     export: list[Tool] | None = None,
@@ -54,6 +55,9 @@ def predict(
         root: where the names of a .json or .csv start (beside it)
         labels: classes parted by ";", synonyms by ",": "crack; scratch, scuff; good; not shadow"
             (default: the classes that the model was trained on)
+        examples: a folder with images/NAME/ and masks/, a manifest.parquet, or the folder gallery
+            of an earlier run's --out: regions are named by those they are like, else "unknown";
+            beside --labels by both
         naming: softmax: names compete; independent: a name's score is the same whatever other
             names are in the list (default: as trained)
         thresholds: a thresholds.json (default: the model's own)
@@ -76,6 +80,9 @@ def predict(
         checkpoint, device=device, naming=naming, thresholds=thresholds, precision=precision
     )
     predictor.use_labels(labels)
+    if examples is not None:
+        predictor.use_examples(examples)
+        note_shared_images(examples, [one.path for one in inputs])
     console = Console(stderr=True)
     hidden = not console.is_terminal
     rows = []
@@ -83,6 +90,8 @@ def predict(
     with whole_folder(out, entries=ENTRIES, overwrite=overwrite) as folder, ExitStack() as stack:
         files = result_files(folder, predictor.vocabulary, export or [], label_studio_address)
         writers = [stack.enter_context(file) for file in files]
+        if predictor.gallery:
+            predictor.gallery.save(folder / "gallery")
         for image in track(inputs, "predicting", console=console, transient=True, disable=hidden):
             try:
                 result = predictor.predict(image.path, labels)
@@ -111,6 +120,19 @@ def predict(
     if is_partial:
         print(f"some images have no answer: see {place / LEFT_OUT}", file=sys.stderr)
     return PARTIAL_CODE if is_partial else 0
+
+
+def note_shared_images(examples: Path, images: Sequence[Path]) -> None:
+    """Says on standard error how many of the images are examples themselves."""
+    from experiments.inference.examples import example_images
+
+    shared = example_images(examples) & {image.resolve() for image in images}
+    if shared:
+        print(
+            f"{len(shared)} of the images are examples themselves: how these are named proves "
+            "nothing; keep examples apart from what you test",
+            file=sys.stderr,
+        )
 
 
 def result_files(

@@ -20,7 +20,10 @@ from datamodules.decode import GREY_MODES, WIDE_MODES, open_image, turn_of, upri
 from datamodules.transforms import to_tensor
 from datamodules.vocabulary import CLASS_MARK, Vocabulary
 from experiments.checkpoints import default_device, load_stage, on_device, read_thresholds
+from experiments.inference.examples import NamesByExample, read_gallery
 from lightning_modules.mask_finetune import MaskFinetune
+from lightning_modules.nets.gallery import Gallery
+from lightning_modules.nets.region_embedding import RegionEmbedding
 from lightning_modules.segmentation_module import SegmentationModule
 
 LOGGER = logging.getLogger(__name__)
@@ -87,13 +90,40 @@ class Predictor:
         self._stage, self._dtype = stage, PRECISIONS[precision]
         if self._dtype != torch.float32:
             stage.store_frozen_in(self._dtype)
-        self._trained = self.vocabulary
+        self._trained = self._words
+        self._has_labels = False
+        self._embed: RegionEmbedding | None = None
+        self.gallery: Gallery | None = None
+
+    @property
+    def _words(self) -> Vocabulary:
+        assert self._stage.vocabulary is not None
+        return self._stage.vocabulary
+
+    @property
+    def _by_example(self) -> NamesByExample | None:
+        if self.gallery is None or self._embed is None:
+            return None
+        return NamesByExample(self._embed, self.gallery, self._words if self._has_labels else None)
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The names of the last result, or of the training before any."""
-        assert self._stage.vocabulary is not None
-        return self._stage.vocabulary
+        return self._by_example.vocabulary if self._by_example else self._words
+
+    def use_examples(
+        self, examples: str | Path | None, *, weights: str = "efficientnet_lite0"
+    ) -> None:
+        """Names regions by examples from now on, beside the labels where some are given.
+
+        examples: a folder of images/NAME/ and masks/, a manifest.parquet, of which the training
+        images are taken, or a folder where `predictor.gallery` was saved; None: by words again.
+        weights: of the encoder that compares. Raises FileNotFoundError or ValueError, one line.
+        """
+        self.gallery = None
+        if examples is not None:
+            self._embed = RegionEmbedding(weights).to(self._stage.device)
+            self.gallery = read_gallery(Path(examples), self._embed)
 
     def use_labels(self, labels: Labels | None) -> None:
         """Predicts in these names from now on, None for those of the training.
@@ -102,7 +132,8 @@ class Predictor:
         outside the grammar, and for others than its own where the stage has a closed list.
         """
         vocabulary = self._trained if labels is None else read_labels(labels)
-        if vocabulary != self.vocabulary:
+        self._has_labels = labels is not None
+        if vocabulary != self._words:
             self._stage.set_vocabulary(vocabulary)
 
     def predict(self, image: ImageLike, labels: Labels | None = None) -> Result:
@@ -117,6 +148,8 @@ class Predictor:
         is_reduced = self._dtype != torch.float32
         with torch.inference_mode(), torch.autocast(device, self._dtype, enabled=is_reduced):
             found = self._stage.predict_image(to_tensor(pixels))
+        if self._by_example:
+            found = self._by_example.rename(to_tensor(pixels), found)
         names = self.vocabulary.names
         instances = [
             NamedInstance(

@@ -189,8 +189,9 @@ def least_known(known: Tensor, strange: Tensor) -> float:
     """The cosine under which a region is like no name.
 
     known: best cosines (N,) of examples that were left out; strange: of examples whose name was.
-    As many deviations from the one's mean as from the other's; without strange ones two below
-    the known, without known ones the strange ones' mean.
+    As many deviations from the one's mean as from the other's, but at least one below the known:
+    where both are mixed, most known ones keep their names. Two below the known without strange
+    ones; the strange ones' mean without known ones.
     """
     if not len(known) + len(strange):
         return -1.0
@@ -200,6 +201,6 @@ def least_known(known: Tensor, strange: Tensor) -> float:
     )
     if not len(strange):
         return inner - 2 * near
-    if not len(known) or inner <= outer:
+    if not len(known):
         return outer
-    return (inner * far + outer * near) / (near + far)
+    return min((inner * far + outer * near) / (near + far), inner - near)

@@ -1,0 +1,189 @@
+"""Names by example: regions that a person named, and what they call the regions of a prediction."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.annotation import draw_region, open_pair
+from datamodules.manifest import Manifest
+from datamodules.sample import GOOD_ID, Instance, Prediction, Record
+from datamodules.sources.folder import Folder
+from datamodules.transforms import to_tensor
+from datamodules.vocabulary import GOOD_WORDS, Vocabulary
+from lightning_modules.nets.gallery import INDEX, UNKNOWN, Gallery
+from lightning_modules.nets.post_processing import MOST_RUNNERS_UP, touching_pixels
+from lightning_modules.nets.region_embedding import VIEWS, RegionEmbedding
+
+LOGGER = logging.getLogger(__name__)
+MOST_EXAMPLES = 20
+LEAST_AREA_PX = 9
+REMEDY = (
+    "expected images/NAME/ and masks/ with a mask for each image, a manifest.parquet, or a "
+    "folder with a saved gallery"
+)
+
+
+def read_gallery(path: Path, embed: RegionEmbedding) -> Gallery:
+    """The gallery saved in a folder, or made of the examples in it, or in a manifest's training.
+
+    An example is what a mask has in one piece, or a box; at most 20 of a name are taken, the first
+    of each image before the second. Raises FileNotFoundError, or ValueError for examples without
+    a mask, a name that is "unknown", and a gallery of another encoder.
+    """
+    if (path / INDEX).is_file():
+        return Gallery.load(path, fingerprint=embed.fingerprint)
+    root, records, vocabulary = read_records(path)
+    counts: Counter[str] = Counter()
+    vectors: dict[str, list[Tensor]] = {name: [] for name in vocabulary.names[1:]}
+    found = [
+        (order, image, name, mask)
+        for record in records
+        for image, name, mask, order in regions_of(record, root, vocabulary)
+    ]
+    for _, image, name, mask in sorted(found, key=lambda one: one[0]):
+        counts[name] += 1
+        if counts[name] <= MOST_EXAMPLES:
+            vectors[name].append(embed(image, [torch.from_numpy(mask)], VIEWS))
+    made = {name: torch.cat(one) for name, one in vectors.items() if one}
+    if UNKNOWN in made or not made:
+        got = f"the name {UNKNOWN!r}" if made else "no marked defect"
+        raise ValueError(f"examples {path}: got {got}, expected names of defects: {REMEDY}")
+    for name, count in counts.items():
+        if count == 1:
+            LOGGER.warning("%r has one example: three or more name far better", name)
+        elif count > MOST_EXAMPLES:
+            LOGGER.warning("%r: %d of %d examples are used", name, MOST_EXAMPLES, count)
+    return Gallery(embed.fingerprint, made)
+
+
+def read_records(path: Path) -> tuple[Path, list[Record], Vocabulary]:
+    """The root of the examples' images, their records and names."""
+    manifest_file = path / "manifest.parquet" if path.is_dir() else path
+    if manifest_file.is_file():
+        manifest = Manifest.open(manifest_file)
+        records = [manifest[int(row)] for row in manifest.rows_of("train")]
+        return manifest.root, records, manifest.vocabulary
+    source = Folder()
+    records = source.records(path)
+    for record in records:
+        if record.flaw or (record.defects and record.mask_kind == "none"):
+            problem = record.flaw or "no mask or box says where the defect is"
+            raise ValueError(f"example {path / record.image}: {problem}: {REMEDY}")
+    return path, records, source.vocabulary(records)
+
+
+def example_images(path: Path) -> set[Path]:
+    """The images that examples are cut from, none for a saved gallery."""
+    if (path / INDEX).is_file():
+        return set()
+    root, records, _ = read_records(path)
+    return {(root / record.image).resolve() for record in records if record.defects}
+
+
+def regions_of(
+    record: Record, root: Path, vocabulary: Vocabulary
+) -> Iterator[tuple[Tensor, str, np.ndarray, int]]:
+    """Image (3, H, W) in [-1, 1], name, mask (H, W) bool and number of an example's regions."""
+    if not record.defects or record.mask_kind == "none":
+        return
+    image, ids = open_pair(record, root, vocabulary=vocabulary)
+    pixels, names = to_tensor(image), vocabulary.names
+    if record.mask_kind == "box" and not record.window_xywh_px:
+        size_px = (image.shape[0], image.shape[1])
+        for order, region in enumerate(record.regions):
+            mask = draw_region(region, size_px=size_px)
+            yield pixels, names[vocabulary.id_of(region.name)], mask, order
+        return
+    assert ids is not None
+    for class_id in np.unique(ids[ids != GOOD_ID]):
+        parts = [one for one in touching_pixels(ids == class_id) if one[1].sum() >= LEAST_AREA_PX]
+        parts.sort(key=lambda one: -int(one[1].sum()))
+        for order, (window, inside) in enumerate(parts):
+            mask = np.zeros(ids.shape, dtype=bool)
+            mask[window] = inside
+            yield pixels, names[class_id], mask, order
+
+
+@dataclass(frozen=True, slots=True)
+class NamesByExample:
+    """Names the regions of predictions by a gallery, beside words where there are some.
+
+    words: what the predictions are named in, or None where the gallery alone names. Then what it
+    calls unknown is "unknown". Beside words a name's share is the mean of the gallery's and of the
+    words', and of the words' alone for a region that the gallery does not know.
+    """
+
+    embed: RegionEmbedding
+    gallery: Gallery
+    words: Vocabulary | None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The names of the new predictions: those of words first, with their ids."""
+        names = self.gallery.names
+        if self.words is None:
+            return Vocabulary((GOOD_WORDS, *((name,) for name in names), (UNKNOWN,)))
+        known = self.words.words
+        new = ((name,) for name in names if name not in known)
+        return Vocabulary((*self.words.entries, *new), self.words.negatives)
+
+    def rename(self, image: Tensor, found: Prediction) -> Prediction:
+        """The prediction of image (3, H, W) in [-1, 1] with its regions named anew.
+
+        Label map, type scores and the image's answer follow from the names; where anything is, and
+        how sure that is, stays. Regions beyond those that are listed are unknown, or by words.
+        """
+        shares = self.shares(image, found.instances)
+        count, ids = shares.shape[1], torch.arange(len(found.type_scores))
+        if self.words is None:
+            ids = torch.where(ids > GOOD_ID, count - 1, GOOD_ID)
+        table = ids.to(found.label_map.device)
+        label_map, type_map = table[found.label_map], table[found.type_map]
+        held, instances = torch.zeros(count), []
+        for one, share in zip(found.instances, shares, strict=True):
+            first, *others = share.argsort(descending=True, stable=True).tolist()
+            inside = one.mask.to(label_map.device)
+            label_map[inside], type_map[inside] = first, first
+            held[first] += one.score * float(one.mask.sum())
+            next_ones = [(k, float(share[k])) for k in others[:MOST_RUNNERS_UP] if share[k] > 0]
+            instances.append(replace(one, class_id=first, runners_up=tuple(next_ones)))
+        old = found.type_scores.float().cpu()
+        scores = torch.zeros(count).index_add_(0, ids, old)
+        if held.sum() > 0:
+            scores = (1 - old[GOOD_ID]) * held / held.sum()
+            scores[GOOD_ID] = old[GOOD_ID]
+        is_good = found.type_id == GOOD_ID
+        return replace(
+            found,
+            label_map=label_map,
+            type_map=type_map,
+            type_scores=scores,
+            type_id=GOOD_ID if is_good else 1 + int(scores[1:].argmax()),
+            instances=instances,
+        )
+
+    def shares(self, image: Tensor, instances: list[Instance]) -> Tensor:
+        """How far each region is of each name, (R, K+1), rows sum to one and good has none."""
+        vocabulary = self.vocabulary
+        by_gallery = torch.zeros(len(instances), len(vocabulary))
+        by_words = torch.zeros_like(by_gallery)
+        if not instances:
+            return by_gallery
+        named = self.gallery.name_regions(self.embed(image, [one.mask for one in instances])[:, 0])
+        columns = torch.tensor([vocabulary.id_of(name) for name in self.gallery.names])
+        by_gallery[:, columns] = named.probabilities
+        is_unknown = named.is_unknown[:, None]
+        if self.words is None:
+            by_words[:, -1] = 1
+            return torch.where(is_unknown, by_words, by_gallery)
+        for row, one in zip(by_words, instances, strict=True):
+            row[one.class_id] = 1 - sum(share for _, share in one.runners_up)
+            for class_id, share in one.runners_up:
+                row[class_id] = share
+        return torch.where(is_unknown, by_words, (by_words + by_gallery) / 2)
