@@ -20,6 +20,7 @@ from experiments.tables import Table, print_table
 
 if TYPE_CHECKING:
     from experiments.inference.result_files import AddResult
+    from experiments.predictor import Predictor
 
 Tool = Literal["cvat", "label_studio"]
 TABLE, REPORT, COCO, LEFT_OUT = "answers.csv", "report.html", "predictions.json", "left_out.csv"
@@ -80,18 +81,14 @@ def predict(
         checkpoint, device=device, naming=naming, thresholds=thresholds, precision=precision
     )
     predictor.use_labels(labels)
-    if examples is not None:
-        predictor.use_examples(examples)
-        note_shared_images(examples, [one.path for one in inputs])
+    use_examples(predictor, examples, [one.path for one in inputs])
     console = Console(stderr=True)
     hidden = not console.is_terminal
     rows = []
     unreadable: dict[str, str] = {}
     with whole_folder(out, entries=ENTRIES, overwrite=overwrite) as folder, ExitStack() as stack:
-        files = result_files(folder, predictor.vocabulary, export or [], label_studio_address)
+        files = result_files(folder, predictor, export or [], label_studio_address)
         writers = [stack.enter_context(file) for file in files]
-        if predictor.gallery:
-            predictor.gallery.save(folder / "gallery")
         for image in track(inputs, "predicting", console=console, transient=True, disable=hidden):
             try:
                 result = predictor.predict(image.path, labels)
@@ -122,10 +119,13 @@ def predict(
     return PARTIAL_CODE if is_partial else 0
 
 
-def note_shared_images(examples: Path, images: Sequence[Path]) -> None:
-    """Says on standard error how many of the images are examples themselves."""
+def use_examples(predictor: "Predictor", examples: Path | None, images: Sequence[Path]) -> None:
+    """Names by examples where there are some; says how many of the images are such themselves."""
+    if examples is None:
+        return
     from experiments.inference.examples import example_images
 
+    predictor.use_examples(examples)
     shared = example_images(examples) & {image.resolve() for image in images}
     if shared:
         print(
@@ -136,13 +136,16 @@ def note_shared_images(examples: Path, images: Sequence[Path]) -> None:
 
 
 def result_files(
-    folder: Path, vocabulary: Vocabulary, tools: list[Tool], address: str
+    folder: Path, predictor: "Predictor", tools: list[Tool], address: str
 ) -> "Sequence[AbstractContextManager[AddResult]]":
-    """All files that results are written into, to be opened."""
+    """All files that results are written into, to be opened; a gallery is written at once."""
     from datamodules.formats.tool_paths import LOCAL_FILES
     from experiments.inference import labelling_tools, result_files
     from experiments.inference.report_page import report_page
 
+    vocabulary = predictor.vocabulary
+    if predictor.gallery:
+        predictor.gallery.save(folder / "gallery")
     files = [
         result_files.label_and_overlay_files(folder),
         result_files.results_table(folder / TABLE),
