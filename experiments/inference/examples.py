@@ -41,11 +41,14 @@ def read_gallery(path: Path, embed: RegionEmbedding) -> Gallery:
     root, records, vocabulary = read_records(path)
     counts: Counter[str] = Counter()
     vectors: dict[str, list[Tensor]] = {name: [] for name in vocabulary.names[1:]}
-    found = [
-        (order, image, name, mask)
-        for record in records
-        for image, name, mask, order in regions_of(record, root, vocabulary)
-    ]
+    found, images = [], Counter[str]()
+    for record in records:
+        # A large set is not opened to its end for a few examples.
+        names = {vocabulary.names[vocabulary.id_of(name)] for name in record.defects}
+        if any(images[name] < MOST_EXAMPLES for name in names):
+            for image, name, mask, order in regions_of(record, root, vocabulary):
+                images[name] += order == 0
+                found.append((order, image, name, mask))
     for _, image, name, mask in sorted(found, key=lambda one: one[0]):
         counts[name] += 1
         if counts[name] <= MOST_EXAMPLES:
@@ -58,7 +61,7 @@ def read_gallery(path: Path, embed: RegionEmbedding) -> Gallery:
         if count == 1:
             LOGGER.warning("%r has one example: three or more name far better", name)
         elif count > MOST_EXAMPLES:
-            LOGGER.warning("%r: %d of %d examples are used", name, MOST_EXAMPLES, count)
+            LOGGER.warning("%r has more than %d examples: the first are used", name, MOST_EXAMPLES)
     return Gallery(embed.fingerprint, made)
 
 
