@@ -64,9 +64,9 @@ def load_config(
     for key, text in pairs.items():
         value = text if key in (*SHORT_KEYS, *WORD_KEYS) else read_value(text)
         place = full_key(key, merge_layers(raw, layer))
-        # Of a source's settings a name may be called null.
+        # Of a source's settings a name may be called null; no text at all is an empty text.
         is_setting = place.startswith("data.init_args.source.")
-        is_nothing = isinstance(value, Word) and value in NOTHING and not is_setting
+        is_nothing = isinstance(value, Word) and value in NOTHING[1:] and not is_setting
         set_dotted(layer, place, None if is_nothing else value)
     return merge_layers(raw, expand_source(layer))
 

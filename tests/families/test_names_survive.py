@@ -161,6 +161,11 @@ def settings_of(words: dict[str, str], *configs: str) -> Namespace:
     return parse_stage(load_config(["quickstart_stage2.yaml", *configs], pairs))
 
 
+def test_no_text_is_an_empty_text() -> None:
+    settings = settings_of({"model.encoder": ""})
+    assert settings.model.init_args.encoder == ""
+
+
 TEXT_KEYS = ("name", "experiment", "output", "source.product", "source.annotations", "root")
 GLOB = "*/_annotations.coco.json"
 
