@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers.utils import logging as transformers_logging
 
 STAMP = "diffuse_defect"
 RANDOM = "random"  # in the place of a stage 1's name: features of an untrained U-Net
@@ -214,6 +215,7 @@ def load_from_hub(hub_class: type[Net], name: str, subfolder: str, *, like: Net)
     Raises ValueError when the weights cannot be found, are not all there, or have other shapes
     than the config says.
     """
+    transformers_logging.disable_progress_bar()  # for a second of work
     try:
         read = hub_class.from_pretrained  # type: ignore[attr-defined]
         net, report = read(name, subfolder=subfolder, output_loading_info=True)
