@@ -102,7 +102,7 @@ class MaskFinetune(SegmentationModule):
         if kind == TIMM and self.pretrained != RANDOM:
             raise ValueError(
                 f"pretrained is {self.pretrained}, but pyramid {TIMM!r} has no diffusion features: "
-                f"set pretrained: {RANDOM}"
+                f"set pretrained: {RANDOM}, or pyramid: diffusion+timm"
             )
         return FeaturePyramid(
             tap_channels=self.features.channels,

@@ -185,6 +185,17 @@ def test_encoder_starts_from_its_file_and_keeps_the_norms_statistics(tmp_path: P
     assert all(value.equal(before[name]) for name, value in encoder.backbone.named_buffers())
 
 
+def test_encoder_alone_has_no_place_for_a_stage_1_and_runs_no_diffusion() -> None:
+    alone = {**HYBRID, "pyramid": "timm"}
+    with pytest.raises(ValueError, match=r"set pretrained: random, or pyramid: diffusion\+timm"):
+        small_finetune("some_run", **alone)
+    module, passes = small_finetune(**alone).eval(), []
+    module.features.register_forward_pre_hook(lambda *_: passes.append(1))
+    maps, _ = module.score_tiles(defect_batch().image)
+    assert maps.isfinite().all() and not passes
+    assert module.tags()["pyramid"] == "timm"
+
+
 def test_encoder_weights_without_an_encoder_are_refused() -> None:
     with pytest.raises(ValueError, match=r"no encoder: set pyramid: diffusion\+timm"):
         small_finetune(weights="some.safetensors")
