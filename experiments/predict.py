@@ -15,11 +15,12 @@ from rich.progress import track
 from datamodules.file_walk import UNREADABLE, count_reasons, is_lost_image, write_reasons
 from datamodules.vocabulary import Vocabulary
 from experiments.cli import check_is_free, error_line, run_command, whole_folder
-from experiments.inference.inputs import check_images_stay, find_images
+from experiments.inference.inputs import InputImage, check_images_stay, find_images
 from experiments.tables import Table, print_table
 
 if TYPE_CHECKING:
     from experiments.inference.result_files import AddResult
+    from experiments.inference.truth import Truth
     from experiments.predictor import Predictor
 
 Tool = Literal["cvat", "label_studio"]
@@ -36,6 +37,7 @@ def predict(
     root: str = "",
     labels: str | None = None,
     examples: Path | None = None,
+    truth: Path | None = None,
     naming: Literal["", "softmax", "independent"] = "",
     thresholds: str = "",
     export: list[Tool] | None = None,
@@ -59,6 +61,8 @@ def predict(
         examples: a folder with images/NAME/ and masks/, a manifest.parquet, or the folder gallery
             of an earlier run's --out: regions are named by those they are like, else "unknown";
             beside --labels by both
+        truth: a folder with images/NAME/ and perhaps masks/, or a manifest.parquet, that says what
+            the images show: prints how often each name is right
         naming: softmax: names compete; independent: a name's score is the same whatever other
             names are in the list (default: as trained)
         thresholds: a thresholds.json (default: the model's own)
@@ -82,6 +86,7 @@ def predict(
     )
     predictor.use_labels(labels)
     use_examples(predictor, examples, [one.path for one in inputs])
+    counts = read_truth(predictor, truth, inputs)
     console = Console(stderr=True)
     hidden = not console.is_terminal
     rows = []
@@ -89,6 +94,7 @@ def predict(
     with whole_folder(out, entries=ENTRIES, overwrite=overwrite) as folder, ExitStack() as stack:
         files = result_files(folder, predictor, export or [], label_studio_address)
         writers = [stack.enter_context(file) for file in files]
+        writers += [counts.add] if counts else []
         for image in track(inputs, "predicting", console=console, transient=True, disable=hidden):
             try:
                 result = predictor.predict(image.path, labels)
@@ -108,15 +114,32 @@ def predict(
         if is_partial:
             write_reasons(folder / LEFT_OUT, left_out)
     print_table(
-        Table("What is in the images", ("image", "answer", "score", "defects"), tuple(rows))
+        counts.table()
+        if counts
+        else Table("What is in the images", ("image", "answer", "score", "defects"), tuple(rows))
     )
-    place = out.resolve()
+    say_where(out.resolve(), left_out, is_partial)
+    return PARTIAL_CODE if is_partial else 0
+
+
+def say_where(place: Path, left_out: dict[str, str], is_partial: bool) -> None:
+    """Prints where results are, and which files have none."""
     print(f"look at {place / REPORT}; all results are in {place}")
     for line in count_reasons(left_out):
         print(f"left out: {line}", file=sys.stderr)
     if is_partial:
         print(f"some images have no answer: see {place / LEFT_OUT}", file=sys.stderr)
-    return PARTIAL_CODE if is_partial else 0
+
+
+def read_truth(
+    predictor: "Predictor", truth: Path | None, images: Sequence[InputImage]
+) -> "Truth | None":
+    """What counts how often the names that are asked for are right, None without a truth."""
+    if truth is None:
+        return None
+    from experiments.inference.truth import Truth
+
+    return Truth(truth, images, predictor.vocabulary)
 
 
 def use_examples(predictor: "Predictor", examples: Path | None, images: Sequence[Path]) -> None:

@@ -67,9 +67,7 @@ def read_gallery(path: Path, embed: RegionEmbedding) -> Gallery:
 
 def read_records(path: Path) -> tuple[Path, list[Record], Vocabulary]:
     """The root of the examples' images, their records and names."""
-    manifest_file = path / "manifest.parquet" if path.is_dir() else path
-    if manifest_file.is_file():
-        manifest = Manifest.open(manifest_file)
+    if manifest := open_manifest(path):
         records = [manifest[int(row)] for row in manifest.rows_of("train")]
         return manifest.root, records, manifest.vocabulary
     source = Folder()
@@ -79,6 +77,12 @@ def read_records(path: Path) -> tuple[Path, list[Record], Vocabulary]:
             problem = record.flaw or "no mask or box says where the defect is"
             raise ValueError(f"example {path / record.image}: {problem}: {REMEDY}")
     return path, records, source.vocabulary(records)
+
+
+def open_manifest(path: Path) -> Manifest | None:
+    """The manifest at path or in that folder, None where there is none."""
+    file = path / "manifest.parquet" if path.is_dir() else path
+    return Manifest.open(file) if file.is_file() else None
 
 
 def example_images(path: Path) -> set[Path]:
