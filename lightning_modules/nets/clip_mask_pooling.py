@@ -9,21 +9,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from lightning_modules.nets.class_head import best_synonym
 from lightning_modules.nets.image_encoder import to_clip_pixels
 from lightning_modules.nets.naming import embed_prompts
-from lightning_modules.nets.text_encoder import read_tokenizer
-from lightning_modules.weights_io import load_from_hub
+from lightning_modules.nets.whole_clip import WholeClip
 
 
-class ClipMaskPooling:
-    """CLIP by hub name or local folder, its class token read once per mask.
+class ClipMaskPooling(WholeClip):
+    """CLIP, its class token read once per mask.
 
     seen_weight, unseen_weight: CLIP's share in a name of which training knew a word (the stage
-    says which: `seen_words`), and in any other. Not an nn.Module: hub weights stay out of
-    checkpoints, averages and gradients, and a checkpoint made without it takes it.
+    says which: `seen_words`), and in any other.
     """
 
     def __init__(
@@ -35,37 +32,14 @@ class ClipMaskPooling:
         for name, weight in (("seen_weight", seen_weight), ("unseen_weight", unseen_weight)):
             if not 0 <= weight <= 1:
                 raise ValueError(f"{name} of clip is {weight}: expected a share in [0, 1]")
-        self.pretrained = pretrained
+        super().__init__(pretrained)
         self.seen_weight, self.unseen_weight = seen_weight, unseen_weight
         self.seen_words: frozenset[str] = frozenset()
         self.texts = torch.zeros(0)
-        self._loaded: tuple[CLIPModel, CLIPTokenizer] | None = None
-
-    def load(self) -> None:
-        """Reads weights and tokenizer; ValueError in one line when they cannot be read."""
-        try:
-            config = CLIPConfig.from_pretrained(self.pretrained)
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"clip {self.pretrained!r} could not be read: expected a local folder or a "
-                "reachable hub name of a whole CLIP; name another, or set clip: null"
-            ) from error
-        with torch.device("meta"):
-            like = CLIPModel(config)
-        model = load_from_hub(CLIPModel, self.pretrained, "", like=like)
-        tokenizer = read_tokenizer(self.pretrained, config.text_config.vocab_size)
-        self._loaded = model.eval(), tokenizer
-
-    @property
-    def model(self) -> CLIPModel:
-        """The towers and projections; RuntimeError before `load`."""
-        if self._loaded is None:
-            raise RuntimeError("clip has no weights yet: call load() first")
-        return self._loaded[0]
 
     def set_prompts(self, prompts: Sequence[Sequence[str]]) -> None:
         """Names masks from these words from now on; prompts: per word, its texts."""
-        self.texts = embed_prompts(self._embed_texts, prompts)
+        self.texts = embed_prompts(self.embed_texts, prompts)
 
     def weights_of(self, names: Sequence[Sequence[str]]) -> Tensor:
         """CLIP's share in each of K names, given by their synonyms, (K,)."""
@@ -89,8 +63,7 @@ class ClipMaskPooling:
         tokens = self.attend(image, allowed)
         embedded = self.model.visual_projection(vision.post_layernorm(tokens[:, : masks.shape[1]]))
         similarity = functional.normalize(embedded.float(), dim=-1) @ self.texts.T
-        scale = self.model.logit_scale.exp().clamp(max=100)
-        return best_synonym(similarity, text_class, class_count) * scale
+        return best_synonym(similarity, text_class, class_count) * self.scale
 
     def attend(self, image: Tensor, allowed: Tensor) -> Tensor:
         """The vision tower's last tokens (B, Q + 1 + P, D): of the masks, then CLIP's own.
@@ -105,16 +78,6 @@ class ClipMaskPooling:
         states = vision.encoder(inputs_embeds=torch.cat([copies, own], 1), attention_mask=bias)
         tokens: Tensor = states.last_hidden_state
         return tokens
-
-    def _embed_texts(self, texts: list[str]) -> Tensor:
-        """CLIP's projected embeddings (T, D) of texts."""
-        model = self.model
-        assert self._loaded is not None
-        tokenized = self._loaded[1](
-            texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt"
-        )
-        ids = tokenized.input_ids.to(model.device)
-        return model.text_projection(model.text_model(input_ids=ids).pooler_output)
 
 
 def covered_patches(masks: Tensor, *, image_size_px: int, patch_px: int) -> Tensor:
