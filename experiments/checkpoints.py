@@ -36,6 +36,7 @@ from lightning_modules.weights_io import (
 
 CONFIG_NAME = "config.yaml"
 THRESHOLDS_NAME = "thresholds.json"
+GALLERY = "gallery"  # a folder beside them: examples of names
 PRETRAINED_KEY = "pretrained"
 # How a release names weights in a folder of its own, wherever it lies.
 INSIDE = "./"

@@ -13,11 +13,13 @@ from experiments.cli import check_is_free, run_command, whole_folder
 
 if TYPE_CHECKING:
     from experiments.checkpoints import Restored
+    from lightning_modules.nets.gallery import Gallery
 
 # All that a release may hold at its top; with --overwrite a folder of nothing else is replaced.
 ENTRIES = (
     "README.md",
     "config.yaml",
+    "gallery",
     "manifest.sha256",
     "release.json",
     "thresholds.json",
@@ -32,19 +34,27 @@ ENTRIES = (
 )
 
 
-def export(*, checkpoint: Path, out: Path, licence: str = "", overwrite: bool = False) -> None:
+def export(
+    *,
+    checkpoint: Path,
+    out: Path,
+    examples: Path | None = None,
+    licence: str = "",
+    overwrite: bool = False,
+) -> None:
     """Write a trained stage as a release: safetensors, config, card, hashes.
 
     Args:
         checkpoint: a run directory of one stage, or a .ckpt
         out: a new folder for the release
+        examples: as predict takes them: the release names by them beside its words
         licence: SPDX name of the weights' licence, for the card
         overwrite: replace an earlier release in --out
     """
     check_is_free(out, entries=ENTRIES, overwrite=overwrite)
     import transformers
 
-    from experiments.checkpoints import load_any
+    from experiments.checkpoints import GALLERY, load_any
     from experiments.model_card import card_text
     from experiments.release import write_release
     from lightning_modules.weights_io import write_manifest
@@ -52,14 +62,31 @@ def export(*, checkpoint: Path, out: Path, licence: str = "", overwrite: bool = 
     transformers.logging.disable_progress_bar()
     logging.getLogger("diffusers").setLevel(logging.ERROR)
     restored = load_any(checkpoint)
+    gallery = gallery_of(examples, restored) if examples else None
     with whole_folder(out, entries=ENTRIES, overwrite=overwrite) as folder:
         reason = write_release(folder, restored)
+        if gallery:
+            gallery.save(folder / GALLERY)
         text = card_text(restored, reason=reason, licence=licence)
         (folder / "README.md").write_text(text, encoding="utf-8")
         write_manifest(folder)
         check_same(restored, load_any(folder))
     print(f"layout: single file ({reason})" if reason else "layout: diffusers pipeline")
     print(f"release: {out.resolve()}")
+
+
+def gallery_of(examples: Path, restored: "Restored") -> "Gallery":
+    """The gallery of the examples; ValueError for a stage that finds no regions to name."""
+    from experiments.inference.examples import ENCODER, read_gallery
+    from lightning_modules.nets.region_embedding import RegionEmbedding
+    from lightning_modules.segmentation_module import SegmentationModule
+
+    if not isinstance(restored.model, SegmentationModule):
+        raise ValueError(
+            f"--examples {examples}: {type(restored.model).__name__} finds no regions to name: "
+            "leave it out, or export a stage 2 or a baseline"
+        )
+    return read_gallery(examples, RegionEmbedding(ENCODER))
 
 
 def check_same(trained: "Restored", released: "Restored") -> None:

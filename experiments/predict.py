@@ -60,7 +60,7 @@ def predict(
             (default: the classes that the model was trained on)
         examples: a folder with images/NAME/ and masks/, a manifest.parquet, or the folder gallery
             of an earlier run's --out: regions are named by those they are like, else "unknown";
-            beside --labels by both
+            beside --labels by both (default: the gallery that came with a release, beside words)
         truth: a folder with images/NAME/ and perhaps masks/, or a manifest.parquet, that says what
             the images show: prints how often each name is right
         naming: softmax: names compete; independent: a name's score is the same whatever other

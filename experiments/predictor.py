@@ -19,10 +19,16 @@ from callbacks.drawing import RegionTag, draw_overlay
 from datamodules.decode import GREY_MODES, WIDE_MODES, open_image, turn_of, upright
 from datamodules.transforms import to_tensor
 from datamodules.vocabulary import CLASS_MARK, Vocabulary
-from experiments.checkpoints import default_device, load_stage, on_device, read_thresholds
-from experiments.inference.examples import NamesByExample, read_gallery
+from experiments.checkpoints import (
+    GALLERY,
+    default_device,
+    load_stage,
+    on_device,
+    read_thresholds,
+)
+from experiments.inference.examples import ENCODER, NamesByExample, read_gallery, trusted
 from lightning_modules.mask_finetune import MaskFinetune
-from lightning_modules.nets.gallery import Gallery
+from lightning_modules.nets.gallery import INDEX, Gallery
 from lightning_modules.nets.region_embedding import RegionEmbedding
 from lightning_modules.segmentation_module import SegmentationModule
 
@@ -91,7 +97,7 @@ class Predictor:
         if self._dtype != torch.float32:
             stage.store_frozen_in(self._dtype)
         self._trained = self._words
-        self._has_labels = False
+        self._has_labels = self._has_own_gallery = False
         self._embed: RegionEmbedding | None = None
         self.gallery: Gallery | None = None
 
@@ -104,26 +110,32 @@ class Predictor:
     def _by_example(self) -> NamesByExample | None:
         if self.gallery is None or self._embed is None:
             return None
-        return NamesByExample(self._embed, self.gallery, self._words if self._has_labels else None)
+        has_words = self._has_labels or self._has_own_gallery
+        words = self._words if has_words else None
+        right = trusted(self._words, self._stage, self._trained)
+        return NamesByExample(self._embed, self.gallery, words, right)
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The names of the last result, or of the training before any."""
         return self._by_example.vocabulary if self._by_example else self._words
 
-    def use_examples(
-        self, examples: str | Path | None, *, weights: str = "efficientnet_lite0"
-    ) -> None:
+    def use_examples(self, examples: str | Path | None, *, weights: str = ENCODER) -> None:
         """Names regions by examples from now on, beside the labels where some are given.
 
         examples: a folder of images/NAME/ and masks/, a manifest.parquet, of which the training
         images are taken, or a folder where `predictor.gallery` was saved; None: by words again.
         weights: of the encoder that compares. Raises FileNotFoundError or ValueError, one line.
         """
-        self.gallery = None
+        self.gallery, self._has_own_gallery = None, False
         if examples is not None:
             self._embed = RegionEmbedding(weights).to(self._stage.device)
             self.gallery = read_gallery(Path(examples), self._embed)
+
+    def use_own_gallery(self, folder: Path) -> None:
+        """Names by the gallery that came with the model too, beside its words or the labels."""
+        self.use_examples(folder)
+        self._has_own_gallery = True
 
     def use_labels(self, labels: Labels | None) -> None:
         """Predicts in these names from now on, None for those of the training.
@@ -185,6 +197,8 @@ def load_predictor(
 ) -> Predictor:
     """The predictor of a run directory, a .ckpt inside one, or a release.
 
+    Where a folder `gallery` lies in it, regions are named by these examples beside words.
+
     device: "" for the first GPU where there is one, else the CPU; naming: "softmax" or
     "independent", "" for what the stage was trained with; thresholds: a thresholds.json, "" for
     the one beside the weights; precision: as `Predictor` takes it. Raises FileNotFoundError or
@@ -205,6 +219,8 @@ def load_predictor(
         )
     predictor = Predictor(stage.eval(), precision)
     on_device(stage, device or default_device())  # already in its precision: half of it to carry
+    if (Path(path) / GALLERY / INDEX).is_file():
+        predictor.use_own_gallery(Path(path) / GALLERY)
     return predictor
 
 

@@ -115,7 +115,8 @@ class CalibrationRule:
 class TypeChoice:
     """The thresholds of one type, or of any, and what they do on the split.
 
-    ece: None without images; reason: why the thresholds are not its own.
+    named: of the images that show its pixels, where these vote for its name; ece: None without
+    images; reason: why the thresholds are not its own.
     """
 
     pixel_threshold: float
@@ -123,6 +124,7 @@ class TypeChoice:
     recall: Proportion
     false_alarm_rate: Proportion
     precision: Proportion
+    named: Proportion
     ece: float | None
     reason: str
 
@@ -256,7 +258,8 @@ class ThresholdChoice:
         rows = slice(1, None) if row == GOOD_ID else slice(row, row + 1)
         figures = figures_at(self.states["peak_counts"][row], max(pixel, alarm))
         error = error_of(self.states["reliability"][rows].sum(0))
-        return TypeChoice(pixel, alarm, **figures, ece=error, reason=reason)
+        named = proportion(*self.states["named"][row].tolist())
+        return TypeChoice(pixel, alarm, **figures, named=named, ece=error, reason=reason)
 
     def _threshold(self, histograms: Tensor) -> tuple[float | None, str]:
         """The threshold that serves the objective, or why there is none."""

@@ -24,7 +24,8 @@ class CalibrationCounts(Metric):
 
     Row 0 of a state stands for any defect, row k for type k. A type's peak is the highest anomaly
     score where it is the best type, 0 where it is nowhere. Overlap is the foreground's, whatever
-    its names, over the images that show the type with a mask of their own. Logged are the
+    its names, over the images that show the type with a mask of their own. `named` counts those
+    images whose marked pixels of the type vote for it, and all that show it. Logged are the
     expected calibration errors, 15 bins: `ece_image` of the image score, `ece_type` of all type
     scores together.
     """
@@ -34,6 +35,7 @@ class CalibrationCounts(Metric):
     peak_counts: Tensor
     overlap_sum: Tensor
     overlap_count: Tensor
+    named: Tensor
     reliability: Tensor
 
     def __init__(self, class_names: Sequence[str]) -> None:
@@ -45,6 +47,7 @@ class CalibrationCounts(Metric):
             "peak_counts": (len(class_names), 2, SCORE_BINS),
             "overlap_sum": (len(class_names), SCORE_BINS),
             "overlap_count": (len(class_names),),
+            "named": (len(class_names), 2),
             "reliability": (len(class_names), RELIABILITY_BINS, 3),
         }
         for name, shape in shapes.items():
@@ -59,6 +62,8 @@ class CalibrationCounts(Metric):
             is_shown[GOOD_ID] = bool(batch.class_ids[index])
             self._count_scores(prediction, is_shown)
             is_defect = batch.mask[index].to(device) != GOOD_ID
+            if batch.has_mask[index]:
+                self._count_names(prediction, batch.mask[index].to(device))
             if bool(batch.has_mask[index]) and not bool(batch.is_box[index]) and is_defect.any():
                 counts = count_scores(prediction.anomaly_map.to(device), is_defect, SCORE_BINS)
                 self.overlap_sum[is_shown] += to_units(overlap_at_thresholds(counts))
@@ -81,6 +86,17 @@ class CalibrationCounts(Metric):
         bins = (scores * RELIABILITY_BINS).long().clamp(0, RELIABILITY_BINS - 1)
         seen = torch.stack([torch.ones_like(bins), is_shown.long(), to_units(scores)], dim=1)
         self.reliability[rows, bins] += seen
+
+    def _count_names(self, prediction: Prediction, mask: Tensor) -> None:
+        """Counts which types' pixels vote for them, as those of a region do; mask: (H, W) ids."""
+        types, votes = prediction.type_map.to(mask.device), prediction.anomaly_map.to(mask.device)
+        for class_id in mask[mask != GOOD_ID].unique().tolist():
+            inside = mask == class_id
+            shares = torch.zeros(len(self.class_names), device=mask.device)
+            shares.index_add_(0, types[inside], votes[inside].float() ** 8)
+            for row in (GOOD_ID, class_id):
+                self.named[row, 0] += int(shares.argmax()) == class_id
+                self.named[row, 1] += 1
 
     def compute(self) -> dict[str, Tensor]:
         """The expected calibration errors, each a scalar in [0, 1], NaN without images."""

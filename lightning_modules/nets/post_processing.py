@@ -44,6 +44,7 @@ class OperatingPoints:
     score from which the answer is a defect. A score from `review_low` up to, but without,
     `review_high` is for a person to judge; None: the image threshold, so that no score is.
     naming: what a name's score was when they were chosen (`naming.py`), "" where nobody said.
+    names_right: how often a region of a type that training knew votes for its name.
     Raises ValueError for a number outside [0, 1] or a band that leaves the threshold out.
     """
 
@@ -53,6 +54,7 @@ class OperatingPoints:
     review_high: float | None = None
     by_name: Mapping[str, TypeThresholds] = field(default_factory=dict)
     naming: str = ""
+    names_right: float = 0.5
 
     def __post_init__(self) -> None:
         check_threshold("image", self.image)
@@ -101,7 +103,19 @@ def parse_operating_points(content: object) -> OperatingPoints:
         review_high=_number(image, "review_high"),
         by_name={str(name): _thresholds(one, str(name)) for name, one in types.items()},
         naming=str(node.get("naming", "")),
+        names_right=_names_right(types),
     )
+
+
+def _names_right(types: Mapping[object, object]) -> float:
+    """The mean over types of how often they are named right, half where nobody has measured it.
+
+    With a hit and a miss more than were counted: a few images prove little.
+    """
+    counts = [_mapping(one, str(name)).get("named") for name, one in types.items()]
+    nodes = [_mapping(one, "named") for one in counts if one is not None]
+    shares = [(_number(one, "hits") + 1) / (_number(one, "of") + 2) for one in nodes]
+    return sum(shares) / len(shares) if shares else 0.5
 
 
 def check_threshold(name: str, value: float) -> None:

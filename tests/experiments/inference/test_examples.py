@@ -1,5 +1,6 @@
 """Holds names by example from the folder of examples to predict's answers, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,14 +8,29 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.sample import Instance, Prediction
+from datamodules.captions import Caption
+from datamodules.manifest import write_manifest
+from datamodules.sample import Instance, Prediction, Record, Region
 from datamodules.vocabulary import Vocabulary
 from experiments import predictor
+from experiments.checkpoints import load_any
 from experiments.cli import call_command
-from experiments.inference.examples import NamesByExample, example_images, read_gallery
+from experiments.export import export
+from experiments.inference.examples import (
+    NEW_WORDS_RIGHT,
+    NamesByExample,
+    example_images,
+    join,
+    read_gallery,
+    trusted,
+)
 from experiments.predict import predict
-from experiments.predictor import Predictor
+from experiments.predictor import Predictor, load_predictor
+from lightning_modules.nets import region_embedding
+from lightning_modules.nets.post_processing import OperatingPoints
 from lightning_modules.nets.region_embedding import RegionEmbedding
+from lightning_modules.weights_io import MANIFEST_NAME
+from tests.experiments.small_stages import write_run
 from tests.experiments.test_predict import FindsBrightPixels
 from tests.lightning_modules.small_weights import NET, save_net
 
@@ -100,17 +116,98 @@ def test_words_and_examples_of_one_name_are_joined(embed: RegionEmbedding, examp
         type_map=torch.full(region.shape, 2),
         instances=[Instance(2, 0.9, region, (16, 20, 28, 20), ((1, 0.4),))],
     )
-    naming = NamesByExample(embed, gallery, words)
+    naming = NamesByExample(embed, gallery, words, torch.full((3,), 0.1))
     assert naming.vocabulary.names == ("good", "dent", "hole", "plain")
-    by_gallery = gallery.name_regions(embed(image, [region])[:, 0])
-    shares = naming.shares(image, found.instances)[0]
-    assert not by_gallery.is_unknown.any()
-    probability = float(by_gallery.probabilities[0, gallery.names.index("striped")])
-    assert shares[1] == pytest.approx((0.4 + probability) / 2)
-    assert shares.sum() == pytest.approx(1)
+    sure = replace(naming, right=torch.full((3,), 0.95))
+    assert sure.shares(image, [replace(found.instances[0], runners_up=())]).argmax() == 2
     renamed = naming.rename(image, found)
     assert renamed.type_id == renamed.instances[0].class_id == 1
     assert renamed.type_scores[0] == pytest.approx(0.2)
+
+
+def test_join_weighs_words_and_examples_by_how_often_they_are_right() -> None:
+    """Of good, a name with both, one with words alone and one with examples alone; by hand."""
+    by_words, by_examples = torch.tensor([[[0, 0.25, 0.75, 0]], [[0, 0.2, 0, 0.8]]])
+    right = torch.tensor([0.5, 0.5, 0.5, 0])
+    found = join(by_words, by_examples, right=right, is_unknown=torch.tensor([False]))
+    odds = torch.tensor([0, 0.75 * 1.75 * 0.43, 1.25, 1.75 * 1.57])
+    torch.testing.assert_close(found[0], odds / odds.sum())
+    found = join(by_words, by_examples, right=right, is_unknown=torch.tensor([True]))
+    assert found[0].argmax() == 2
+
+
+def test_words_are_trusted_as_the_thresholds_say_and_new_ones_less() -> None:
+    stage, trained = FindsBrightPixels(), Vocabulary.parse("pit, hole; burr")
+    stage.post_processing.calibrate(OperatingPoints(names_right=0.9))
+    right = trusted(Vocabulary.parse("scratch; hole"), stage, trained)  # type: ignore[arg-type]
+    torch.testing.assert_close(right[1:], torch.tensor([NEW_WORDS_RIGHT, 0.9]))
+
+
+def test_words_that_examples_have_too_are_one_name(embed: RegionEmbedding, examples: Path) -> None:
+    door = Predictor(FindsBrightPixels())  # type: ignore[arg-type]
+    door.use_examples(examples)
+    door.use_labels("dent; PLAIN, even")
+    assert door.vocabulary.names == ("good", "dent", "plain", "striped")
+
+
+def test_folders_that_differ_in_case_are_one_name(embed: RegionEmbedding, examples: Path) -> None:
+    for kind in ("images", "masks"):
+        (examples / kind / "plain").mkdir()
+        moved = examples / kind / "Plain" / "0.png"
+        moved.rename(examples / kind / "plain" / "0.png")
+    gallery = read_gallery(examples, embed)
+    assert {name: len(one) for name, one in gallery.vectors.items()} == {"plain": 3, "striped": 3}
+
+
+def test_one_image_of_a_name_is_enough_but_said(
+    embed: RegionEmbedding, examples: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for kind in ("images", "masks"):
+        for index in (1, 2):
+            (examples / kind / "striped" / f"{index}.png").unlink()
+    door = Predictor(FindsBrightPixels())  # type: ignore[arg-type]
+    door.use_examples(examples)
+    assert "'striped' has one example: three or more name far better" in caplog.text
+    assert door.predict(draw("striped", 9)[0]).instances[0].name in ("striped", "unknown")
+
+
+def test_boxes_of_a_manifest_are_examples(embed: RegionEmbedding, examples: Path) -> None:
+    """Also where they overlap, which a map of class ids could not hold; training images alone."""
+
+    def boxed(name: str, index: int, split: str) -> Record:
+        image = f"images/{name}/{index}.png"
+        regions = [Region(name.lower(), "box", (16.0, y, 28.0, 20.0)) for y in (20.0, 25.0)]
+        caption = Caption("part", "", name.lower(), "", "", "")
+        record = Record(image, "", (), (name.lower(),), caption, image, "boxes", split)
+        return replace(record, regions=tuple(regions), width_px=64, height_px=64, frame="shown")
+
+    records = [boxed(name, index, "train") for name in ("Plain", "striped") for index in (0, 1)]
+    records.append(boxed("striped", 2, "test"))
+    names = Vocabulary.from_names(["plain", "striped"])
+    file = examples / "manifest.parquet"
+    write_manifest(file, records, root=examples, vocabulary=names, source="boxes", leaks=0)
+    gallery = read_gallery(file, embed)
+    assert {name: len(one) for name, one in gallery.vectors.items()} == {"plain": 4, "striped": 4}
+    pixels = torch.from_numpy(draw("plain", 0)[0]).permute(2, 0, 1) / 127.5 - 1
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    mask[20:40, 16:44] = True
+    torch.testing.assert_close(gallery.vectors["plain"][0], embed(pixels, [mask], 8)[0])
+
+
+def test_a_release_brings_its_gallery(
+    embed: RegionEmbedding, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(region_embedding, "RegionEmbedding", lambda weights: embed)
+    write_run(tmp_path / "run", "baselines/constant.yaml", {"output": str(tmp_path)})
+    release, words = tmp_path / "release", ["--checkpoint", str(tmp_path / "run")]
+    words += ["--examples", str(examples), "--out", str(release)]
+    assert call_command(export, words) == 0
+    assert "  gallery/gallery.safetensors\n" in (release / MANIFEST_NAME).read_text()
+    door = load_predictor(release, device="cpu")
+    assert door.vocabulary.names == ("good", "pit", "burr", "plain", "striped")
+    (release / "gallery" / "gallery.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"gallery.json' is missing, new or has changed"):
+        load_any(release)
 
 
 def refusal(examples: Path, tmp_path: Path) -> str:

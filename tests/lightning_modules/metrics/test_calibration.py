@@ -29,6 +29,7 @@ from lightning_modules.metrics.score_histogram import (
     sum_from_top,
 )
 from lightning_modules.metrics.segmentation import to_units
+from lightning_modules.nets.post_processing import VERSION, parse_operating_points
 from tests.lightning_modules.small_parts import batch_of
 
 SIDE_PX, BINS = 12, 40
@@ -74,6 +75,19 @@ def test_extent_of_each_type_is_where_its_own_masks_fit_best() -> None:
     assert 0.3 < types["stain"].pixel_threshold < 0.7 * 2 / 3
     assert types["stain"].pixel_threshold < types["crack"].pixel_threshold < 0.95 * 2 / 3
     assert all(one.alarm_threshold == 0.0 for one in types.values())
+
+
+def test_types_say_how_often_their_pixels_vote_for_their_name() -> None:
+    """Cracks of one image are called stain all over, of another in more pixels but less surely."""
+    answers, batch = line(4)
+    answers[0].type_map[2:9, 2:9] = 2
+    answers[3].type_map[2:9, 2:9] = 2
+    answers[3].type_map[4:7, 4:7] = 1
+    counts = counted(answers, batch)
+    assert counts.named.tolist() == [[7, 8], [3, 4], [4, 4]]
+    calibration = choose_thresholds(counts, CalibrationRule(), pixel=0.5, image=0.5)
+    points = parse_operating_points({"version": VERSION, **calibration.content()})
+    assert points.names_right == pytest.approx((4 / 6 + 5 / 6) / 2)
 
 
 def test_default_thresholds_are_the_best_of_the_anomaly_metrics() -> None:
