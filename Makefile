@@ -6,6 +6,8 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 STAGE1 = $$(ls -td mlruns/runs/quickstart_stage1* | head -n 1)
 STAGE2 = $$(ls -td mlruns/runs/quickstart_stage2* | head -n 1)
+UNSEEN = $(RUN) -m experiments.predict --checkpoint "$(STAGE2)" \
+    --images 'mlruns/data/unseen/*/images/*.png' --truth mlruns/data/unseen
 # A stage that a signal stopped has saved and ended well, but has no results.
 FINISHED = || { echo "error: the stage was stopped before its end: go on with it by --resume auto, or begin again" >&2; exit 1; }
 # Two workers fit the two cores that the tests are meant for; more only cost memory there.
@@ -13,19 +15,24 @@ WORKERS ?= 2
 
 .PHONY: quickstart test lint format setup clean
 
-# Synthetic data, stage 1, stage 2, test, prediction: minutes on two cores.
+# Weights, synthetic data, stage 1, stage 2, test; then other words, and three examples of each type.
 quickstart: $(STAMP)
+	$(RUN) -m experiments.fetch --weights minilm
+	$(RUN) -m experiments.fetch --weights efficientnet_lite0
 	@mkdir -p mlruns && touch mlruns/.begun
 	$(RUN) -m experiments.run --config quickstart_stage1.yaml
 	@test "$(STAGE1)/results.json" -nt mlruns/.begun $(FINISHED)
 	$(RUN) -m experiments.run --config quickstart_stage2.yaml \
 	    --pretrained "$(STAGE1)"
 	@test "$(STAGE2)/results.json" -nt mlruns/.begun $(FINISHED)
+	$(RUN) -m experiments.prepare --source synthetic --source.image_count 64 \
+	    --source.seed 1 --root mlruns/data/unseen --out mlruns/data/unseen
 	$(RUN) -m experiments.prepare --source synthetic --source.image_count 24 \
-	    --source.image_size_px 192 --source.seed 1 \
-	    --root mlruns/data/unseen --out mlruns/data/unseen
-	$(RUN) -m experiments.predict --checkpoint "$(STAGE2)" \
-	    --images 'mlruns/data/unseen/*/images/*.png' --out mlruns/predictions --overwrite
+	    --source.good_fraction 0 --source.seed 2 --train_fraction 1 --val_fraction 0 \
+	    --test_fraction 0 --root mlruns/data/examples --out mlruns/data/examples
+	$(UNSEEN) --out mlruns/predictions/words --overwrite --labels "scuff; fissure; pit; \
+	    discoloration; indentation; broken off piece; foreign particle; frayed edge"
+	$(UNSEEN) --out mlruns/predictions/examples --overwrite --examples mlruns/data/examples
 
 # Tests of weights are skipped, visibly, where no index has them.
 test: lint

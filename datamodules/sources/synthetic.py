@@ -4,6 +4,7 @@ What the images look like is `datamodules/rendering/`; here they become files an
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,7 @@ from datamodules.manifest import Source
 from datamodules.rendering.defects import DEFECTS, Defect, add_defect
 from datamodules.rendering.materials import MATERIALS, Material
 from datamodules.sample import Record
+from datamodules.vocabulary import Vocabulary
 from datamodules.whole_files import whole
 
 RENDERING_VERSION = 2
@@ -39,6 +41,7 @@ class Synthetic(Source):
     """Rendered images of six materials with eight types of defect, equal for an equal seed.
 
     Settings name the folder under root, so that sets with other settings lie side by side.
+    synonyms: the types have two words more; without, no training hears these.
     """
 
     name: ClassVar[str] = "synthetic"
@@ -52,6 +55,7 @@ class Synthetic(Source):
         *,
         seed: int = 0,
         good_fraction: float = 0.25,
+        synonyms: bool = True,
     ) -> None:
         for name, value, is_possible, expected in (
             ("image_count", image_count, image_count >= 1, "1 or more"),
@@ -65,6 +69,12 @@ class Synthetic(Source):
         self.image_size_px = image_size_px
         self.seed = seed
         self.good_fraction = good_fraction
+        self.synonyms = synonyms
+
+    def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
+        """All types whichever occur, with their synonyms where they are wanted."""
+        known = super().vocabulary(records)
+        return known if self.synonyms else Vocabulary.from_names(known.names[1:])
 
     def records(self, root: Path) -> list[Record]:
         """One Record per image; the images are rendered under root where they are not yet.
