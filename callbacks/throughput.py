@@ -2,19 +2,32 @@
 
 import statistics
 import time
+from collections.abc import Sequence
+from typing import Protocol, cast
 
+import torch
 from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from datamodules.sample import Batch
 
 METRIC = "perf/images_per_s"
 TEST_METRIC = "perf/test_ms_per_image"
+TIMED_IMAGES = 8
+
+
+class Predicts(Protocol):
+    """What a module that is tested can do."""
+
+    def predict_images(self, images: Sequence[Tensor]) -> object:
+        """The predictions for images (3, H, W) in [-1, 1]."""
 
 
 class Throughput(Callback):
     """Logs `perf/images_per_s`: images of all processes per second since the first steps, waiting
-    for data included and validation left out; and `perf/test_ms_per_image`: the median over the
-    test's batches, waiting left out, the counting of metrics included.
+    for data included and validation left out; and `perf/test_ms_per_image`: what the model alone
+    takes for one of the first eight images of the test, after a first one that does not count, on
+    one thread, the median.
 
     skip_steps: steps at the start that are not counted, because caches fill and kernels compile.
     """
@@ -23,7 +36,7 @@ class Throughput(Callback):
         self.skip_steps = skip_steps
         self.image_count = self._seen_steps = 0
         self.seconds = self._last = 0.0
-        self._test_ms: list[float] = []
+        self._timed: list[Tensor] = []
 
     def on_train_start(self, *_: object) -> None:
         """Start counting anew."""
@@ -35,7 +48,6 @@ class Throughput(Callback):
 
     # What lies between epochs, and the validation, is left out.
     on_train_epoch_start = on_validation_end = _restart  # type: ignore[assignment]
-    on_test_batch_start = _restart  # type: ignore[assignment]
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: object, batch: Batch, *_: object
@@ -50,17 +62,33 @@ class Throughput(Callback):
         self._restart()
 
     def on_test_start(self, *_: object) -> None:
-        """Start counting anew."""
-        self._test_ms = []
+        """Start anew."""
+        self._timed = []
 
     def on_test_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: object, batch: Batch, *_: object
     ) -> None:
-        """Note what each of the batch's images took."""
-        seconds = time.perf_counter() - self._last
-        self._test_ms.append(1000 * seconds / batch.image.shape[0])
+        """Keep the first images."""
+        self._timed += batch.image[: TIMED_IMAGES - len(self._timed)]
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the median of this process's batches."""
-        if self._test_ms:
-            pl_module.log(TEST_METRIC, statistics.median(self._test_ms), batch_size=1)
+        """Log what the model takes for the images that were kept."""
+        if self._timed:
+            took_ms = time_alone(cast(Predicts, pl_module), self._timed)
+            pl_module.log(TEST_METRIC, took_ms, batch_size=1)
+
+
+def time_alone(module: Predicts, images: Sequence[Tensor]) -> float:
+    """Median milliseconds that one image takes on one thread, warmed up by the first."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        module.predict_images(images[:1])
+        took_s = []
+        for image in images:
+            began = time.perf_counter()
+            module.predict_images([image])
+            took_s.append(time.perf_counter() - began)
+    finally:
+        torch.set_num_threads(threads)
+    return 1000 * statistics.median(took_s)

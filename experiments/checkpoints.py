@@ -154,8 +154,7 @@ def _read(checkpoint: Path) -> Restored:
     """The unfilled model of a config.yaml, and what is saved beside it."""
     file = find_checkpoint(checkpoint)
     saved = read_stage(file)
-    is_release = file.name == RELEASE_NAME
-    directory = file.parent if is_release else file.parent.parent
+    is_release, directory = file.name == RELEASE_NAME, directory_of(file)
     config = directory / CONFIG_NAME
     if not config.is_file():
         raise FileNotFoundError(
@@ -172,6 +171,11 @@ def _read(checkpoint: Path) -> Restored:
     except ValueError as error:
         raise ValueError(f"{config}: {error}") from error
     return Restored(objects.model, objects.data, saved, raw, directory)
+
+
+def directory_of(file: Path) -> Path:
+    """The run's or release's directory that a checkpoint's file lies in."""
+    return file.parent if file.name == RELEASE_NAME else file.parent.parent
 
 
 def check_own_classes(node: object) -> None:

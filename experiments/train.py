@@ -41,6 +41,7 @@ from experiments.checkpoints import (
 from experiments.config import build_stage
 from experiments.resume import AUTO, NEVER, run_directory
 from experiments.run_logger import SPOOL_NAME, RunLogger
+from experiments.seen_images import count_seen
 from experiments.tables import metrics_table, to_rich
 from experiments.tracking import (
     RESULTS_NAME,
@@ -112,6 +113,8 @@ def train(
                         if not name.endswith(("_step", "_epoch")):  # Lightning has both
                             results[name] = float(value)
                 results |= calibrate_and_test(trainer, model, data, thresholds)
+                if weights is not None:
+                    results |= count_seen(weights, data, log)
         except BaseException as error:
             log.close("KILLED" if isinstance(error, RunStopped) else "FAILED")
             if isinstance(error, RunStopped):
@@ -305,7 +308,7 @@ def report(results: Mapping[str, float], directory: Path, output: Path) -> None:
     shown = {
         name: value
         for name, value in sorted(results.items())
-        if "/test/" in name or name.startswith(("pretrain/val/", "perf/"))
+        if "/test/" in name or name.startswith(("pretrain/val/", "perf/", "data/test"))
     }
     console, uri = Console(), tracking_uri(output)
     console.print(to_rich(metrics_table("results", shown)))

@@ -122,7 +122,8 @@ class Study:
         seeds: every variant under each.
         output: folder of runs, studies and tracking.
         threads: that a child computes with, 0 for its own choice.
-        existing: folders that stand for a variant each, which is not run then.
+        existing: folders that stand for a variant each, which is not run then; `{seed}` in one
+            is the seed.
     """
 
     name: str
@@ -236,7 +237,8 @@ def _child_of(study: Study, name: str, seed: int, planned: Mapping[str, Child]) 
     if variant.module == RUN:
         folder = f"{study.output}/runs/{study.name}.{child}"
     places = {key: str(value) for key, value in study.values.items()}
-    places |= {**study.existing, **{need.variant: need.folder for need in needs}}
+    places |= {of: filled(there, {"seed": seed}) for of, there in study.existing.items()}
+    places |= {need.variant: need.folder for need in needs}
     places |= {"here": folder, "seed": str(seed), "name": name}
     words = [filled(word, places) for word in variant.flags]
     rests_on = [need.sha256 for need in needs]

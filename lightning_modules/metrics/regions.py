@@ -46,6 +46,19 @@ def find_regions(class_map: np.ndarray) -> Regions:
     )
 
 
+def names_by_vote(regions: Regions, type_map: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(R,) int64 the type 1..K that each region's pixels together have, each by its score; 0 of none.
+
+    type_map: (H, W) int64 best types; scores: (H, W) theirs, in [0, 1].
+    """
+    width = int(type_map.max(initial=0)) + 2
+    places = regions.places.astype(np.int64) * width + type_map
+    size = (len(regions.class_ids) + 1) * width
+    votes = np.bincount(places.ravel(), weights=scores.ravel(), minlength=size)
+    by_region = votes.reshape(-1, width)[1:, 1:]
+    return np.where(by_region.max(1) > 0, 1 + by_region.argmax(1), 0)
+
+
 def lay_out(instances: Sequence[Instance], size_px: tuple[int, int]) -> Regions:
     """The instances as the regions of one image of size_px (height, width), in their order."""
     places = np.zeros(size_px, dtype=np.int32)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from datamodules.sample import GOOD, GOOD_ID, Batch, Prediction
+from lightning_modules.metrics.regions import find_regions, names_by_vote
 
 # Of a share of one. An int64 then holds the sum of two thousand million shares.
 UNITS = 2**32
@@ -28,11 +29,13 @@ def from_units(units: Tensor) -> Tensor:
 
 
 class SegmentationMetrics(Metric):
-    """Type accuracies and the three kinds of IoU and F1, from two confusion matrices and sums.
+    """Type accuracies and the three kinds of IoU and F1, from three confusion matrices and sums.
 
     `type_accuracy`: share of images whose answer is the dominant true type or good;
     `type_accuracy_balanced`: its mean over the types that occur; `type_accuracy_defective`: share
     of defective images whose highest-scored type, good aside, is the dominant true one, a tie none.
+    `name_accuracy`: of the true regions whatever was found there, the share whose pixels' best
+    types, good aside, give their name, mean over the types that occur (`names_by_vote`).
     `iou_image`, `f1_image`: of the foreground whatever its type, mean over images with defect
     pixels (over all products alike).
     `iou_dataset`, `f1_dataset`: the foreground's, pixels pooled; `iou_type/<name>`,
@@ -42,12 +45,13 @@ class SegmentationMetrics(Metric):
     three types occur.
     `iou_image_box`: iou_image over images whose mask is made of boxes, there only with such; they
     count in no other IoU.
-    Images without a mask count in the type accuracies only. Figures without an answer are NaN.
+    Images without a mask count in the type accuracies alone. Figures without an answer are NaN.
     """
 
     full_state_update = False
     type_confusion: Tensor
     pixel_confusion: Tensor
+    region_confusion: Tensor
     defective_hits: Tensor
     iou_sum: Tensor
     f1_sum: Tensor
@@ -62,7 +66,7 @@ class SegmentationMetrics(Metric):
             raise ValueError(f"class names are {list(class_names)[:3]}: expected '{GOOD}' first")
         self.class_names = tuple(class_names)
         square = torch.zeros(len(class_names), len(class_names), dtype=torch.int64)
-        for name in ("type_confusion", "pixel_confusion"):
+        for name in ("type_confusion", "pixel_confusion", "region_confusion"):
             self.add_state(name, square.clone(), dist_reduce_fx="sum")
         for name in SUMS:
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
@@ -81,6 +85,7 @@ class SegmentationMetrics(Metric):
                 continue
             mask, answer = batch.mask[index].to(device), prediction.label_map.to(device)
             confusion = count_pairs(mask, answer, len(self.class_names))
+            self._count_regions(mask, prediction)
             is_defective, is_box = confusion[1:].sum() > 0, bool(batch.is_box[index])
             iou, f1 = foreground_overlap(confusion)
             if not is_box:
@@ -93,10 +98,18 @@ class SegmentationMetrics(Metric):
                 self.f1_sum += to_units(f1)
                 self.defective_count += 1
 
+    def _count_regions(self, mask: Tensor, prediction: Prediction) -> None:
+        regions = find_regions(mask.cpu().numpy())
+        scores, types = prediction.anomaly_map, prediction.type_map
+        named = names_by_vote(regions, types.cpu().numpy(), scores.float().cpu().numpy())
+        pairs = torch.from_numpy(regions.class_ids), torch.from_numpy(named)
+        self.region_confusion += count_pairs(*pairs, len(self.class_names)).to(mask.device)
+
     def compute(self) -> dict[str, Tensor]:
         """The figures, each a scalar in [0, 1] or NaN."""
         types = self.type_confusion.cpu().double()
         recall = types.diagonal() / types.sum(dim=1)
+        regions = self.region_confusion.cpu().double()
         pixels = self.pixel_confusion.cpu().double()
         matched, total = pixels.diagonal()[1:], (pixels.sum(dim=0) + pixels.sum(dim=1))[1:]
         iou_of_type, f1_of_type = matched / (total - matched), 2 * matched / total
@@ -105,6 +118,7 @@ class SegmentationMetrics(Metric):
             "type_accuracy": types.diagonal().sum() / types.sum(),
             "type_accuracy_balanced": recall.nanmean(),
             "type_accuracy_defective": self.defective_hits.cpu() / types[1:].sum(),
+            "name_accuracy": (regions.diagonal() / regions.sum(dim=1)).nanmean(),
             "iou_image": from_units(self.iou_sum) / self.defective_count,
             "f1_image": from_units(self.f1_sum) / self.defective_count,
             "iou_dataset": iou_dataset,

@@ -132,3 +132,14 @@ def test_figures_of_a_third_are_means_over_its_types() -> None:
     assert figures["type_accuracy_head"] == pytest.approx((3 / 4 + 2 / 3) / 2)
     assert (figures["iou_type_middle"], figures["type_accuracy_tail"]) == (0.5, 1.0)
     assert figures["iou_type_mean"] == pytest.approx((3 / 4 + 2 / 3 + 1 / 2 + 1) / 4)
+
+
+def test_true_regions_are_named_by_their_pixels_whatever_was_marked() -> None:
+    mask = torch.tensor([[1, 1, 1, 0, 2, 2, 0, 2]])  # a crack and two stains
+    types = torch.tensor([[2, 2, 1, 1, 2, 1, 1, 1]])
+    scores = torch.tensor([[0.1, 0.1, 0.3, 0.9, 0.4, 0.3, 0.9, 0.2]])
+    unmarked = replace(answer(torch.zeros_like(mask), 0), anomaly_map=scores, type_map=types)
+    figures = run([([unmarked], batch_of(mask[None], class_ids=[(1, 2)]))])
+    assert figures["name_accuracy"] == pytest.approx((1 + 1 / 2) / 2)
+    silent = replace(unmarked, anomaly_map=torch.zeros_like(scores))
+    assert run([([silent], batch_of(mask[None], class_ids=[(1, 2)]))])["name_accuracy"] == 0

@@ -1,0 +1,80 @@
+"""How many test images the tested weights have learned from, in their own training or in stage 1's.
+
+Looked for as `prepare` looks for copies: the same pixels, turned, mirrored or recompressed.
+"""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import ArgumentParser
+from lightning import LightningDataModule
+
+from datamodules.imdd import IMDDDataModule
+from datamodules.manifest import Manifest
+from datamodules.preparing.inspection import Inspection, inspect
+from datamodules.preparing.preparation import compare_images
+from experiments.checkpoints import CONFIG_NAME, PRETRAINED_KEY, directory_of
+from experiments.config import build_objects, parse_typed, read_layer
+from experiments.run_logger import RunLogger
+from lightning_modules.weights_io import RANDOM, find_checkpoint
+
+SEEN_METRIC = "data/test_images_seen"
+
+logger = logging.getLogger(__name__)
+
+
+def count_seen(weights: Path, tested: IMDDDataModule, log: RunLogger) -> dict[str, float]:
+    """The number by its metric's name, logged; nothing, with a warning, where data is gone."""
+    try:
+        learned = [one for data in data_below(weights) for one in training_images(data)]
+    except (FileNotFoundError, ValueError) as error:
+        logger.warning(
+            "whether the weights have seen test images is not known, their data can't be read: %s",
+            error,
+        )
+        return {}
+    asked = look_at_rows(tested.index, tested.test_dataloader().dataset.rows)
+    pairs = compare_images([*asked, *learned]).pairs
+    seen = {pair.first for pair in pairs if pair.first < len(asked) <= pair.second}
+    if seen:
+        logger.warning(
+            "%d of %d test images are alike to what the weights learned from, the first is %s: "
+            "figures on them are too good",
+            *(len(seen), len(asked), asked[min(seen)].record.image),
+        )
+    figure = {SEEN_METRIC: float(len(seen))}
+    log.log_metrics(figure)
+    return figure
+
+
+def data_below(run: Path) -> list[IMDDDataModule]:
+    """The training data of a run and of the stage 1 that it stands on, opened.
+
+    Raises FileNotFoundError or ValueError where one can't be.
+    """
+    raw = read_layer(directory_of(find_checkpoint(run)) / CONFIG_NAME)
+    parser = ArgumentParser(exit_on_error=False, parser_mode="json")
+    parser.add_subclass_arguments(LightningDataModule, "data", required=True)
+    data: IMDDDataModule = build_objects(parser, parse_typed(parser, {"data": raw["data"]})).data
+    data.prepare_data()
+    data.setup("fit")
+    model = raw["model"]
+    settings = model.get("init_args", {}) if isinstance(model, dict) else {}
+    below = settings.get(PRETRAINED_KEY, RANDOM)
+    return [data] if below == RANDOM else [data, *data_below(Path(below))]
+
+
+def training_images(data: IMDDDataModule) -> list[Inspection]:
+    """What copies are known by, of each image that trains."""
+    return look_at_rows(data.index, data.training_dataset().rows)
+
+
+def look_at_rows(index: Manifest, rows: np.ndarray) -> list[Inspection]:
+    """What copies are known by, of these rows; of a file that can't be read any more nothing."""
+    records = [index[int(row)] for row in rows]
+    with ThreadPoolExecutor() as pool:
+        looks = list(pool.map(partial(inspect, root=index.root), records))
+    return [one for one in looks if not one.problem]
