@@ -18,6 +18,7 @@ FOLDS = 10
 LEAST_VARIANCE = 0.3
 # Not under 0.1: nine examples that are all right would make the gallery sure of everything.
 TEMPERATURES = torch.logspace(-1, 0.5, 16)
+KERNEL_WIDTH = 0.2  # of cosines; 0.15 to 0.25 name alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,27 @@ class Gallery:
         cosines = self.space.cosines(vectors.float().cpu())
         is_unknown = cosines.max(dim=1).values < self.threshold
         return RegionNames((cosines / self.temperature).softmax(dim=1), is_unknown)
+
+    def resemble(self, vectors: Tensor, known: Tensor, asked: Tensor) -> Tensor:
+        """(R, N) cosines of regions and names without examples, by what the regions resemble.
+
+        vectors: (R, D); known: (K, D_text) the texts of the gallery's names, asked: (N, D_text) of
+        the others. A region stands for the mean of the known texts, each weighted by how like the
+        region its examples are; what all known texts share is left aside. `name_regions` seeks what
+        tells known names apart, which says little of another.
+        """
+        examples = [one[:, 0] for one in self.vectors.values()]
+        everything = torch.cat(examples)
+        mean, deviation = everything.mean(dim=0), everything.std(dim=0, correction=0) + 1e-6
+        placed, *shown = (
+            torch.nn.functional.normalize((one - mean) / deviation, dim=1)
+            for one in (vectors.float().cpu(), *examples)
+        )
+        likeness = [((placed @ one.T - 1) / KERNEL_WIDTH).exp().mean(dim=1) for one in shown]
+        centre = known.mean(dim=0)
+        meant = torch.stack(likeness, dim=1) @ (known - centre)
+        meant, wanted = (torch.nn.functional.normalize(one, dim=1) for one in (meant, asked - centre))
+        return meant @ wanted.T
 
     def _fit(self) -> None:
         """The space, and by leave-one-out the temperature and the least cosine of a known name."""
