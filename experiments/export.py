@@ -22,6 +22,7 @@ ENTRIES = (
     "gallery",
     "manifest.sha256",
     "release.json",
+    "seen_regions",
     "thresholds.json",
     "model_index.json",
     "model.safetensors",

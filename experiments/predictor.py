@@ -27,6 +27,7 @@ from experiments.checkpoints import (
     read_thresholds,
 )
 from experiments.inference.examples import ENCODER, NamesByExample, read_gallery, trusted
+from experiments.inference.new_words import NewWords, read_new_words
 from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.nets.gallery import INDEX, Gallery
 from lightning_modules.nets.region_embedding import RegionEmbedding
@@ -99,6 +100,7 @@ class Predictor:
         self._trained = self._words
         self._has_labels = self._has_own_gallery = False
         self._embed: RegionEmbedding | None = None
+        self.new_words: NewWords | None = None
         self.gallery: Gallery | None = None
 
     @property
@@ -160,6 +162,8 @@ class Predictor:
         is_reduced = self._dtype != torch.float32
         with torch.inference_mode(), torch.autocast(device, self._dtype, enabled=is_reduced):
             found = self._stage.predict_image(to_tensor(pixels))
+        if self.new_words and len(self.new_words.new_ids) > 1:
+            found = self.new_words.rename(to_tensor(pixels), found)
         if self._by_example:
             found = self._by_example.rename(to_tensor(pixels), found)
         names = self.vocabulary.names
@@ -221,6 +225,7 @@ def load_predictor(
     on_device(stage, device or default_device())  # already in its precision: half of it to carry
     if (Path(path) / GALLERY / INDEX).is_file():
         predictor.use_own_gallery(Path(path) / GALLERY)
+    predictor.new_words = read_new_words(stage, Path(path))
     return predictor
 
 

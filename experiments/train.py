@@ -39,6 +39,7 @@ from experiments.checkpoints import (
     write_thresholds,
 )
 from experiments.config import build_stage
+from experiments.inference.new_words import keep_seen_regions
 from experiments.resume import AUTO, NEVER, run_directory
 from experiments.run_logger import SPOOL_NAME, RunLogger
 from experiments.seen_images import count_seen
@@ -112,6 +113,8 @@ def train(
                     for name, value in (done or trainer.callback_metrics).items():
                         if not name.endswith(("_step", "_epoch")):  # Lightning has both
                             results[name] = float(value)
+                if weights is None:
+                    keep_seen_regions(model, data, directory)
                 results |= calibrate_and_test(trainer, model, data, thresholds)
                 if weights is not None:
                     results |= count_seen(weights, data, log)

@@ -1,6 +1,7 @@
 """How often marked regions get names that nothing has trained on, by words alone.
 
-    python -m experiments.try_words --manifest DATA/manifest.parquet --held_out "blowhole; scratch" --out tried
+    python -m experiments.try_words --manifest DATA/manifest.parquet \\
+        --held_out "blowhole; scratch" --out tried
 
 Regions of the other names are the gallery; those of the held-out names, which the gallery has no
 example of, choose among these names (`Gallery.resemble`).
@@ -38,7 +39,7 @@ def try_words(
         out: a new folder, for figures.json
         held_out: names that have no example, as typed for --labels
         held_out_source: instead, a set of a merged one, all of whose names are asked for
-        text: a text tower of transformers by known name, hub name or folder; hashed words stand beside
+        text: a text tower by known name, hub name or folder; hashed words stand beside it
         templates: sentences around a name, whose vectors are averaged; each is tried alone too
         weights: of the frozen encoder that regions are compared by
         most: regions of a name in the gallery, and of a name that are named

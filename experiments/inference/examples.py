@@ -1,6 +1,7 @@
 """Names by example: regions that a person named, and what they call the regions of a prediction."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +47,26 @@ def read_gallery(path: Path, embed: RegionEmbedding) -> Gallery:
     if (path / INDEX).is_file():
         return Gallery.load(path, fingerprint=embed.fingerprint)
     root, records, vocabulary = read_records(path)
+    made, counts = embed_examples(records, root, vocabulary, embed)
+    if UNKNOWN in made or not made:
+        got = f"the name {UNKNOWN!r}" if made else "no marked defect"
+        raise ValueError(f"examples {path}: got {got}, expected names of defects: {REMEDY}")
+    for name, count in counts.items():
+        if count == 1:
+            LOGGER.warning("%r has one example: three or more name far better", name)
+        elif count > MOST_EXAMPLES:
+            LOGGER.warning("%r has more than %d examples: the first are used", name, MOST_EXAMPLES)
+    return Gallery(embed.fingerprint, made)
+
+
+def embed_examples(
+    records: Sequence[Record],
+    root: Path,
+    vocabulary: Vocabulary,
+    embed: RegionEmbedding,
+    views: int = VIEWS,
+) -> tuple[dict[str, Tensor], Counter[str]]:
+    """Vectors (N, V, D) of at most 20 regions by name, and how many regions there were."""
     counts: Counter[str] = Counter()
     vectors: dict[str, list[Tensor]] = {name: [] for name in vocabulary.names[1:]}
     found, images = [], Counter[str]()
@@ -59,17 +80,8 @@ def read_gallery(path: Path, embed: RegionEmbedding) -> Gallery:
     for _, image, name, mask in sorted(found, key=lambda one: one[0]):
         counts[name] += 1
         if counts[name] <= MOST_EXAMPLES:
-            vectors[name].append(embed(image, [torch.from_numpy(mask)], VIEWS))
-    made = {name: torch.cat(one) for name, one in vectors.items() if one}
-    if UNKNOWN in made or not made:
-        got = f"the name {UNKNOWN!r}" if made else "no marked defect"
-        raise ValueError(f"examples {path}: got {got}, expected names of defects: {REMEDY}")
-    for name, count in counts.items():
-        if count == 1:
-            LOGGER.warning("%r has one example: three or more name far better", name)
-        elif count > MOST_EXAMPLES:
-            LOGGER.warning("%r has more than %d examples: the first are used", name, MOST_EXAMPLES)
-    return Gallery(embed.fingerprint, made)
+            vectors[name].append(embed(image, [torch.from_numpy(mask)], views))
+    return {name: torch.cat(one) for name, one in vectors.items() if one}, counts
 
 
 def read_records(path: Path) -> tuple[Path, list[Record], Vocabulary]:
@@ -124,28 +136,22 @@ def regions_of(
             yield pixels, names[class_id], mask, order
 
 
-@dataclass(frozen=True, slots=True)
-class NamesByExample:
-    """Names the regions of predictions by a gallery, beside words where there are some.
-
-    words: what the predictions are named in, or None where the gallery alone names. Then what it
-    calls unknown is "unknown". right: (K+1,) how often each of the words is (`trusted`).
-    """
-
-    embed: RegionEmbedding
-    gallery: Gallery
-    words: Vocabulary | None
-    right: Tensor
+class NewNames(ABC):
+    """Names the regions of predictions anew, by what they look like to a frozen encoder."""
 
     @property
+    @abstractmethod
     def vocabulary(self) -> Vocabulary:
-        """The names of the new predictions: those of words first, with their ids."""
-        names = self.gallery.names
-        if self.words is None:
-            return Vocabulary((GOOD_WORDS, *((name,) for name in names), (UNKNOWN,)))
-        known = self.words.words
-        new = ((name,) for name in names if name not in known)
-        return Vocabulary((*self.words.entries, *new), self.words.negatives)
+        """The names of the new predictions."""
+
+    @property
+    @abstractmethod
+    def keeps_words(self) -> bool:
+        """Whether the old names are among the new, with their ids; else they become the last."""
+
+    @abstractmethod
+    def shares(self, image: Tensor, instances: Sequence[Instance]) -> Tensor:
+        """How far each region is of each name, (R, K+1), rows sum to one and good has none."""
 
     def rename(self, image: Tensor, found: Prediction) -> Prediction:
         """The prediction of image (3, H, W) in [-1, 1] with its regions named anew.
@@ -155,7 +161,7 @@ class NamesByExample:
         """
         shares = self.shares(image, found.instances)
         count, ids = shares.shape[1], torch.arange(len(found.type_scores))
-        if self.words is None:
+        if not self.keeps_words:
             ids = torch.where(ids > GOOD_ID, count - 1, GOOD_ID)
         table = ids.to(found.label_map.device)
         label_map, type_map = table[found.label_map], table[found.type_map]
@@ -181,6 +187,35 @@ class NamesByExample:
             type_id=GOOD_ID if is_good else 1 + int(scores[1:].argmax()),
             instances=instances,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NamesByExample(NewNames):
+    """Names the regions of predictions by a gallery, beside words where there are some.
+
+    words: what the predictions are named in, or None where the gallery alone names. Then what it
+    calls unknown is "unknown". right: (K+1,) how often each of the words is (`trusted`).
+    """
+
+    embed: RegionEmbedding
+    gallery: Gallery
+    words: Vocabulary | None
+    right: Tensor
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The names of the new predictions: those of words first, with their ids."""
+        names = self.gallery.names
+        if self.words is None:
+            return Vocabulary((GOOD_WORDS, *((name,) for name in names), (UNKNOWN,)))
+        known = self.words.words
+        new = ((name,) for name in names if name not in known)
+        return Vocabulary((*self.words.entries, *new), self.words.negatives)
+
+    @property
+    def keeps_words(self) -> bool:
+        """Whether there are words."""
+        return self.words is not None
 
     def shares(self, image: Tensor, instances: Sequence[Instance]) -> Tensor:
         """How far each region is of each name, (R, K+1), rows sum to one and good has none."""

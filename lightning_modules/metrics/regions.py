@@ -47,7 +47,7 @@ def find_regions(class_map: np.ndarray) -> Regions:
 
 
 def names_by_vote(regions: Regions, type_map: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(R,) int64 the type 1..K that each region's pixels together have, each by its score; 0 of none.
+    """(R,) int64 the type that each region's pixels vote for, each by its score; 0 without a vote.
 
     type_map: (H, W) int64 best types; scores: (H, W) theirs, in [0, 1].
     """

@@ -134,8 +134,7 @@ class Gallery:
         likeness = [((placed @ one.T - 1) / KERNEL_WIDTH).exp().mean(dim=1) for one in shown]
         centre = known.mean(dim=0)
         meant = torch.stack(likeness, dim=1) @ (known - centre)
-        meant, wanted = (torch.nn.functional.normalize(one, dim=1) for one in (meant, asked - centre))
-        return meant @ wanted.T
+        return torch.nn.functional.cosine_similarity(meant[:, None], (asked - centre)[None], dim=2)
 
     def _fit(self) -> None:
         """The space, and by leave-one-out the temperature and the least cosine of a known name."""

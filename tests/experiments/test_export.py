@@ -21,6 +21,7 @@ from experiments.predict import predict
 from experiments.release import scheduler_of, without_machine, write_tensors
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.nets.diffusion_model import NoiseSchedule
+from lightning_modules.nets.gallery import Gallery
 from lightning_modules.nets.sampler import seeded, stepper_of, times_of
 from lightning_modules.nets.taesd_autoencoder import TaesdAutoencoder
 from lightning_modules.weights_io import (
@@ -107,6 +108,15 @@ def released(run: Path) -> Path:
 def release(released: Path, tmp_path: Path) -> Path:
     """A copy of the baseline's release, to be spoilt."""
     return shutil.copytree(released, tmp_path / "release")
+
+
+def test_regions_that_a_run_keeps_for_new_words_go_along(run: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(run, tmp_path / "run")
+    folder = own / "seen_regions"
+    Gallery("net", {name: torch.eye(2)[None, :1] for name in ("crack", "pit")}).save(folder)
+    released = exported(own) / "seen_regions"
+    assert Gallery.load(released, fingerprint="net").names == ("crack", "pit")
+    assert "seen_regions" in (released.parent / MANIFEST_NAME).read_text()
 
 
 def test_parts_of_the_pipeline_compute_what_ours_compute(

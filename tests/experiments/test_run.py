@@ -22,6 +22,7 @@ from datamodules.imdd import IMDDDataModule
 from experiments.checkpoints import load_stage
 from experiments.cli import call_command
 from experiments.config import parse_stage, stage_parser
+from experiments.inference.new_words import SEEN_REGIONS
 from experiments.resume import PLACE_VARIABLE
 from experiments.run import run
 from experiments.tracking import experiment_names, tracking_uri
@@ -122,6 +123,7 @@ def test_stage_is_loaded_with_the_thresholds_that_its_validation_chose(finished:
     with torch.inference_mode():
         result = model.predict_image(torch.zeros(3, 50, 83))
     assert result.label_map.shape == (50, 83)
+    assert not (finished.directory("stage2") / SEEN_REGIONS).exists()  # hashed words mean nothing
 
 
 def results_again(finished: SmallRun, name: str, *more: str) -> dict[str, float]:

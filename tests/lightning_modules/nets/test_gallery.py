@@ -99,3 +99,13 @@ def test_least_known_cosine_lies_between_known_and_strange() -> None:
     assert least_known(known, strange) == pytest.approx(0.5)
     assert least_known(known, torch.zeros(0)) == pytest.approx(0.6)
     assert least_known(torch.zeros(0), torch.zeros(0)) == -1.0
+
+
+def test_a_region_has_the_unheard_name_of_what_it_resembles(gallery: Gallery) -> None:
+    known = torch.eye(6)[:3]  # crack, pit, scratch
+    fissure, dimple = torch.tensor([[0.9, 0.1, 0.2, 0.3, 0, 0], [0.0, 0.8, 0.1, 0, 0.5, 0]])
+    asked = torch.stack([dimple, fissure])
+    for name, expected in (("crack", 1), ("pit", 0)):
+        cosines = gallery.resemble(around(name, 9)[:, 0], known, asked)
+        assert cosines.shape == (9, 2) and cosines.abs().max() <= 1
+        assert (cosines.argmax(dim=1) == expected).float().mean() > 0.8

@@ -1,0 +1,75 @@
+"""Holds which of the words that training never heard a region gets."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from datamodules.sample import Instance, Prediction
+from datamodules.vocabulary import Vocabulary
+from experiments.inference.new_words import NewWords
+from lightning_modules.nets.gallery import Gallery
+
+MEANING = {"crack": 0, "fissure": 0, "pit": 1, "dimple": 1, "stain": 2}
+
+
+class Speaks:
+    """A stage whose words mean something: a text is the direction of the name in it."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, names: list[str]) -> None:
+        self.vocabulary = Vocabulary.from_names(names)
+
+    def embed_texts(self, texts: list[str]) -> Tensor:
+        meant = [next(MEANING[word] for word in MEANING if word in text) for text in texts]
+        return torch.eye(3)[meant]
+
+
+class Sees:
+    """An encoder whose vectors (R, 1, 8) point to what the image's first pixel says."""
+
+    def to(self, device: torch.device) -> None:
+        """Nothing to move."""
+
+    def __call__(self, image: Tensor, masks: list[Tensor]) -> Tensor:
+        return torch.eye(8)[[int(image[0, 0, 0])] * len(masks)][:, None] * 4
+
+
+def new_words_of(names: list[str]) -> NewWords:
+    examples = {
+        name: torch.eye(8)[place].expand(5, 1, 8) * 4 + 0.1 * torch.randn(5, 1, 8)
+        for place, name in enumerate(("crack", "pit", "stain"))
+    }
+    trained = frozenset(examples)
+    seen = Gallery("net", examples)
+    return NewWords(Speaks(names), Sees(), seen, trained=trained)  # type: ignore[arg-type]
+
+
+def prediction_of(class_id: int, runners_up: tuple[tuple[int, float], ...]) -> Prediction:
+    mask = torch.zeros(4, 4, dtype=torch.bool)
+    mask[1:3, 1:3] = True
+    one = Instance(class_id, 0.9, mask, (1, 1, 2, 2), runners_up)
+    scores = torch.tensor([0.2, 0.3, 0.3, 0.2])
+    labels = mask.long() * class_id
+    return Prediction(labels, mask.float(), 0.9, scores, class_id, labels, [one])
+
+
+@pytest.mark.parametrize(("shown", "name"), [(0, "fissure"), (1, "dimple")])
+def test_of_new_words_a_region_gets_that_of_what_it_resembles(
+    shown: int, name: str, seed: int
+) -> None:
+    words = new_words_of(["dimple", "fissure", "stain"])
+    assert words.new_ids == [1, 2]
+    wrong = 1 if name == "fissure" else 2
+    found = words.rename(torch.full((3, 4, 4), float(shown)), prediction_of(wrong, ((3, 0.1),)))
+    names = words.vocabulary.names
+    assert names[found.instances[0].class_id] == names[found.type_id] == name
+    assert dict(found.instances[0].runners_up)[3] == pytest.approx(0.1)
+
+
+def test_what_the_vote_gives_to_a_trained_word_stays(seed: int) -> None:
+    words = new_words_of(["dimple", "fissure", "stain"])
+    found = words.rename(torch.zeros(3, 4, 4), prediction_of(3, ((1, 0.2),)))
+    assert found.instances[0].class_id == 3
+    assert set(np.unique(found.label_map)) == {0, 3}
