@@ -19,7 +19,15 @@ from lightning_modules.nets.diffusion_model import DiffusionModel
 from lightning_modules.nets.feature_pyramid import PAPERS, TIMM, FeaturePyramid
 from lightning_modules.nets.mask_criterion import MaskCriterion
 from lightning_modules.nets.mask_generator import MaskGenerator, MaskQueries
-from lightning_modules.nets.naming import draw_synonyms, embed_prompts, naming_of
+from lightning_modules.nets.naming import (
+    draw_synonyms,
+    embed_prompts,
+    lend,
+    naming_of,
+    nearest_class,
+    new_classes,
+    unasked,
+)
 from lightning_modules.nets.text_encoder import TextEmbedding
 from lightning_modules.optimizers import fine_tuning
 from lightning_modules.segmentation_module import SegmentationModule
@@ -45,6 +53,9 @@ class MaskFinetune(SegmentationModule):
     stage = "mask"
     texts: Tensor
     text_class: Tensor
+    lends_to: Tensor
+    trained: Vocabulary | None = None  # what training heard
+    scored: Vocabulary | None = None  # what is asked for, and the names that lend to it
 
     def __init__(
         self,
@@ -94,8 +105,8 @@ class MaskFinetune(SegmentationModule):
         self.pyramid = self.build_pyramid(pyramid, stem, encoder, weights)
         self.class_head = ClassHead(mask_generator.width, diffusion.text_encoder.width)
         self.naming, self.prompt_templates, self.clip = naming, prompt_templates, clip
-        self.register_buffer("texts", torch.zeros(0), persistent=False)
-        self.register_buffer("text_class", torch.zeros(0), persistent=False)
+        for name in ("texts", "text_class", "lends_to"):
+            self.register_buffer(name, torch.zeros(0), persistent=False)
 
     def build_pyramid(self, kind: str, stem: bool, encoder: str, weights: str) -> FeaturePyramid:
         """The pyramid from the features that there are to the strides that masks are made at."""
@@ -123,6 +134,8 @@ class MaskFinetune(SegmentationModule):
     @naming.setter
     def naming(self, word: str) -> None:
         self._naming, self.score_rule = word, naming_of(word)
+        if self.vocabulary:
+            self.set_vocabulary(self.vocabulary)
 
     def tags(self) -> dict[str, str]:
         """What the pyramid is made of, and where its frozen features come from."""
@@ -172,12 +185,25 @@ class MaskFinetune(SegmentationModule):
             self.features.diffusion.measure(image)
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Names masks from this list from now on; nothing is trained or rebuilt."""
+        """Names masks from this list from now on; nothing is trained or rebuilt.
+
+        Where a complete list has words that training never heard, the names that training knew and
+        that are not asked for are scored too, and each lends its score to the nearest new word:
+        alone a new word finds next to nothing (docs/names.md).
+        """
         super().set_vocabulary(vocabulary)
-        owned = vocabulary.owned_prompts(self.prompt_templates)
+        entries, trained = vocabulary.entries, (self.trained or vocabulary).entries
+        new = new_classes(entries, trained)
+        lends = new and self.score_rule.is_complete
+        lenders = unasked(entries, vocabulary.negatives, trained) if lends else []
+        self.scored = Vocabulary((*entries, *lenders), vocabulary.negatives)
+        owned = self.scored.owned_prompts(self.prompt_templates)
         prompts = [texts for _, texts in owned]
         self.texts = embed_prompts(self.embed_texts, prompts).to(self.device)
         self.text_class = torch.tensor([class_id for class_id, _ in owned], device=self.device)
+        own = range(len(vocabulary), len(self.scored))
+        nearest = nearest_class(self.texts, self.text_class, of=own, among=new)
+        self.lends_to = nearest.to(self.device)
         if self.clip:
             self.clip.set_prompts(prompts)
 
@@ -196,10 +222,12 @@ class MaskFinetune(SegmentationModule):
         if self.clip:
             self.clip.load()
             self.clip.seen_words = Vocabulary(saved.entries).words
+        self.trained = Vocabulary(saved.entries)
         super().restore(saved)
 
     def on_fit_start(self) -> None:
         """The names of this moment are those that training knows: CLIP has less to say there."""
+        self.trained = self.vocabulary
         if self.clip and self.vocabulary:
             self.clip.seen_words = self.vocabulary.words
 
@@ -222,12 +250,12 @@ class MaskFinetune(SegmentationModule):
         return [] if self.pyramid.kind == TIMM else self.features(image)
 
     def name_masks(self, outputs: MaskQueries, synonym_mask: Tensor | None = None) -> Tensor:
-        """Class logits (S, B, Q, K+1) of mask queries.
+        """Class logits (S, B, Q, K+1) of mask queries, those of names that lend last.
 
         synonym_mask: (B, N) bool, the texts that name each image, None for all.
         """
-        assert self.vocabulary is not None
-        class_count = len(self.vocabulary)
+        assert self.scored is not None
+        class_count = len(self.scored)
         logits: Tensor = self.class_head(
             outputs, self.texts, self.text_class, class_count, synonym_mask
         )
@@ -254,12 +282,13 @@ class MaskFinetune(SegmentationModule):
         A second opinion where training taught the names of points (`loss_weight_point`), at the
         price of one pass of the class head: queries say what belongs together, cells where it ends.
         """
-        assert self.vocabulary is not None
+        assert self.scored is not None
         features = outputs.mask_features
         logits = self.class_head.name_features(
-            features.flatten(2).mT, self.texts, self.text_class, len(self.vocabulary)
+            features.flatten(2).mT, self.texts, self.text_class, len(self.scored)
         )
-        scores = self.score_rule.score_names(logits.float()).mT.unflatten(-1, features.shape[-2:])
+        names = lend(self.score_rule.score_names(logits.float()), self.lends_to - 1, "amax")
+        scores = names.mT.unflatten(-1, features.shape[-2:])
         size = (side_px, side_px)
         return functional.interpolate(scores, size=size, mode="bilinear", align_corners=False)
 
@@ -268,15 +297,16 @@ class MaskFinetune(SegmentationModule):
         """Type maps (T, K, s, s) in [0, 1] and answers (T, K+1) of tiles (T, 3, s, s)."""
         outputs = self.find_masks(tiles).last()
         logits = self.name_masks(outputs)[-1].float()
-        if self.clip and self.vocabulary:
-            words = self.vocabulary.entries
+        if self.clip and self.scored:
+            words = self.scored.entries
             seen = self.clip.name_masks(tiles, outputs.masks[-1], self.text_class, len(words))
             logits = self.score_rule.join(logits, seen, self.clip.weights_of(words[1:]))
-        names = self.score_rule.score_names(logits)
+        names = lend(self.score_rule.score_names(logits), self.lends_to - 1, "amax")
         maps = score_pixels(outputs.masks[-1].float(), names, side_px=tiles.shape[-1])
         if self.loss_weight_point:
             maps = (maps + self.name_cells(outputs, side_px=tiles.shape[-1])) / 2
-        return maps, self.score_rule.score_types(answer_for_image(logits))
+        answer = self.score_rule.score_types(answer_for_image(logits))
+        return maps, lend(answer, self.lends_to, "sum")
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and polynomial decay; norms, biases and embeddings do not decay."""

@@ -20,7 +20,7 @@ from experiments.inference.examples import ENCODER, NewNames, embed_examples, sh
 from lightning_modules.known_weights import is_fetched
 from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.nets.gallery import INDEX, Gallery
-from lightning_modules.nets.naming import embed_prompts
+from lightning_modules.nets.naming import embed_prompts, new_classes
 from lightning_modules.nets.region_embedding import RegionEmbedding
 from lightning_modules.nets.text_encoder import HashedTextEncoder
 
@@ -71,8 +71,7 @@ def read_new_words(stage: LightningModule, checkpoint: Path) -> "NewWords | None
         return None
     embed = RegionEmbedding(ENCODER)
     seen = Gallery.load(kept[0], fingerprint=embed.fingerprint)
-    assert stage.vocabulary is not None
-    return NewWords(stage, embed, seen, trained=stage.vocabulary.words)
+    return NewWords(stage, embed, seen)
 
 
 class NewWords(NewNames):
@@ -80,11 +79,9 @@ class NewWords(NewNames):
 
     keeps_words = True
 
-    def __init__(
-        self, stage: MaskFinetune, embed: RegionEmbedding, seen: Gallery, *, trained: frozenset[str]
-    ) -> None:
-        """seen: training regions by name; trained: the words that training heard."""
-        self.stage, self.embed, self.seen, self.trained = stage, embed, seen, trained
+    def __init__(self, stage: MaskFinetune, embed: RegionEmbedding, seen: Gallery) -> None:
+        """seen: training regions by name."""
+        self.stage, self.embed, self.seen = stage, embed, seen
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -95,8 +92,8 @@ class NewWords(NewNames):
     @property
     def new_ids(self) -> list[int]:
         """The classes none of whose words training heard."""
-        entries = enumerate(self.vocabulary.entries)
-        return [k for k, entry in entries if k and self.trained.isdisjoint(entry)]
+        assert self.stage.trained is not None
+        return new_classes(self.vocabulary.entries, self.stage.trained.entries)
 
     def shares(self, image: Tensor, instances: Sequence[Instance]) -> Tensor:
         """How far each region is of each name, (R, K+1), rows sum to one and good has none."""

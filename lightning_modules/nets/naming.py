@@ -28,7 +28,12 @@ TEXTS_AT_ONCE = 256
 
 
 class Naming(ABC):
-    """From logits (..., K+1), class 0 first, to scores in [0, 1]."""
+    """From logits (..., K+1), class 0 first, to scores in [0, 1].
+
+    is_complete: whether a defect is one of the names, so that one of no other name is one of these.
+    """
+
+    is_complete: bool
 
     @abstractmethod
     def score_names(self, logits: Tensor) -> Tensor:
@@ -46,6 +51,8 @@ class Naming(ABC):
 class CompetingNames(Naming):
     """Names share one probability."""
 
+    is_complete = True
+
     def score_names(self, logits: Tensor) -> Tensor:
         """Softmax over class 0 and all names, without class 0's share."""
         return self.score_types(logits)[..., 1:]
@@ -61,6 +68,8 @@ class CompetingNames(Naming):
 
 class IndependentNames(Naming):
     """Each name is weighed against class 0 alone."""
+
+    is_complete = False
 
     def score_names(self, logits: Tensor) -> Tensor:
         """Sigmoid of each name's margin over class 0."""
@@ -100,6 +109,49 @@ def embed_prompts(embed: Callable[[list[str]], Tensor], prompts: Sequence[Sequen
     units = functional.normalize(torch.cat([embed(chunk) for chunk in chunks]), dim=-1)
     means = [units[[place[text] for text in forms]].mean(0) for forms in prompts]
     return functional.normalize(torch.stack(means), dim=-1)
+
+
+Entries = Sequence[tuple[str, ...]]
+
+
+def new_classes(asked: Entries, trained: Entries) -> list[int]:
+    """Places of the classes none of whose words training heard; both with good first."""
+    heard = {word for entry in trained for word in entry}
+    return [place for place, entry in enumerate(asked) if place and heard.isdisjoint(entry)]
+
+
+def unasked(asked: Entries, negatives: Sequence[str], trained: Entries) -> list[tuple[str, ...]]:
+    """The trained classes that nobody asks for, and that are no negatives either."""
+    said = {word for entry in asked for word in entry} | set(negatives)
+    return [entry for entry in trained[1:] if said.isdisjoint(entry)]
+
+
+def nearest_class(
+    texts: Tensor, text_class: Tensor, *, of: Sequence[int], among: Sequence[int]
+) -> Tensor:
+    """The class nearest in meaning to each of others, (L,) int64 on the CPU; empty where none are.
+
+    texts: (N, D) unit vectors, text_class: (N,) the class of each. What all of these classes share
+    is left aside.
+    """
+    if not len(of) or not len(among):
+        return torch.zeros(0, dtype=torch.int64)
+    means = torch.stack([texts[text_class == k].mean(dim=0) for k in (*of, *among)])
+    units = functional.normalize(means - means.mean(dim=0), dim=-1)
+    nearest = (units[: len(of)] @ units[len(of) :].T).argmax(dim=1)
+    return torch.tensor(among)[nearest.cpu()]
+
+
+def lend(scores: Tensor, lends_to: Tensor, how: str) -> Tensor:
+    """Scores (..., K) of what is asked for, from (..., K + L) of that and of L names that lend.
+
+    lends_to: (L,) the place of the one that each lends to; how: "amax", or "sum", which keeps the
+    total.
+    """
+    if not len(lends_to):
+        return scores
+    own, lent = scores.split([scores.shape[-1] - len(lends_to), len(lends_to)], dim=-1)
+    return own.scatter_reduce(-1, lends_to.expand_as(lent), lent, how)
 
 
 def draw_synonyms(seeds: Sequence[int], text_class: Tensor) -> Tensor:

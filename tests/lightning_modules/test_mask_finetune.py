@@ -84,6 +84,25 @@ def test_trained_masks_are_named_by_any_vocabulary(trained: Trained) -> None:
     assert all(v.equal(weights[n]) for n, v in trained.module.state_dict().items())
 
 
+def test_words_that_training_never_heard_find_what_trained_names_find(trained: Trained) -> None:
+    module, batch = trained.module, defect_batch()
+    maps, answers = module.score_tiles(batch.image)
+    module.set_vocabulary(Vocabulary.parse("burr; fissure; not stain"))
+    burr, fissure = module.lends_to.tolist() == [1], module.lends_to.tolist() == [2]
+    assert burr or fissure  # the crack lends to one of them, the stain is not wanted
+    new_maps, new_answers = module.score_tiles(batch.image)
+    module.set_vocabulary(Vocabulary.parse("burr; crack"))  # the stain lends to the burr
+    assert module.lends_to.tolist() == [1]
+    some_maps, _ = module.score_tiles(batch.image)
+    module.set_vocabulary(Vocabulary.from_names(["crack", "stain"]))
+    assert module.lends_to.tolist() == []
+    assert new_maps.shape == maps.shape and new_answers.shape == answers.shape
+    torch.testing.assert_close(new_answers.sum(1), torch.ones(len(answers)))
+    shown = maps[0, 0] > 0.5
+    assert new_maps[0, 0 if burr else 1][shown].min() > 0.4
+    torch.testing.assert_close(some_maps[1, 0], maps[1, 1], atol=0.05, rtol=0)
+
+
 def test_independent_names_and_negatives_leave_the_trained_answers(trained: Trained) -> None:
     trained.module.set_vocabulary(Vocabulary.parse("crack; stain; burr; not shadow, dust"))
     trained.module.naming = "independent"

@@ -20,6 +20,7 @@ class Speaks:
 
     def __init__(self, names: list[str]) -> None:
         self.vocabulary = Vocabulary.from_names(names)
+        self.trained = Vocabulary.from_names(["crack", "pit", "stain"])
 
     def embed_texts(self, texts: list[str]) -> Tensor:
         meant = [next(MEANING[word] for word in MEANING if word in text) for text in texts]
@@ -41,9 +42,7 @@ def new_words_of(names: list[str]) -> NewWords:
         name: torch.eye(8)[place].expand(5, 1, 8) * 4 + 0.1 * torch.randn(5, 1, 8)
         for place, name in enumerate(("crack", "pit", "stain"))
     }
-    trained = frozenset(examples)
-    seen = Gallery("net", examples)
-    return NewWords(Speaks(names), Sees(), seen, trained=trained)  # type: ignore[arg-type]
+    return NewWords(Speaks(names), Sees(), Gallery("net", examples))  # type: ignore[arg-type]
 
 
 def prediction_of(class_id: int, runners_up: tuple[tuple[int, float], ...]) -> Prediction:
