@@ -12,6 +12,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 from lightning import LightningDataModule
 
+from datamodules.dataset import DefectDataset
 from datamodules.imdd import IMDDDataModule
 from datamodules.manifest import Manifest
 from datamodules.preparing.inspection import Inspection, inspect
@@ -36,7 +37,9 @@ def count_seen(weights: Path, tested: IMDDDataModule, log: RunLogger) -> dict[st
             error,
         )
         return {}
-    asked = look_at_rows(tested.index, tested.test_dataloader().dataset.rows)
+    shown = tested.test_dataloader().dataset
+    assert isinstance(shown, DefectDataset)
+    asked = look_at_rows(tested.index, shown.rows)
     pairs = compare_images([*asked, *learned]).pairs
     seen = {pair.first for pair in pairs if pair.first < len(asked) <= pair.second}
     if seen:

@@ -69,7 +69,7 @@ def try_words(
     with whole_folder(out, entries=(FIGURES,), overwrite=overwrite) as folder:
         (folder / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     rows = [(*key, sum(one) / draws, min(one), max(one)) for key, one in found.items()]
-    rows.append(("chance", "", chance, None, None))
+    rows.append(("chance", "", chance, chance, chance))
     columns = ("words", "sentence", "right", "least", "most")
     print_table(Table(", ".join(split.asked), columns, tuple(rows)))
 
