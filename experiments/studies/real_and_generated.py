@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from experiments.reporting.report import Results, UsualReport, bars
+from experiments.reporting.report import Results, UsualReport, bars, papers_alone
 from experiments.reporting.rows import Row
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class RealAndGenerated(UsualReport):
         self.extractor = extractor
 
     def rows(self, results: Results) -> list[Row]:
-        """A row per distance and kind of images."""
-        return [
+        """A row per distance and kind of images, and what the paper says of its own."""
+        ours = [
             replace(
                 results.row(COMPARED, f"{SPLIT}/{distance}_{of_what}{self.extractor}"),
                 labels={results.study.columns[0]: images},
@@ -39,6 +39,7 @@ class RealAndGenerated(UsualReport):
             for distance, kinds in DISTANCES.items()
             for images, of_what in kinds.items()
         ]
+        return [*ours, *papers_alone(results.study)]
 
     def charts(self, results: Results) -> "dict[str, Figure]":
         """The first distance of both kinds of images."""

@@ -5,12 +5,15 @@ import re
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from jsonargparse import Namespace
 
 from experiments.audit import audit
 from experiments.cli import call_command, command_parser
-from experiments.config import CONFIG_FOLDER, load_config, parse_stage
+from experiments.config import CONFIG_FOLDER, build_stage, load_config, parse_stage
 from experiments.reporting.plan import Child, Study, plan_children
 from experiments.reporting.report import Results, UsualReport
 from experiments.reporting.rows import MEASURED, NOT_RUN, PAPER_ONLY, Row
@@ -18,10 +21,12 @@ from experiments.reporting.runs import flat_numbers
 from experiments.studies.real_and_generated import DISTANCES, SPLIT
 from experiments.study import read_study
 from experiments.tables import to_markdown
+from lightning_modules.nets.diffusion_model import DiffusionModel
 from tests.experiments.audits.small_manifest import small_manifest
 from tests.experiments.reporting.finished_run import finished_run
 
 FILES = sorted(path.name for path in (CONFIG_FOLDER / "studies").glob("*.yaml"))
+SD15_PARAMETERS = 859_520_964
 TAGS = {"setting": "full", "dataset": "neu_seg", "scale": "tiny"}
 # What the commands write that are no run.
 WRITTEN = {
@@ -41,6 +46,24 @@ def shipped(file: str) -> tuple[Study, UsualReport]:
 
 def children(file: str) -> list[Child]:
     return plan_children(shipped(file)[0])
+
+
+def stage_of(child: Child) -> Namespace:
+    """The stage of a child that is a run, typed and checked."""
+    words = dict(zip(child.words[::2], child.words[1::2], strict=True))
+    pairs = zip(child.words[::2], child.words[1::2], strict=True)
+    configs = [value for option, value in pairs if option == "--config"]
+    options = words.keys() - {"--config", "--weights", "--thresholds"}
+    return parse_stage(load_config(configs, [w for o in options for w in (o, words[o])]))
+
+
+def type_name(model: Namespace) -> str:
+    return str(model.class_path).rpartition(".")[2]
+
+
+def diffusion_of(model: Any) -> DiffusionModel:
+    found: DiffusionModel = getattr(model, "diffusion", None) or model.features.diffusion
+    return found
 
 
 def rows_of(file: str, finished: list[Child]) -> list[Row]:
@@ -64,12 +87,32 @@ def test_each_child_of_a_shipped_study_is_a_command_of_ours_that_parses(file: st
             _, overrides = command_parser(getattr(module, name)).parse_known_args(child.words)
             assert child.folder and all(word.startswith("--source.") for word in overrides[::2])
             continue
-        words = dict(zip(child.words[::2], child.words[1::2], strict=True))
-        pairs = zip(child.words[::2], child.words[1::2], strict=True)
-        configs = [value for option, value in pairs if option == "--config"]
-        options = words.keys() - {"--config", "--weights", "--thresholds"}
-        given = [word for option in options for word in (option, words[option])]
-        assert parse_stage(load_config(configs, given)).experiment == shipped(file)[0].name
+        assert stage_of(child).experiment == shipped(file)[0].name
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_study_stands_on_the_papers_own_stages_where_they_are_its_base(file: str) -> None:
+    study = shipped(file)[0]
+    words = []
+    for key, papers in (("base", "stage2.yaml"), ("stage1", "stage1.yaml")):
+        if own := getattr(study, key):
+            words += [f"--{key}", json.dumps([papers, *own[1:]])]
+    if not study.base or study.base == ["baselines/constant.yaml"]:
+        pytest.skip(f"{file} has no stage 2 as its base")
+    built: set[bool] = set()
+    for child in plan_children(read_study([f"studies/{file}"], [*words, "--seeds", "[0]"])[0]):
+        if not child.is_run:
+            continue
+        is_stage1 = study.variants[child.variant].is_stage1
+        stage = stage_of(child)
+        assert type_name(stage.model) == ("DiffusionPretrain" if is_stage1 else "MaskFinetune")
+        if is_stage1 not in built:
+            built.add(is_stage1)
+            with torch.device("meta"):
+                model = build_stage(stage).model
+            denoiser = sum(one.numel() for one in diffusion_of(model).denoiser.parameters())
+            assert denoiser == SD15_PARAMETERS
+    assert False in built
 
 
 @pytest.mark.parametrize("file", FILES)
