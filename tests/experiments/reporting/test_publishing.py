@@ -19,7 +19,7 @@ from experiments.reporting.publishing import (
     write_report,
 )
 from experiments.reporting.report import Report, Results, bars
-from experiments.reporting.rows import Estimate, PaperTable, Row
+from experiments.reporting.rows import PAPER_ONLY, Estimate, PaperTable, Row
 from experiments.studies.real_and_generated import COMPARED, DISTANCES, SPLIT
 from experiments.study import read_study
 from experiments.tables import to_markdown
@@ -129,7 +129,9 @@ def rebuilt(saved: dict[str, Any], study: Study) -> Results:
 
 
 def variant_and_metric(row: dict[str, Any], study: Study) -> tuple[str, str]:
-    """The variant and the metric that a saved row is of; "" for what is of several variants."""
+    """The variant and metric that a saved row is of; "" for the paper's and what is of several."""
+    if row["status"] == PAPER_ONLY:
+        return "", ""
     if study.name == "real_and_generated":
         distance, _, extractor = row["figure"].partition("_")
         return COMPARED, f"{SPLIT}/{distance}_{DISTANCES[distance][row['images']]}{extractor}"
