@@ -60,7 +60,7 @@ class WeightFile:
 
 def find_checkpoint(path: Path) -> Path:
     """The file that `path` names: itself, a run directory's last checkpoint, a release's index."""
-    for file in (path, path / "checkpoints" / "last.ckpt", path / "last.ckpt", path / RELEASE_NAME):
+    for file in places_of_checkpoint(path):
         if file.is_file():
             return file
     raise FileNotFoundError(
@@ -68,6 +68,16 @@ def find_checkpoint(path: Path) -> Path:
         "checkpoints/last.ckpt or a release's folder; name the directory that a run printed at "
         "its end"
     )
+
+
+def places_of_checkpoint(path: Path) -> tuple[Path, ...]:
+    """Where the file may lie that `path` names."""
+    return path, path / "checkpoints" / "last.ckpt", path / "last.ckpt", path / RELEASE_NAME
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether `path` names one of ours."""
+    return any(file.is_file() for file in places_of_checkpoint(path))
 
 
 def read_stage(path: Path) -> SavedStage:

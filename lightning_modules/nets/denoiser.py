@@ -1,5 +1,7 @@
 """The denoising U-Net, SD-1.5-shaped and randomly initialised (section 4.3, eq. 13-17)."""
 
+from pathlib import Path
+
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
@@ -8,9 +10,15 @@ from torch import Tensor, nn
 
 from lightning_modules.equations.embedding import embed_time
 from lightning_modules.nets.truncated_pass import tapped_blocks, unet_maps
-from lightning_modules.weights_io import load_from_hub
+from lightning_modules.weights_io import (
+    RANDOM,
+    is_checkpoint,
+    load_from_hub,
+    load_part,
+    read_pretrained,
+)
 
-RANDOM = "random"
+OWN_UNET = "diffusion.denoiser.unet."  # of a stage 1's weights
 PRINTED_WIDTH = 256
 HE_GAIN = 2**0.5
 CROSS = {True: "CrossAttn", False: ""}  # of the library's names for stages
@@ -22,9 +30,9 @@ class Denoiser(nn.Module):
 
     `attention` says at which stages cross-attention sits, finest first. `time_embedding` is
     `sd15` (320 -> 1280 -> 1280) or `paper` (256 -> 1024 -> 1280, eq. 17 to the letter). `init` is
-    `random` (He by `conv_gain` and Xavier, `zero_init` for the output layers) or a hub name or
-    folder whose `unet` the training starts from (section 6.2). Raises ValueError for lists of
-    other lengths.
+    `random` (He by `conv_gain` and Xavier, `zero_init` for the output layers), a hub name or
+    folder whose `unet` the training starts from (section 6.2), or a run directory of another stage
+    1. Raises ValueError for lists of other lengths.
 
     Speed, none of which changes the result: `sdpa` attends without keeping the attention maps;
     `gradient_checkpointing` trades a third more work for memory (section 5.6), which `sdpa` makes
@@ -86,6 +94,8 @@ class Denoiser(nn.Module):
         """Starts from the weights that `init` names; ValueError when they do not fit."""
         if self.init == RANDOM:
             return
+        if is_checkpoint(Path(self.init)):
+            return load_part(self.unet, OWN_UNET, read_pretrained(self.init))
         named = load_from_hub(UNet2DConditionModel, self.init, "unet", like=self.unet)
         self.unet.load_state_dict(named.state_dict())
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_modules.equations.embedding import embed_time
 from lightning_modules.nets.denoiser import Denoiser
+from lightning_modules.weights_io import STAMP, stamp
 from tests.lightning_modules.small_parts import small_denoiser
 
 
@@ -75,6 +76,17 @@ def test_training_starts_from_the_weights_that_are_named(tmp_path: Path, seed: i
     denoiser.load()
     torch.testing.assert_close(denoiser(*inputs()), named(*inputs()))
     assert all(weight.requires_grad for weight in denoiser.parameters())
+
+
+def test_training_starts_from_another_stage_1(tmp_path: Path, seed: int) -> None:
+    other = awake_denoiser()
+    state = {f"diffusion.denoiser.{name}": one for name, one in other.state_dict().items()}
+    (tmp_path / "checkpoints").mkdir()
+    saved = {"state_dict": state, STAMP: stamp("pretrain", (("good",),))}
+    torch.save(saved, tmp_path / "checkpoints" / "last.ckpt")
+    denoiser = small_denoiser(4, 16, init=str(tmp_path)).eval()
+    denoiser.load()
+    torch.testing.assert_close(denoiser(*inputs()), other(*inputs()))
 
 
 SWITCHES: list[dict[str, bool]] = [
