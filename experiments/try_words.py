@@ -14,6 +14,7 @@ from pathlib import Path
 from experiments.cli import check_is_free, run_command, whole_folder
 
 FIGURES = "figures.json"
+HASHED, HASHED_WIDTH = "hashed words", 384
 TEMPLATES = ("{}", "a photo of a {}", "a photo of a {} defect")
 
 
@@ -50,20 +51,25 @@ def try_words(
     from datamodules.manifest import Manifest
     from experiments.inference.word_trial import WordTrial
     from experiments.tables import Table, print_table
+    from lightning_modules.nets.region_embedding import RegionEmbedding
+    from lightning_modules.nets.text_encoder import HashedTextEncoder, SentenceTextEncoder
 
-    trial = WordTrial(Manifest.open(manifest), text=text, weights=weights)
+    towers = {text: SentenceTextEncoder(text), HASHED: HashedTextEncoder(HASHED_WIDTH)}
+    for tower in towers.values():
+        tower.load()
+    trial = WordTrial(Manifest.open(manifest), RegionEmbedding(weights), towers)
     split = trial.split(held_out, held_out_source)
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for draw in range(draws):
         gallery, regions = trial.draw(split, most=most, seed=draw)
-        for tower in trial.towers:
+        for name in towers:
             for words in (*([one] for one in templates), list(templates)):
-                key = tower, words[0] if len(words) == 1 else "all of these"
-                share = trial.share_right(gallery, regions, split.asked, tower, words)
+                key = name, words[0] if len(words) == 1 else "all of these"
+                share = trial.share_right(gallery, regions, split.asked, name, words)
                 found[key].append(share)
     right: dict[str, dict[str, list[float]]] = defaultdict(dict)
-    for (tower, sentence), shares in found.items():
-        right[tower][sentence] = shares
+    for (name, sentence), shares in found.items():
+        right[name][sentence] = shares
     chance = 1 / len(split.asked)
     figures = {"asked": split.asked, "chance": chance, "right": right}
     with whole_folder(out, entries=(FIGURES,), overwrite=overwrite) as folder:

@@ -15,9 +15,8 @@ from experiments.inference.examples import regions_of
 from lightning_modules.nets.gallery import Gallery
 from lightning_modules.nets.naming import embed_prompts
 from lightning_modules.nets.region_embedding import RegionEmbedding
-from lightning_modules.nets.text_encoder import HashedTextEncoder, SentenceTextEncoder
+from lightning_modules.nets.text_encoder import TextEncoder
 
-HASHED, HASHED_WIDTH = "hashed words", 384
 MOST_OF_AN_IMAGE = 3
 
 
@@ -40,12 +39,11 @@ class Split:
 class WordTrial:
     """Draws regions of a manifest and names them by a text tower through a frozen encoder."""
 
-    def __init__(self, index: Manifest, *, text: str, weights: str) -> None:
-        """text, weights: as `try_words` takes them. Raises FileNotFoundError for missing ones."""
-        self.index, self.embed = index, RegionEmbedding(weights)
-        self.towers = {text: SentenceTextEncoder(text), HASHED: HashedTextEncoder(HASHED_WIDTH)}
-        for tower in self.towers.values():
-            tower.load()
+    def __init__(
+        self, index: Manifest, embed: RegionEmbedding, towers: Mapping[str, TextEncoder]
+    ) -> None:
+        """towers: text towers by name, their weights read."""
+        self.index, self.embed, self.towers = index, embed, towers
 
     def split(self, held_out: str, source: str) -> Split:
         """Which names are asked for; ValueError for two of them or fewer, or for none known."""

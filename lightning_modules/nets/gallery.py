@@ -126,7 +126,9 @@ class Gallery:
         """
         examples = [one[:, 0] for one in self.vectors.values()]
         everything = torch.cat(examples)
-        mean, deviation = everything.mean(dim=0), everything.std(dim=0, correction=0) + 1e-6
+        mean, deviation = everything.mean(dim=0), everything.std(dim=0, correction=0)
+        # An entry that hardly varies among the examples has no say, rather than all of it.
+        deviation = deviation.clamp_min(0.1 * float(deviation.mean()) + 1e-6)
         placed, *shown = (
             torch.nn.functional.normalize((one - mean) / deviation, dim=1)
             for one in (vectors.float().cpu(), *examples)
