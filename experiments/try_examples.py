@@ -11,7 +11,7 @@ from pathlib import Path
 from experiments.cli import check_is_free, run_command, whole_folder
 
 FIGURES = "figures.json"
-COUNTS, DRAWS = (1, 3, 5, 10), 10
+COUNTS, DRAWS = (1, 3, 5, 10), 5
 COLUMNS = (
     *("regions", "K", "words", "examples", "both"),
     *("unknown: known", "strange", "nothing there"),
@@ -22,7 +22,7 @@ KEYS = ("words", "examples", "both", "known_unknown", "strange_unknown", "nothin
 def try_examples(*, checkpoint: Path, out: Path, images: int = 10, overwrite: bool = False) -> None:
     """Measure how often words, K examples of each name, and both, name a run's regions right.
 
-    Examples are regions of its training images, drawn ten times. Of a run with held_out_types
+    Examples are regions of its training images, drawn five times. Of a run with held_out_types
     these names alone are asked for, with examples and words of all names beside them.
 
     Args:
@@ -34,7 +34,7 @@ def try_examples(*, checkpoint: Path, out: Path, images: int = 10, overwrite: bo
     check_is_free(out, entries=(FIGURES,), overwrite=overwrite)
     from datamodules.imdd import IMDDDataModule
     from experiments.checkpoints import load_any
-    from experiments.inference.example_trial import ExampleTrial, name_by_draws
+    from experiments.inference.example_trial import ExampleTrial, draw_galleries, name_by_draws
     from experiments.inference.examples import ENCODER
     from experiments.tables import Table, print_table
     from experiments.train import prepare_alone
@@ -54,24 +54,21 @@ def try_examples(*, checkpoint: Path, out: Path, images: int = 10, overwrite: bo
     trial = ExampleTrial(stage, RegionEmbedding(ENCODER), data.index)
     pool = trial.examples(3 * max(COUNTS))
     asked = data.division.held_out or trial.vocabulary.names[1:]
-    figures, rows = dict[str, dict[str, object]](), []
-    regions_by_kind = zip(("marked", "found"), trial.regions("test", images=images), strict=True)
-    for kind, regions in regions_by_kind:
-        figures[kind] = {"regions": len(regions.names)}
-        for count in COUNTS:
-            shares = name_by_draws(
-                pool,
-                regions,
-                asked,
-                vocabulary=trial.vocabulary,
-                right=trial.right,
-                count=count,
-                draws=DRAWS,
+    kinds = dict(zip(("marked", "found"), trial.regions("test", images=images), strict=True))
+    figures = {kind: dict[str, dict[str, float]]() for kind in kinds}
+    for count in COUNTS:
+        draws = draw_galleries(pool, count=count, draws=DRAWS)
+        for kind, regions in kinds.items():
+            figures[kind][f"k{count}"] = name_by_draws(
+                draws, regions, asked, vocabulary=trial.vocabulary, right=trial.right
             )
-            figures[kind][f"k{count}"] = shares
-            rows.append((kind, count, *map(shares.get, KEYS)))
     with whole_folder(out, entries=(FIGURES,), overwrite=overwrite) as folder:
         (folder / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    rows = [
+        (kind, count, *map(shares.get, KEYS))
+        for kind, by_count in figures.items()
+        for count, shares in by_count.items()
+    ]
     print_table(Table("names by K examples of each", COLUMNS, tuple(rows)))
 
 

@@ -78,9 +78,10 @@ class ExampleTrial:
             for _, name, mask in self._marked(row):
                 one = marked_instance(prediction, mask)
                 marked.append((name, self.embed(image, [mask]), one))
-            for one in prediction.instances if ids is not None else ():
-                if (name := self._true_name(ids[one.mask.numpy()])) is not None:
-                    found.append((name, self.embed(image, [one.mask]), one))
+            for one in prediction.instances:
+                true = None if ids is None else self._true_name(ids[one.mask.numpy()])
+                if true is not None:
+                    found.append((true, self.embed(image, [one.mask]), one))
         return self._together(marked), self._together(found)
 
     def _marked(self, row: int) -> Iterator[tuple[Tensor, str, Tensor]]:
@@ -115,49 +116,61 @@ def marked_instance(found: Prediction, mask: Tensor) -> Instance:
     return Instance(class_id, float(scores.mean()), mask, (0, 0, 0, 0), runners_up)
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A gallery of drawn examples; and one of the same without those of `strange`, or None."""
+
+    gallery: Gallery
+    strange: str
+    without: Gallery | None
+
+
+def draw_galleries(pool: Mapping[str, Tensor], *, count: int, draws: int) -> list[Draw]:
+    """So many draws of so many examples of each name; names with fewer in the pool take no part."""
+    names = [name for name, one in pool.items() if len(one) >= count]
+    found = []
+    for draw in range(draws if names else 0):
+        chance = np.random.default_rng(draw)
+        drawn = {name: pool[name][chance.permutation(len(pool[name]))[:count]] for name in names}
+        gallery, strange = Gallery("", drawn), names[draw % len(names)]
+        found.append(Draw(gallery, strange, gallery.pruned(strange) if len(names) > 2 else None))
+    return found
+
+
 def name_by_draws(
-    pool: Mapping[str, Tensor],
+    draws: Sequence[Draw],
     regions: Regions,
     asked: Sequence[str],
     *,
     vocabulary: Vocabulary,
     right: Tensor,
-    count: int,
-    draws: int,
 ) -> dict[str, float]:
-    """Mean shares of the regions by so many examples of each name, drawn anew so many times.
+    """Mean shares of the regions by these galleries.
 
     words, examples, both: named right, each of the `asked` names counts the same; `examples` are
     asked for their best name even where they say unknown. known_unknown: of these regions,
-    strange_unknown: of regions of one name that has no example, nothing_unknown: of regions where
-    nothing is marked. right: how often the words are (`trusted`). Names with fewer examples take
-    no part.
+    strange_unknown: of regions of a name that has no example, nothing_unknown: of regions where
+    nothing is marked. right: how often the words are (`trusted`).
     """
     found: dict[str, list[float]] = defaultdict(list)
-    names = [name for name, one in pool.items() if len(one) >= count]
-    asked = [name for name in asked if name in names and (regions.names == name).any()]
-    for draw in range(draws if asked else 0):
-        chance = np.random.default_rng(draw)
-        gallery = Gallery(
-            "", {name: pool[name][chance.permutation(len(pool[name]))[:count]] for name in names}
-        )
-        named = gallery.name_regions(regions.vectors)
-        by_examples = spread(named, gallery, vocabulary)
+    for draw in draws:
+        named = draw.gallery.name_regions(regions.vectors)
+        by_examples = spread(named, draw.gallery, vocabulary)
         both = join(regions.by_words, by_examples, right=right, is_unknown=named.is_unknown)
         shares = {"words": regions.by_words, "examples": by_examples, "both": both}
         of_names: dict[str, list[float]] = defaultdict(list)
-        for name in asked:
+        for name in set(asked).intersection(draw.gallery.names, regions.names):
             own = regions.names == name
             for key, one in shares.items():
-                answers = one[own].argmax(dim=1)
-                of_names[key].append(float((answers == vocabulary.id_of(name)).float().mean()))
+                is_right = one[own].argmax(dim=1) == vocabulary.id_of(name)
+                of_names[key].append(float(is_right.float().mean()))
             of_names["known_unknown"].append(float(named.is_unknown[own].float().mean()))
         for key, values in of_names.items():
             found[key].append(float(np.mean(values)))
-        if (nothing := regions.names == NOTHING).any():
+        nothing, strange = regions.names == NOTHING, regions.names == draw.strange
+        if nothing.any():
             found["nothing_unknown"].append(float(named.is_unknown[nothing].float().mean()))
-        if len(names) > 2:
-            strange = asked[draw % len(asked)]
-            named = gallery.pruned(strange).name_regions(regions.vectors[regions.names == strange])
+        if draw.without and strange.any():
+            named = draw.without.name_regions(regions.vectors[strange])
             found["strange_unknown"].append(float(named.is_unknown.float().mean()))
     return {key: float(np.mean(values)) for key, values in found.items()}

@@ -11,7 +11,12 @@ from PIL import Image
 from datamodules.manifest import Manifest, write_manifest
 from datamodules.sources.folder import Folder
 from datamodules.vocabulary import Vocabulary
-from experiments.inference.example_trial import ExampleTrial, Regions, name_by_draws
+from experiments.inference.example_trial import (
+    ExampleTrial,
+    Regions,
+    draw_galleries,
+    name_by_draws,
+)
 from lightning_modules.nets.region_embedding import RegionEmbedding
 from tests.experiments.inference.test_examples import draw
 from tests.experiments.test_predict import FindsBrightPixels
@@ -79,12 +84,13 @@ def test_each_name_counts_the_same_and_unknown_is_counted(seed: int) -> None:
     by_words = torch.zeros(7, 4)
     by_words[:, 1] = 1  # all are cracks by words
     regions = Regions(np.array(names, dtype=object), centres[rows], by_words)
-    right = torch.full((4,), 0.5)
-    asked, settings = ["crack", "pit"], {"vocabulary": NAMES, "right": right, "draws": 3}
-    shares = name_by_draws(pool, regions, asked, **settings, count=3)
+    galleries = draw_galleries(pool, count=3, draws=3)
+    assert [one.strange for one in galleries] == ["crack", "pit", "scratch"]
+    asked, right = ["crack", "pit"], torch.full((4,), 0.5)
+    shares = name_by_draws(galleries, regions, asked, vocabulary=NAMES, right=right)
     assert shares["words"] == pytest.approx(0.5)
     assert shares["examples"] == 1
     assert shares["known_unknown"] == 0
     assert shares["strange_unknown"] == shares["nothing_unknown"] == 1
     assert shares["both"] == 1
-    assert name_by_draws(pool, regions, asked, **settings, count=7) == {}
+    assert draw_galleries(pool, count=7, draws=3) == []
