@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from datamodules.language.caption_choice import CaptionChoice
 from datamodules.latents import LatentDataset, LatentStore
 from datamodules.manifest import Manifest, Source
 from datamodules.preparing.preparation import Copies, Protocol, prepare
-from datamodules.sample import UNLABELLED, Sample
+from datamodules.sample import GOOD, UNLABELLED, Sample
 from datamodules.sampler import BatchPlan, Draw, ResumableLoader, ResumableSampler, plan_batches
 from datamodules.shared_memory import checked_workers
 from datamodules.splits import FewShots, TypeDivision, spread_over_types
@@ -36,7 +37,8 @@ class IMDDDataModule(LightningDataModule):
     folder where it is given. allow_leakage: train although alike images are in training and
     test; the run records it. shots_per_type, image_budget: train on so many images of each type,
     or in all (`splits.py`), `split_seed` chooses. use_unlabelled: train on unlabelled images
-    too, which only stage 1 can use. held_out_types: names kept out of training; test_types: `all`,
+    too, which only stage 1 can use. train_on: `good`, for what learns from good parts: training
+    images without a defect alone. held_out_types: names kept out of training; test_types: `all`,
     `seen` or `held_out`, what the test shows and asks for (`splits.py`). labels: further words
     for the types, such as "scratch, scuff; crack".
     captions: `built`, `released` or `both` (`caption_choice.py`). latents: `online`, or the folder
@@ -49,6 +51,8 @@ class IMDDDataModule(LightningDataModule):
     cores allow.
     Under DDP each rank loads its share by itself, whatever `use_distributed_sampler` says.
     """
+
+    _division: TypeDivision | None = None
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class IMDDDataModule(LightningDataModule):
         shots_per_type: int | None = None,
         image_budget: int | None = None,
         use_unlabelled: bool = False,
+        train_on: Literal["all", "good"] = "all",
         held_out_types: tuple[str, ...] = (),
         test_types: str = "all",
         labels: str = "",
@@ -85,9 +90,9 @@ class IMDDDataModule(LightningDataModule):
         super().__init__()
         _check_origin(source, root, manifest)
         _check_numbers(batch_size, eval_batch_size, global_batch_size or 1)
-        _check_unlabelled(use_unlabelled, held_out_types)
+        _check_unlabelled(use_unlabelled, held_out_types, train_on)
         self.source, self.root, self.num_workers = source, root, num_workers
-        self.manifest, self.manifest_folder = manifest, manifest_folder
+        self.manifest, self.manifest_folder, self.train_on = manifest, manifest_folder, train_on
         self.train_transform = train_transform or NativeCrop()
         self.val_transform = val_transform or Unchanged()
         self.batch_size, self.global_batch_size = batch_size, global_batch_size
@@ -99,7 +104,6 @@ class IMDDDataModule(LightningDataModule):
         self.held_out_types, self.test_types, self.labels = held_out_types, test_types, labels
         self.caption_choice, self.latents = CaptionChoice(captions), latents
         self.seed, self.max_val_images, self.in_memory = seed, max_val_images, in_memory
-        self._division: TypeDivision | None = None
 
     @property
     def division(self) -> TypeDivision:
@@ -210,6 +214,11 @@ class IMDDDataModule(LightningDataModule):
             if split != "train" or self.latents == ONLINE:
                 self._workers(dataset, batch_size)
         if learns_types:
+            if self.train_on == GOOD:
+                raise ValueError(
+                    "train_on is good, and this system learns from defects: set "
+                    "data.init_args.train_on to all"
+                )
             self.division.check_types()
 
     def train_dataloader(self) -> ResumableLoader:
@@ -261,7 +270,15 @@ class IMDDDataModule(LightningDataModule):
         return Path(self.manifest_folder) / f"{self.source.name}-{digest}.parquet"
 
     def _training_rows(self) -> np.ndarray:
-        rows = self.few_shots.choose(self.index, self.division.rows_of("train"))
+        rows = self.division.rows_of("train")
+        if self.train_on == GOOD:
+            rows = rows[[name == GOOD for name in self.index.types_of(rows)]]
+            if not len(rows):
+                raise ValueError(
+                    f"manifest {self.index.path} has no good training images, expected some to "
+                    "learn from: add images of good parts, or set data.init_args.train_on to all"
+                )
+        rows = self.few_shots.choose(self.index, rows)
         if not self.use_unlabelled:
             return rows
         groups = self.index.column("group")
@@ -339,7 +356,12 @@ def _check_numbers(*batch_sizes: int) -> None:
         raise ValueError(f"batch sizes are {got}, expected 1 or more")
 
 
-def _check_unlabelled(use_unlabelled: bool, held_out_types: tuple[str, ...]) -> None:
+def _check_unlabelled(use_unlabelled: bool, held_out_types: tuple[str, ...], train_on: str) -> None:
+    if use_unlabelled and train_on == GOOD:
+        raise ValueError(
+            "use_unlabelled is true and train_on good: unlabelled images may show defects, set "
+            "only one of both"
+        )
     if use_unlabelled and held_out_types:
         raise ValueError(
             f"use_unlabelled is true and held_out_types names {', '.join(held_out_types)}: "

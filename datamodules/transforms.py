@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # albumentations asks a server for its newest version when it is imported.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -54,6 +55,28 @@ class Unchanged(Transform):
     ) -> tuple[np.ndarray, np.ndarray, Caption]:
         """The arguments themselves."""
         return image, mask, caption
+
+
+@dataclass
+class WholeSquare(Transform):
+    """The whole image brought to a square, as systems that learn from good parts see it."""
+
+    image_size_px: int = 256
+
+    def __post_init__(self) -> None:
+        self.size_px = self.image_size_px
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, caption: Caption, *, has_mask: bool, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, Caption]:
+        """Image and mask of (image_size_px, image_size_px); nothing is turned or recoloured."""
+        size = (self.size_px, self.size_px)
+        planes = torch.from_numpy(np.atleast_3d(image)).permute(2, 0, 1)[None].float()
+        # As a net of this size resizes what it is tested on.
+        planes = functional.interpolate(planes, size, mode="bicubic", antialias=True)
+        levels = planes[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+        square = np.ascontiguousarray(levels).reshape(*size, *image.shape[2:])
+        return square, cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), caption
 
 
 @dataclass

@@ -31,7 +31,7 @@ from experiments.typed_words import (
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 BASE_KEY = "from"
 WORD_KEYS = ("name", "experiment", "setting", "scale", "output")
-STAGE_KEYS = (*WORD_KEYS, "tags", "seed", "data", "model", "trainer")
+STAGE_KEYS = (*WORD_KEYS, "tags", "seed_declared", "seed", "data", "model", "trainer")
 NODE_KEYS = ("class_path", "init_args", "dict_kwargs")
 # Both belong to the run directory, which the run owns.
 SKIPPED_TRAINER_KEYS = {"logger", "default_root_dir"}
@@ -204,6 +204,8 @@ def stage_parser() -> ArgumentParser:
     add("--setting", type=str, default="full", help="full, k_shot_K, budget_N or zero_shot")
     add("--scale", type=str, default="tiny", help="tiny, small or paper")
     add("--tags", type=dict[str, str], default={}, help="more tags of the tracked run")
+    declared = "what the paper says of a compared system that has no counterpart here; only tags"
+    add("--seed_declared", type=dict[str, str], default={}, help=declared)
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
     parser.add_subclass_arguments(LightningModule, "model", required=True)
     parser.add_class_arguments(

@@ -28,6 +28,7 @@ from experiments.checkpoints import (
 )
 from experiments.inference.examples import ENCODER, NamesByExample, read_gallery, trusted
 from experiments.inference.new_words import NewWords, read_new_words
+from lightning_modules.anomaly_module import AnomalyModule
 from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.nets.gallery import INDEX, Gallery
 from lightning_modules.nets.region_embedding import RegionEmbedding
@@ -137,7 +138,8 @@ class Predictor:
     def use_own_gallery(self, folder: Path) -> None:
         """Names by the gallery that came with the model too, beside its words or the labels."""
         self.use_examples(folder)
-        self._has_own_gallery = True
+        # The one word of a system that knows no names would only be in their way.
+        self._has_own_gallery = not isinstance(self._stage, AnomalyModule)
 
     def use_labels(self, labels: Labels | None) -> None:
         """Predicts in these names from now on, None for those of the training.
@@ -149,6 +151,11 @@ class Predictor:
         self._has_labels = labels is not None
         if vocabulary != self._words:
             self._stage.set_vocabulary(vocabulary)
+            if self._words != vocabulary:
+                raise ValueError(
+                    f"{type(self._stage).__name__} calls every defect {self._words.names[1]!r} and "
+                    "reads no words: leave the labels out, or give examples of each name"
+                )
 
     def predict(self, image: ImageLike, labels: Labels | None = None) -> Result:
         """The result for one image, at its own size.

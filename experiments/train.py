@@ -16,6 +16,7 @@ from jsonargparse import Namespace
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from rich.console import Console
 
 from callbacks.checkpoint import (
@@ -52,6 +53,7 @@ from experiments.tracking import (
     tracking_uri,
     write_results,
 )
+from lightning_modules.anomaly_module import AnomalyModule
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.latent_encoding import parts_sha256
 from lightning_modules.segmentation_module import SegmentationModule
@@ -67,6 +69,9 @@ EXPECTED_WARNINGS = (
     "Found .* module.s. in eval mode",
     ".*does not have many workers",
     ".*number of training batches .* is smaller than the logging interval",
+    # A system that learns from good parts without gradients.
+    ".*fit will run with no optimizer",
+    "You have overridden `on_after_batch_transfer`",
     # A sharded image tower of timm; its answer is not written to.
     ".*returned a view tensor.*",
     # Validation metrics are reduced already; training losses are the first process's own.
@@ -102,8 +107,10 @@ def train(
             with expected_warnings_hidden(), stop.listening(), log.watching_machine():
                 data.trainer = trainer
                 if isinstance(model, SegmentationModule):
-                    data.test_dataloader()  # what so many processes can't share is refused now
-                if weights is None and any(one.requires_grad for one in model.parameters()):
+                    # What so many processes can't share is refused now.
+                    data.test_dataloader()
+                    model.check_processes(trainer.world_size)
+                if weights is None and is_overridden("training_step", model):
                     done = metrics_of_the_end(checkpoint, trainer)
                     if checkpoint is not None and done:
                         # Lightning would leave the weights that train in place of their averages.
@@ -141,12 +148,13 @@ def prepare_stage(
     data.setup("fit")
     finds_masks, trains = isinstance(model, SegmentationModule), weights is None
     uses = {"train": trains, "val": thresholds is None, "test": finds_masks}
-    learns_types = finds_masks and trains and any(one.requires_grad for one in model.parameters())
+    learns_types = trains and isinstance(model, SegmentationModule) and model.learns_types
     data.check([split for split, is_used in uses.items() if is_used], learns_types=learns_types)
     if weights is None:
         data.batches_per_epoch(1)  # an epoch of less than one step is refused here
         model.load()
-        model.measure(data.training_images(MEASURED_IMAGES))
+        if not isinstance(model, AnomalyModule):
+            model.measure(data.training_images(MEASURED_IMAGES))
     elif isinstance(model, SegmentationModule):
         model.restore(read_stage(weights))
     else:
@@ -188,13 +196,14 @@ def tracked_run(
     }
     if isinstance(model, SegmentationModule):
         tags |= model.tags()
+    declared = {f"seed_declared.{name}": one for name, one in stage.seed_declared.items()}
     reach_tracker(Path(stage.output))
     log = RunLogger(
         Path(stage.output),
         stage.experiment,
         # Of a study's children the directory says whose they are, here the experiment does.
         directory.name.removeprefix(f"{stage.experiment}."),
-        {**tags, **stage.tags},
+        {**tags, **declared, **stage.tags},
         directory=directory,
     )
     note_settings(stage, directory, log)

@@ -91,6 +91,12 @@ class Evaluation(nn.Module):
                 },
             )
 
+    def has_defects(self, split: str) -> bool:
+        """Whether an image of the split showed one so far; each process must ask."""
+        counts = cast(CalibrationCounts, self._counters(split)["calibration"])
+        with counts.sync_context():
+            return bool(counts.image_counts[1].any())
+
     def calibrate(self, rule: CalibrationRule, points: OperatingPoints) -> Calibration:
         """Thresholds from the counts of validation; those of `points` where they say nothing."""
         counts = cast(CalibrationCounts, self._counters("val")["calibration"])

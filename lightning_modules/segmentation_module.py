@@ -48,6 +48,11 @@ class SegmentationModule(LightningModule):
         """What a name's score is (`nets/naming.py`); "" where names are a closed list."""
         return ""
 
+    @property
+    def learns_types(self) -> bool:
+        """Whether training must show the types that are tested."""
+        return any(one.requires_grad for one in self.parameters())
+
     @abstractmethod
     def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Type maps (T, K, s, s) in [0, 1] and answers (T, K+1) of tiles (T, 3, s, s)."""
@@ -64,6 +69,9 @@ class SegmentationModule(LightningModule):
 
     def measure(self, image: Tensor) -> None:
         """Fits fixed scales to training images (B, 3, H, W) in [-1, 1]; nothing here."""
+
+    def check_processes(self, count: int) -> None:
+        """ValueError for so many where the model can't be split; any number will do here."""
 
     def check_vocabulary(self, vocabulary: Vocabulary) -> None:
         """ValueError for names that the model cannot give; any list will do here."""

@@ -21,6 +21,7 @@ STAGE_IMPORTS = (
     "lightning_modules.weights_io",
     "lightning_modules.supervision",
     "lightning_modules.segmentation_module",
+    "lightning_modules.anomaly_module",
     "datamodules.language.noun_phrases",
     "datamodules.sample",
     "datamodules.vocabulary",

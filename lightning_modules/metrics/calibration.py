@@ -18,7 +18,8 @@ from lightning_modules.metrics.calibration_counts import (
 from lightning_modules.metrics.score_histogram import LOGIT_LIMIT, lower_edge, sum_from_top
 from lightning_modules.metrics.segmentation import from_units
 
-PLAIN, TARGETED = ("balanced", "best_f1"), ("recall", "false_alarm_rate")
+FALSE_ALARM_RATE = "false_alarm_rate"
+PLAIN, TARGETED = ("balanced", "best_f1"), ("recall", FALSE_ALARM_RATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class Objective:
     def choose(self, histograms: Tensor) -> int | None:
         """The lowest bin that speaks up; None where no threshold serves.
 
-        histograms: (2, bins) of good and defect, both with entries.
+        histograms: (2, bins) of good and defect, both with entries; a false alarm rate asks for
+        good ones alone.
         """
         good, defect = histograms.double()
         false_rate, recall = sum_from_top(good) / good.sum(), sum_from_top(defect) / defect.sum()
@@ -264,6 +266,10 @@ class ThresholdChoice:
     def _threshold(self, histograms: Tensor) -> tuple[float | None, str]:
         """The threshold that serves the objective, or why there is none."""
         good, defect = histograms.sum(1).tolist()
+        if good and not defect and self.rule.objective.name == FALSE_ALARM_RATE:
+            place = self.rule.objective.choose(histograms)
+            # Nothing above is known: the lowest threshold, not the middle of all that serve.
+            return (None if place is None else lower_edge(place, histograms.shape[1])), ""
         if not good or not defect:
             return None, f"no image {'without' if defect else 'with'} a defect: the default"
         place = self.rule.objective.choose(histograms)
@@ -274,6 +280,8 @@ class ThresholdChoice:
     def _review_band(self, histograms: Tensor, threshold: float) -> tuple[float, float]:
         """The narrowest band around the threshold with few enough errors below and above it."""
         good, defect = histograms.double()
+        if not defect.sum():
+            return threshold, threshold
         limit, levels = self.rule.review_error_rate, sum_from_top(histograms.sum(0))
         missed = (defect.cumsum(0) - defect) / defect.sum()
         alarmed = sum_from_top(good) / good.sum()

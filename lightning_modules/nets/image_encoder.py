@@ -211,6 +211,8 @@ class ClipImageEncoder(ImageEncoder):
 def resized(image: Tensor, side_px: int) -> Tensor:
     """Image (B, 3, H, W) squashed to a square."""
     size = (side_px, side_px)
+    if image.shape[-2:] == size:
+        return image
     return nn.functional.interpolate(
         image, size=size, mode="bicubic", antialias=True, align_corners=False
     )

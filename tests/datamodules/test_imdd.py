@@ -103,6 +103,31 @@ def test_unlabelled_images_train_only_where_asked(make_data: MakeData, lonely: P
     assert more == without + 1
 
 
+def test_good_images_alone_train_where_asked_and_the_rest_stays(
+    make_data: MakeData, lonely: Parts
+) -> None:
+    everything, good = (
+        ready(make_data(source=lonely, train_on=train_on)) for train_on in ("all", "good")
+    )
+    shown = [ids for batch in good.train_dataloader() for ids in batch.class_ids]
+    assert 0 < len(shown) < everything.samples_per_epoch and not any(shown)
+    for split in ("val", "test"):
+        assert good.division.rows_of(split).tolist() == everything.division.rows_of(split).tolist()
+    few = ready(make_data(source=lonely, train_on="good", image_budget=3))
+    assert few.samples_per_epoch == 3
+    with pytest.raises(ValueError, match="train_on is good, and this system learns from defects"):
+        good.check(["train"], learns_types=True)
+
+
+def test_no_good_images_to_train_on_are_one_line(
+    make_data: MakeData, make_records: MakeRecords
+) -> None:
+    records = [replace(r, group=f"own{k}") for k, r in enumerate(make_records(48)) if r.defects]
+    data = ready(make_data(source=Parts(records), train_on="good"))
+    with pytest.raises(ValueError, match="has no good training images, expected some to learn"):
+        data.train_dataloader()
+
+
 def test_asking_before_setup_is_our_own_fault(make_data: MakeData) -> None:
     with pytest.raises(RuntimeError, match="call prepare_data"):
         make_data().vocabulary  # noqa: B018
@@ -180,6 +205,7 @@ def test_test_shows_and_names_the_types_asked_for(
         ({"global_batch_size": 4096}, "expected at least global_batch_size 4096"),
         ({"train_fraction": 0.75, "val_fraction": 0.0}, "has no val images among 48"),
         ({"use_unlabelled": True, "held_out_types": ("crack",)}, "set only one of both"),
+        ({"use_unlabelled": True, "train_on": "good"}, "unlabelled images may show defects, set"),
         ({"held_out_types": ("crck",)}, "class 'crck' is not in the vocabulary: did you mean cr"),
         ({"held_out_types": ("good",)}, "'good' is asked for as a novel class"),
         ({"held_out_types": ("crack", "stain")}, "names all types of .*: expected at least one"),

@@ -10,6 +10,7 @@ from datamodules.transforms import (
     NativeCrop,
     ResizedCrop,
     Transform,
+    WholeSquare,
     change_colours,
     to_pixels,
     to_tensor,
@@ -222,3 +223,14 @@ def test_tensor_spans_minus_one_to_one_and_pixels_are_its_inverse() -> None:
 def test_no_variants_are_refused() -> None:
     with pytest.raises(ValueError, match="variants is 0: expected at least 1"):
         NativeCrop(variants=0)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_whole_square_shows_all_of_the_image_in_its_colours(channels: tuple[int, ...]) -> None:
+    image = np.zeros((90, 120, *channels), dtype=np.uint8)
+    image[:45, :60] = 200
+    mask = (image.reshape(90, 120, -1)[..., 0] > 0).astype(np.uint8) * 3
+    square, mask, caption = WholeSquare(64)(image, mask, LEFT, has_mask=True, seed=0)
+    assert square.shape == (64, 64, *channels) and caption == LEFT
+    assert (mask[:32, :32] == 3).all() and mask.sum() == 3 * 32 * 32
+    assert (square[:30, :30] == 200).all() and not square[34:].any()

@@ -9,12 +9,23 @@ import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import DataLoader
 
+from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
 from lightning_modules import baselines
+from lightning_modules.anomaly_module import AnomalyModule, fit_curve, to_unit
 from lightning_modules.baselines.constant import Constant
+from lightning_modules.baselines.memory_bank import MemoryBank
 from lightning_modules.baselines.unet import Unet
 from lightning_modules.segmentation_module import SegmentationModule
-from tests.lightning_modules.small_parts import NAMES, defect_batch, quiet_trainer, save, train
+from tests.lightning_modules.small_parts import (
+    NAMES,
+    SIDE_PX,
+    batch_of,
+    defect_batch,
+    quiet_trainer,
+    save,
+    train,
+)
 
 FILES = sorted(
     path.stem for path in Path(baselines.__path__[0]).glob("*.py") if path.stem != "__init__"
@@ -28,26 +39,67 @@ def class_of(name: str) -> type[SegmentationModule]:
     return getattr(importlib.import_module(f"{baselines.__name__}.{name}"), kind)
 
 
-def build(name: str) -> SegmentationModule:
-    """The baseline with its defaults, for the classes of VOCABULARY."""
+# What a class with such a setting is given: nothing is fetched, and a test takes no minute.
+SMALL = {
+    "class_count": len(VOCABULARY),
+    "weights": "random",
+    "model_name": "test_resnet",
+    "image_size_px": SIDE_PX,
+    "vectors": 200,
+    "blur_sigma_px": 2.0,
+}
+
+
+def small(name: str, **settings: object) -> SegmentationModule:
+    """The baseline at its smallest, for the classes of VOCABULARY; it has learned nothing."""
     torch.manual_seed(0)
     kind = class_of(name)
-    closed = "class_count" in signature(kind).parameters
-    settings = {"class_count": len(VOCABULARY)} if closed else {}
-    model = kind(**settings)  # type: ignore[arg-type]
+    known = signature(kind).parameters
+    given = {key: value for key, value in SMALL.items() if key in known}
+    if "encoder_name" in known:
+        given.pop("weights")
+    model = kind(**given | settings)  # type: ignore[arg-type]
+    model.load()
     model.set_vocabulary(VOCABULARY)
     return model.eval()
 
 
+def good_batch(seed: int = 0) -> Batch:
+    """Four good images as those of `defect_batch`, each with noise of its own."""
+    noise = torch.randn(4, 3, SIDE_PX, SIDE_PX, generator=torch.Generator().manual_seed(seed))
+    return batch_of(torch.zeros(4, SIDE_PX, SIDE_PX, dtype=torch.int64), image=0.1 + 0.02 * noise)
+
+
+def loader(*batches: Batch) -> DataLoader[Batch]:
+    return DataLoader(list(batches), batch_size=None)  # type: ignore[arg-type]
+
+
+def build(name: str, folder: Path) -> SegmentationModule:
+    """The baseline at its smallest; one that learns from good parts has seen some."""
+    model = small(name)
+    if isinstance(model, AnomalyModule):
+        fit(model, folder)
+    return model.eval()
+
+
+def fit(model: SegmentationModule, folder: Path, epochs: int = 1) -> None:
+    """Trains it on three batches of good parts."""
+    parts = loader(*(good_batch(seed) for seed in range(1, 4)))
+    quiet_trainer(folder, max_epochs=epochs).fit(model.train(), parts)
+
+
 every_baseline = pytest.mark.parametrize("name", FILES)
+every_one_of_good_parts = pytest.mark.parametrize(
+    "name", [name for name in FILES if issubclass(class_of(name), AnomalyModule)]
+)
 
 
 @every_baseline
 @pytest.mark.parametrize("size", [(128, 128), (40, 200), (150, 131)])
-def test_predictions_have_the_images_size(name: str, size: tuple[int, int]) -> None:
+def test_predictions_have_the_images_size(name: str, size: tuple[int, int], tmp_path: Path) -> None:
     batch = defect_batch()
     batch.image = torch.nn.functional.interpolate(batch.image[:2], size)
-    answers = build(name).predict_step(batch, 0)
+    answers = build(name, tmp_path).predict_step(batch, 0)
     assert len(answers) == 2
     for answer in answers:
         assert answer.label_map.shape == answer.anomaly_map.shape == size
@@ -56,9 +108,9 @@ def test_predictions_have_the_images_size(name: str, size: tuple[int, int]) -> N
 
 @every_baseline
 def test_restored_baseline_answers_the_same(name: str, tmp_path: Path) -> None:
-    model, batch = build(name), defect_batch()
+    model, batch = build(name, tmp_path), defect_batch()
     saved = save(model, tmp_path / "one.ckpt")
-    fresh = build(name)
+    fresh = small(name)
     for weight in fresh.parameters():
         torch.nn.init.zeros_(weight)
     fresh.restore(saved)
@@ -69,13 +121,82 @@ def test_restored_baseline_answers_the_same(name: str, tmp_path: Path) -> None:
 
 @every_baseline
 def test_batch_without_known_masks_has_a_finite_loss(name: str) -> None:
-    model, batch = build(name).train(), defect_batch()
-    if not is_overridden("training_step", model):
-        pytest.skip("learns nothing")
+    model, batch = small(name).train(), defect_batch()
+    if not is_overridden("training_step", model) or isinstance(model, AnomalyModule):
+        pytest.skip("learns nothing from defects")
     batch.has_mask[:] = False
     batch.class_ids = [(1,), (2,), (1,), (2,)]
     loss = model.training_step(batch, 0)
     assert torch.isfinite(loss)
+
+
+@every_one_of_good_parts
+def test_planted_square_is_the_oddest_place(name: str, tmp_path: Path) -> None:
+    batch = good_batch(9)
+    batch.image[0, :, 40:52, 8:20] = 0.9
+    odd, *good = build(name, tmp_path).predict_step(batch, 0)
+    row, column = divmod(int(odd.anomaly_map.argmax()), SIDE_PX)
+    assert 36 <= row < 56 and 4 <= column < 24
+    assert odd.image_score > max(one.image_score for one in good)
+    assert odd.type_id == 1 and odd.instances
+
+
+@every_one_of_good_parts
+def test_whatever_the_datas_types_they_are_one(name: str, tmp_path: Path) -> None:
+    model = build(name, tmp_path)
+    quiet_trainer(tmp_path).validate(model, loader(defect_batch()), verbose=False)
+    assert model.vocabulary is not None and model.vocabulary.names == ("good", "defect")
+    assert model.calibration is not None and not model.calibration.image.reason
+    figures = model.trainer.callback_metrics
+    assert float(figures["mask/val/image_auroc"]) == 1.0
+
+
+@every_one_of_good_parts
+def test_without_a_defect_to_validate_on_the_good_ones_set_the_thresholds(
+    name: str, tmp_path: Path
+) -> None:
+    model, images = build(name, tmp_path), loader(good_batch(5), good_batch(6))
+    quiet_trainer(tmp_path).validate(model, images, verbose=False)
+    assert model.calibration is not None
+    assert model.calibration.objective == "false_alarm_rate=0.05"
+    predictions = [one for batch in images for one in model.predict_step(batch, 0)]
+    highest = max(one.image_score for one in predictions)
+    # Within a bin of the histogram above the highest of eight.
+    assert highest < model.post_processing.points.image < highest + 0.02
+    assert not any(one.instances or one.type_id for one in predictions)
+
+
+@every_one_of_good_parts
+def test_defect_among_good_parts_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="train_on to good"):
+        quiet_trainer(tmp_path).fit(small(name), loader(defect_batch()))
+
+
+def test_curve_leaves_the_quantile_at_a_half_and_the_middle_at_sigmoid_of_minus_4() -> None:
+    scores = torch.linspace(1, 2, 21)
+    curve = fit_curve(scores, torch.tensor(0.5))
+    found = to_unit(torch.tensor([0.5, 1.95, 1e4, 2e4]), curve)
+    assert found[:2].tolist() == pytest.approx([torch.tensor(-4.0).sigmoid().item(), 0.5])
+    assert 0.5 < found[2] < found[3] < 1
+
+
+@pytest.mark.parametrize("selection", ["random", "coreset"])
+def test_memory_bank_holds_so_many_vectors_of_the_backbone(selection: str, tmp_path: Path) -> None:
+    model = small("memory_bank", selection=selection, vectors=100)
+    assert isinstance(model, MemoryBank)
+    quiet_trainer(tmp_path).fit(model, loader(good_batch(1), good_batch(2)))
+    assert model.bank.shape == (100, 48 + 192)
+    vectors = model.embed(torch.cat([good_batch(1).image, good_batch(2).image])).flatten(0, 1)
+    assert torch.cdist(model.bank, vectors).amin(1).max() < 1e-2
+
+
+def test_memory_bank_refuses_several_processes_and_a_single_image(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="got 2 processes, expected one"):
+        small("memory_bank").check_processes(2)
+    lonely = good_batch()
+    lonely.image, lonely.class_ids = lonely.image[:1], [()]
+    with pytest.raises(ValueError, match="got one good image, expected two or more"):
+        quiet_trainer(tmp_path).fit(small("memory_bank"), loader(lonely))
 
 
 @pytest.mark.parametrize("type_name", ["good", "stain"])
@@ -100,7 +221,7 @@ def test_unet_of_another_class_count_says_which_to_set() -> None:
 
 
 def test_unet_refuses_other_names_for_its_closed_list(tmp_path: Path) -> None:
-    model = build("unet")
+    model = small("unet")
     model.restore(save(model, tmp_path / "one.ckpt"))
     with pytest.raises(ValueError, match="closed list"):
         model.set_vocabulary(Vocabulary.from_names(["burr", "dent"]))
@@ -116,7 +237,7 @@ def test_unet_loss_falls_on_four_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("within_fit", [True, False])
 def test_thresholds_move_after_the_fit_and_not_within(within_fit: bool, tmp_path: Path) -> None:
-    model, images = build("unet"), DataLoader([defect_batch()], batch_size=None)  # type: ignore[arg-type]
+    model, images = small("unet"), loader(defect_batch())
     trainer = quiet_trainer(tmp_path, max_epochs=-1, max_steps=1)
     if within_fit:
         trainer.fit(model, images, images)

@@ -1,0 +1,164 @@
+"""What systems share that learn from good parts, or from nothing: how odd each place is, no names.
+
+From their scores on a Prediction comes about as stage 2's does (`segmentation_module.py`).
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor
+from torch.nn import functional
+
+from datamodules.sample import Batch, Prediction
+from datamodules.vocabulary import GOOD_WORDS, Vocabulary
+from lightning_modules.metrics.calibration import BALANCED, FALSE_ALARM_RATE, Objective
+from lightning_modules.nets.image_encoder import resized
+from lightning_modules.nets.post_processing import ImageScores, OperatingPoints, TypeThresholds
+from lightning_modules.segmentation_module import SegmentationModule
+
+DEFECT = "defect"
+DEFECT_ID = 1
+# Good images whose scores set where 0.5 is.
+SHOWN_IMAGES = 16
+QUANTILE, PIXEL_QUANTILE = 0.95, 0.99
+FEW_FALSE_ALARMS = Objective(FALSE_ALARM_RATE, 1 - QUANTILE)
+# A score of the middle place of good images becomes sigmoid(-4), 0.02.
+STEPS_TO_MIDDLE = 4.0
+
+
+class AnomalyModule(SegmentationModule):
+    """A model that says how odd places are; whatever the data's types, it knows one, `defect`.
+
+    An image is seen whole, brought to a square of `image_size_px`. Raw scores, of any unit, become
+    [0, 1] by a curve (`to_unit`): 0.5 is what 95 % of the first good training images stay under.
+    Thresholds are calibrated; where no validation image has a defect, 95 % of them are good, and
+    regions begin at what 99 % of the first images' places stay under.
+    Training shows good images alone and runs no optimizer, unless a subclass brings some.
+    """
+
+    # Of the map and of the image's score: (score at 0.5, width) each.
+    map_curve: Tensor
+    image_curve: Tensor
+
+    def __init__(self, image_size_px: int, batch_size: int = 8) -> None:
+        super().__init__(image_size_px, 0, batch_size)
+        self.automatic_optimization = False
+        for name in ("map_curve", "image_curve"):
+            self.register_buffer(name, torch.tensor([0.0, 1.0]))
+        self._shown: list[Tensor] = []
+
+    @abstractmethod
+    def score(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw maps (B, s, s) and image scores (B,), high where odd, of images (B, 3, s, s)."""
+
+    @property
+    def learns_types(self) -> bool:
+        """Good parts have none."""
+        return False
+
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Takes any names and keeps one for all."""
+        super().set_vocabulary(Vocabulary((GOOD_WORDS, (DEFECT,))))
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """The batch with its types made one; training images are squares from here on."""
+        ids = [(DEFECT_ID,) if one else () for one in batch.class_ids]
+        image = resized(batch.image, self.tile_px) if self.trainer.training else batch.image
+        return replace(batch, image=image, mask=batch.mask.clamp(max=DEFECT_ID), class_ids=ids)
+
+    def on_train_epoch_start(self) -> None:
+        """Begins to look at good images anew."""
+        self._shown = []
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Keeps the first images; ValueError for a defect, which would become good."""
+        if any(batch.class_ids):
+            raise ValueError(
+                f"a training image shows a defect, and {type(self).__name__} takes all for good: "
+                "set data.init_args.train_on to good"
+            )
+        self._shown += list(batch.image[: SHOWN_IMAGES - len(self._shown)])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
+        """Nothing to learn but the curves."""
+        return None
+
+    def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Batch, batch_idx: int) -> None:
+        """Sets the curves once an epoch is over, by what the images kept now score."""
+        if self.trainer.is_last_batch:
+            maps, scores = self.score_shown()
+            # The same on every process.
+            peaks, scores = (self.all_gather(one).flatten() for one in (maps.amax((1, 2)), scores))
+            middle = self.all_gather(maps.median()).mean()
+            self.map_curve, self.image_curve = (fit_curve(one, middle) for one in (peaks, scores))
+            # Where a region begins; whether there is one is the peak's matter.
+            begin = float(to_unit(maps[:, ::4, ::4].quantile(PIXEL_QUANTILE), self.map_curve))
+            points = OperatingPoints(TypeThresholds(begin, alarm=0.5))
+            self.post_processing.calibrate(points)
+
+    @torch.no_grad()
+    def score_shown(self) -> tuple[Tensor, Tensor]:
+        """What `score` says of the good images that were kept."""
+        was_training = self.training
+        self.eval()
+        pairs = [self.score(image[None]) for image in self._shown]
+        self.train(was_training)
+        maps, scores = zip(*pairs, strict=True)
+        return torch.cat(maps), torch.cat(scores)
+
+    def on_validation_epoch_end(self) -> None:
+        """As everywhere; but without a defect among the images, by their false alarms."""
+        assert self.evaluation is not None
+        asked = self.calibration_rule
+        if asked.objective == BALANCED and not self.evaluation.has_defects("val"):
+            self.calibration_rule = replace(asked, objective=FEW_FALSE_ALARMS)
+        super().on_validation_epoch_end()
+        self.calibration_rule = asked
+
+    def configure_optimizers(self) -> object:
+        """None: nothing here learns by gradients."""
+        return None
+
+    @torch.no_grad()
+    def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps (T, 1, s, s) of `defect` and answers (T, 2) of whole images (T, 3, s, s)."""
+        maps, scores = self.score(tiles)
+        defective, maps = to_unit(scores, self.image_curve), to_unit(maps, self.map_curve)
+        return maps[:, None], torch.stack([1 - defective, defective], dim=1)
+
+    def predict_images(self, images: Sequence[Tensor]) -> list[Prediction]:
+        """The predictions for images (3, H, W) in [-1, 1] of any sizes, each seen as a square."""
+        predictions = []
+        for first in range(0, len(images), self.tile_batch_size):
+            some = images[first : first + self.tile_batch_size]
+            squares = torch.cat([resized(image[None], self.tile_px) for image in some])
+            maps, answers = self.score_tiles(squares.to(self.device))
+            for image, square, answer in zip(some, maps, answers, strict=True):
+                size = image.shape[-2:]
+                anomaly_map = functional.interpolate(square[None], size, mode="bilinear")[0, 0]
+                types = torch.full_like(anomaly_map, DEFECT_ID, dtype=torch.int64)
+                scores = ImageScores(anomaly_map.clamp(0, 1), types, answer)
+                predictions.append(self.post_processing(scores))
+        return predictions
+
+
+def to_unit(scores: Tensor, curve: Tensor) -> Tensor:
+    """Raw scores, any shape, in [0, 1] by a curve of `fit_curve`.
+
+    A logistic function, but above 0.5 it nears 1 so slowly that the oddest places still differ.
+    """
+    steps = (scores - curve[0]) / curve[1]
+    return torch.sigmoid(torch.where(steps > 0, steps.clamp_min(0).log1p(), steps))
+
+
+def fit_curve(scores: Tensor, middle: Tensor) -> Tensor:
+    """Middle and width (2,) of the curve by which `scores` (N,) of good images stay under 0.5.
+
+    middle: the score of an ordinary place, which comes out at sigmoid(-4).
+    """
+    half = torch.quantile(scores.float(), QUANTILE)
+    width = (half - middle).clamp_min(1e-6 * half.abs() + 1e-12) / STEPS_TO_MIDDLE
+    return torch.stack([half, width]).to(scores)
