@@ -53,7 +53,6 @@ from experiments.tracking import (
     tracking_uri,
     write_results,
 )
-from lightning_modules.anomaly_module import AnomalyModule
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.latent_encoding import parts_sha256
 from lightning_modules.segmentation_module import SegmentationModule
@@ -153,7 +152,9 @@ def prepare_stage(
     if weights is None:
         data.batches_per_epoch(1)  # an epoch of less than one step is refused here
         model.load()
-        if not isinstance(model, AnomalyModule):
+        if isinstance(model, DiffusionPretrain) or is_overridden(
+            "measure", model, parent=SegmentationModule
+        ):
             model.measure(data.training_images(MEASURED_IMAGES))
     elif isinstance(model, SegmentationModule):
         model.restore(read_stage(weights))
@@ -289,6 +290,9 @@ def calibrate_and_test(
     if thresholds is None:
         for metrics in trainer.validate(model, data, verbose=False):
             results |= metrics
+        if not is_overridden("training_step", model):
+            # Nothing was fitted, so that there is none yet for predict to name.
+            trainer.save_checkpoint(Path(trainer.default_root_dir, FOLDER_NAME, LAST_NAME))
     if isinstance(model, SegmentationModule):
         if thresholds is None and trainer.is_global_zero:
             assert model.calibration is not None

@@ -10,13 +10,13 @@ from dataclasses import replace
 import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
-from torch.nn import functional
 
 from datamodules.sample import Batch, Prediction
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary
 from lightning_modules.metrics.calibration import BALANCED, FALSE_ALARM_RATE, Objective
 from lightning_modules.nets.image_encoder import resized
-from lightning_modules.nets.post_processing import ImageScores, OperatingPoints, TypeThresholds
+from lightning_modules.nets.post_processing import OperatingPoints, TypeThresholds
+from lightning_modules.nets.tiling import score_squares
 from lightning_modules.segmentation_module import SegmentationModule
 
 DEFECT = "defect"
@@ -131,18 +131,13 @@ class AnomalyModule(SegmentationModule):
 
     def predict_images(self, images: Sequence[Tensor]) -> list[Prediction]:
         """The predictions for images (3, H, W) in [-1, 1] of any sizes, each seen as a square."""
-        predictions = []
-        for first in range(0, len(images), self.tile_batch_size):
-            some = images[first : first + self.tile_batch_size]
-            squares = torch.cat([resized(image[None], self.tile_px) for image in some])
-            maps, answers = self.score_tiles(squares.to(self.device))
-            for image, square, answer in zip(some, maps, answers, strict=True):
-                size = image.shape[-2:]
-                anomaly_map = functional.interpolate(square[None], size, mode="bilinear")[0, 0]
-                types = torch.full_like(anomaly_map, DEFECT_ID, dtype=torch.int64)
-                scores = ImageScores(anomaly_map.clamp(0, 1), types, answer)
-                predictions.append(self.post_processing(scores))
-        return predictions
+        scores = score_squares(
+            images,
+            lambda squares: self.score_tiles(squares.to(self.device)),
+            side_px=self.tile_px,
+            batch_size=self.tile_batch_size,
+        )
+        return [self.post_processing(one) for one in scores]
 
 
 def to_unit(scores: Tensor, curve: Tensor) -> Tensor:

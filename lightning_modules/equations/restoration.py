@@ -54,6 +54,11 @@ def structural_similarity(one: Tensor, other: Tensor) -> Tensor:
     return (luminance * structure).flatten(1).mean(1)
 
 
+def spectrum_distance(one: Tensor, other: Tensor) -> Tensor:
+    """Mean absolute difference of two images' spectra, orthonormal: the paper's frequency loss."""
+    return torch.fft.fft2(one - other, norm="ortho").abs().mean()
+
+
 def gradient_magnitude(image: Tensor) -> Tensor:
     """Length of the Prewitt gradient of each channel, (B, 3, H, W)."""
     slope = image.new_tensor([1.0, 0.0, -1.0]) / 3

@@ -159,7 +159,8 @@ class PostProcessing(nn.Module):
     """Turns ImageScores into a Prediction by `points`, which the vocabulary's words pick from.
 
     min_area_px: smaller regions are dropped; max_instances: best ones listed. entries: the
-    words of each class, good first; thresholds of other classes are the default ones.
+    words of each class, good first; thresholds of other classes are the default ones. peak_share:
+    of the anomaly map's peak in the image score.
     """
 
     def __init__(
@@ -168,9 +169,11 @@ class PostProcessing(nn.Module):
         *,
         max_instances: int = 100,
         points: OperatingPoints | None = None,
+        peak_share: float = 0.5,
     ) -> None:
         super().__init__()
         self.min_area_px, self.max_instances = min_area_px, max_instances
+        self.peak_share = peak_share
         self.points = points or OperatingPoints()
         self.entries: tuple[tuple[str, ...], ...] = ()
         self.register_load_state_dict_pre_hook(drop_old_buffers)
@@ -182,14 +185,17 @@ class PostProcessing(nn.Module):
     def forward(self, scores: ImageScores) -> Prediction:
         """The image's labels, instances and answer, all from the same regions (`name_regions`).
 
-        The image score is half `1 - type_scores[good]`, half the peak of the anomaly map: the first
-        sees the whole image, the second small defects. From its threshold on the answer is the
-        name whose regions hold most of the anomaly map, without a region the best type score's.
-        Instances come best first. Beside the scores the image keeps 8 bytes per pixel for its
-        labels and one for each instance that is listed.
+        The image score is `1 - type_scores[good]` and, by `peak_share`, the peak of the anomaly
+        map: the first sees the whole image, the second small defects. From its threshold on the
+        answer is the name whose regions hold most of the anomaly map, without a region the best
+        type score's. Instances come best first. Beside the scores the image keeps 8 bytes per pixel
+        for its labels and one for each instance that is listed.
         """
         anomaly_map, type_map = scores.anomaly_map, scores.type_map
-        image_score = float(0.5 * (1.0 - scores.type_scores[GOOD_ID]) + 0.5 * anomaly_map.max())
+        defective = 1.0 - scores.type_scores[GOOD_ID]
+        image_score = float(
+            (1.0 - self.peak_share) * defective + self.peak_share * anomaly_map.max()
+        )
         count = len(scores.type_scores)
         entries = (*self.entries, *[()] * count)[:count]
         found = name_regions(

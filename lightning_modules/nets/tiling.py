@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from lightning_modules.nets.image_encoder import resized
 from lightning_modules.nets.post_processing import ImageScores
 
 ScoreTiles = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -42,6 +44,29 @@ def score_images(
         for place, (one, corner) in enumerate(chosen):
             one.add(maps[place].float(), type_scores[place].float(), corner)
     return [one.scores() for one in tiled]
+
+
+@torch.no_grad()
+def score_squares(
+    images: Sequence[Tensor], score_tiles: ScoreTiles, *, side_px: int, batch_size: int
+) -> list[ImageScores]:
+    """The scores of images from a net that sees each one whole, as a square; each has one type.
+
+    images: (3, H, W) in [-1, 1] of any sizes; score_tiles: squares (T, 3, s, s) -> maps (T, K, h,
+    w) in [0, 1] of any size and type scores (T, K+1), whose best name is that of the whole map.
+    """
+    scores = []
+    for first in range(0, len(images), batch_size):
+        some = images[first : first + batch_size]
+        squares = torch.cat([resized(image[None], side_px) for image in some])
+        maps, type_scores = score_tiles(squares)
+        best_maps = maps.float().amax(1, keepdim=True)
+        for image, one, answer in zip(some, best_maps, type_scores.float(), strict=True):
+            larger = functional.interpolate(one[None], image.shape[-2:], mode="bilinear")[0, 0]
+            name = int(answer[1:].argmax()) + 1
+            types = torch.full_like(larger, name, dtype=torch.int64)
+            scores.append(ImageScores(larger.clamp(0, 1), types, answer))
+    return scores
 
 
 class TiledImage:

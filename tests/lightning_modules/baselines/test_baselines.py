@@ -1,8 +1,10 @@
 """One suite over every file in lightning_modules/baselines, so that a new one is tested unasked."""
 
 import importlib
+from functools import cache
 from inspect import signature
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 import torch
@@ -26,6 +28,7 @@ from tests.lightning_modules.small_parts import (
     save,
     train,
 )
+from tests.lightning_modules.small_weights import write_small_clip
 
 FILES = sorted(
     path.stem for path in Path(baselines.__path__[0]).glob("*.py") if path.stem != "__init__"
@@ -46,8 +49,15 @@ SMALL = {
     "model_name": "test_resnet",
     "image_size_px": SIDE_PX,
     "vectors": 200,
+    "width": 4,
     "blur_sigma_px": 2.0,
 }
+
+
+@cache
+def clip_folder() -> str:
+    """A folder with a whole CLIP, random and small."""
+    return str(write_small_clip(Path(mkdtemp())))
 
 
 def small(name: str, **settings: object) -> SegmentationModule:
@@ -56,6 +66,8 @@ def small(name: str, **settings: object) -> SegmentationModule:
     kind = class_of(name)
     known = signature(kind).parameters
     given = {key: value for key, value in SMALL.items() if key in known}
+    if "pretrained" in known:
+        given["pretrained"] = clip_folder()
     if "encoder_name" in known:
         given.pop("weights")
     model = kind(**given | settings)  # type: ignore[arg-type]
