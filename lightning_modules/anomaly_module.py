@@ -4,11 +4,12 @@ From their scores on a Prediction comes about as stage 2's does (`segmentation_m
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
-from lightning.pytorch.utilities.types import STEP_OUTPUT
+from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor
 
 from datamodules.sample import Batch, Prediction
@@ -91,8 +92,9 @@ class AnomalyModule(SegmentationModule):
         if self.trainer.is_last_batch:
             maps, scores = self.score_shown()
             # The same on every process.
-            peaks, scores = (self.all_gather(one).flatten() for one in (maps.amax((1, 2)), scores))
-            middle = self.all_gather(maps.median()).mean()
+            gather = cast(Callable[[Tensor], Tensor], self.all_gather)
+            peaks, scores = (gather(one).flatten() for one in (maps.amax((1, 2)), scores))
+            middle = gather(maps.median()).mean()
             self.map_curve, self.image_curve = (fit_curve(one, middle) for one in (peaks, scores))
             # Where a region begins; whether there is one is the peak's matter.
             begin = float(to_unit(maps[:, ::4, ::4].quantile(PIXEL_QUANTILE), self.map_curve))
@@ -118,7 +120,7 @@ class AnomalyModule(SegmentationModule):
         super().on_validation_epoch_end()
         self.calibration_rule = asked
 
-    def configure_optimizers(self) -> object:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """None: nothing here learns by gradients."""
         return None
 

@@ -130,5 +130,6 @@ class MemoryBank(AnomalyModule):
 
 def take_size_of_bank(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Makes the bank as long as the one that a checkpoint holds."""
+    assert isinstance(module, MemoryBank)
     if (saved := state.get(prefix + "bank")) is not None:
         module.bank = module.bank.new_zeros(saved.shape)
