@@ -66,7 +66,7 @@ class AnomalyModule(SegmentationModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """The batch with its types made one; training images are squares from here on."""
-        ids = [(DEFECT_ID,) if one else () for one in batch.class_ids]
+        ids: list[tuple[int, ...]] = [(DEFECT_ID,) if one else () for one in batch.class_ids]
         image = resized(batch.image, self.tile_px) if self.trainer.training else batch.image
         return replace(batch, image=image, mask=batch.mask.clamp(max=DEFECT_ID), class_ids=ids)
 
