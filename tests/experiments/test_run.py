@@ -141,13 +141,14 @@ def test_weights_are_tested_again_and_on_other_data_and_names_at_given_threshold
     results, expected = results_again(finished, "again"), finished.read("stage2", "results.json")
     assert results["mask/test/pixel_ap"] == pytest.approx(expected["mask/test/pixel_ap"])
     assert results["data/test_images_seen"] == 0
+    moved = results_again(finished, "moved", "--data.init_args.split_seed=1")
+    assert moved["data/test_images_seen"] > 0
     file = finished.directory("stage2") / "thresholds.json"
     other = ["--data.init_args.split_seed=1", "--data.init_args.held_out_types=[crack]"]
     names = "--data.init_args.test_types=held_out"
     results = results_again(finished, "else", f"--thresholds={file}", *other, names)
     named = {name.rpartition("/")[2] for name in results if "test/iou_type/" in name}
     assert named == {"crack"} and "mask/val/iou_image" not in results
-    assert results["data/test_images_seen"] > 0  # they were cut anew
     assert not (finished.output / "runs" / "else" / "thresholds.json").exists()
 
 

@@ -21,6 +21,7 @@ IMAGES = [("pit", 250), ("pit", 100), ("burr", 250), ("good", 60), ("good", 60)]
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two pits, of which one is too dark to be found, a burr, and two good parts, with masks."""
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(predictor, "load_stage", lambda checkpoint: FindsBrightPixels())
     for index, (name, brightness) in enumerate(IMAGES):
         pixels = np.full((40, 61, 3), 60, dtype=np.uint8)
