@@ -4,7 +4,7 @@ From their scores on a Prediction comes about as stage 2's does (`segmentation_m
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -12,12 +12,11 @@ import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor
 
-from datamodules.sample import Batch, Prediction
+from datamodules.sample import Batch
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary
 from lightning_modules.metrics.calibration import BALANCED, FALSE_ALARM_RATE, Objective
 from lightning_modules.nets.image_encoder import resized
 from lightning_modules.nets.post_processing import OperatingPoints, TypeThresholds
-from lightning_modules.nets.tiling import score_squares
 from lightning_modules.segmentation_module import SegmentationModule
 
 DEFECT = "defect"
@@ -43,6 +42,8 @@ class AnomalyModule(SegmentationModule):
     # Of the map and of the image's score: (score at 0.5, width) each.
     map_curve: Tensor
     image_curve: Tensor
+
+    sees_whole = True
 
     def __init__(self, image_size_px: int, batch_size: int = 8) -> None:
         super().__init__(image_size_px, 0, batch_size)
@@ -130,16 +131,6 @@ class AnomalyModule(SegmentationModule):
         maps, scores = self.score(tiles)
         defective, maps = to_unit(scores, self.image_curve), to_unit(maps, self.map_curve)
         return maps[:, None], torch.stack([1 - defective, defective], dim=1)
-
-    def predict_images(self, images: Sequence[Tensor]) -> list[Prediction]:
-        """The predictions for images (3, H, W) in [-1, 1] of any sizes, each seen as a square."""
-        scores = score_squares(
-            images,
-            lambda squares: self.score_tiles(squares.to(self.device)),
-            side_px=self.tile_px,
-            batch_size=self.tile_batch_size,
-        )
-        return [self.post_processing(one) for one in scores]
 
 
 def to_unit(scores: Tensor, curve: Tensor) -> Tensor:

@@ -12,19 +12,21 @@ from datamodules.vocabulary import Vocabulary
 from lightning_modules.evaluation import Evaluation
 from lightning_modules.metrics.calibration import Calibration, CalibrationRule
 from lightning_modules.nets.post_processing import VERSION, PostProcessing, parse_operating_points
-from lightning_modules.nets.tiling import score_images
+from lightning_modules.nets.tiling import score_images, score_squares
 from lightning_modules.weights_io import STAMP, SavedStage, load_part, stamp
 
 
 class SegmentationModule(LightningModule):
     """A model that scores tiles; prediction, evaluation and saving follow from that.
 
-    `stage` is what its checkpoints are marked with; tiles must be multiples of `stride`. A
+    `stage` is what its checkpoints are marked with; `sees_whole`: an image is brought to one square
+    of tile_px instead of cut into tiles; tiles must be multiples of `stride`. A
     validation after the fit leaves in `calibration` what thresholds.json will hold, chosen by
     `calibration_rule`.
     """
 
     stage: str
+    sees_whole = False
 
     def __init__(
         self, tile_px: int, tile_overlap_px: int, tile_batch_size: int, *, stride: int = 1
@@ -96,17 +98,22 @@ class SegmentationModule(LightningModule):
         self.set_vocabulary(Vocabulary(saved.entries))
 
     def predict_images(self, images: Sequence[Tensor]) -> list[Prediction]:
-        """The predictions for images (3, H, W) in [-1, 1] of any sizes, by overlapping tiles.
+        """The predictions for images (3, H, W) in [-1, 1] of any sizes, tile by tile or whole.
 
         The images may stay off the model's device, which then holds their bands of tiles alone.
         """
-        scores = score_images(
-            images,
-            lambda tiles: self.score_tiles(tiles.to(self.device)),
-            tile_px=self.tile_px,
-            overlap_px=self.tile_overlap_px,
-            batch_size=self.tile_batch_size,
-        )
+        side_px, at_once = self.tile_px, self.tile_batch_size
+
+        def score(tiles: Tensor) -> tuple[Tensor, Tensor]:
+            return self.score_tiles(tiles.to(self.device))
+
+        if self.sees_whole:
+            scores = score_squares(images, score, side_px=side_px, batch_size=at_once)
+        else:
+            overlap_px = self.tile_overlap_px
+            scores = score_images(
+                images, score, tile_px=side_px, overlap_px=overlap_px, batch_size=at_once
+            )
         return [self.post_processing(one) for one in scores]
 
     def predict_image(self, image: Tensor) -> Prediction:

@@ -63,11 +63,18 @@ def has_words(stage: LightningModule) -> bool:
 def read_new_words(stage: LightningModule, checkpoint: Path) -> "NewWords | None":
     """What names by resemblance beside a checkpoint; None where nothing is kept there.
 
-    Raises FileNotFoundError where the encoder is not fetched, ValueError for a broken file.
+    None, said, where the encoder is not fetched. Raises ValueError for a broken file.
     """
     folders = (checkpoint / SEEN_REGIONS, checkpoint.parent.parent / SEEN_REGIONS)
     kept = [folder for folder in folders if (folder / INDEX).is_file()]
     if not kept or not isinstance(stage, MaskFinetune):
+        return None
+    if not is_fetched(ENCODER):
+        LOGGER.warning(
+            "words that training never heard are read without what regions resemble: for that "
+            "python -m experiments.fetch --weights %s",
+            ENCODER,
+        )
         return None
     embed = RegionEmbedding(ENCODER)
     seen = Gallery.load(kept[0], fingerprint=embed.fingerprint)

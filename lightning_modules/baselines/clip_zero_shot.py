@@ -3,18 +3,14 @@
 The words are WinCLIP's (Jeong et al., CVPR 2023); its windows are not here.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from datamodules.sample import Prediction
 from datamodules.vocabulary import Vocabulary
 from lightning_modules.evaluation import Evaluation
 from lightning_modules.nets.naming import embed_prompts
 from lightning_modules.nets.post_processing import OperatingPoints
-from lightning_modules.nets.tiling import score_squares
 from lightning_modules.nets.whole_clip import TOWERS, WholeClip
 from lightning_modules.segmentation_module import SegmentationModule
 from lightning_modules.weights_io import SavedStage
@@ -46,6 +42,7 @@ class ClipZeroShot(SegmentationModule):
     """
 
     stage = "clip_zero_shot"
+    sees_whole = True
 
     def __init__(
         self,
@@ -123,16 +120,6 @@ class ClipZeroShot(SegmentationModule):
     def match(self, vectors: Tensor, texts: Tensor) -> Tensor:
         """The share of each text (N, D) in unit vectors (..., D), (..., N)."""
         return (self.clip.scale * vectors @ texts.to(vectors).T).softmax(-1)
-
-    def predict_images(self, images: Sequence[Tensor]) -> list[Prediction]:
-        """The predictions for images (3, H, W) in [-1, 1] of any sizes, each seen as a square."""
-        scores = score_squares(
-            images,
-            lambda squares: self.score_tiles(squares.to(self.device)),
-            side_px=self.tile_px,
-            batch_size=self.tile_batch_size,
-        )
-        return [self.post_processing(one) for one in scores]
 
     def on_validation_epoch_end(self) -> None:
         """Logs the metrics; thresholds stay at 0.5 unless `calibrate` says otherwise."""

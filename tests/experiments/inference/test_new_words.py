@@ -1,5 +1,7 @@
 """Holds which of the words that training never heard a region gets."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,9 @@ from torch import Tensor
 
 from datamodules.sample import Instance, Prediction
 from datamodules.vocabulary import Vocabulary
-from experiments.inference.new_words import NewWords
+from experiments.inference.new_words import SEEN_REGIONS, NewWords, read_new_words
 from lightning_modules.nets.gallery import Gallery
+from tests.lightning_modules.small_parts import small_finetune
 
 MEANING = {"crack": 0, "fissure": 0, "pit": 1, "dimple": 1, "stain": 2}
 
@@ -72,3 +75,12 @@ def test_what_the_vote_gives_to_a_trained_word_stays(seed: int) -> None:
     found = words.rename(torch.zeros(3, 4, 4), prediction_of(3, ((1, 0.2),)))
     assert found.instances[0].class_id == 3
     assert set(np.unique(found.label_map)) == {0, 3}
+
+
+def test_without_the_encoder_a_stage_predicts_and_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DIFFUSE_DEFECT_CACHE", str(tmp_path / "cache"))
+    Gallery("net", {"crack": torch.eye(2)[None]}).save(tmp_path / SEEN_REGIONS)
+    assert read_new_words(small_finetune(), tmp_path) is None
+    assert "experiments.fetch --weights efficientnet_lite0" in caplog.text
