@@ -75,3 +75,32 @@ def resize_maps(maps: Tensor, side_px: int) -> Tensor:
     """Maps (B, h, w) at another size, bilinear, corners not aligned: (B, side_px, side_px)."""
     size = (side_px, side_px)
     return functional.interpolate(maps[:, None], size, mode="bilinear")[:, 0]
+
+
+def patch_embedding(maps: list[Tensor], width: int) -> Tensor:
+    """Vectors (B, h, w, width) of 3x3 places of all maps, on the first one's grid (SimpleNet).
+
+    maps: (B, C_i, h_i, w_i), zeros beyond their rims. Each place's 9 C_i numbers, channel by
+    channel, are averaged down to `width`, and those of all maps, one after the other, once more.
+    The means come before the resizing, with which they commute.
+    """
+    pooled = []
+    for features in maps:
+        places = functional.unfold(features, 3, padding=1).mT
+        short = functional.adaptive_avg_pool1d(places, width).mT
+        pooled.append(short.unflatten(2, features.shape[2:]))
+    joined = on_finest_grid(pooled).permute(0, 2, 3, 1)
+    vectors = functional.adaptive_avg_pool1d(joined.flatten(0, 2), width)
+    return vectors.view(*joined.shape[:3], width)
+
+
+def precision_of(covariance: Tensor, share: float = 0.01) -> Tensor:
+    """The inverse (D, D) of a covariance with a share of its mean variance added to each."""
+    ridge = share * covariance.diagonal().mean() + 1e-12
+    return torch.linalg.inv(covariance + ridge * torch.eye(len(covariance)).to(covariance))
+
+
+def mahalanobis_distances(vectors: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
+    """Distances (...) of vectors (..., D) from a mean (D,), by the inverse covariance (D, D)."""
+    centred = vectors - mean
+    return ((centred @ precision) * centred).sum(-1).clamp_min(0).sqrt()

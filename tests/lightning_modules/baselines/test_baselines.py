@@ -50,8 +50,15 @@ SMALL = {
     "image_size_px": SIDE_PX,
     "vectors": 200,
     "width": 4,
+    "embedding_width": 96,
+    "hidden_width": 32,
+    "noise_deviation": 0.05,
+    "base_learning_rate": 1e-2,
+    "discriminator_learning_rate": 1e-2,
     "blur_sigma_px": 2.0,
 }
+# Epochs of three batches until it knows good parts, of one that learns them by gradients.
+EPOCHS = {"simple_net": 20}
 
 
 @cache
@@ -90,7 +97,7 @@ def build(name: str, folder: Path) -> SegmentationModule:
     """The baseline at its smallest; one that learns from good parts has seen some."""
     model = small(name)
     if isinstance(model, AnomalyModule):
-        fit(model, folder)
+        fit(model, folder, EPOCHS.get(name, 1))
     return model.eval()
 
 
