@@ -101,6 +101,7 @@ class DefectDataset(Dataset[Sample]):
             is_box=record.mask_kind == "box",
             seed=seed >> 1,  # a signed tensor holds it
             variant_id=variant_id,
+            product=record.caption.product,
         )
 
     def _pixels(self, row: int, record: Record) -> tuple[np.ndarray, np.ndarray]:

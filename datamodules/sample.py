@@ -93,6 +93,7 @@ class Sample:
     that a stage draws for this sample, the same in whichever process and after a resume.
     latents (c, h, w) and image_embedding (D,) stand in for the pixels where these were cached.
     variant_id: the same number comes with the same image in the same crop and colours.
+    product: what part the image shows, as its source says.
     """
 
     image: Tensor
@@ -106,6 +107,7 @@ class Sample:
     latents: Tensor | None = None
     image_embedding: Tensor | None = None
     variant_id: int = 0
+    product: str = ""
 
 
 @dataclass(slots=True)
@@ -113,7 +115,7 @@ class Batch:
     """Samples of one size, stacked. Not frozen: Lightning moves it to the device in place.
 
     image: (B, 3, H, W) in [-1, 1]; mask: (B, H, W) int64 class ids; has_mask, is_box: (B,) bool;
-    row: (B,) int64; captions, class_ids, seeds and variant_ids: one entry per sample. latents:
+    row: (B,) int64; captions, class_ids, seeds, variant_ids, products: one per sample. latents:
     (B, c, h, w) and image_embedding: (B, D), float16, or None: with them, image is (B, 3, 0, 0).
     """
 
@@ -128,6 +130,7 @@ class Batch:
     latents: Tensor | None = None
     image_embedding: Tensor | None = None
     variant_ids: list[int] = field(default_factory=list)
+    products: list[str] = field(default_factory=list)
 
     def pin_memory(self) -> "Batch":
         """The batch in memory that a GPU copies from without making anyone wait."""
@@ -194,6 +197,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         latents=_stacked([sample.latents for sample in samples]),
         image_embedding=_stacked([sample.image_embedding for sample in samples]),
         variant_ids=[sample.variant_id for sample in samples],
+        products=[sample.product for sample in samples],
     )
 
 

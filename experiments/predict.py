@@ -86,6 +86,7 @@ def predict(
     )
     predictor.use_labels(labels)
     use_examples(predictor, examples, [one.path for one in inputs])
+    predictor.look_at(one.path for one in inputs)
     counts = read_truth(predictor, truth, inputs)
     console = Console(stderr=True)
     hidden = not console.is_terminal

@@ -6,7 +6,8 @@ print(result.name, [(one.name, one.score) for one in result.instances])
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,6 +158,26 @@ class Predictor:
                     "reads no words: leave the labels out, or give examples of each name"
                 )
 
+    def look_at(self, images: Iterable[ImageLike]) -> None:
+        """Shows all images to a stage that scores them among each other; others read none.
+
+        What can't be read is left for `predict` to say. ValueError for too few of them.
+        """
+
+        def readable() -> Iterator[torch.Tensor]:
+            for image in images:
+                with suppress(ValueError, OSError):
+                    yield to_tensor(read_pixels(image))
+
+        with self._computing():
+            self._stage.look_at(readable())
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        device, is_reduced = self._stage.device.type, self._dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(device, self._dtype, enabled=is_reduced):
+            yield
+
     def predict(self, image: ImageLike, labels: Labels | None = None) -> Result:
         """The result for one image, at its own size.
 
@@ -165,9 +186,8 @@ class Predictor:
         ValueError, one line, for an image or labels that are none.
         """
         self.use_labels(labels)
-        pixels, device = read_pixels(image), self._stage.device.type
-        is_reduced = self._dtype != torch.float32
-        with torch.inference_mode(), torch.autocast(device, self._dtype, enabled=is_reduced):
+        pixels = read_pixels(image)
+        with self._computing():
             found = self._stage.predict_image(to_tensor(pixels))
         if self.new_words and len(self.new_words.new_ids) > 1:
             found = self.new_words.rename(to_tensor(pixels), found)

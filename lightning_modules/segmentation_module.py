@@ -1,7 +1,7 @@
 """What stage 2 and all baselines share: tiles, one post-processing, the same metrics."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from lightning import LightningModule
@@ -96,6 +96,9 @@ class SegmentationModule(LightningModule):
         """
         load_part(self, "", saved)
         self.set_vocabulary(Vocabulary(saved.entries))
+
+    def look_at(self, images: Iterable[Tensor]) -> None:
+        """Takes note of all images (3, H, W) that will be predicted, before any; nothing here."""
 
     def predict_images(self, images: Sequence[Tensor]) -> list[Prediction]:
         """The predictions for images (3, H, W) in [-1, 1] of any sizes, tile by tile or whole.

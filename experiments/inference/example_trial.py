@@ -69,10 +69,10 @@ class ExampleTrial:
     def regions(self, split: str, *, images: int) -> tuple[Regions, Regions]:
         """Marked regions of so many images of each type, good too, and what the stage finds."""
         rows = FewShots(per_type=images).choose(self.index, self.index.rows_of(split))
+        self.stage.look_at(to_tensor(self._pixels(int(row))[0]) for row in rows)
         marked, found = list[Seen](), list[Seen]()
         for row in map(int, rows):
-            record = self.index[row]
-            pixels, ids = open_pair(record, self.index.root, vocabulary=self.vocabulary)
+            pixels, ids = self._pixels(row)
             image = to_tensor(pixels)
             prediction = self.stage.predict_image(image)
             for _, name, mask in self._marked(row):
@@ -83,6 +83,9 @@ class ExampleTrial:
                 if true is not None:
                     found.append((true, self.embed(image, [one.mask]), one))
         return self._together(marked), self._together(found)
+
+    def _pixels(self, row: int) -> tuple[np.ndarray, np.ndarray | None]:
+        return open_pair(self.index[row], self.index.root, vocabulary=self.vocabulary)
 
     def _marked(self, row: int) -> Iterator[tuple[Tensor, str, Tensor]]:
         """Image (3, H, W), name and mask (H, W) bool of the largest few regions of each name."""

@@ -54,13 +54,13 @@ class SimpleNet(AnomalyModule):
         self.automatic_optimization = True
         self.features = BackboneFeatures(weights, model_name, layers)
         self.adaptor = nn.Linear(embedding_width, embedding_width)
-        self.discriminator = nn.Sequential(
+        hidden, last = (
             nn.Linear(embedding_width, hidden_width),
-            nn.BatchNorm1d(hidden_width),
-            nn.LeakyReLU(0.2),
             nn.Linear(hidden_width, 1, bias=False),
         )
-        for layer in (self.adaptor, self.discriminator[0], self.discriminator[3]):
+        norm = nn.BatchNorm1d(hidden_width)
+        self.discriminator = nn.Sequential(hidden, norm, nn.LeakyReLU(0.2), last)
+        for layer in (self.adaptor, hidden, last):
             nn.init.xavier_normal_(layer.weight)
         self.embedding_width, self.scorer = embedding_width, scorer
         self.noise_deviation, self.margin = noise_deviation, margin

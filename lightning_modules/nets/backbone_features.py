@@ -21,16 +21,7 @@ class BackboneFeatures(nn.Module):
 
     def __init__(self, weights: str, model_name: str = "", layers: tuple[str, ...] = ()) -> None:
         super().__init__()
-        if not weights:
-            lite = [word for word, one in KNOWN_WEIGHTS.items() if one.architecture]
-            raise ValueError(
-                f"the backbone has no weights: set weights to one of {', '.join(lite)}, a file, a "
-                f"repository of the hub, or {RANDOM} to try without"
-            )
-        self.weights = weights
-        if weights == RANDOM and not model_name:
-            raise ValueError(f"weights are {RANDOM}: name the net by model_name, timm's name of it")
-        self.model_name = model_name if weights == RANDOM else timm_name(model_name, weights)
+        self.weights, self.model_name = weights, named_net(weights, model_name)
         with torch.device("meta"):
             info = create_timm("backbone", self.model_name, features_only=True).feature_info
         strides = dict(zip(info.module_name(), info.reduction(), strict=True))
@@ -65,3 +56,16 @@ class BackboneFeatures(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         """Maps (B, C_i, H / stride_i, W / stride_i) of image (B, 3, H, W) in [-1, 1]."""
         return self.backbone(self.pixels(image))
+
+
+def named_net(weights: str, model_name: str) -> str:
+    """The net's name in timm; ValueError for no weights, or where nothing names it."""
+    if not weights:
+        lite = [word for word, one in KNOWN_WEIGHTS.items() if one.architecture]
+        raise ValueError(
+            f"the backbone has no weights: set weights to one of {', '.join(lite)}, a file, a "
+            f"repository of the hub, or {RANDOM} to try without"
+        )
+    if weights == RANDOM and not model_name:
+        raise ValueError(f"weights are {RANDOM}: name the net by model_name, timm's name of it")
+    return model_name if weights == RANDOM else timm_name(model_name, weights)

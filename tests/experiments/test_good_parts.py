@@ -86,6 +86,27 @@ def test_good_parts_and_three_examples_of_each_name_become_named_masks(
     assert all(x < 36 < x + width and y < 30 < y + height for x, y, width, height in boxes.values())
 
 
+def test_images_that_are_scored_among_each_other_are_predicted_by_one_command(
+    tmp_path: Path,
+) -> None:
+    parts = draw_folder(tmp_path / "parts", {"good": 40}, 0)
+    own = {"output": tmp_path, "data.manifest_folder": tmp_path / "manifests", "root": parts}
+    net = {"model.tokens.weights": "random", "model.tokens.model_name": "test_resnet"}
+    shared = {key: SETTINGS[key] for key in ("model.image_size_px", "data.copies")}
+    words = words_of(own | net | shared | {"data.allow_leakage": True, "data.image_budget": 8})
+    line = ["--config", "baselines/musc_tiny.yaml", "--source=folder", *words]
+    assert call_command(run, line) == 0
+    new = draw_folder(tmp_path / "new", {"good": 6, "plain": 1}, 200)
+    checkpoint = {"checkpoint": tmp_path / "runs" / "musc_tiny", "device": "cpu"}
+    answers = {"images": new / "images", "out": tmp_path / "out"}
+    assert call_command(predict, words_of(checkpoint | answers)) == 0
+    with (tmp_path / "out" / "answers.csv").open(newline="", encoding="utf-8") as file:
+        scores = {line["image"]: float(line["image_score"]) for line in csv.DictReader(file)}
+    assert len(scores) == 7 and max(scores, key=lambda name: scores[name]) == "plain/0.png"
+    few = words_of(checkpoint | {"images": new / "images" / "plain", "out": tmp_path / "few"})
+    assert "got 1 images to score among each other, expected 5 or more" in refused(predict, *few)
+
+
 def test_words_without_examples_name_nothing_and_are_refused(tmp_path: Path) -> None:
     assert run_bank(tmp_path, {"good": 20}) == 0
     words = {

@@ -5,6 +5,7 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,9 @@ class FindsBrightPixels(LightningModule):
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
+
+    def look_at(self, images: Iterable[Tensor]) -> None:
+        """Scores each image alone."""
 
     def predict_image(self, image: Tensor) -> Prediction:
         found = image.mean(dim=0) > 0.5

@@ -11,13 +11,14 @@ import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import DataLoader
 
-from datamodules.sample import Batch
+from datamodules.sample import Batch, Prediction
 from datamodules.vocabulary import Vocabulary
 from lightning_modules import baselines
 from lightning_modules.anomaly_module import AnomalyModule, fit_curve, to_unit
 from lightning_modules.baselines.constant import Constant
 from lightning_modules.baselines.memory_bank import MemoryBank
 from lightning_modules.baselines.unet import Unet
+from lightning_modules.nets.patch_tokens import ConvolutionalTokens
 from lightning_modules.segmentation_module import SegmentationModule
 from tests.lightning_modules.small_parts import (
     NAMES,
@@ -75,6 +76,8 @@ def small(name: str, **settings: object) -> SegmentationModule:
     given = {key: value for key, value in SMALL.items() if key in known}
     if "pretrained" in known:
         given["pretrained"] = clip_folder()
+    if "tokens" in known:
+        given["tokens"] = ConvolutionalTokens("random", "test_resnet", ("layer2",))
     if "encoder_name" in known:
         given.pop("weights")
     model = kind(**given | settings)  # type: ignore[arg-type]
@@ -107,6 +110,12 @@ def fit(model: SegmentationModule, folder: Path, epochs: int = 1) -> None:
     quiet_trainer(folder, max_epochs=epochs).fit(model.train(), parts)
 
 
+def predictions(model: SegmentationModule, batch: Batch) -> list[Prediction]:
+    """What it says of a batch, after it looked at that and at good parts."""
+    model.look_at([*batch.image, *good_batch(7).image])
+    return model.predict_step(batch, 0)
+
+
 every_baseline = pytest.mark.parametrize("name", FILES)
 every_one_of_good_parts = pytest.mark.parametrize(
     "name", [name for name in FILES if issubclass(class_of(name), AnomalyModule)]
@@ -118,7 +127,7 @@ every_one_of_good_parts = pytest.mark.parametrize(
 def test_predictions_have_the_images_size(name: str, size: tuple[int, int], tmp_path: Path) -> None:
     batch = defect_batch()
     batch.image = torch.nn.functional.interpolate(batch.image[:2], size)
-    answers = build(name, tmp_path).predict_step(batch, 0)
+    answers = predictions(build(name, tmp_path), batch)
     assert len(answers) == 2
     for answer in answers:
         assert answer.label_map.shape == answer.anomaly_map.shape == size
@@ -133,7 +142,7 @@ def test_restored_baseline_answers_the_same(name: str, tmp_path: Path) -> None:
     for weight in fresh.parameters():
         torch.nn.init.zeros_(weight)
     fresh.restore(saved)
-    pairs = zip(fresh.predict_step(batch, 0), model.predict_step(batch, 0), strict=True)
+    pairs = zip(predictions(fresh, batch), predictions(model, batch), strict=True)
     assert all(one.anomaly_map.equal(other.anomaly_map) for one, other in pairs)
     assert saved.stage == model.stage and fresh.vocabulary == model.vocabulary
 
@@ -153,7 +162,7 @@ def test_batch_without_known_masks_has_a_finite_loss(name: str) -> None:
 def test_planted_square_is_the_oddest_place(name: str, tmp_path: Path) -> None:
     batch = good_batch(9)
     batch.image[0, :, 40:52, 8:20] = 0.9
-    odd, *good = build(name, tmp_path).predict_step(batch, 0)
+    odd, *good = predictions(build(name, tmp_path), batch)
     row, column = divmod(int(odd.anomaly_map.argmax()), SIDE_PX)
     assert 36 <= row < 56 and 4 <= column < 24
     assert odd.image_score > max(one.image_score for one in good)
@@ -163,7 +172,8 @@ def test_planted_square_is_the_oddest_place(name: str, tmp_path: Path) -> None:
 @every_one_of_good_parts
 def test_whatever_the_datas_types_they_are_one(name: str, tmp_path: Path) -> None:
     model = build(name, tmp_path)
-    quiet_trainer(tmp_path).validate(model, loader(defect_batch()), verbose=False)
+    images = loader(defect_batch(), good_batch(7))
+    quiet_trainer(tmp_path).validate(model, images, verbose=False)
     assert model.vocabulary is not None and model.vocabulary.names == ("good", "defect")
     assert model.calibration is not None and not model.calibration.image.reason
     figures = model.trainer.callback_metrics
@@ -178,11 +188,11 @@ def test_without_a_defect_to_validate_on_the_good_ones_set_the_thresholds(
     quiet_trainer(tmp_path).validate(model, images, verbose=False)
     assert model.calibration is not None
     assert model.calibration.objective == "false_alarm_rate=0.05"
-    predictions = [one for batch in images for one in model.predict_step(batch, 0)]
-    highest = max(one.image_score for one in predictions)
+    answers = [one for batch in images for one in model.predict_step(batch, 0)]
+    highest = max(one.image_score for one in answers)
     # Within a bin of the histogram above the highest of eight.
     assert highest < model.post_processing.points.image < highest + 0.02
-    assert not any(one.instances or one.type_id for one in predictions)
+    assert not any(one.instances or one.type_id for one in answers)
 
 
 @every_one_of_good_parts
