@@ -3,6 +3,7 @@
 import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
+from torch.nn import functional
 
 from datamodules.sample import Batch
 from lightning_modules.anomaly_module import AnomalyModule
@@ -24,8 +25,9 @@ class MemoryBank(AnomalyModule):
     """Distance of each place's features to the nearest of `vectors` that good parts showed.
 
     The features of a frozen net (`BackboneFeatures`), means over 3x3 places, on the finest map's
-    grid; after PatchCore (CVPR 2022), without its reweighted image score. selection: `random`, or
-    its greedy `coreset`, which takes minutes where random takes none.
+    grid; after PatchCore (CVPR 2022), without its reweighted image score. The net sees the image
+    mirrored a little beyond its rim: with zeros there, every rim is odd. selection: `random`, or
+    PatchCore's greedy `coreset`, which takes minutes where random takes none.
     """
 
     stage = "memory_bank"
@@ -103,7 +105,10 @@ class MemoryBank(AnomalyModule):
 
     def embed(self, images: Tensor) -> Tensor:
         """Vectors (B, h * w, D) of the places of images (B, 3, s, s) in [-1, 1]."""
-        maps = [neighbourhood_mean(one) for one in self.features(images)]
+        beyond = max(self.features.strides)
+        maps = self.features(functional.pad(images, (beyond,) * 4, mode="reflect"))
+        pairs = zip(maps, self.features.strides, strict=True)
+        maps = [inner(neighbourhood_mean(one), beyond // stride) for one, stride in pairs]
         return on_finest_grid(maps).flatten(2).mT.contiguous()
 
     def score(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,6 +131,11 @@ class MemoryBank(AnomalyModule):
         side = round(distances.shape[1] ** 0.5)
         maps = resize_maps(distances.view(-1, side, side), images.shape[-1])
         return blurred(maps, self.blur_sigma_px), distances.amax(1)
+
+
+def inner(maps: Tensor, rim: int) -> Tensor:
+    """Maps (B, C, h, w) without `rim` places on each side."""
+    return maps[..., rim : maps.shape[-2] - rim, rim : maps.shape[-1] - rim]
 
 
 def take_size_of_bank(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:

@@ -36,6 +36,7 @@ class BackboneFeatures(nn.Module):
             "backbone", self.model_name, features_only=True, out_indices=places
         )
         self.channels: tuple[int, ...] = tuple(self.backbone.feature_info.channels())
+        self.strides: tuple[int, ...] = tuple(self.backbone.feature_info.reduction())
         self.pixels = PixelStatistics(self.backbone)
         self.requires_grad_(False).eval()
 
