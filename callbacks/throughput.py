@@ -1,6 +1,8 @@
-"""Speed: images per second of training, milliseconds per image of the test."""
+"""What a run costs: its speed in training and test, its minutes, its memory."""
 
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -13,6 +15,8 @@ from datamodules.sample import Batch
 
 METRIC = "perf/images_per_s"
 TEST_METRIC = "perf/test_ms_per_image"
+MINUTES_METRIC = "perf/train_minutes"
+MEMORY_METRIC = "perf/peak_memory_mb"
 TIMED_IMAGES = 8
 
 
@@ -25,9 +29,10 @@ class Predicts(Protocol):
 
 class Throughput(Callback):
     """Logs `perf/images_per_s`: images of all processes per second since the first steps, waiting
-    for data included and validation left out; and `perf/test_ms_per_image`: what the model alone
-    takes for one of the first eight images of the test, after a first one that does not count, on
-    one thread, the median.
+    for data included and validation left out; `perf/train_minutes` from the first step on; after
+    the test `perf/test_ms_per_image`: what the model alone takes for one of the first eight images
+    of the test, after a first one that does not count, on one thread, the median; and
+    `perf/peak_memory_mb`, the most that the run took of the accelerator, or else of the machine.
 
     skip_steps: steps at the start that are not counted, because caches fill and kernels compile.
     """
@@ -35,13 +40,14 @@ class Throughput(Callback):
     def __init__(self, skip_steps: int = 10) -> None:
         self.skip_steps = skip_steps
         self.image_count = self._seen_steps = 0
-        self.seconds = self._last = 0.0
+        self.seconds = self._last = self._began = 0.0
         self._timed: list[Tensor] = []
 
     def on_train_start(self, *_: object) -> None:
         """Start counting anew."""
         self.image_count = self._seen_steps = 0
         self.seconds = 0.0
+        self._began = time.perf_counter()
 
     def _restart(self, *_: object) -> None:
         self._last = time.perf_counter()
@@ -61,6 +67,11 @@ class Throughput(Callback):
             module.log(METRIC, speed, on_step=True, on_epoch=False, batch_size=1)
         self._restart()
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the minutes up to here."""
+        minutes = (time.perf_counter() - self._began) / 60
+        pl_module.log(MINUTES_METRIC, minutes, batch_size=1)
+
     def on_test_start(self, *_: object) -> None:
         """Start anew."""
         self._timed = []
@@ -76,6 +87,7 @@ class Throughput(Callback):
         if self._timed:
             took_ms = time_alone(cast(Predicts, pl_module), self._timed)
             pl_module.log(TEST_METRIC, took_ms, batch_size=1)
+        pl_module.log(MEMORY_METRIC, peak_memory_mb(pl_module.device), batch_size=1)
 
 
 def time_alone(module: Predicts, images: Sequence[Tensor]) -> float:
@@ -92,3 +104,12 @@ def time_alone(module: Predicts, images: Sequence[Tensor]) -> float:
     finally:
         torch.set_num_threads(threads)
     return 1000 * statistics.median(took_s)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most that this process has taken: of a CUDA device by tensors, or of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    # In kilobytes, of Apple's systems in bytes.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

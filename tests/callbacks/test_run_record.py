@@ -147,8 +147,11 @@ def test_speed_is_a_metric_and_leaves_the_first_steps_out(tmp_path: Path) -> Non
     assert throughput.image_count == 2
     logged = float(trainer.callback_metrics["perf/images_per_s"])
     assert logged == pytest.approx(2 / throughput.seconds, rel=1e-4)
+    minutes = float(trainer.callback_metrics["perf/train_minutes"])
+    assert minutes >= throughput.seconds / 60
     (results,) = trainer.test(ToyModule(), toy_loader(3), verbose=False)
     assert results["perf/test_ms_per_image"] > 0
+    assert 0 < float(trainer.callback_metrics["perf/peak_memory_mb"]) < 1e6
 
 
 @pytest.mark.parametrize(
