@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
-from lightning_modules.nets.image_encoder import PixelStatistics, read_timm, timm_name
+from lightning_modules.nets.image_encoder import PixelStatistics, read_timm, such_as, timm_name
 from lightning_modules.optimizers import fine_tuning
 from lightning_modules.segmentation_module import SegmentationModule
 
@@ -45,7 +45,15 @@ class Unet(SegmentationModule):
         if weights:
             encoder_name = "tu-" + timm_name(encoder_name.removeprefix("tu-"), weights)
         self.encoder_name = encoder_name
-        self.net = smp.Unet(encoder_name, encoder_weights=None, classes=class_count)
+        try:
+            self.net = smp.Unet(encoder_name, encoder_weights=None, classes=class_count)
+        except (KeyError, RuntimeError, ValueError) as error:
+            # smp's own words list all that it knows.
+            name = encoder_name.removeprefix("tu-")
+            raise ValueError(
+                f"encoder_name is {name!r}: expected an encoder of segmentation_models_pytorch, or "
+                f"with weights a timm net{such_as(name, smp.encoders.get_encoder_names())}"
+            ) from error
         self.pixels = PixelStatistics(self.net.encoder.model) if weights else nn.Identity()
         self.dice = DiceLoss("multiclass", classes=list(range(1, class_count)), smooth=0.5)
 

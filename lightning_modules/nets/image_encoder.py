@@ -1,6 +1,7 @@
 """Image towers in front of the implicit captioner: timm nets, learning or frozen, and CLIP's."""
 
 import difflib
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import timm
@@ -37,12 +38,16 @@ def create_timm(
     try:
         return timm.create_model(model_name, pretrained=False, **settings)
     except (RuntimeError, TypeError, ValueError) as error:
-        near = ", ".join(difflib.get_close_matches(model_name, timm.list_models(), cutoff=0.5))
         raise ValueError(
             f"{part} {model_name!r} with settings {settings} cannot be made "
-            f"({str(error).splitlines()[0]}): expected {expected}"
-            + (f" such as {near}" if near else "")
+            f"({str(error).splitlines()[0]}): expected {expected}{such_as(model_name)}"
         ) from error
+
+
+def such_as(name: str, others: Iterable[str] = ()) -> str:
+    """" such as ..." with up to three of timm's names, and of others, that are like this one."""
+    near = difflib.get_close_matches(name, [*timm.list_models(), *others], cutoff=0.5)
+    return f" such as {', '.join(near)}" if near else ""
 
 
 def timm_name(model_name: str, weights: str) -> str:

@@ -249,6 +249,12 @@ def test_unet_of_another_class_count_says_which_to_set() -> None:
         Unet(class_count=6).set_vocabulary(VOCABULARY)
 
 
+@pytest.mark.parametrize("weights", ["", "efficientnet_lite0"])
+def test_unet_of_an_unknown_encoder_names_those_that_are_like_it(weights: str) -> None:
+    with pytest.raises(ValueError, match=r"^encoder_name is 'resnet81': .* such as .*resnet"):
+        Unet("resnet81", weights)
+
+
 def test_unet_refuses_other_names_for_its_closed_list(tmp_path: Path) -> None:
     model = small("unet")
     model.restore(save(model, tmp_path / "one.ckpt"))
