@@ -68,6 +68,21 @@ def test_pixel_ranking_equals_sklearn() -> None:
     assert figures["pixel_ap"] == pytest.approx(average_precision_score(truth, scores), abs=5e-4)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ranking_and_region_overlap_equal_anomalibs(seed: int) -> None:
+    reason = "anomalib is not installed, which is compared where it is"
+    overlap = pytest.importorskip("anomalib.metrics.aupro", reason=reason)._AUPRO(fpr_limit=0.3)
+    ranking = pytest.importorskip("anomalib.metrics.auroc", reason=reason)._AUROC()
+    predictions, batch = random_case(seed)
+    maps, truth = torch.stack([one.anomaly_map for one in predictions]), (batch.mask > 0).long()
+    overlap.update(maps, truth)
+    ranking.update(maps.flatten(), truth.flatten())
+    figures = run(predictions, batch)
+    # Ours counts scores in bins.
+    assert figures["aupro"] == pytest.approx(float(overlap.compute()), abs=1e-4)
+    assert figures["pixel_auroc"] == pytest.approx(float(ranking.compute()), abs=1e-4)
+
+
 def test_image_ranking_equals_sklearn() -> None:
     predictions, batch = random_case(1, count=30, defective=12)
     scores = [prediction.image_score for prediction in predictions]
