@@ -45,7 +45,7 @@ def create_timm(
 
 
 def such_as(name: str, others: Iterable[str] = ()) -> str:
-    """" such as ..." with up to three of timm's names, and of others, that are like this one."""
+    """The words "such as" and up to three of timm's names, and of others, like this one."""
     near = difflib.get_close_matches(name, [*timm.list_models(), *others], cutoff=0.5)
     return f" such as {', '.join(near)}" if near else ""
 
