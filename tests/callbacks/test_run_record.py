@@ -3,6 +3,7 @@
 import json
 import logging
 import subprocess
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from callbacks.finite_guard import FiniteGuard
 from callbacks.frozen_audit import FrozenAudit, checksum
 from callbacks.progress import PlainProgress
 from callbacks.run_record import RunRecord, git_state
-from callbacks.throughput import Throughput
+from callbacks.throughput import Throughput, time_alone
 from datamodules.sample import Batch
 from tests.callbacks.toy_training import ToyModule, toy_loader, toy_trainer
 
@@ -152,6 +153,22 @@ def test_speed_is_a_metric_and_leaves_the_first_steps_out(tmp_path: Path) -> Non
     (results,) = trainer.test(ToyModule(), toy_loader(3), verbose=False)
     assert results["perf/test_ms_per_image"] > 0
     assert 0 < float(trainer.callback_metrics["perf/peak_memory_mb"]) < 1e6
+
+
+def test_time_of_an_image_holds_its_share_of_the_look_at_all() -> None:
+    looks: list[int] = []
+
+    class ScoresByOthers(ToyModule):
+        def look_at(self, images: Iterable[Tensor]) -> None:
+            looks.append(len(list(images)))
+
+        def predict_images(self, images: Sequence[Tensor]) -> list[Tensor]:
+            assert looks
+            return super().predict_images(images)
+
+    assert time_alone(ScoresByOthers(), [torch.zeros(3, 8, 8)] * 5) > 0
+    # Once to warm up, once on time.
+    assert looks == [5, 5]
 
 
 @pytest.mark.parametrize(
