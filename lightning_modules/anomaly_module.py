@@ -25,6 +25,8 @@ DEFECT_ID = 1
 SHOWN_IMAGES = 16
 QUANTILE, PIXEL_QUANTILE = 0.95, 0.99
 FEW_FALSE_ALARMS = Objective(FALSE_ALARM_RATE, 1 - QUANTILE)
+# A map's slopes are wide: a region ends where the score is half of its peak.
+EXTENT_SHARE = 0.5
 # A score of the middle place of good images becomes sigmoid(-4), 0.02.
 STEPS_TO_MIDDLE = 4.0
 
@@ -48,6 +50,7 @@ class AnomalyModule(SegmentationModule):
     def __init__(self, image_size_px: int, batch_size: int = 8) -> None:
         super().__init__(image_size_px, 0, batch_size)
         self.automatic_optimization = False
+        self.post_processing.extent_share = EXTENT_SHARE
         for name in ("map_curve", "image_curve"):
             self.register_buffer(name, torch.tensor([0.0, 1.0]))
         self._shown: list[Tensor] = []

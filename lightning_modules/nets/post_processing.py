@@ -160,7 +160,8 @@ class PostProcessing(nn.Module):
 
     min_area_px: smaller regions are dropped; max_instances: best ones listed. entries: the
     words of each class, good first; thresholds of other classes are the default ones. peak_share:
-    of the anomaly map's peak in the image score.
+    of the anomaly map's peak in the image score; extent_share: of the peak of what touches, which a
+    region's pixels must reach beside their threshold.
     """
 
     def __init__(
@@ -170,10 +171,11 @@ class PostProcessing(nn.Module):
         max_instances: int = 100,
         points: OperatingPoints | None = None,
         peak_share: float = 0.5,
+        extent_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.min_area_px, self.max_instances = min_area_px, max_instances
-        self.peak_share = peak_share
+        self.peak_share, self.extent_share = peak_share, extent_share
         self.points = points or OperatingPoints()
         self.entries: tuple[tuple[str, ...], ...] = ()
         self.register_load_state_dict_pre_hook(drop_old_buffers)
@@ -203,6 +205,7 @@ class PostProcessing(nn.Module):
             type_map.cpu().numpy(),
             thresholds=[self.points.of_class(words) for words in entries],
             min_area_px=self.min_area_px,
+            extent_share=self.extent_share,
         )
         labels, held = np.zeros(anomaly_map.shape, dtype=np.int64), torch.zeros(count)
         for region in found:
@@ -256,12 +259,14 @@ def name_regions(
     *,
     thresholds: Sequence[TypeThresholds],
     min_area_px: int,
+    extent_share: float = 0.0,
 ) -> list[NamedRegion]:
     """The defects of an image, each with one name, best score first.
 
     anomaly_map: (H, W); type_map: (H, W) int64 in 1..K; thresholds: one per class. Pixels that
     reach the pixel threshold of their best type and touch, corners too, are named together, then
-    cut to those that reach the threshold of that name: what is under it was marked by another's.
+    cut to those that reach the threshold of that name: what is under it was marked by another's;
+    and to those that reach `extent_share` of their peak.
     What is left in one piece is a region; it stays where its peak reaches the name's alarm.
     """
     begins = np.array([one.pixel for one in thresholds], dtype=np.float32)
@@ -269,7 +274,8 @@ def name_regions(
     for window, touching in touching_pixels(anomaly_map >= begins[type_map]):
         scores, types = anomaly_map[window], type_map[window]
         class_id, runners_up = vote(types[touching], scores[touching])
-        for part, inside in touching_pixels(touching & (scores >= begins[class_id])):
+        begin = max(begins[class_id], extent_share * scores[touching].max())
+        for part, inside in touching_pixels(touching & (scores >= begin)):
             own, alarm = scores[part][inside], np.float32(thresholds[class_id].alarm)
             if len(own) >= min_area_px and own.max() >= alarm:
                 rows, columns = (

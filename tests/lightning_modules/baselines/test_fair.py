@@ -103,7 +103,8 @@ def test_two_images_are_learned_by_heart(tmp_path: Path) -> None:
     model.anomalies = SyntheticAnomalies(0.0, 0.0)
     trainer = quiet_trainer(tmp_path, max_epochs=5)
     trainer.fit(model.train(), DataLoader([batch] * 20, batch_size=None))  # type: ignore[arg-type]
-    after = (model.eval().net(clean) - clean).square().mean()
+    # By the images' own statistics: running means of so few steps depend on how sums were rounded.
+    after = (model.train().net(clean) - clean).square().mean()
     assert after < 0.1 * before
 
 

@@ -79,6 +79,18 @@ def test_small_sure_core_names_a_wide_pale_rim_which_is_cut_by_the_cores_thresho
     assert torch.equal(prediction.label_map == 2, one.mask) and int(one.mask.sum()) == 36
 
 
+def test_wide_slope_is_cut_to_what_reaches_its_share_of_the_peak() -> None:
+    maps = torch.zeros(1, 24, 24)
+    maps[0, 2:22, 2:22], maps[0, 6:11, 6:12], maps[0, 15:18, 15:18] = 0.2, 0.8, 0.5
+    scores = scores_of(maps, 0.2, 0.8)
+    points = OperatingPoints(TypeThresholds(0.1))
+    (whole,) = PostProcessing(points=points)(scores).instances
+    cut = PostProcessing(points=points, extent_share=0.5)(scores)
+    assert whole.box_xywh_px == (2, 2, 20, 20)
+    assert [one.box_xywh_px for one in cut.instances] == [(6, 6, 6, 5), (15, 15, 3, 3)]
+    assert int((cut.label_map > 0).sum()) == 30 + 9
+
+
 def test_thresholds_of_older_checkpoints_are_left_aside() -> None:
     module = torch.nn.Sequential(PostProcessing())
     module.load_state_dict(
