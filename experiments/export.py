@@ -87,7 +87,8 @@ def gallery_of(examples: Path, restored: "Restored") -> "Gallery":
             f"--examples {examples}: {type(restored.model).__name__} finds no regions to name: "
             "leave it out, or export a stage 2 or a baseline"
         )
-    return read_gallery(examples, RegionEmbedding(ENCODER))
+    find = restored.model.predict_image if restored.model.answers_alone else None
+    return read_gallery(examples, RegionEmbedding(ENCODER), find)
 
 
 def check_same(trained: "Restored", released: "Restored") -> None:

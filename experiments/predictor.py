@@ -18,6 +18,7 @@ from PIL import Image
 
 from callbacks.drawing import RegionTag, draw_overlay
 from datamodules.decode import GREY_MODES, WIDE_MODES, open_image, turn_of, upright
+from datamodules.sample import Prediction
 from datamodules.transforms import to_tensor
 from datamodules.vocabulary import CLASS_MARK, Vocabulary
 from experiments.checkpoints import (
@@ -134,7 +135,8 @@ class Predictor:
         self.gallery, self._has_own_gallery = None, False
         if examples is not None:
             self._embed = RegionEmbedding(weights).to(self._stage.device)
-            self.gallery = read_gallery(Path(examples), self._embed)
+            find = self._find if self._stage.answers_alone else None
+            self.gallery = read_gallery(Path(examples), self._embed, find)
 
     def use_own_gallery(self, folder: Path) -> None:
         """Names by the gallery that came with the model too, beside its words or the labels."""
@@ -178,6 +180,10 @@ class Predictor:
         with torch.inference_mode(), torch.autocast(device, self._dtype, enabled=is_reduced):
             yield
 
+    def _find(self, image: torch.Tensor) -> Prediction:
+        with self._computing():
+            return self._stage.predict_image(image)
+
     def predict(self, image: ImageLike, labels: Labels | None = None) -> Result:
         """The result for one image, at its own size.
 
@@ -187,8 +193,7 @@ class Predictor:
         """
         self.use_labels(labels)
         pixels = read_pixels(image)
-        with self._computing():
-            found = self._stage.predict_image(to_tensor(pixels))
+        found = self._find(to_tensor(pixels))
         if self.new_words and len(self.new_words.new_ids) > 1:
             found = self.new_words.rename(to_tensor(pixels), found)
         if self._by_example:

@@ -3,9 +3,10 @@
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -31,23 +32,25 @@ LEAST_AREA_PX = 9
 # examples is to be called unknown than one without, and to be called known.
 NEW_WORDS_RIGHT, EXAMPLES_RIGHT = 0.2, 0.95
 KNOWN_ODDS = (0.5, 1.75)
+Find: TypeAlias = Callable[[Tensor], Prediction]  # in an image (3, H, W) in [-1, 1]
 REMEDY = (
     "expected images/NAME/ and masks/ with a mask for each image, a manifest.parquet, or a "
     "folder with a saved gallery"
 )
 
 
-def read_gallery(path: Path, embed: RegionEmbedding) -> Gallery:
+def read_gallery(path: Path, embed: RegionEmbedding, find: Find | None = None) -> Gallery:
     """The gallery saved in a folder, or made of the examples in it, or in a manifest's training.
 
     An example is what a mask has in one piece, or a box; at most 20 of a name are taken, the first
-    of each image before the second. Raises FileNotFoundError, or ValueError for examples without
-    a mask, a name that is "unknown", and a gallery of another encoder.
+    of each image before the second. find: what finds the regions to name. Raises FileNotFoundError,
+    or ValueError for examples without a mask, a name that is "unknown", and a gallery of another
+    encoder.
     """
     if (path / INDEX).is_file():
         return Gallery.load(path, fingerprint=embed.fingerprint)
     root, records, vocabulary = read_records(path)
-    made, counts = embed_examples(records, root, vocabulary, embed)
+    made, counts = embed_examples(records, root, vocabulary, embed, find=find)
     if UNKNOWN in made or not made:
         got = f"the name {UNKNOWN!r}" if made else "no marked defect"
         raise ValueError(f"examples {path}: got {got}, expected names of defects: {REMEDY}")
@@ -65,23 +68,39 @@ def embed_examples(
     vocabulary: Vocabulary,
     embed: RegionEmbedding,
     views: int = VIEWS,
+    find: Find | None = None,
 ) -> tuple[dict[str, Tensor], Counter[str]]:
-    """Vectors (N, V, D) of at most 20 regions by name, and how many regions there were."""
+    """Vectors (N, V, D) of at most 20 regions by name, and how many regions there were.
+
+    find: the first view is of the region that it finds there, if any: names and the line to
+    "unknown" are calibrated on the shapes that it gives to defects.
+    """
     counts: Counter[str] = Counter()
     vectors: dict[str, list[Tensor]] = {name: [] for name in vocabulary.names[1:]}
-    found, images = [], Counter[str]()
-    for record in records:
+    marked, images = [], Counter[str]()
+    for place, record in enumerate(records):
         # A large set is not opened to its end for a few examples.
         names = {vocabulary.names[vocabulary.id_of(name)] for name in record.defects}
         if any(images[name] < MOST_EXAMPLES for name in names):
             for image, name, mask, order in regions_of(record, root, vocabulary):
                 images[name] += order == 0
-                found.append((order, image, name, mask))
-    for _, image, name, mask in sorted(found, key=lambda one: one[0]):
+                marked.append((order, place, image, name, torch.from_numpy(mask)))
+    found: dict[int, list[Tensor]] = {}
+    for _, place, image, name, mask in sorted(marked, key=lambda one: one[0]):
         counts[name] += 1
         if counts[name] <= MOST_EXAMPLES:
-            vectors[name].append(embed(image, [torch.from_numpy(mask)], views))
+            vectors[name].append(embed(image, [mask], views))
+            if find is not None and place not in found:
+                found[place] = [one.mask for one in find(image).instances]
+            if (own := most_alike(mask, found.get(place, []))) is not None:
+                vectors[name][-1][:, 0] = embed(image, [own])[:, 0]
     return {name: torch.cat(one) for name, one in vectors.items() if one}, counts
+
+
+def most_alike(mask: Tensor, others: Sequence[Tensor]) -> Tensor | None:
+    """The mask (H, W) bool of the highest IoU with this one, None where none touches it."""
+    shared = [float((mask & one).sum() / (mask | one).sum()) for one in others]
+    return others[shared.index(best)] if (best := max(shared, default=0.0)) > 0 else None
 
 
 def read_records(path: Path) -> tuple[Path, list[Record], Vocabulary]:

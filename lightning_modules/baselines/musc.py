@@ -37,6 +37,7 @@ class Musc(AnomalyModule):
     """
 
     stage = "musc"
+    answers_alone = False
 
     def __init__(
         self,

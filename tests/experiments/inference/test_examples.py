@@ -194,6 +194,30 @@ def test_boxes_of_a_manifest_are_examples(embed: RegionEmbedding, examples: Path
     torch.testing.assert_close(gallery.vectors["plain"][0], embed(pixels, [mask], 8)[0])
 
 
+def test_first_view_of_an_example_is_the_region_that_is_found_there(
+    embed: RegionEmbedding, examples: Path
+) -> None:
+    """The mask is wider than what is bright; where nothing is found it stands for itself."""
+    image, file = draw("plain", 0)[0], examples / "masks" / "Plain" / "0.png"
+    wide = np.zeros((64, 64), dtype=np.uint8)
+    wide[10:50, 8:60] = 255
+    Image.fromarray(wide).save(file)
+    door = Predictor(FindsBrightPixels())  # type: ignore[arg-type]
+    door.use_examples(examples)
+    assert door.gallery is not None
+    pixels = torch.from_numpy(image).permute(2, 0, 1) / 127.5 - 1
+    bright = torch.zeros(64, 64, dtype=torch.bool)
+    bright[20:40, 16:44] = True
+    views = door.gallery.vectors["plain"][0]
+    torch.testing.assert_close(views[:1], embed(pixels, [bright])[0])
+    torch.testing.assert_close(views[1:], embed(pixels, [torch.from_numpy(wide) > 0], 8)[0, 1:])
+    dark = np.full((64, 64, 3), 60, dtype=np.uint8)
+    Image.fromarray(dark).save(examples / "images" / "Plain" / "0.png")
+    door.use_examples(examples)
+    pixels, mask = torch.from_numpy(dark).permute(2, 0, 1) / 127.5 - 1, torch.from_numpy(wide) > 0
+    torch.testing.assert_close(door.gallery.vectors["plain"][0], embed(pixels, [mask], 8)[0])
+
+
 def test_a_release_brings_its_gallery(
     embed: RegionEmbedding, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
