@@ -87,7 +87,7 @@ def gallery_of(examples: Path, restored: "Restored") -> "Gallery":
             f"--examples {examples}: {type(restored.model).__name__} finds no regions to name: "
             "leave it out, or export a stage 2 or a baseline"
         )
-    find = restored.model.predict_image if restored.model.answers_alone else None
+    find = restored.model.predict_image if restored.model.shapes_examples else None
     return read_gallery(examples, RegionEmbedding(ENCODER), find)
 
 

@@ -135,7 +135,7 @@ class Predictor:
         self.gallery, self._has_own_gallery = None, False
         if examples is not None:
             self._embed = RegionEmbedding(weights).to(self._stage.device)
-            find = self._find if self._stage.answers_alone else None
+            find = self._find if self._stage.shapes_examples else None
             self.gallery = read_gallery(Path(examples), self._embed, find)
 
     def use_own_gallery(self, folder: Path) -> None:

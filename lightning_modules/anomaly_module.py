@@ -46,6 +46,7 @@ class AnomalyModule(SegmentationModule):
     image_curve: Tensor
 
     sees_whole = True
+    shapes_examples = True
 
     def __init__(self, image_size_px: int, batch_size: int = 8) -> None:
         super().__init__(image_size_px, 0, batch_size)

@@ -20,14 +20,15 @@ class SegmentationModule(LightningModule):
     """A model that scores tiles; prediction, evaluation and saving follow from that.
 
     `stage` is what its checkpoints are marked with; `sees_whole`: an image is brought to one square
-    of tile_px instead of cut into tiles; `answers_alone`: no image's answer asks for others; tiles
-    must be multiples of `stride`. A validation after the fit leaves in `calibration` what
-    thresholds.json will hold, chosen by `calibration_rule`.
+    of tile_px instead of cut into tiles; tiles must be multiples of `stride`; `shapes_examples`:
+    its regions differ from what people mark, so that examples are compared as it finds them. A
+    validation after the fit leaves in `calibration` what thresholds.json will hold, chosen by
+    `calibration_rule`.
     """
 
     stage: str
     sees_whole = False
-    answers_alone = True
+    shapes_examples = False
 
     def __init__(
         self, tile_px: int, tile_overlap_px: int, tile_batch_size: int, *, stride: int = 1

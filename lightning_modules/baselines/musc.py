@@ -37,7 +37,7 @@ class Musc(AnomalyModule):
     """
 
     stage = "musc"
-    answers_alone = False
+    shapes_examples = False  # an example alone gets no answer
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ class FindsBrightPixels(LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.vocabulary = Vocabulary.from_names(["pit", "burr"])
-        self.post_processing, self.naming, self.answers_alone = PostProcessing(), "", True
+        self.post_processing, self.naming, self.shapes_examples = PostProcessing(), "", False
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary

@@ -202,7 +202,9 @@ def test_first_view_of_an_example_is_the_region_that_is_found_there(
     wide = np.zeros((64, 64), dtype=np.uint8)
     wide[10:50, 8:60] = 255
     Image.fromarray(wide).save(file)
-    door = Predictor(FindsBrightPixels())  # type: ignore[arg-type]
+    stage = FindsBrightPixels()
+    stage.shapes_examples = True
+    door = Predictor(stage)  # type: ignore[arg-type]
     door.use_examples(examples)
     assert door.gallery is not None
     pixels = torch.from_numpy(image).permute(2, 0, 1) / 127.5 - 1
