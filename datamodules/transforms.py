@@ -21,6 +21,7 @@ from albumentations.augmentations.pixel import functional as colours
 
 from datamodules.captions import Caption
 
+GREY = 114  # what a letterboxed image is surrounded by
 LEVELS = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
 
 
@@ -107,10 +108,7 @@ class ResizedCrop(Transform):
         crop_width, crop_height = _crop_shape(width, height, rng.uniform(*self.crop_scale), rng)
         shift = np.array([width - crop_width, height - crop_height]) * (rng.random(2) - 0.5)
         size = self.size_px
-        shrink = max(crop_width, crop_height) / size
-        if shrink > 1.5:
-            # A warp reads single source pixels: averaging first keeps fine texture from aliasing.
-            image = cv2.GaussianBlur(image, (0, 0), 0.4 * shrink)
+        image = smoothed(image, max(crop_width, crop_height) / size)
         centre = np.array([width - 1, height - 1]) / 2 + turn @ shift
         stretch = np.diag([crop_width, crop_height]) / size
         image, mask = _warp(image, mask, turn @ stretch, centre, size)
@@ -163,6 +161,50 @@ class NativeCrop(Transform):
         return image, mask, caption
 
 
+@dataclass
+class Letterbox(Transform):
+    """A box detector's augmentation: the whole image in a square, its shape kept, the rest grey.
+
+    scale: of a random zoom, 1 is the whole image; translate: shares of the square's side to either
+    side; color_jitter_bsch: as in `ResizedCrop`.
+    """
+
+    image_size_px: int = 640
+    scale: tuple[float, float] = (0.5, 1.5)
+    translate: float = 0.1
+    horizontal_flip_probability: float = 0.5
+    vertical_flip_probability: float = 0.0
+    rotation_degrees: float = 0.0
+    color_jitter_bsch: tuple[float, float, float, float] = (0.4, 0.7, 0.0, 0.015)
+
+    def __post_init__(self) -> None:
+        self.size_px = self.image_size_px
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, caption: Caption, *, has_mask: bool, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, Caption]:
+        """The image moved, zoomed, mirrored and recoloured in a square of image_size_px."""
+        rng = np.random.default_rng(seed)
+        horizontal, vertical, _, turn = _draw_turn(self, rng)
+        height, width = mask.shape
+        shrink = max(height, width) / self.size_px / rng.uniform(*self.scale)
+        shift = self.size_px * shrink * rng.uniform(-self.translate, self.translate, 2)
+        image = change_colours(image, self.color_jitter_bsch, rng)
+        centre = np.array([width - 1, height - 1]) / 2 + shift
+        image, mask = _warp(
+            smoothed(image, shrink), mask, turn * shrink, centre, self.size_px, GREY
+        )
+        return image, mask, _follow(caption, mask if has_mask else None, horizontal, vertical, True)
+
+
+def smoothed(image: np.ndarray, shrink: float) -> np.ndarray:
+    """The image averaged for a warp that makes it `shrink` times smaller.
+
+    A warp reads single source pixels: averaging first keeps fine texture from aliasing.
+    """
+    return cv2.GaussianBlur(image, (0, 0), 0.4 * shrink) if shrink > 1.5 else image
+
+
 def change_colours(
     image: np.ndarray, bsch: tuple[float, float, float, float], rng: np.random.Generator
 ) -> np.ndarray:
@@ -198,7 +240,7 @@ def to_pixels(image: Tensor) -> np.ndarray:
 
 
 def _draw_turn(
-    crop: ResizedCrop | NativeCrop, rng: np.random.Generator
+    crop: ResizedCrop | NativeCrop | Letterbox, rng: np.random.Generator
 ) -> tuple[bool, bool, float, np.ndarray]:
     """Whether to mirror sideways and upside down, an angle, and the matrix (2, 2) of all three."""
     horizontal = bool(rng.random() < crop.horizontal_flip_probability)
@@ -248,14 +290,24 @@ def _window_centre(
 
 
 def _warp(
-    image: np.ndarray, mask: np.ndarray, linear: np.ndarray, centre: np.ndarray, size: int
+    image: np.ndarray,
+    mask: np.ndarray,
+    linear: np.ndarray,
+    centre: np.ndarray,
+    size: int,
+    fill: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Image and mask of (size, size); output pixel p shows centre + linear (p - middle)."""
+    """Image and mask of (size, size); output pixel p shows centre + linear (p - middle).
+
+    What lies outside is mirrored, or filled with a level and no defect.
+    """
     middle = np.array([size - 1, size - 1]) / 2
     to_source = np.column_stack([linear, centre - linear @ middle])
     flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
-    border = cv2.BORDER_REFLECT_101
-    warped = cv2.warpAffine(image, to_source, (size, size), flags=flags, borderMode=border)
+    border = cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT
+    warped = cv2.warpAffine(
+        image, to_source, (size, size), flags=flags, borderMode=border, borderValue=(fill or 0,) * 3
+    )
     if not mask.any():
         return warped, np.zeros((size, size), dtype=mask.dtype)
     flags = cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST

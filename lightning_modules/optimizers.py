@@ -1,7 +1,7 @@
 """Parameter groups and learning-rate schedules of both stages (Tables 2 and 3)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import lightning
@@ -33,9 +33,9 @@ def warm_up_polynomial(step: int, *, warmup_steps: int, total_steps: int, power:
     return (1 - progress) ** power
 
 
-def schedule(optimizer: Optimizer, curve: partial[float]) -> OptimizerLRSchedulerConfig:
-    """Optimizer and per-step schedule in the form that Lightning takes."""
-    scheduler = LambdaLR(optimizer, curve)
+def schedule(optimizer: Optimizer, *curves: Callable[[int], float]) -> OptimizerLRSchedulerConfig:
+    """Optimizer and per-step schedule, one or one per group, in the form that Lightning takes."""
+    scheduler = LambdaLR(optimizer, curves[0] if len(curves) == 1 else list(curves))
     return {
         "optimizer": optimizer,
         "lr_scheduler": {"scheduler": scheduler, "interval": "step", "frequency": 1},
@@ -105,6 +105,11 @@ def total_steps(trainer: lightning.Trainer) -> int:
             "the schedule needs an end, got neither max_steps nor max_epochs: "
             "set trainer.max_epochs or trainer.max_steps"
         )
-    batches: int = trainer.datamodule.batches_per_epoch(trainer.world_size)  # type: ignore[attr-defined]
-    steps = trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+    steps = trainer.max_epochs * steps_per_epoch(trainer)
     return min(steps, limit or steps)
+
+
+def steps_per_epoch(trainer: lightning.Trainer) -> int:
+    """Optimizer steps of one epoch."""
+    batches: int = trainer.datamodule.batches_per_epoch(trainer.world_size)  # type: ignore[attr-defined]
+    return math.ceil(batches / trainer.accumulate_grad_batches)

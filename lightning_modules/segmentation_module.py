@@ -16,6 +16,22 @@ from lightning_modules.nets.tiling import score_images, score_squares
 from lightning_modules.weights_io import STAMP, SavedStage, load_part, stamp
 
 
+def check_closed_list(
+    vocabulary: Vocabulary, *, known: Vocabulary | None, class_count: int
+) -> None:
+    """ValueError for another count of names than a net was built for, or other than it knows."""
+    if known is not None and vocabulary.names != known.names:
+        raise ValueError(
+            f"got the names {', '.join(vocabulary.names[1:])}: this system has the closed list "
+            f"{', '.join(known.names[1:])}; leave --labels out, or use a stage 2"
+        )
+    if len(vocabulary) != class_count:
+        raise ValueError(
+            f"the data has {len(vocabulary)} classes with good, the model {class_count}: set "
+            f"model.init_args.class_count to {len(vocabulary)}"
+        )
+
+
 class SegmentationModule(LightningModule):
     """A model that scores tiles; prediction, evaluation and saving follow from that.
 

@@ -11,7 +11,7 @@ from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
 from lightning_modules.nets.image_encoder import PixelStatistics, read_timm, such_as, timm_name
 from lightning_modules.optimizers import fine_tuning
-from lightning_modules.segmentation_module import SegmentationModule
+from lightning_modules.segmentation_module import SegmentationModule, check_closed_list
 
 
 class Unet(SegmentationModule):
@@ -68,16 +68,7 @@ class Unet(SegmentationModule):
 
     def check_vocabulary(self, vocabulary: Vocabulary) -> None:
         """ValueError for another count of names, or later for others: the list is closed."""
-        if self.vocabulary is not None and vocabulary.names != self.vocabulary.names:
-            raise ValueError(
-                f"got the names {', '.join(vocabulary.names[1:])}: a U-Net has the closed list "
-                f"{', '.join(self.vocabulary.names[1:])}; leave --labels out, or use a stage 2"
-            )
-        if len(vocabulary) != self.class_count:
-            raise ValueError(
-                f"the data has {len(vocabulary)} classes with good, the U-Net "
-                f"{self.class_count}: set model.init_args.class_count to {len(vocabulary)}"
-            )
+        check_closed_list(vocabulary, known=self.vocabulary, class_count=self.class_count)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy plus dice of the defects in sight, on pixels whose mask is known."""

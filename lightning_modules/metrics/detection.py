@@ -15,7 +15,6 @@ from lightning_modules.metrics.regions import (
     Regions,
     box_overlaps,
     find_regions,
-    lay_out,
     mask_overlaps,
 )
 from lightning_modules.metrics.score_histogram import bin_scores
@@ -74,18 +73,18 @@ class DetectionMetrics(Metric):
                 continue
             truth = find_regions(batch.mask[index].cpu().numpy())
             best = sorted(prediction.instances, key=lambda one: one.score, reverse=True)
-            answer = lay_out(best, truth.places.shape)
             is_box = bool(batch.is_box[index])
             for kind in ("box",) if is_box else OVERLAPS:
-                self._count(kind, best, answer, truth)
+                self._count(kind, best, truth)
             if not is_box:
                 self._count_found(prediction.label_map.cpu().numpy() != GOOD_ID, truth)
 
-    def _count(self, kind: str, best: list[Instance], answer: Regions, truth: Regions) -> None:
+    def _count(self, kind: str, best: list[Instance], truth: Regions) -> None:
         place, device = list(OVERLAPS).index(kind), self.hits.device
-        overlaps = OVERLAPS[kind](answer, truth)
-        for class_id in np.union1d(answer.class_ids, truth.class_ids):
-            chosen = np.flatnonzero(answer.class_ids == class_id)[:MOST_PER_TYPE]
+        overlaps = OVERLAPS[kind](best, truth)
+        class_ids = np.array([one.class_id for one in best], dtype=np.int64)
+        for class_id in np.union1d(class_ids, truth.class_ids):
+            chosen = np.flatnonzero(class_ids == class_id)[:MOST_PER_TYPE]
             own = truth.class_ids == class_id
             self.truths[place, class_id - 1] += int(own.sum())
             hits = torch.from_numpy(match(overlaps[chosen][:, own])).int().to(device)

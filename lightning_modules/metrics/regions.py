@@ -59,35 +59,22 @@ def names_by_vote(regions: Regions, type_map: np.ndarray, scores: np.ndarray) ->
     return np.where(by_region.max(1) > 0, 1 + by_region.argmax(1), 0)
 
 
-def lay_out(instances: Sequence[Instance], size_px: tuple[int, int]) -> Regions:
-    """The instances as the regions of one image of size_px (height, width), in their order."""
-    places = np.zeros(size_px, dtype=np.int32)
-    for number, instance in enumerate(instances, start=1):
-        left, top, width, height = instance.box_xywh_px
+def mask_overlaps(answers: Sequence[Instance], truth: Regions) -> np.ndarray:
+    """IoU of each answer's mask with each true region, (D, R); answers may overlap."""
+    counts = np.zeros((len(answers), len(truth.class_ids) + 1), dtype=np.int64)
+    for row, answer in zip(counts, answers, strict=True):
+        left, top, width, height = answer.box_xywh_px
         window = (slice(top, top + height), slice(left, left + width))
-        places[window][instance.mask[window].numpy()] = number
-    boxes = [instance.box_xywh_px for instance in instances]
-    return Regions(
-        places,
-        class_ids=np.array([instance.class_id for instance in instances], dtype=np.int64),
-        areas_px=np.bincount(places.ravel(), minlength=len(instances) + 1)[1:],
-        boxes_xywh_px=np.array(boxes, dtype=np.int64).reshape(-1, 4),
-    )
+        inside = answer.mask[window].numpy()
+        row += np.bincount(truth.places[window][inside], minlength=len(row))
+    areas_px, shared = counts.sum(1, keepdims=True), counts[:, 1:]
+    return shared / (areas_px + truth.areas_px - shared)
 
 
-def mask_overlaps(answer: Regions, truth: Regions) -> np.ndarray:
-    """IoU of each answered region with each true one, (D, R), from one look at each pixel."""
-    count = len(truth.class_ids) + 1
-    both = (answer.places > 0) & (truth.places > 0)
-    pairs = answer.places[both].astype(np.int64) * count + truth.places[both]
-    shared = np.bincount(pairs, minlength=(len(answer.class_ids) + 1) * count)
-    shared = shared.reshape(-1, count)[1:, 1:]
-    return shared / (answer.areas_px[:, None] + truth.areas_px[None] - shared)
-
-
-def box_overlaps(answer: Regions, truth: Regions) -> np.ndarray:
-    """IoU of each answered region's box with each true one's, (D, R)."""
-    first, second = answer.boxes_xywh_px[:, None], truth.boxes_xywh_px[None]
+def box_overlaps(answers: Sequence[Instance], truth: Regions) -> np.ndarray:
+    """IoU of each answer's box with each true region's, (D, R)."""
+    boxes = np.array([one.box_xywh_px for one in answers], dtype=np.int64).reshape(-1, 1, 4)
+    first, second = boxes, truth.boxes_xywh_px[None]
     start = np.maximum(first[..., :2], second[..., :2])
     end = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
     shared = (end - start).clip(0).prod(axis=-1)

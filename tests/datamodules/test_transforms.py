@@ -7,6 +7,8 @@ import torch
 from datamodules.captions import Caption
 from datamodules.language.descriptors import location_of
 from datamodules.transforms import (
+    GREY,
+    Letterbox,
     NativeCrop,
     ResizedCrop,
     Transform,
@@ -17,7 +19,7 @@ from datamodules.transforms import (
 )
 
 LEFT = Caption("tile", defect="crack", location="the left")
-BOTH = [NativeCrop(64), ResizedCrop(64)]
+BOTH = [NativeCrop(64), ResizedCrop(64), Letterbox(64)]
 
 
 def part(*, height: int = 90, width: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -38,6 +40,42 @@ def flip_only(horizontal: float, vertical: float) -> ResizedCrop:
         rotation_degrees=0.0,
         color_jitter_bsch=(0.0, 0.0, 0.0, 0.0),
     )
+
+
+def letterbox_only(**settings: float | tuple[float, float]) -> Letterbox:
+    """A letterbox that changes nothing but what is asked for."""
+    still = {"scale": (1.0, 1.0), "translate": 0.0, "horizontal_flip_probability": 0.0}
+    return Letterbox(60, color_jitter_bsch=(0.0,) * 4, **still | settings)  # type: ignore[arg-type]
+
+
+def test_letterbox_keeps_the_shape_and_leaves_the_rest_grey_and_without_defect() -> None:
+    image, mask = part(height=90, width=120)
+    square, ids, _ = letterbox_only()(image, mask, LEFT, has_mask=True, seed=0)
+    assert (
+        square.shape == (60, 60, 3) and (square[:7] == GREY).all() and (square[53:] == GREY).all()
+    )
+    assert (square[8:52] != GREY).mean() > 0.9
+    rows, columns = np.nonzero(ids)
+    assert (rows.min(), rows.max() + 1) == (7 + 20, 7 + 26)  # 39 to 51 of 90, halved and moved
+    assert (columns.min(), columns.max() + 1) == (5, 11)
+
+
+@pytest.mark.parametrize(("zoom", "width"), [(0.5, 15), (1.5, 45)])
+def test_letterbox_zooms_and_moves_within_its_bounds(zoom: float, width: int) -> None:
+    image = np.full((100, 50), 200, dtype=np.uint8)
+    mask = np.ones_like(image)
+    still = letterbox_only(scale=(zoom, zoom))(image, mask, LEFT, has_mask=True, seed=0)[1]
+    assert abs(still.any(0).sum() - width) <= 1
+    places = [
+        letterbox_only(scale=(zoom, zoom), translate=0.1)(
+            image, mask, LEFT, has_mask=True, seed=seed
+        )[1]
+        .any(0)
+        .nonzero()[0]
+        .mean()
+        for seed in range(40)
+    ]
+    assert 3 < max(places) - 29.5 <= 6.5 and -6.5 <= min(places) - 29.5 < -3
 
 
 def test_mirrored_defect_on_the_left_is_said_to_be_on_the_right() -> None:
@@ -115,7 +153,8 @@ def test_any_size_gives_the_asked_square(transform: Transform, shape: tuple[int,
     mask = np.ones(shape, dtype=np.uint8)
     image, mask, _ = transform(image, mask, LEFT, has_mask=True, seed=0)
     assert (image.shape, mask.shape) == ((64, 64, 3), (64, 64))
-    assert mask.all(), "reflection leaves no empty border"
+    is_filled = isinstance(transform, Letterbox)
+    assert is_filled or mask.all(), "reflection leaves no empty border"
 
 
 @pytest.mark.parametrize("transform", BOTH)
@@ -124,7 +163,7 @@ def test_mask_moves_with_the_image(transform: Transform) -> None:
     dark = np.where(mask[:, :, None] > 0, np.uint8(255), np.uint8(0)).repeat(3, axis=2)
     for seed in range(10):
         moved, ids, _ = transform(dark, mask, LEFT, has_mask=True, seed=seed)
-        agreement = (moved[:, :, 0] > 100) == (ids > 0)
+        agreement = (moved[:, :, 0] > 120) == (ids > 0)  # over the grey of a letterbox
         assert agreement.mean() > 0.97
 
 

@@ -18,6 +18,7 @@ from lightning_modules.anomaly_module import AnomalyModule, fit_curve, to_unit
 from lightning_modules.baselines.constant import Constant
 from lightning_modules.baselines.memory_bank import MemoryBank
 from lightning_modules.baselines.unet import Unet
+from lightning_modules.baselines.yolo import Yolo
 from lightning_modules.nets.patch_tokens import ConvolutionalTokens
 from lightning_modules.segmentation_module import SegmentationModule
 from tests.lightning_modules.small_parts import (
@@ -46,6 +47,7 @@ def class_of(name: str) -> type[SegmentationModule]:
 # What a class with such a setting is given: nothing is fetched, and a test takes no minute.
 SMALL = {
     "class_count": len(VOCABULARY),
+    "size": "n",
     "weights": "random",
     "model_name": "test_resnet",
     "image_size_px": SIDE_PX,
@@ -244,9 +246,10 @@ def test_constant_of_an_unknown_type_names_the_nearest() -> None:
         model.predict_step(defect_batch(), 0)
 
 
-def test_unet_of_another_class_count_says_which_to_set() -> None:
+@pytest.mark.parametrize("kind", [Unet, Yolo])
+def test_closed_list_of_another_count_says_which_to_set(kind: type[Unet | Yolo]) -> None:
     with pytest.raises(ValueError, match=r"set model.init_args.class_count to 3"):
-        Unet(class_count=6).set_vocabulary(VOCABULARY)
+        kind(class_count=6).set_vocabulary(VOCABULARY)
 
 
 @pytest.mark.parametrize("weights", ["", "efficientnet_lite0"])
@@ -255,8 +258,9 @@ def test_unet_of_an_unknown_encoder_names_those_that_are_like_it(weights: str) -
         Unet("resnet81", weights)
 
 
-def test_unet_refuses_other_names_for_its_closed_list(tmp_path: Path) -> None:
-    model = small("unet")
+@pytest.mark.parametrize("name", ["unet", "yolo"])
+def test_closed_list_refuses_other_names(name: str, tmp_path: Path) -> None:
+    model = small(name)
     model.restore(save(model, tmp_path / "one.ckpt"))
     with pytest.raises(ValueError, match="closed list"):
         model.set_vocabulary(Vocabulary.from_names(["burr", "dent"]))
