@@ -39,12 +39,13 @@ class SegmentationModule(LightningModule):
     of tile_px instead of cut into tiles; tiles must be multiples of `stride`; `shapes_examples`:
     its regions differ from what people mark, so that examples are compared as it finds them. A
     validation after the fit leaves in `calibration` what thresholds.json will hold, chosen by
-    `calibration_rule`.
+    `calibration_rule`; unless it `calibrates`, as for a system that saw no image, nothing moves.
     """
 
     stage: str
     sees_whole = False
     shapes_examples = False
+    calibrates = True
 
     def __init__(
         self, tile_px: int, tile_overlap_px: int, tile_batch_size: int, *, stride: int = 1
@@ -157,9 +158,10 @@ class SegmentationModule(LightningModule):
 
         Not within the fit: there the weights that validate are swapped in for the moment.
         """
-        assert self.evaluation is not None
+        assert self.evaluation is not None and self.vocabulary is not None
         if self.trainer.state.fn == "validate":
-            found = self.evaluation.calibrate(self.calibration_rule, self.post_processing.points)
+            seen = self.evaluation if self.calibrates else Evaluation(self.vocabulary.names)
+            found = seen.calibrate(self.calibration_rule, self.post_processing.points)
             self.calibration = found
             content = {"version": VERSION, **found.content()}
             self.post_processing.calibrate(parse_operating_points(content))

@@ -8,9 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from datamodules.vocabulary import Vocabulary
-from lightning_modules.evaluation import Evaluation
 from lightning_modules.nets.naming import embed_prompts
-from lightning_modules.nets.post_processing import OperatingPoints
 from lightning_modules.nets.whole_clip import TOWERS, WholeClip
 from lightning_modules.segmentation_module import SegmentationModule
 from lightning_modules.weights_io import SavedStage
@@ -60,7 +58,7 @@ class ClipZeroShot(SegmentationModule):
         super().__init__(image_size_px, 0, batch_size)
         if mode not in TOWERS:
             raise ValueError(f"mode of clip is {mode!r}: expected {' or '.join(TOWERS)}")
-        self.clip, self.mode, self.calibrate = WholeClip(pretrained), mode, calibrate
+        self.clip, self.mode, self.calibrates = WholeClip(pretrained), mode, calibrate
         self.part_name, self.name_template = part_name, name_template
         self.states, self.templates = (good_states, damaged_states), templates
         # The score of an image is that of its class token.
@@ -120,12 +118,3 @@ class ClipZeroShot(SegmentationModule):
     def match(self, vectors: Tensor, texts: Tensor) -> Tensor:
         """The share of each text (N, D) in unit vectors (..., D), (..., N)."""
         return (self.clip.scale * vectors @ texts.to(vectors).T).softmax(-1)
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the metrics; thresholds stay at 0.5 unless `calibrate` says otherwise."""
-        super().on_validation_epoch_end()
-        if self.calibration is not None and not self.calibrate:
-            assert self.vocabulary is not None
-            nothing = Evaluation(self.vocabulary.names)
-            self.calibration = nothing.calibrate(self.calibration_rule, OperatingPoints())
-            self.post_processing.calibrate(OperatingPoints())

@@ -1,4 +1,4 @@
-"""Holds that CLIP runs without training, reads other words, and is refused without weights."""
+"""Holds that what needs no training runs, reads other words, and is refused without weights."""
 
 from pathlib import Path
 
@@ -11,14 +11,15 @@ from experiments.tracking import read_results, read_runs
 from tests.experiments.refused import refused
 from tests.experiments.small_run import words_of
 from tests.experiments.test_good_parts import draw_folder
-from tests.lightning_modules.small_weights import write_small_clip
+from tests.lightning_modules.small_weights import write_small_clip, write_small_qwen
 
 
 @pytest.fixture
 def words(tmp_path: Path) -> list[str]:
+    """Whose images are seen and where all goes."""
     parts = draw_folder(tmp_path / "parts", {"good": 10, "plain": 10, "striped": 10}, 0)
     own = {"output": tmp_path, "data.manifest_folder": tmp_path / "manifests", "root": parts}
-    return ["--config", "baselines/clip_zero_shot.yaml", "--source=folder", *words_of(own)]
+    return ["--source=folder", *words_of(own)]
 
 
 def test_clip_is_tested_as_it_is_and_predicts_in_other_words(
@@ -26,7 +27,7 @@ def test_clip_is_tested_as_it_is_and_predicts_in_other_words(
 ) -> None:
     clip = write_small_clip(tmp_path / "clip")
     more = words_of({"model.pretrained": clip, "model.mode": "vv"})
-    assert call_command(run, [*words, *more]) == 0
+    assert call_command(run, ["--config", "baselines/clip_zero_shot.yaml", *words, *more]) == 0
     [row] = read_runs(tmp_path, "paper")
     assert (row.tags["clip"], row.tags["clip_mode"]) == (str(clip), "vv")
     directory = tmp_path / "runs" / "clip_zero_shot"
@@ -41,6 +42,28 @@ def test_clip_is_tested_as_it_is_and_predicts_in_other_words(
     assert result.image_score == pytest.approx(1 - result.type_scores[0])
 
 
-def test_without_weights_the_run_is_refused_in_one_line(tmp_path: Path, words: list[str]) -> None:
+def test_vision_language_model_is_tested_as_it_is_and_predicts_in_other_words(
+    tmp_path: Path, words: list[str]
+) -> None:
+    qwen = write_small_qwen(tmp_path / "qwen")
+    more = words_of({"model.pretrained": qwen, "model.most_tokens": 8})
+    assert call_command(run, ["--config", "baselines/qwen_vl.yaml", *words, *more]) == 0
+    [row] = read_runs(tmp_path, "paper")
+    assert (row.tags["vision_language"], row.tags["coordinates"]) == (str(qwen), "rel1000")
+    directory = tmp_path / "runs" / "qwen_vl"
+    figures = read_results(directory)
+    # What is random says nothing that can be read, of any of the images.
+    assert figures["mask/test/parse_failures"] == 6
+    assert figures["mask/test/iou_image"] == 0
+    image = next((tmp_path / "parts" / "images" / "plain").iterdir())
+    result = load_predictor(directory).predict(image, labels="crack; burr, fin")
+    assert result.names == ("good", "crack", "burr") and result.name == "good"
+
+
+@pytest.mark.parametrize("config", ["clip_zero_shot", "qwen_vl"])
+def test_without_weights_the_run_is_refused_in_one_line(
+    config: str, tmp_path: Path, words: list[str]
+) -> None:
     more = words_of({"model.pretrained": tmp_path / "none"})
-    assert "expected a local folder or a reachable hub name" in refused(run, *words, *more)
+    said = refused(run, "--config", f"baselines/{config}.yaml", *words, *more)
+    assert "expected a local folder or a reachable hub name" in said

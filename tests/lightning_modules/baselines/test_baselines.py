@@ -30,7 +30,7 @@ from tests.lightning_modules.small_parts import (
     save,
     train,
 )
-from tests.lightning_modules.small_weights import write_small_clip
+from tests.lightning_modules.small_weights import write_small_clip, write_small_qwen
 
 FILES = sorted(
     path.stem for path in Path(baselines.__path__[0]).glob("*.py") if path.stem != "__init__"
@@ -59,15 +59,17 @@ SMALL = {
     "base_learning_rate": 1e-2,
     "discriminator_learning_rate": 1e-2,
     "blur_sigma_px": 2.0,
+    "most_tokens": 8,
 }
 # Epochs of three batches until it knows good parts, of one that learns them by gradients.
 EPOCHS = {"simple_net": 20}
 
 
 @cache
-def clip_folder() -> str:
-    """A folder with a whole CLIP, random and small."""
-    return str(write_small_clip(Path(mkdtemp())))
+def pretrained_folder(name: str) -> str:
+    """A folder with the random and small model that a baseline takes as it is."""
+    write = write_small_qwen if name == "vision_language" else write_small_clip
+    return str(write(Path(mkdtemp())))
 
 
 def small(name: str, **settings: object) -> SegmentationModule:
@@ -77,7 +79,7 @@ def small(name: str, **settings: object) -> SegmentationModule:
     known = signature(kind).parameters
     given = {key: value for key, value in SMALL.items() if key in known}
     if "pretrained" in known:
-        given["pretrained"] = clip_folder()
+        given["pretrained"] = pretrained_folder(name)
     if "tokens" in known:
         given["tokens"] = ConvolutionalTokens("random", "test_resnet", ("layer2",))
     if "encoder_name" in known:
