@@ -61,6 +61,11 @@ class VisionLanguageModel:
                 f"tokenizer of {name!r} does not know the sign for an image as the weights do: put "
                 "tokenizer.json beside the weights"
             )
+        if not processor.chat_template:
+            raise ValueError(
+                f"vision-language model {name!r} has no chat template: expected one that was "
+                "taught to answer, often called Instruct; name another"
+            )
         self.coordinates = self.coordinates or COORDINATES.get(config.model_type, "")
         if not self.coordinates:
             raise ValueError(

@@ -101,8 +101,16 @@ def test_family_of_unknown_units_is_asked_for_them(
         loaded(folder)
 
 
-def test_missing_tokenizer_is_no_empty_one(tmp_path: Path) -> None:
-    folder = write_small_qwen(tmp_path)
-    (folder / "tokenizer.json").unlink()
-    with pytest.raises(ValueError, match=r"tokenizer"):
-        loaded(folder)
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("tokenizer.json", "does not know the sign for an image"),
+        ("chat_template.jinja", "no chat template: expected one that was taught to answer"),
+        ("model.safetensors", "expected a local folder or a reachable hub name"),
+    ],
+)
+def test_missing_file_of_the_model_is_one_line(file: str, said: str, tmp_path: Path) -> None:
+    (write_small_qwen(tmp_path) / file).unlink()
+    with pytest.raises(ValueError, match=said) as error:
+        loaded(tmp_path)
+    assert "\n" not in str(error.value)
