@@ -36,9 +36,10 @@ class DetectionMetrics(Metric):
 
     Truths are the 8-connected regions of each type in the mask, of any area. Where the mask is
     made of boxes these are the boxes (those of one type that touch are one), and count for boxes
-    alone. Means are over the types that occur. What lies under the thresholds is no instance and
-    lowers the recall. Images without a mask do not count; figures without an answer are NaN.
-    Scores of one bin count as tied: against COCO's own code figures differ by under 5e-4.
+    alone. Means are over the types that occur. What a system does not list, as stage 2 what lies
+    under its thresholds, lowers the recall. Images without a mask do not count; figures without an
+    answer are NaN. Scores of one bin count as tied: against COCO's own code figures differ by under
+    5e-4 where few are.
 
     A true region is found where at least half of its pixels are marked as a defect of whatever
     type; false alarms cost no recall. Small is under 32 x 32 px, large from 96 x 96 px.

@@ -3,9 +3,11 @@
 import contextlib
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -81,6 +83,22 @@ def test_precision_equals_that_of_cocos_own_code(kind: str, coco_kind: str, seed
     for name, expected in coco_figures(predictions, batch, coco_kind).items():
         assert 0.05 < expected < 0.95
         assert figures[f"{kind}_{name}"] == pytest.approx(expected, abs=5e-4)
+
+
+def test_masks_that_overlap_count_whole_as_in_cocos_own_code() -> None:
+    predictions, batch = random_scenes(2, count=40)
+    generator = np.random.default_rng(0)
+    for prediction in predictions:
+        for one in list(prediction.instances):
+            left, top, width, height = one.box_xywh_px
+            mask = torch.zeros_like(one.mask)
+            mask[top : top + height // 2 + 1, left : left + width] = True
+            box = (left, top, width, height // 2 + 1)
+            score = float(generator.uniform(0, 1))
+            prediction.instances.append(replace(one, score=score, mask=mask, box_xywh_px=box))
+    figures = run(predictions, batch, bins=2**17)
+    for name, expected in coco_figures(predictions, batch, "segm").items():
+        assert figures[f"mask_{name}"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_boxes_for_masks_count_for_boxes_alone() -> None:
