@@ -82,9 +82,9 @@ def embed_examples(
         # A large set is not opened to its end for a few examples.
         names = {vocabulary.names[vocabulary.id_of(name)] for name in record.defects}
         if any(images[name] < MOST_EXAMPLES for name in names):
-            for image, name, mask, order in regions_of(record, root, vocabulary):
+            for image, name, drawn, order in regions_of(record, root, vocabulary):
                 images[name] += order == 0
-                marked.append((order, place, image, name, torch.from_numpy(mask)))
+                marked.append((order, place, image, name, torch.from_numpy(drawn)))
     found: dict[int, list[Tensor]] = {}
     for _, place, image, name, mask in sorted(marked, key=lambda one: one[0]):
         counts[name] += 1

@@ -11,7 +11,8 @@ from torch.nn import functional
 from datamodules.sample import GOOD_ID, Batch, Prediction
 from datamodules.vocabulary import Vocabulary, good_names, normalise_name
 from lightning_modules.evaluation import TASK
-from lightning_modules.nets.box_answers import predict_boxes, read_boxes, to_pixels
+from lightning_modules.nets.box_answers import read_boxes, to_pixels
+from lightning_modules.nets.box_prediction import Boxes, predict_from_boxes
 from lightning_modules.nets.vision_language_model import VisionLanguageModel
 from lightning_modules.segmentation_module import SegmentationModule
 from lightning_modules.weights_io import SavedStage
@@ -28,11 +29,12 @@ QUESTION = (
 class VisionLanguage(SegmentationModule):
     """An image-text-to-text model of transformers by hub name or local folder, as it is.
 
-    It sees each image whole and answers once; its boxes, filled, are the regions. A box whose label
-    is none of the names that were asked for has the one that is spelt most alike; one that is said
-    to be good, or what the vocabulary says is no defect, is left out. An answer that cannot be read
-    counts as no defect and in `mask/test/parse_failures`. coordinates: as `VisionLanguageModel`
-    takes it; part_name: the word for what the images show; most_tokens: of an answer.
+    It sees each image whole and answers once; its boxes, filled, are the regions, the first one on
+    top, whose type is the image's. A box whose label is none of the names that were asked for has
+    the one that is spelt most alike; one that is said to be good, or what the vocabulary says is no
+    defect, is left out. An answer that cannot be read counts as no defect and in
+    `mask/test/parse_failures`. coordinates: as `VisionLanguageModel` takes it; part_name: the word
+    for what the images show; most_tokens: of an answer.
     """
 
     stage = "vision_language"
@@ -85,14 +87,16 @@ class VisionLanguage(SegmentationModule):
                 LOGGER.warning("an answer cannot be read and counts as no defect: %.200r", answer)
             self.parse_failures += 1
         height, width = image.shape[-2:]
-        found = []
+        boxes, class_ids = [], []
         for one in spoken or ():
             box = to_pixels(one.corners, units_wh=units_wh, size_px=(height, width))
             class_id = class_of(one.label, self.vocabulary)
             if box is not None and class_id != GOOD_ID:
-                found.append((class_id, box))
-        count = len(self.vocabulary)
-        return predict_boxes(found, (height, width), class_count=count, device=image.device)
+                boxes.append(box)
+                class_ids.append(class_id - 1)
+        found = Boxes(torch.tensor(boxes), torch.ones(len(boxes)), torch.tensor(class_ids))
+        size_px, count = (height, width), len(self.vocabulary)
+        return predict_from_boxes(found, size_px, count, self.post_processing, image.device)
 
     def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Maps (T, K, s, s) and answers (T, K+1) of images (T, 3, s, s), zero or one."""

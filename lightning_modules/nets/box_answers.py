@@ -1,20 +1,17 @@
-"""Boxes in what a vision-language model says: read from its words, brought to pixels, painted.
+"""Boxes in what a vision-language model says: read from its words and brought to pixels.
 
 It says them in Qwen-VL's tags (<ref>, <box>), in Qwen2-VL's special tokens, or as JSON objects of a
 `bbox_2d` and a `label`, as Qwen2.5-VL and Qwen3-VL do. In which units the corners are is no part of
-an answer: the model's family decides (`vision_language_model.py`).
+an answer: the model's family decides (`vision_language_model.py`). What becomes of boxes is in
+`box_prediction.py`.
 """
 
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-
-import torch
-
-from datamodules.sample import GOOD_ID, Instance, Prediction
 
 BOX_KEY, LABEL_KEY = "bbox_2d", "label"
 TAGS = re.compile(
@@ -113,45 +110,3 @@ def to_pixels(
     left, right = sorted(math.ceil(min(max(x, 0), width) - 0.5) for x in xs)
     top, bottom = sorted(math.ceil(min(max(y, 0), height) - 0.5) for y in ys)
     return (left, top, right, bottom) if left < right and top < bottom else None
-
-
-def predict_boxes(
-    boxes: Sequence[tuple[int, PixelBox]],
-    size_px: tuple[int, int],
-    *,
-    class_count: int,
-    device: torch.device,
-) -> Prediction:
-    """The prediction that boxes, each with its class id, make of an image of (height, width).
-
-    Boxes are filled, smaller ones over larger ones, and stay instances of their own; all scores are
-    zero or one. The image's answer is the type that covers most, good without a box; type scores
-    are shares of the pixels covered.
-    """
-    label_map = torch.full(size_px, GOOD_ID, dtype=torch.int64)
-    instances = []
-    for class_id, (left, top, right, bottom) in sorted(boxes, key=area_px, reverse=True):
-        window = (slice(top, bottom), slice(left, right))
-        mask = torch.zeros(size_px, dtype=torch.bool)
-        mask[window], label_map[window] = True, class_id
-        box_px = (left, top, right - left, bottom - top)
-        instances.append(Instance(class_id, 1.0, mask, box_px))
-    covered_px = label_map.flatten().bincount(minlength=class_count).float()
-    if instances:
-        covered_px[GOOD_ID] = 0
-    label_map = label_map.to(device)
-    return Prediction(
-        label_map=label_map,
-        anomaly_map=(label_map != GOOD_ID).float(),
-        image_score=float(bool(instances)),
-        type_scores=(covered_px / covered_px.sum()).to(device),
-        type_id=int(covered_px.argmax()),
-        type_map=label_map.clamp(min=1),
-        instances=instances,
-    )
-
-
-def area_px(box: tuple[int, PixelBox]) -> int:
-    """The area of a box beside its class id."""
-    left, top, right, bottom = box[1]
-    return (right - left) * (bottom - top)

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -87,6 +88,18 @@ def test_maps_are_those_of_the_prediction(monkeypatch: pytest.MonkeyPatch) -> No
     maps, answers = model.score_tiles(images)
     assert maps.shape == (2, 2, 64, 64) and maps[0, 0].sum() == 20 * 28 and not maps[1].any()
     assert answers.tolist() == [[0, 1, 0], [1, 0, 0]]
+
+
+def test_boxes_stay_apart_and_the_first_is_on_top(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = '{"bbox_2d": [250, 250, 500, 500], "label": "stain"}'
+    model, _ = scripted(monkeypatch, inner + CRACK)
+    [found] = model.predict_images([defect_batch().image[0]])
+    expected = torch.zeros(64, 64, dtype=torch.int64)
+    expected[8:28, 12:40], expected[16:32, 16:32] = 1, 2
+    assert found.label_map.equal(expected)
+    assert found.anomaly_map.equal((expected > 0).float())
+    assert [(one.class_id, int(one.mask.sum())) for one in found.instances] == [(2, 256), (1, 560)]
+    assert (found.image_score, found.type_id) == (1.0, 2)
 
 
 def test_thresholds_stay_where_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,12 +4,10 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from lightning_modules.nets.box_answers import (
     Corners,
     SpokenBox,
-    predict_boxes,
     read_boxes,
     to_pixels,
 )
@@ -140,29 +138,6 @@ def test_box_is_cut_at_the_image_and_dropped_without_a_pixel(
 def test_pixels_of_the_resized_image_are_scaled_back() -> None:
     box = to_pixels((56, 28, 112, 56), units_wh=(112, 56), size_px=(100, 400))
     assert box == (200, 50, 400, 100)
-
-
-def test_boxes_are_filled_and_stay_apart_the_smaller_on_top() -> None:
-    boxes = [(2, (12, 4, 16, 8)), (1, (10, 2, 20, 12)), (1, (18, 2, 30, 12))]
-    found = predict_boxes(boxes, (20, 40), class_count=4, device=torch.device("cpu"))
-    expected = np.zeros((20, 40), dtype=np.int64)
-    expected[2:12, 10:30], expected[4:8, 12:16] = 1, 2
-    assert (found.label_map.numpy() == expected).all()
-    assert found.anomaly_map.equal((found.label_map > 0).float())
-    assert found.type_map.equal(found.label_map.clamp(min=1))
-    assert [one.box_xywh_px for one in found.instances] == [
-        *[(18, 2, 12, 10), (10, 2, 10, 10), (12, 4, 4, 4)]
-    ]
-    assert [int(one.mask.sum()) for one in found.instances] == [120, 100, 16]
-    assert (found.image_score, found.type_id) == (1.0, 1)
-    torch.testing.assert_close(found.type_scores, torch.tensor([0, 184, 16, 0]) / 200)
-
-
-def test_without_a_box_the_image_is_good() -> None:
-    found = predict_boxes([], (5, 7), class_count=3, device=torch.device("cpu"))
-    assert (found.image_score, found.type_id, found.instances) == (0.0, 0, [])
-    assert found.type_scores.tolist() == [1, 0, 0]
-    assert not found.anomaly_map.any() and not found.label_map.any() and found.type_map.all()
 
 
 def test_what_json_writes_is_read() -> None:
