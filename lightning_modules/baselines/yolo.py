@@ -23,7 +23,7 @@ from lightning_modules.nets.box_prediction import (
 )
 from lightning_modules.nets.mosaic import mixup, mosaic
 from lightning_modules.nets.post_processing import OperatingPoints, TypeThresholds
-from lightning_modules.nets.yolo_net import STRIDES, YoloNet
+from lightning_modules.nets.yolo_net import STRIDES, Size, YoloNet
 from lightning_modules.optimizers import (
     schedule,
     split_by_decay,
@@ -55,7 +55,7 @@ class Yolo(SegmentationModule):
     def __init__(
         self,
         class_count: int = 6,
-        size: str = "m",
+        size: Size = "m",
         base_learning_rate: float = 1e-2,
         last_rate_share: float = 1e-3,
         momentum: float = 0.937,
@@ -94,7 +94,13 @@ class Yolo(SegmentationModule):
         check_closed_list(vocabulary, known=self.vocabulary, class_count=self.class_count)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Raises the momentum while the rate warms up."""
+        """Raises the momentum while the rate warms up; ValueError for squares of another size."""
+        if batch.image.shape[-1] != self.tile_px:
+            raise ValueError(
+                f"training squares have {batch.image.shape[-1]} px and the model's image_size_px "
+                f"is {self.tile_px}, expected one size: set data.init_args.train_transform to a "
+                f"Letterbox of {self.tile_px} px"
+            )
         share = min(1.0, self.trainer.global_step / max(1, self.warmup_steps))
         for group in self.trainer.optimizers[0].param_groups:
             group["momentum"] = FIRST_MOMENTUM + share * (self.momentum - FIRST_MOMENTUM)

@@ -5,6 +5,7 @@ assets of the published YOLOv8 are used.
 """
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,9 @@ from torch.nn import functional
 from lightning_modules.equations.box_losses import BINS, Places, places_of
 
 STRIDES = (8, 16, 32)
+Size = Literal["n", "s", "m", "l"]
 # Depth, width and the most channels before the width counts.
-SIZES = {
+SIZES: dict[Size, tuple[float, float, int]] = {
     "n": (1 / 3, 0.25, 1024),
     "s": (1 / 3, 0.5, 1024),
     "m": (2 / 3, 0.75, 768),
@@ -31,7 +33,7 @@ class YoloNet(nn.Module):
     and 43,691,520 weights, 16 of which are the whole distances and do not train.
     """
 
-    def __init__(self, class_count: int, size: str = "m") -> None:
+    def __init__(self, class_count: int, size: Size = "m") -> None:
         super().__init__()
         depth, width, most = SIZES[size]
         c1, c2, c3, c4, c5 = (

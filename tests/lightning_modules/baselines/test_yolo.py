@@ -125,7 +125,7 @@ class Rates(Callback):
 
 
 def test_rates_and_momentum_warm_up_and_the_rate_ends_at_its_share(tmp_path: Path) -> None:
-    model, rates = ready(warmup_epochs=0.5, image_size_px=32), Rates()
+    model, rates = ready(warmup_epochs=0.5), Rates()
     quiet_trainer(tmp_path, callbacks=[rates]).fit(model.train(), OneImage(8))
     assert rates.seen[0] == pytest.approx([0, 0, 0.1, 0.8])
     assert rates.seen[2] == pytest.approx([0.005, 0.005, 0.055, 0.8685])
@@ -135,7 +135,7 @@ def test_rates_and_momentum_warm_up_and_the_rate_ends_at_its_share(tmp_path: Pat
 
 
 def test_only_matrices_of_convolutions_decay(tmp_path: Path) -> None:
-    model = ready(image_size_px=32)
+    model = ready()
     trainer = quiet_trainer(tmp_path)
     trainer.fit(model.train(), OneImage(1))
     decayed, *others = trainer.optimizers[0].param_groups
@@ -144,6 +144,11 @@ def test_only_matrices_of_convolutions_decay(tmp_path: Path) -> None:
     assert all(weight.ndim == 1 for group in others for weight in group["params"])
     count = sum(len(group["params"]) for group in trainer.optimizers[0].param_groups)
     assert count == sum(weight.requires_grad for weight in model.parameters())
+
+
+def test_squares_of_another_size_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="have 128 px and the model's image_size_px is 64"):
+        quiet_trainer(tmp_path).fit(ready(image_size_px=64), OneImage(1))
 
 
 def test_last_epochs_show_the_images_as_they_are() -> None:

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from lightning_modules.nets.yolo_net import YoloNet
+from lightning_modules.nets.yolo_net import Size, YoloNet
 
-SIZES = {"n": 3_157_200, "s": 11_166_560, "m": 25_902_640, "l": 43_691_520}
+SIZES: dict[Size, int] = {"n": 3_157_200, "s": 11_166_560, "m": 25_902_640, "l": 43_691_520}
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ SIZES = {"n": 3_157_200, "s": 11_166_560, "m": 25_902_640, "l": 43_691_520}
     ],
 )
 def test_published_sizes_are_the_counts_of_weights(
-    size: str, class_count: int, weights: int
+    size: Size, class_count: int, weights: int
 ) -> None:
     with torch.device("meta"):
         net = YoloNet(class_count, size)
