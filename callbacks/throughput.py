@@ -32,9 +32,9 @@ class Predicts(Protocol):
 
 class Throughput(Callback):
     """Logs `perf/images_per_s`: images of all processes per second since the first steps, waiting
-    for data included and validation left out; `perf/train_minutes` from the first step on; after
-    the test `perf/test_ms_per_image`: what the model alone takes for one of the first eight images
-    of the test, after a first one that does not count, on one thread, the median; and
+    for data included and validation left out; `perf/train_minutes` since it began or went on;
+    after the test `perf/test_ms_per_image`: what the model alone takes for one of the first eight
+    images of the test, after a first one that does not count, on one thread, the median; and
     `perf/peak_memory_mb`, the most that the run took of the accelerator, or else of the machine.
 
     skip_steps: steps at the start that are not counted, because caches fill and kernels compile.

@@ -18,7 +18,14 @@ from datamodules.sample import GOOD_ID, Instance, Prediction
 from datamodules.splits import FewShots
 from datamodules.transforms import to_tensor
 from datamodules.vocabulary import Vocabulary
-from experiments.inference.examples import join, regions_of, shares_by_words, spread, trusted
+from experiments.inference.examples import (
+    embed_example,
+    join,
+    regions_of,
+    shares_by_words,
+    spread,
+    trusted,
+)
 from lightning_modules.nets.gallery import Gallery
 from lightning_modules.nets.post_processing import vote
 from lightning_modules.nets.region_embedding import VIEWS, RegionEmbedding
@@ -60,9 +67,13 @@ class ExampleTrial:
         for row in map(int, np.random.default_rng(0).permutation(rows)):
             shown = {names[self.vocabulary.id_of(name)] for name in self.index[row].defects}
             if any(len(vectors[name]) < most for name in shown):
+                found: Sequence[Instance] = ()
+                if self.stage.shapes_examples:
+                    found = self.stage.predict_image(to_tensor(self._pixels(row)[0])).instances
                 for image, name, mask in self._marked(row):
                     if len(vectors[name]) < most:
-                        vectors[name].append(self.embed(image, [mask], VIEWS))
+                        one = embed_example(image, mask, self.embed, VIEWS, found)
+                        vectors[name].append(one)
         return {name: torch.cat(one) for name, one in vectors.items() if one}
 
     @torch.inference_mode()

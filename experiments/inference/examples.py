@@ -85,16 +85,24 @@ def embed_examples(
             for image, name, drawn, order in regions_of(record, root, vocabulary):
                 images[name] += order == 0
                 marked.append((order, place, image, name, torch.from_numpy(drawn)))
-    found: dict[int, list[Tensor]] = {}
+    found: dict[int, Sequence[Instance]] = {}
     for _, place, image, name, mask in sorted(marked, key=lambda one: one[0]):
         counts[name] += 1
         if counts[name] <= MOST_EXAMPLES:
-            vectors[name].append(embed(image, [mask], views))
             if find is not None and place not in found:
-                found[place] = [one.mask for one in find(image).instances]
-            if (own := most_alike(mask, found.get(place, []))) is not None:
-                vectors[name][-1][:, 0] = embed(image, [own])[:, 0]
+                found[place] = find(image).instances
+            vectors[name].append(embed_example(image, mask, embed, views, found.get(place, ())))
     return {name: torch.cat(one) for name, one in vectors.items() if one}, counts
+
+
+def embed_example(
+    image: Tensor, mask: Tensor, embed: RegionEmbedding, views: int, found: Sequence[Instance]
+) -> Tensor:
+    """Vectors (1, V, D) of a marked region; the first of what was found there instead, if any."""
+    vectors = embed(image, [mask], views)
+    if (own := most_alike(mask, [one.mask for one in found])) is not None:
+        vectors[:, 0] = embed(image, [own])[:, 0]
+    return vectors
 
 
 def most_alike(mask: Tensor, others: Sequence[Tensor]) -> Tensor | None:

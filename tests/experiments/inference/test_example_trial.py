@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from datamodules.manifest import Manifest, write_manifest
+from datamodules.sample import Prediction
 from datamodules.sources.folder import Folder
 from datamodules.vocabulary import Vocabulary
 from experiments.inference.example_trial import (
@@ -62,6 +64,23 @@ def test_examples_are_of_training_images_and_regions_of_others(trial: ExampleTri
     assert marked.by_words.tolist() == [[0, 1, 0], [0, 1, 0]]
     assert sorted(found.names) == ["burr", "pit"]
     assert found.vectors.shape == (2, trial.embed.width)
+
+
+def test_examples_are_tried_in_the_shape_that_predict_compares_them_in(
+    trial: ExampleTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked, find = trial.examples(1)["pit"], trial.stage.predict_image
+
+    def find_upper_half(image: Tensor) -> Prediction:
+        found = find(image)
+        found.instances[0].mask[30:] = False
+        return found
+
+    monkeypatch.setattr(trial.stage, "shapes_examples", True)
+    monkeypatch.setattr(trial.stage, "predict_image", find_upper_half)
+    shaped = trial.examples(1)["pit"]
+    assert not torch.equal(shaped[:, 0], marked[:, 0])
+    assert torch.equal(shaped[:, 1:], marked[:, 1:])
 
 
 def test_what_is_found_where_little_is_marked_is_nothing(trial: ExampleTrial) -> None:
