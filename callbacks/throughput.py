@@ -35,8 +35,8 @@ class Throughput(Callback):
     for data included and validation left out; `perf/train_minutes` since it began or went on;
     after the test `perf/test_ms_per_image`: what the model alone takes for one of the first eight
     images of the test, after a first one that does not count, on one thread, the median; and
-    `perf/peak_memory_mb`, the most that the process of the test has taken of the accelerator, or else
-    of the machine, its training included where it trained.
+    `perf/peak_memory_mb`, the most that the process of the test has taken of the accelerator, or
+    else of the machine, with its training where it trained.
 
     skip_steps: steps at the start that are not counted, because caches fill and kernels compile.
     """

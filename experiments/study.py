@@ -63,8 +63,7 @@ def study(
             "--publish out"
         )
     table, usual = read_study(config, overrides)
-    children = plan_children(table)
-    chosen = choose(children, [child] if child else only)
+    choose(plan_children(table), wanted := [child] if child else only)
     words = [*(word for name in config for word in ("--config", name)), *overrides]
     if publish:
         check_page(publish, table.name)
@@ -72,6 +71,8 @@ def study(
     from experiments.reporting.runs import StudyRun
 
     parent = StudyRun(table)
+    children = plan_children(table, parent.elsewhere())
+    chosen = choose(children, wanted)
     if list:
         print_left(parent, chosen, words)
         return 0

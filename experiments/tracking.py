@@ -120,24 +120,25 @@ def initialise_tracking(output: Path) -> str:
     return uri
 
 
-def read_runs(output: Path, experiment: str) -> list[RunRow]:
-    """The experiment's runs, oldest first.
+def read_runs(output: Path, *wanted: str) -> list[RunRow]:
+    """The runs of these experiments, oldest first.
 
     Raises FileNotFoundError without a database, ValueError for an unknown experiment.
     """
     client = _open_database(output)
     with _one_line(tracking_uri(output)):
         experiments = {found.name: found.experiment_id for found in client.search_experiments()}
-        if experiment not in experiments:
-            # MLflow's own "Default" is always there and empty.
-            known = sorted(name for name in experiments if name != "Default")
-            raise ValueError(
-                f"experiment {experiment!r} is not in {output}; {nearest_names(experiment, known)}"
-            )
+        for name in wanted:
+            if name not in experiments:
+                # MLflow's own "Default" is always there and empty.
+                known = sorted(known for known in experiments if known != "Default")
+                raise ValueError(
+                    f"experiment {name!r} is not in {output}; {nearest_names(name, known)}"
+                )
         runs, token, order = list[Run](), None, ["attributes.start_time ASC"]
         while token is None or token:
             page = client.search_runs(
-                [experiments[experiment]],
+                [experiments[name] for name in wanted],
                 "",
                 max_results=PAGE_RUNS,
                 order_by=order,

@@ -183,8 +183,9 @@ class Study:
 class Child:
     """One run of a study: the words that follow `python -m MODULE`, without its tags.
 
-    folder: where it writes, a run's own directory; results: its file of numbers there, if it is no
-    run; sha256: of the command line, its config files and the children it depends on.
+    folder: where it writes, a run's own directory, or that of the run of another study that stands
+    for it; results: its file of numbers there, if it is no run; sha256: of the command line but for
+    names and folders, its config files and the children it depends on.
     """
 
     name: str
@@ -204,8 +205,10 @@ class Child:
         return self.module == RUN
 
 
-def plan_children(study: Study) -> list[Child]:
+def plan_children(study: Study, elsewhere: Mapping[str, str] | None = None) -> list[Child]:
     """Every variant under every seed, what is needed before what needs it.
+
+    elsewhere: the folders of finished runs of other studies by what they ran, a child's sha256.
 
     Raises ValueError for an odd name, or a need that is none of the variants above.
     """
@@ -224,34 +227,39 @@ def plan_children(study: Study) -> list[Child]:
     planned: dict[str, Child] = {}
     for seed in study.seeds:
         for name in study.variants:
-            child = _child_of(study, name, seed, planned)
+            child = _child_of(study, name, seed, planned, elsewhere or {})
             planned[child.name] = child
     return list(planned.values())
 
 
-def _child_of(study: Study, name: str, seed: int, planned: Mapping[str, Child]) -> Child:
+def _child_of(
+    study: Study,
+    name: str,
+    seed: int,
+    planned: Mapping[str, Child],
+    elsewhere: Mapping[str, str],
+) -> Child:
     """One variant under one seed, after those that it needs."""
     variant, child = study.variants[name], f"{name}_s{seed}"
     needs = [planned[f"{need}_s{seed}"] for need in variant.all_needs if need in study.variants]
+    is_run = variant.module == RUN
     folder = f"{study.output}/studies/{study.name}/children/{child}"
-    if variant.module == RUN:
+    if is_run:
         folder = f"{study.output}/runs/{study.name}.{child}"
     places = {key: str(value) for key, value in study.values.items()}
     places |= {of: filled(there, {"seed": seed}) for of, there in study.existing.items()}
-    places |= {need.variant: need.folder for need in needs}
     places |= {"here": folder, "seed": str(seed), "name": name}
-    words = [filled(word, places) for word in variant.flags]
+    words = _words(study, variant, places | {need.variant: need.folder for need in needs})
+    # What it does is the same wherever the runs that it needs are.
+    same = _words(study, variant, places | {need.variant: need.sha256 for need in needs})
     rests_on = [need.sha256 for need in needs]
-    if variant.module == RUN:
-        configs = (*(study.stage1 if variant.is_stage1 else study.base), *variant.configs)
-        words = [
-            *(word for config in configs for word in ("--config", config)),
-            *_setting_words(study, variant, places),
-            *words,
-            *("--name", f"{study.name}.{child}", "--experiment", study.name),
-            *("--output", study.output),
-        ]
-        rests_on.append(_configuration_sha256(configs))
+    if is_run:
+        rests_on.append(_configuration_sha256(_configs(study, variant)))
+    sha256 = _sha256(variant.module, *same, *rests_on)
+    if is_run:
+        words += ["--name", f"{study.name}.{child}", "--experiment", study.name]
+        words += ["--output", study.output]
+        folder = elsewhere.get(sha256, folder)
     return Child(
         child,
         name,
@@ -261,9 +269,22 @@ def _child_of(study: Study, name: str, seed: int, planned: Mapping[str, Child]) 
         variant.module,
         folder,
         f"{folder}/{variant.results}" if variant.results else "",
-        _sha256(variant.module, *words, *rests_on),
+        sha256,
         {key: filled(value, places) for key, value in variant.tags.items()},
     )
+
+
+def _configs(study: Study, variant: Variant) -> tuple[str, ...]:
+    return (*(study.stage1 if variant.is_stage1 else study.base), *variant.configs)
+
+
+def _words(study: Study, variant: Variant, places: Mapping[str, str]) -> list[str]:
+    """The words of a variant's command, but for a run's names and folder."""
+    flags = [filled(word, places) for word in variant.flags]
+    if variant.module != RUN:
+        return flags
+    files = (word for config in _configs(study, variant) for word in ("--config", config))
+    return [*files, *_setting_words(study, variant, places), *flags]
 
 
 def _setting_words(study: Study, variant: Variant, places: Mapping[str, str]) -> list[str]:

@@ -26,7 +26,13 @@ from experiments.cli import error_line, is_user_error
 from experiments.reporting.plan import CHILD_TAG, COMMAND_TAG, STUDY_TAG, Child, Study
 from experiments.reporting.report import Results
 from experiments.run_logger import RunLogger
-from experiments.tracking import RunRow, experiment_names, initialise_tracking, read_runs
+from experiments.tracking import (
+    RESULTS_NAME,
+    RunRow,
+    experiment_names,
+    initialise_tracking,
+    read_runs,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -44,28 +50,40 @@ class StudyRun:
     def __init__(self, study: Study) -> None:
         self.study, self.output = study, Path(study.output)
         self.client = MlflowClient(initialise_tracking(self.output))
-        parents = [run for run in self._rows() if run.tags.get(ROLE_TAG) == PARENT_ROLE]
+        rows = [row for row in self._rows() if self._is_own(row)]
+        parents = [row for row in rows if row.tags.get(ROLE_TAG) == PARENT_ROLE]
         if parents:
             self.run_id = parents[-1].run_id
         else:
             tags = {STUDY_TAG: study.name, ROLE_TAG: PARENT_ROLE}
             self.run_id = str(RunLogger(self.output, study.name, study.name, tags).begin())
 
+    def elsewhere(self) -> dict[str, str]:
+        """The folders of the finished runs of other studies by what they ran, a child's sha256."""
+        ran = [row for row in self._rows() if row.status == FINISHED and COMMAND_TAG in row.tags]
+        folders = {row.tags[COMMAND_TAG]: self._folder(row) for row in ran if not self._is_own(row)}
+        return {sha256: at for sha256, at in folders.items() if Path(at, RESULTS_NAME).is_file()}
+
     def results(self, children: Sequence[Child]) -> Results:
         """What the children left that have finished, with the words that they have now.
 
         Of one that finished several times the newest counts; one whose words have changed since
-        is said, and counts as not run.
+        is said, and counts as not run. A run of another study with these words is as good.
         """
-        wanted = {child.name: child for child in children}
+        by_name = {child.name: child for child in children}
+        by_folder = {child.folder: child for child in children}
         found: dict[tuple[str, int], RunRow] = {}
         for row in self._rows():
-            child = wanted.get(row.tags.get(CHILD_TAG, ""))
-            if child is None or row.status != FINISHED:
+            if row.status != FINISHED or CHILD_TAG not in row.tags:
+                continue
+            child = by_folder.get(self._folder(row))
+            if self._is_own(row):
+                child = by_name.get(row.tags[CHILD_TAG])
+            if child is None:
                 continue
             if row.tags.get(COMMAND_TAG) == child.sha256:
                 found[child.variant, child.seed] = row
-            else:
+            elif self._is_own(row):
                 logger.warning("child %s: run %s had other words", child.name, row.run_id)
         return Results(self.study, found)
 
@@ -153,12 +171,16 @@ class StudyRun:
         own = {STUDY_TAG: self.study.name, CHILD_TAG: child.name, COMMAND_TAG: child.sha256}
         return {**child.tags, **own, PARENT_TAG: self.run_id}
 
+    def _is_own(self, row: RunRow) -> bool:
+        return row.tags.get(STUDY_TAG) == self.study.name
+
+    def _folder(self, row: RunRow) -> str:
+        """That of the run of a child."""
+        return f"{self.study.output}/runs/{row.tags.get(STUDY_TAG)}.{row.tags.get(CHILD_TAG)}"
+
     def _rows(self) -> list[RunRow]:
-        """The runs of this study, oldest first."""
-        name = self.study.name
-        if name not in experiment_names(self.output):
-            return []
-        return [row for row in read_runs(self.output, name) if row.tags.get(STUDY_TAG) == name]
+        """All runs that are tracked with this study's, oldest first."""
+        return read_runs(self.output, *experiment_names(self.output))
 
 
 def run_children(

@@ -112,6 +112,29 @@ def test_child_that_cannot_be_begun_has_failed(
     assert "child good_s0: failed: no space left" in capsys.readouterr().out
 
 
+def test_run_of_another_study_with_the_same_words_is_not_run_again(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--only", "good_s0"]
+    assert call_command(study, ["--config", str(config), *words]) == 0
+    other = config.with_name("other.yaml")
+    again = {"variants": {"good": {}, "tested": {"tests": "good"}}}
+    other.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), **again}))
+    capsys.readouterr()
+    assert call_command(study, ["--config", str(other), *words]) == 0
+    assert "1 of 1 children had finished before" in capsys.readouterr().out
+    (row,) = json.loads((config.parent / "out/studies/other/report/results.json").read_text())[
+        "tables"
+    ][0]["rows"][:1]
+    assert row["runs"] == [finished(config)[0].run_id] and row["mean"] > 0
+    call_command(study, ["--config", str(other), "--list"])
+    (left,) = capsys.readouterr().out.strip().splitlines()
+    assert f"--weights {config.parent}/out/runs/trial.good_s0" in left
+    # Of another seed it is another run.
+    call_command(study, ["--config", str(other), "--list", "--seeds", "[1]"])
+    assert len(capsys.readouterr().out.strip().splitlines()) == 2
+
+
 @pytest.mark.parametrize("left", [None, {"images": 3, "long": [{"name": "tail", "share": 0.5}]}])
 def test_child_that_is_no_run_has_finished_once_it_is_tracked_with_the_numbers_it_left(
     left: dict[str, object] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
