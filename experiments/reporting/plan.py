@@ -27,20 +27,21 @@ class Variant:
     """One thing that a study varies, before seeds.
 
     In settings, flags and tags `{name}` is this variant's name, `{seed}` its seed, `{here}` its
-    folder, the name of a variant that it needs that one's folder, and one of the study's values
-    that value.
+    folder, the name of a variant that it needs that one's folder, and one of the study's values or
+    of its own labels that value.
 
     Args:
         is_stage1: it rests on the study's `stage1` instead of its `base`, and has no row.
         pretrained: the variant on whose stage 1 it trains.
         tests: the variant whose weights it tests at their own thresholds, zero-shot.
         needs: further variants that must have finished with the same seed.
-        configs: files over the study's base.
+        base: configs that it rests on instead of the study's.
         settings: configuration over these, by dotted keys or nested.
         flags: further words of the command.
         module: another command, whose words are the flags alone.
         results: the JSON file that it leaves in its folder, whose numbers are its metrics.
         labels: what its row says by column; its name where there is one column.
+        lacks: what its row says while it has not run, such as the weights that it needs.
         tags: of a child that is no run.
     """
 
@@ -48,12 +49,13 @@ class Variant:
     pretrained: str = ""
     tests: str = ""
     needs: list[str] = field(default_factory=list)
-    configs: list[str] = field(default_factory=list)
+    base: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)
     module: str = RUN
     results: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    lacks: str = ""
     tags: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -114,7 +116,7 @@ class Study:
         curves: drawn as lines instead.
         differences: answers to tell.
         best: a further one.
-        base: configs that every child rests on, stage 1 excepted.
+        base: configs that children rest on, but for those of stage 1 and with a base of their own.
         settings: over the base, for each of these children.
         values: words for `{NAME}` in the title, settings, flags and tags.
         stage1: configs that children of stage 1 rest on.
@@ -246,7 +248,7 @@ def _child_of(
     folder = f"{study.output}/studies/{study.name}/children/{child}"
     if is_run:
         folder = f"{study.output}/runs/{study.name}.{child}"
-    places = {key: str(value) for key, value in study.values.items()}
+    places = {key: str(value) for key, value in {**study.values, **variant.labels}.items()}
     places |= {of: filled(there, {"seed": seed}) for of, there in study.existing.items()}
     places |= {"here": folder, "seed": str(seed), "name": name}
     words = _words(study, variant, places | {need.variant: need.folder for need in needs})
@@ -254,7 +256,7 @@ def _child_of(
     same = _words(study, variant, places | {need.variant: need.sha256 for need in needs})
     rests_on = [need.sha256 for need in needs]
     if is_run:
-        rests_on.append(_configuration_sha256(_configs(study, variant)))
+        rests_on.append(_configuration_sha256(_base(study, variant)))
     sha256 = _sha256(variant.module, *same, *rests_on)
     if is_run:
         words += ["--name", f"{study.name}.{child}", "--experiment", study.name]
@@ -274,8 +276,8 @@ def _child_of(
     )
 
 
-def _configs(study: Study, variant: Variant) -> tuple[str, ...]:
-    return (*(study.stage1 if variant.is_stage1 else study.base), *variant.configs)
+def _base(study: Study, variant: Variant) -> tuple[str, ...]:
+    return tuple(variant.base or (study.stage1 if variant.is_stage1 else study.base))
 
 
 def _words(study: Study, variant: Variant, places: Mapping[str, str]) -> list[str]:
@@ -283,14 +285,15 @@ def _words(study: Study, variant: Variant, places: Mapping[str, str]) -> list[st
     flags = [filled(word, places) for word in variant.flags]
     if variant.module != RUN:
         return flags
-    files = (word for config in _configs(study, variant) for word in ("--config", config))
+    files = (word for config in _base(study, variant) for word in ("--config", config))
     return [*files, *_setting_words(study, variant, places), *flags]
 
 
 def _setting_words(study: Study, variant: Variant, places: Mapping[str, str]) -> list[str]:
     """The settings of a run as they are typed, with the weights that it starts from or tests."""
     over = study.stage1_settings if variant.is_stage1 else study.settings
-    settings = {**dotted(over), **dotted(variant.settings), "seed": places["seed"]}
+    settings = dict(sorted({**dotted(over), **dotted(variant.settings)}.items()))
+    settings["seed"] = places["seed"]
     if variant.pretrained:
         settings["pretrained"] = places[variant.pretrained]
     if variant.tests:

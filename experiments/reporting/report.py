@@ -77,6 +77,7 @@ class Results:
             data=self.tag(variant, "dataset"),
             scale=self.tag(variant, "scale"),
             runs=tuple(run.run_id for run in self.runs(variant)),
+            outcome="" if self.runs(variant) else self.study.variants[variant].lacks,
         )
 
 
