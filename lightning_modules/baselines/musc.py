@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import repeat
 
 import torch
+from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,11 +17,18 @@ from lightning_modules.equations.mutual_scoring import (
     smoothed_by_likeness,
 )
 from lightning_modules.nets.image_encoder import resized
+from lightning_modules.nets.patch_projection import (
+    PatchProjection,
+    contrastive_loss,
+    two_looks,
+)
 from lightning_modules.nets.patch_tokens import PatchTokens
 from lightning_modules.nets.post_processing import ImageScores
 from lightning_modules.weights_io import SavedStage
 
 FEWEST_IMAGES = 5
+# Places of a batch that are told apart at once, of each layer.
+CONTRASTED = 1024
 # The maps of some layers, each (1, C_i, h, w), and the vector (1, D) of an image.
 Seen = tuple[list[Tensor], Tensor]
 
@@ -33,7 +41,8 @@ class Musc(AnomalyModule):
     the most alike images have a say in an image's score, several numbers are averaged. All images
     that will be asked about are looked at together, those of one product among each other, before
     the first gets its answer; one that was not makes a set with those it comes with. Good training
-    images set the curves alone.
+    images set the curves alone; or, with a projection, which is the DiffuseDefect paper's and no
+    part of MuSc, they teach it first to tell places apart.
     """
 
     stage = "musc"
@@ -46,20 +55,25 @@ class Musc(AnomalyModule):
         lowest_share: float = 0.3,
         like_images: tuple[int, ...] = (1, 2, 3),
         image_size_px: int = 512,
+        projection: PatchProjection | None = None,
+        base_learning_rate: float = 1e-3,
     ) -> None:
         super().__init__(image_size_px)
         if even := [side for side in neighbourhoods if side % 2 == 0]:
             raise ValueError(f"a neighbourhood is {even[0]} wide: expected an odd number of tokens")
         self.tokens, self.neighbourhoods, self.lowest_share = tokens, neighbourhoods, lowest_share
         self.like_images = like_images
+        self.projection, self.base_learning_rate = projection, base_learning_rate
+        self.automatic_optimization = projection is not None
         # The score of an image is no peak of its own map alone.
         self.post_processing.peak_share = 0.0
         # By the pixels of an image: its map (1, h, w) and its score.
         self._found: dict[bytes, tuple[Tensor, Tensor]] = {}
 
     def tags(self) -> dict[str, str]:
-        """Whose tokens they are."""
-        return self.tokens.tags()
+        """Whose tokens they are, and what they go through."""
+        projected = {"projection": "contrastive"} if self.projection else {}
+        return {**self.tokens.tags(), **projected}
 
     def load(self) -> None:
         """Reads the net's weights; FileNotFoundError, or ValueError."""
@@ -86,6 +100,28 @@ class Musc(AnomalyModule):
                 f"got {count} processes, expected one: MuSc scores images among each other; set "
                 "trainer.devices to 1"
             )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
+        """Nothing without a projection; the mean over layers of its loss on places of the batch."""
+        if self.projection is None:
+            return None
+        generator = torch.Generator(self.device).manual_seed(batch.seeds[0])
+        looks = [self.tokens(look)[0] for look in two_looks(batch.image, generator)]
+        losses = []
+        for maps in zip(*looks, strict=True):
+            pair = [self.projection(one).movedim(1, -1).flatten(0, 2) for one in maps]
+            count = len(pair[0])
+            chosen = torch.randperm(count, generator=generator, device=self.device)[:CONTRASTED]
+            losses.append(contrastive_loss(pair[0][chosen], pair[1][chosen]))
+        loss = torch.stack(losses).mean()
+        self.log("mask/train/loss", loss.detach(), batch_size=len(batch.image))
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW for a projection, else none."""
+        if self.projection is None:
+            return None
+        return torch.optim.AdamW(self.projection.parameters(), self.base_learning_rate)
 
     def on_validation_start(self) -> None:
         """Looks at all images before the first is asked about."""
@@ -124,6 +160,8 @@ class Musc(AnomalyModule):
     def _see(self, square: Tensor) -> Seen:
         """Of a square image (1, 3, s, s) all that is kept, in 16 bits, off the device."""
         maps, vector = self.tokens(square)
+        if self.projection is not None:
+            maps = [self.projection(one) for one in maps]
         return [one.half().cpu() for one in maps], vector.float()
 
     def _score_set(self, images: Sequence[Seen]) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning import Trainer
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -16,6 +17,11 @@ from lightning_modules.equations.mutual_scoring import (
     mutual_scores,
     neighbourhood_tokens,
     smoothed_by_likeness,
+)
+from lightning_modules.nets.patch_projection import (
+    PatchProjection,
+    contrastive_loss,
+    two_looks,
 )
 from lightning_modules.nets.patch_tokens import (
     ClipTokens,
@@ -105,6 +111,11 @@ def test_images_are_scored_among_those_of_their_product(tmp_path: Path) -> None:
     assert not whole.anomaly_map.allclose(model.predict_images(tiles)[1].anomaly_map, atol=1e-3)
 
 
+def train_loss(trainer: Trainer, model: Musc) -> float:
+    trainer.fit(model, batches_of(images_of(6)))
+    return float(trainer.callback_metrics["mask/train/loss"])
+
+
 def test_copies_of_an_image_have_no_odd_place() -> None:
     one = images_of(1, odd=0).repeat(5, 1, 1, 1)
     maps, scores = ready().score(one)
@@ -149,6 +160,45 @@ def test_weights_that_no_checkpoint_holds_are_read_again(tmp_path: Path) -> None
     fresh.restore(saved)
     image = images_of(6, odd=4)
     torch.testing.assert_close(fresh.score(image), model.score(image))
+
+
+def test_projection_of_the_paper_learns_to_tell_places_apart_and_alone_trains(
+    tmp_path: Path,
+) -> None:
+    assert sum(one.numel() for one in PatchProjection().parameters()) == 2_361_856
+    wide = PatchProjection(width=24, hidden_width=32, out_width=16)
+    tokens = TransformerTokens("random", "test_vit", (1, 3))
+    with pytest.raises(ValueError, match=r"projection\.width is 24, the tokens have 64 entries"):
+        ready(tokens, projection=wide).score(images_of(5))
+    torch.manual_seed(0)
+    projection = PatchProjection(width=64, hidden_width=32, out_width=16)
+    model = ready(tokens, projection=projection, base_learning_rate=1e-2)
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    first, loss = (
+        train_loss(quiet_trainer(tmp_path, max_epochs=epochs), model) for epochs in (1, 15)
+    )
+    changed = {n for n, one in model.state_dict().items() if not one.equal(before[n])}
+    assert {name.split(".")[0] for name in changed} == {"projection", "map_curve", "image_curve"}
+    assert loss < 0.8 * first
+    model.eval()
+    saved = save(model, tmp_path / "one.ckpt")
+    fresh = Musc(tokens, image_size_px=SIDE_PX, projection=PatchProjection(64, 32, 16))
+    fresh.restore(saved)
+    image = images_of(6, odd=4)
+    torch.testing.assert_close(fresh.score(image), model.score(image))
+
+
+def test_contrastive_loss_is_the_mean_of_minus_log_shares() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, other = (torch.randn(3, 4, generator=generator) for _ in range(2))
+    wanted = 0.0
+    for a, b in ((one, other), (other, one)):
+        for place in range(3):
+            alike = torch.cosine_similarity(a[place][None], b) / 0.07
+            wanted -= float(alike.log_softmax(0)[place]) / 6
+    assert float(contrastive_loss(one, other)) == pytest.approx(wanted, rel=1e-5)
+    first, second = two_looks(torch.zeros(2, 3, 8, 8), torch.Generator().manual_seed(0))
+    assert not first.equal(second) and first.abs().max() < 0.6
 
 
 def test_what_it_cannot_do_is_one_line(tmp_path: Path) -> None:
