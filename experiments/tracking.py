@@ -105,12 +105,12 @@ def initialise_tracking(output: Path) -> str:
     uri = tracking_uri(output)
     _make_impatient()
     if "://" in uri and not uri.startswith("sqlite:"):
-        with _one_line(uri):
+        with one_line(uri):
             MlflowClient(uri)  # asks no server yet
         return uri
     output.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(output / f".{DATABASE_NAME}.lock", timeout=LOCK_SECONDS), _one_line(uri):
+        with FileLock(output / f".{DATABASE_NAME}.lock", timeout=LOCK_SECONDS), one_line(uri):
             MlflowClient(uri).search_experiments(max_results=1)
     except Timeout as error:
         raise TrackerError(
@@ -126,7 +126,7 @@ def read_runs(output: Path, *wanted: str) -> list[RunRow]:
     Raises FileNotFoundError without a database, ValueError for an unknown experiment.
     """
     client = _open_database(output)
-    with _one_line(tracking_uri(output)):
+    with one_line(tracking_uri(output)):
         experiments = {found.name: found.experiment_id for found in client.search_experiments()}
         for name in wanted:
             if name not in experiments:
@@ -163,7 +163,7 @@ def read_runs(output: Path, *wanted: str) -> list[RunRow]:
 def experiment_names(output: Path) -> list[str]:
     """The names of all experiments that are tracked in `output`."""
     client = _open_database(output)
-    with _one_line(tracking_uri(output)):
+    with one_line(tracking_uri(output)):
         return sorted(experiment.name for experiment in client.search_experiments())
 
 
@@ -203,12 +203,12 @@ def _open_database(output: Path) -> MlflowClient:
             f"tracking database {output / DATABASE_NAME} is missing: run python -m "
             "experiments.run first, or name the folder of its runs with --output"
         )
-    with _one_line(uri):
+    with one_line(uri):
         return MlflowClient(uri)
 
 
 @contextmanager
-def _one_line(uri: str) -> Iterator[None]:
+def one_line(uri: str) -> Iterator[None]:
     """What is wrong with the tracker becomes one line with its remedy.
 
     Raises ValueError for a URI that MLflow does not know, TrackerError for everything else.

@@ -104,7 +104,7 @@ def coco_file(
         images.append(found)
         for one in result.instances:
             number = len(annotations) + 1
-            annotations.append({"id": number, "image_id": len(images), **_annotation(one, encode)})
+            annotations.append({"id": number, "image_id": len(images), **annotation(one, encode)})
 
     yield add
     content = {
@@ -122,9 +122,10 @@ def coco_file(
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _annotation(
+def annotation(
     instance: NamedInstance, encode: Callable[[np.ndarray], dict[str, object]]
 ) -> dict[str, object]:
+    """A region as COCO has it; encode: of its mask."""
     return {
         "category_id": instance.class_id,
         "segmentation": encode(instance.mask),
