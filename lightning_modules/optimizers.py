@@ -109,6 +109,16 @@ def total_steps(trainer: lightning.Trainer) -> int:
     return min(steps, limit or steps)
 
 
+def fit_epochs(trainer: lightning.Trainer) -> int:
+    """Epochs of the whole fit; ValueError for an endless one."""
+    if not trainer.max_epochs or trainer.max_epochs < 1:
+        raise ValueError(
+            f"got max_epochs {trainer.max_epochs}, expected 1 or more: the rate falls with the "
+            "epochs; set trainer.max_epochs"
+        )
+    return trainer.max_epochs
+
+
 def steps_per_epoch(trainer: lightning.Trainer) -> int:
     """Optimizer steps of one epoch."""
     batches: int = trainer.datamodule.batches_per_epoch(trainer.world_size)  # type: ignore[attr-defined]

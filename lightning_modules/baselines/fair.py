@@ -24,6 +24,7 @@ from lightning_modules.equations.restoration import (
 from lightning_modules.nets.backbone_features import BackboneFeatures
 from lightning_modules.nets.restoration_unet import RESTORERS, STRIDE
 from lightning_modules.nets.synthetic_anomalies import SyntheticAnomalies
+from lightning_modules.optimizers import fit_epochs
 
 PERCEPTUAL = "perceptual"
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -112,12 +113,7 @@ class Fair(AnomalyModule):
 
         ValueError without a last epoch.
         """
-        epochs = self.trainer.max_epochs
-        if not epochs or epochs < 1:
-            raise ValueError(
-                f"got max_epochs {epochs}, expected 1 or more: FAIR's rate falls with the epochs; "
-                "set trainer.max_epochs"
-            )
+        epochs = fit_epochs(self.trainer)
         optimizer = Adam(self.net.parameters(), lr=self.base_learning_rate)
         milestones = [math.ceil(share * epochs) for share in (0.8, 0.9)]
         drops = MultiStepLR(optimizer, milestones, gamma=0.2)

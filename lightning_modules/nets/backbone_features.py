@@ -15,17 +15,23 @@ class BackboneFeatures(nn.Module):
 
     weights: a known name (`efficientnet_lite2`), a safetensors file or folder, a repository of the
     hub, or the word random, which says that they are. model_name: timm's name of the net, "" for
-    that of known weights. layers: timm's names of them, such as layer2; those at strides 8 and 16
-    where none is named. Raises ValueError for no weights, and for a layer that the net lacks.
+    that of known weights. layers: timm's names of them, such as layer2; those at `at_strides` where
+    none is named. Raises ValueError for no weights, and for a layer that the net lacks.
     """
 
-    def __init__(self, weights: str, model_name: str = "", layers: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        weights: str,
+        model_name: str = "",
+        layers: tuple[str, ...] = (),
+        at_strides: tuple[int, ...] = PATCH_STRIDES,
+    ) -> None:
         super().__init__()
         self.weights, self.model_name = weights, named_net(weights, model_name)
         with torch.device("meta"):
             info = create_timm("backbone", self.model_name, features_only=True).feature_info
         strides = dict(zip(info.module_name(), info.reduction(), strict=True))
-        layers = layers or tuple(name for name, s in strides.items() if s in PATCH_STRIDES)
+        layers = layers or tuple(name for name, s in strides.items() if s in at_strides)
         if unknown := [name for name in layers if name not in strides]:
             raise ValueError(
                 f"{self.model_name} has no layer {unknown[0]!r}: expected some of "

@@ -1,6 +1,7 @@
 """One suite over every file in lightning_modules/baselines, so that a new one is tested unasked."""
 
 import importlib
+from copy import deepcopy
 from functools import cache
 from inspect import signature
 from pathlib import Path
@@ -53,6 +54,7 @@ SMALL = {
     "image_size_px": SIDE_PX,
     "vectors": 200,
     "width": 4,
+    "offset_width": 4,
     "embedding_width": 96,
     "hidden_width": 32,
     "noise_deviation": 0.05,
@@ -62,7 +64,7 @@ SMALL = {
     "most_tokens": 8,
 }
 # Epochs of three batches until it knows good parts, of one that learns them by gradients.
-EPOCHS = {"simple_net": 20}
+EPOCHS = {"dmad": 8, "simple_net": 20}
 
 
 @cache
@@ -100,11 +102,18 @@ def loader(*batches: Batch) -> DataLoader[Batch]:
     return DataLoader(list(batches), batch_size=None)  # type: ignore[arg-type]
 
 
-def build(name: str, folder: Path) -> SegmentationModule:
+def build(name: str) -> SegmentationModule:
     """The baseline at its smallest; one that learns from good parts has seen some."""
+    return deepcopy(learned(name))
+
+
+@cache
+def learned(name: str) -> SegmentationModule:
+    """What `build` copies."""
     model = small(name)
     if isinstance(model, AnomalyModule):
-        fit(model, folder, EPOCHS.get(name, 1))
+        fit(model, Path(mkdtemp()), EPOCHS.get(name, 1))
+        model.trainer = None
     return model.eval()
 
 
@@ -128,10 +137,10 @@ every_one_of_good_parts = pytest.mark.parametrize(
 
 @every_baseline
 @pytest.mark.parametrize("size", [(128, 128), (40, 200), (150, 131)])
-def test_predictions_have_the_images_size(name: str, size: tuple[int, int], tmp_path: Path) -> None:
+def test_predictions_have_the_images_size(name: str, size: tuple[int, int]) -> None:
     batch = defect_batch()
     batch.image = torch.nn.functional.interpolate(batch.image[:2], size)
-    answers = predictions(build(name, tmp_path), batch)
+    answers = predictions(build(name), batch)
     assert len(answers) == 2
     for answer in answers:
         assert answer.label_map.shape == answer.anomaly_map.shape == size
@@ -140,7 +149,7 @@ def test_predictions_have_the_images_size(name: str, size: tuple[int, int], tmp_
 
 @every_baseline
 def test_restored_baseline_answers_the_same(name: str, tmp_path: Path) -> None:
-    model, batch = build(name, tmp_path), defect_batch()
+    model, batch = build(name), defect_batch()
     saved = save(model, tmp_path / "one.ckpt")
     fresh = small(name)
     for weight in fresh.parameters():
@@ -163,10 +172,10 @@ def test_batch_without_known_masks_has_a_finite_loss(name: str) -> None:
 
 
 @every_one_of_good_parts
-def test_planted_square_is_the_oddest_place(name: str, tmp_path: Path) -> None:
+def test_planted_square_is_the_oddest_place(name: str) -> None:
     batch = good_batch(9)
-    batch.image[0, :, 40:52, 8:20] = 0.9
-    odd, *good = predictions(build(name, tmp_path), batch)
+    batch.image[0, :, 40:52, 8:20] = -0.9
+    odd, *good = predictions(build(name), batch)
     row, column = divmod(int(odd.anomaly_map.argmax()), SIDE_PX)
     assert 36 <= row < 56 and 4 <= column < 24
     assert odd.image_score > max(one.image_score for one in good)
@@ -175,7 +184,7 @@ def test_planted_square_is_the_oddest_place(name: str, tmp_path: Path) -> None:
 
 @every_one_of_good_parts
 def test_whatever_the_datas_types_they_are_one(name: str, tmp_path: Path) -> None:
-    model = build(name, tmp_path)
+    model = build(name)
     images = loader(defect_batch(), good_batch(7))
     quiet_trainer(tmp_path).validate(model, images, verbose=False)
     assert model.vocabulary is not None and model.vocabulary.names == ("good", "defect")
@@ -188,7 +197,7 @@ def test_whatever_the_datas_types_they_are_one(name: str, tmp_path: Path) -> Non
 def test_without_a_defect_to_validate_on_the_good_ones_set_the_thresholds(
     name: str, tmp_path: Path
 ) -> None:
-    model, images = build(name, tmp_path), loader(good_batch(5), good_batch(6))
+    model, images = build(name), loader(good_batch(5), good_batch(6))
     quiet_trainer(tmp_path).validate(model, images, verbose=False)
     assert model.calibration is not None
     assert model.calibration.objective == "false_alarm_rate=0.05"
