@@ -26,13 +26,7 @@ from experiments.cli import error_line, is_user_error
 from experiments.reporting.plan import CHILD_TAG, COMMAND_TAG, STUDY_TAG, Child, Study
 from experiments.reporting.report import Results
 from experiments.run_logger import RunLogger
-from experiments.tracking import (
-    RESULTS_NAME,
-    RunRow,
-    experiment_names,
-    initialise_tracking,
-    read_runs,
-)
+from experiments.tracking import RunRow, experiment_names, initialise_tracking, read_runs
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +56,7 @@ class StudyRun:
         """The folders of the finished runs of other studies by what they ran, a child's sha256."""
         ran = [row for row in self._rows() if row.status == FINISHED and COMMAND_TAG in row.tags]
         folders = {row.tags[COMMAND_TAG]: self._folder(row) for row in ran if not self._is_own(row)}
-        return {sha256: at for sha256, at in folders.items() if Path(at, RESULTS_NAME).is_file()}
+        return {sha256: at for sha256, at in folders.items() if was_begun_with(Path(at), sha256)}
 
     def results(self, children: Sequence[Child]) -> Results:
         """What the children left that have finished, with the words that they have now.
@@ -246,13 +240,18 @@ def run_process(words: Sequence[str], log: Path, *, threads: int, held: int) -> 
     return f"{last or 'it wrote nothing'} (exit code {ended.returncode}; see {log})"
 
 
+def was_begun_with(directory: Path, sha256: str) -> bool:
+    """Whether a child of these words began a run directory, as its configuration has it."""
+    config = directory / CONFIG_NAME
+    return config.is_file() and sha256 in config.read_text(encoding="utf-8")
+
+
 def put_aside(directory: Path, sha256: str) -> None:
     """Renames a run directory that a child of other words began, so that the run starts anew.
 
-    sha256: of the words that it has now, as its configuration names them among the tags.
+    sha256: of the words that it has now.
     """
-    config = directory / CONFIG_NAME
-    if not config.is_file() or sha256 in config.read_text(encoding="utf-8"):
+    if not (directory / CONFIG_NAME).is_file() or was_begun_with(directory, sha256):
         return
     number = 1
     while (aside := directory.with_name(f"{directory.name}.other-{number}")).exists():

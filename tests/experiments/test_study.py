@@ -112,6 +112,11 @@ def test_child_that_cannot_be_begun_has_failed(
     assert "child good_s0: failed: no space left" in capsys.readouterr().out
 
 
+def row_of(config: Path) -> RunRow:
+    (row,) = finished(config)
+    return row
+
+
 def test_run_of_another_study_with_the_same_words_is_not_run_again(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,10 +131,15 @@ def test_run_of_another_study_with_the_same_words_is_not_run_again(
     (row,) = json.loads((config.parent / "out/studies/other/report/results.json").read_text())[
         "tables"
     ][0]["rows"][:1]
-    assert row["runs"] == [finished(config)[0].run_id] and row["mean"] > 0
+    assert row["runs"] == [row_of(config).run_id] and row["mean"] > 0
     call_command(study, ["--config", str(other), "--list"])
     (left,) = capsys.readouterr().out.strip().splitlines()
     assert f"--weights {config.parent}/out/runs/trial.good_s0" in left
+    # Begun anew with other words, its directory is not what was tracked.
+    kept = config.parent / "out" / "runs" / "trial.good_s0" / "config.yaml"
+    kept.write_text(kept.read_text().replace(row_of(config).tags["command_sha256"], "0"))
+    call_command(study, ["--config", str(other), "--list"])
+    assert len(capsys.readouterr().out.strip().splitlines()) == 2
     # Of another seed it is another run.
     call_command(study, ["--config", str(other), "--list", "--seeds", "[1]"])
     assert len(capsys.readouterr().out.strip().splitlines()) == 2
