@@ -72,13 +72,7 @@ class ClipZeroShot(SegmentationModule):
     def load(self) -> None:
         """Reads the weights and embeds the words for good and damaged; ValueError in one line."""
         self.clip.load()
-        vision = self.clip.model.vision_model.config
-        self.tile_px = self.tile_px or vision.image_size
-        if self.tile_px % vision.patch_size:
-            raise ValueError(
-                f"image_size_px is {self.tile_px}: expected a multiple of {vision.patch_size}, the "
-                f"side of a patch of clip {self.clip.pretrained!r}"
-            )
+        self.tile_px = self.clip.square_px(self.tile_px)
         self.condition_texts = embed_prompts(self.clip.embed_texts, self.condition_prompts())
 
     def condition_prompts(self) -> list[list[str]]:

@@ -52,6 +52,20 @@ class WholeClip:
         """What cosines are multiplied by before a softmax, learned by CLIP, at most 100."""
         return self.model.logit_scale.exp().clamp(max=100)
 
+    def square_px(self, asked_px: int) -> int:
+        """The side of the square to see images as: as asked, for 0 what CLIP was trained at.
+
+        ValueError unless it is whole patches.
+        """
+        vision = self.model.vision_model.config
+        side_px: int = asked_px or vision.image_size
+        if side_px % vision.patch_size:
+            raise ValueError(
+                f"image_size_px is {side_px}: expected a multiple of {vision.patch_size}, the "
+                f"side of a patch of clip {self.pretrained!r}"
+            )
+        return side_px
+
     def embed_texts(self, texts: list[str]) -> Tensor:
         """CLIP's projected embeddings (T, D) of texts."""
         model = self.model
@@ -61,6 +75,35 @@ class WholeClip:
         )
         ids = tokenized.input_ids.to(model.device)
         return model.text_projection(model.text_model(input_ids=ids).pooler_output)
+
+    def embed_prompted(self, texts: list[str], prompts: Tensor) -> Tensor:
+        """As `embed_texts`, (T, D), of texts with vectors before them, which gradients reach.
+
+        prompts: (T, N, C) tokens as the text tower has them, right after the one for the start. The
+        tower is run by its parts, since as a whole it takes words alone. ValueError where there are
+        more tokens than it reads.
+        """
+        text = self.model.to(prompts.device).text_model
+        assert self._loaded is not None
+        tokenizer = self._loaded[1]
+        ids = tokenizer(texts, padding=True, return_tensors="pt").input_ids.to(prompts.device)
+        words = text.embeddings.token_embedding(ids)
+        tokens = torch.cat([words[:, :1], prompts, words[:, 1:]], dim=1)
+        length, most = tokens.shape[1], text.config.max_position_embeddings
+        if length > most:
+            raise ValueError(
+                f"a text of clip has {length} tokens, {prompts.shape[1]} of them learned: expected "
+                f"{most} at most; learn fewer, or shorten {max(texts, key=len)!r}"
+            )
+        # No token looks at a later one, so that those after the end say nothing.
+        later = torch.full((length, length), -torch.inf, device=tokens.device).triu(1)
+        states = text.encoder(
+            inputs_embeds=text.embeddings(inputs_embeds=tokens),
+            attention_mask=later.to(tokens.dtype)[None, None],
+        )
+        ends = (ids == tokenizer.eos_token_id).int().argmax(1) + prompts.shape[1]
+        last = states.last_hidden_state[torch.arange(len(ids), device=ids.device), ends]
+        return self.model.text_projection(text.final_layer_norm(last))
 
     @torch.no_grad()
     def embed_patches(
@@ -91,20 +134,26 @@ def own_tokens(layers: Iterable[CLIPEncoderLayer], tokens: Tensor) -> Tensor:
     return tokens
 
 
-def value_value_tokens(layers: Iterable[CLIPEncoderLayer], tokens: Tensor) -> Tensor:
+def value_value_tokens(
+    layers: Iterable[CLIPEncoderLayer], tokens: Tensor, attended: list[Tensor] | None = None
+) -> Tensor:
     """CLIP's own last class token, and patches of a second stream in which like sees like.
 
     There, at each layer, the values of the own tokens attend to each other, and no MLP follows
     (CLIP Surgery, Li et al. 2023; the tower of PromptAD, CVPR 2024). (B, L, C) as `own_tokens`.
+    attended: gets the own tokens (B, L, C) of each layer, after its attention, before its MLP.
     """
     own = second = tokens
     for layer in layers:
-        attention = layer.self_attn
-        values = attention.v_proj(layer.layer_norm1(own))
+        attention, normed = layer.self_attn, layer.layer_norm1(own)
+        values = attention.v_proj(normed)
         heads = values.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
         mixed = functional.scaled_dot_product_attention(heads, heads, heads)
         second = second + attention.out_proj(mixed.transpose(1, 2).flatten(2))
-        own = layer(own, attention_mask=None)
+        own = own + attention(normed, attention_mask=None)[0]
+        if attended is not None:
+            attended.append(own)
+        own = own + layer.mlp(layer.layer_norm2(own))
     return torch.cat([own[:, :1], second[:, 1:]], dim=1)
 
 

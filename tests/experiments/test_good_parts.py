@@ -16,7 +16,7 @@ from experiments.tracking import read_runs
 from lightning_modules.nets.region_embedding import RegionEmbedding
 from tests.experiments.refused import refused
 from tests.experiments.small_run import words_of
-from tests.lightning_modules.small_weights import NET, save_net
+from tests.lightning_modules.small_weights import NET, save_net, write_small_clip
 
 SETTINGS = {
     "model.weights": "random",
@@ -105,6 +105,28 @@ def test_images_that_are_scored_among_each_other_are_predicted_by_one_command(
     assert len(scores) == 7 and max(scores, key=lambda name: scores[name]) == "plain/0.png"
     few = words_of(checkpoint | {"images": new / "images" / "plain", "out": tmp_path / "few"})
     assert "got 1 images to score among each other, expected 5 or more" in refused(predict, *few)
+
+
+def test_four_good_parts_teach_prompts_and_one_too_few_is_one_line(tmp_path: Path) -> None:
+    parts = draw_folder(tmp_path / "parts", {"good": 20, "plain": 4}, 0)
+    own = {"output": tmp_path, "data.manifest_folder": tmp_path / "manifests", "root": parts}
+    shared = {key: SETTINGS[key] for key in ("data.copies", "data.allow_leakage")}
+    clip = {"model.pretrained": write_small_clip(tmp_path / "clip"), "model.image_size_px": 64}
+    more = {"model.gallery_layers": "[0, 1]", "trainer.max_epochs": 2}
+    words = words_of(own | shared | clip | more)
+    line = ["--config", "baselines/prompt_ad.yaml", "--source=folder", *words]
+    assert call_command(run, line) == 0
+    [row] = read_runs(tmp_path, "paper")
+    assert (row.tags["shots"], row.tags["seed_declared.prompts"]) == ("4", "0.8 M weights")
+    new = draw_folder(tmp_path / "new", {"good": 2, "plain": 1}, 200)
+    checkpoint = {"checkpoint": tmp_path / "runs" / "prompt_ad", "device": "cpu"}
+    answers = {"images": new / "images", "out": tmp_path / "out"}
+    assert call_command(predict, words_of(checkpoint | answers)) == 0
+    with (tmp_path / "out" / "answers.csv").open(newline="", encoding="utf-8") as file:
+        scores = {line["image"]: float(line["image_score"]) for line in csv.DictReader(file)}
+    assert max(scores, key=lambda name: scores[name]) == "plain/0.png"
+    said = refused(run, *line, *words_of({"data.image_budget": 3, "name": "few"}))
+    assert "got 3 good images, expected 4: set data.init_args.image_budget" in said
 
 
 def test_words_without_examples_name_nothing_and_are_refused(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_vision_language_model_is_tested_as_it_is_and_predicts_in_other_words(
     assert result.names == ("good", "crack", "burr") and result.name == "good"
 
 
-@pytest.mark.parametrize("config", ["clip_zero_shot", "qwen_vl"])
+@pytest.mark.parametrize("config", ["clip_zero_shot", "qwen_vl", "prompt_ad"])
 def test_without_weights_the_run_is_refused_in_one_line(
     config: str, tmp_path: Path, words: list[str]
 ) -> None:

@@ -62,6 +62,8 @@ SMALL = {
     "discriminator_learning_rate": 1e-2,
     "blur_sigma_px": 2.0,
     "most_tokens": 8,
+    "gallery_layers": (0, 1),
+    "shots": 12,
 }
 # Epochs of three batches until it knows good parts, of one that learns them by gradients.
 EPOCHS = {"dmad": 8, "simple_net": 20}

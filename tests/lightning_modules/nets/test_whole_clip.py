@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import CLIPModel
+from transformers import CLIPModel, CLIPTokenizer
 
 from lightning_modules.nets.image_encoder import to_clip_pixels
-from lightning_modules.nets.whole_clip import TOWERS, WholeClip
+from lightning_modules.nets.whole_clip import TOWERS, WholeClip, value_value_tokens
 from tests.lightning_modules.small_weights import PATCH_PX, SIDE_PX, write_small_clip
 
 IMAGE = 2 * torch.rand(2, 3, 48, 40, generator=torch.Generator().manual_seed(1)) - 1
@@ -34,8 +34,12 @@ def attention_by_hand(attention: torch.nn.Module, query: Tensor, key: Tensor, y:
     return torch.cat(joined, 1) @ attention.out_proj.weight.T + attention.out_proj.bias
 
 
-def tokens_by_hand(model: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Last tokens (L, C) of the own stream and of that of values, of one image."""
+def tokens_by_hand(model: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Last tokens (L, C) of the own stream and of that of values, of one image.
+
+    And of the own one after each attention.
+    """
+    attended = []
     vision = model.vision_model
     own = second = vision.pre_layrnorm(vision.embeddings(pixels[None]))[0]
     for layer in vision.encoder.layers:
@@ -46,15 +50,16 @@ def tokens_by_hand(model: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
         )
         second = second + attention_by_hand(attention, value, value, y)
         own = own + attention_by_hand(attention, query, key, y)
+        attended.append(own)
         own = own + layer.mlp(layer.layer_norm2(own))
-    return own, second
+    return own, second, attended
 
 
 @torch.no_grad()
 def test_towers_equal_attention_written_by_hand(clip: WholeClip) -> None:
     model = clip.model
     pixels = to_clip_pixels(IMAGE, SIDE_PX)
-    own, second = tokens_by_hand(model, pixels[1])
+    own, second, _ = tokens_by_hand(model, pixels[1])
     vision = model.vision_model
     tokens = vision.pre_layrnorm(vision.embeddings(pixels))
     vanilla, values = (one(vision.encoder.layers, tokens)[1] for one in TOWERS.values())
@@ -62,6 +67,31 @@ def test_towers_equal_attention_written_by_hand(clip: WholeClip) -> None:
     torch.testing.assert_close(values[0], own[0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(values[1:], second[1:], atol=1e-5, rtol=1e-4)
     assert not torch.allclose(second, own, atol=1e-2)
+
+
+@torch.no_grad()
+def test_tokens_between_attention_and_mlp_are_those_by_hand(clip: WholeClip) -> None:
+    pixels, vision = to_clip_pixels(IMAGE, SIDE_PX), clip.model.vision_model
+    tokens, attended = vision.pre_layrnorm(vision.embeddings(pixels)), list[Tensor]()
+    value_value_tokens(vision.encoder.layers, tokens, attended)
+    _, _, expected = tokens_by_hand(clip.model, pixels[1])
+    found = [one[1] for one in attended]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_text_tower_by_its_parts_equals_the_whole_one(clip: WholeClip) -> None:
+    texts = ["tile", "a photo of a damaged tile", "flaw."]
+    tokenizer = CLIPTokenizer.from_pretrained(clip.pretrained)
+    words = tokenizer(texts, padding="max_length", max_length=77, return_tensors="pt")
+    expected = clip.model.get_text_features(**words).pooler_output
+    found = clip.embed_prompted(texts, torch.zeros(3, 0, 16))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    # A word that comes as vectors is the word.
+    [_, *photo, _] = tokenizer("a photo of a damaged").input_ids
+    vectors = clip.model.text_model.embeddings.token_embedding(torch.tensor([photo]))
+    found = clip.embed_prompted(["tile"], vectors)
+    torch.testing.assert_close(found, expected[1:2], atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
