@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from typing import Literal
 
 import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
@@ -31,8 +32,6 @@ STATES = (
     *("damaged {}", "flawed {}", "abnormal {}", "imperfect {}", "blemished {}"),
     *("{} with flaw", "{} with defect", "{} with damage"),
 )
-ADAMW, SGD = "adamw", "sgd"
-RAW, EXP = "raw", "exp"
 FEWEST_SHOTS = 2
 
 
@@ -80,16 +79,20 @@ class PromptAd(AnomalyModule):
         odd_prompts: int = 4,
         odd_tokens: int = 1,
         alignment_weight: float = 1e-3,
-        logit_scale: str = RAW,
+        logit_scale: Literal["raw", "exp"] = "raw",
         gallery_layers: tuple[int, ...] = (3, 8),
-        optimizer: str = ADAMW,
+        optimizer: Literal["adamw", "sgd"] = "adamw",
         base_learning_rate: float = 1e-4,
         blur_sigma_px: float = 2.24,
         image_size_px: int = 0,
         batch_size: int = 8,
     ) -> None:
         super().__init__(image_size_px, batch_size)
-        check_words(shots, logit_scale, optimizer)
+        if shots < FEWEST_SHOTS:
+            raise ValueError(
+                f"shots is {shots}: expected {FEWEST_SHOTS} or more, as 0.5 is set by what good "
+                "images score beside each other"
+            )
         self.automatic_optimization = True
         self.clip, self.shots, self.logit_scale = WholeClip(pretrained), shots, logit_scale
         self._new_prompts = partial(
@@ -146,7 +149,7 @@ class PromptAd(AnomalyModule):
     def scale(self) -> Tensor:
         """What cosines are multiplied by before a softmax."""
         clip = self.clip
-        return clip.scale if self.logit_scale == EXP else clip.model.logit_scale
+        return clip.scale if self.logit_scale == "exp" else clip.model.logit_scale
 
     def see(self, images: Tensor) -> Seen:
         """What the frozen image tower makes of images (B, 3, s, s) in [-1, 1]."""
@@ -231,29 +234,14 @@ class PromptAd(AnomalyModule):
         """AdamW at one rate; or the authors' SGD, whose rate falls epoch by epoch."""
         prompts = chain(self.image_prompts.parameters(), self.place_prompts.parameters())
         rate = self.base_learning_rate
-        if self.optimizer_name == ADAMW:
+        if self.optimizer_name == "adamw":
             return torch.optim.AdamW(prompts, lr=rate)
         epochs = self.trainer.max_epochs
         if not epochs or epochs < 1:
             raise ValueError(
-                f"got max_epochs {epochs}, expected 1 or more: the rate of {SGD} falls with the "
+                f"got max_epochs {epochs}, expected 1 or more: the rate of sgd falls with the "
                 "epochs; set trainer.max_epochs"
             )
         sgd = torch.optim.SGD(prompts, lr=rate, momentum=0.9, weight_decay=5e-4)
         cosine = CosineAnnealingLR(sgd, T_max=epochs, eta_min=1e-5)
         return {"optimizer": sgd, "lr_scheduler": {"scheduler": cosine, "interval": "epoch"}}
-
-
-def check_words(shots: int, logit_scale: str, optimizer: str) -> None:
-    """ValueError for a single good image, which no other stands beside, and for unknown words."""
-    if shots < FEWEST_SHOTS:
-        raise ValueError(
-            f"shots is {shots}: expected {FEWEST_SHOTS} or more, as 0.5 is set by what good images "
-            "score beside each other"
-        )
-    for name, word, known in (
-        ("logit_scale", logit_scale, (RAW, EXP)),
-        ("optimizer", optimizer, (ADAMW, SGD)),
-    ):
-        if word not in known:
-            raise ValueError(f"{name} is {word!r}: expected {' or '.join(known)}")

@@ -204,10 +204,6 @@ def test_states_of_a_part_are_read_beside_the_general_ones(folder: str) -> None:
 def test_what_it_cannot_do_is_one_line(folder: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"shots is 1: expected 2 or more"):
         PromptAd(folder, shots=1)
-    with pytest.raises(ValueError, match=r"logit_scale is 'log': expected raw or exp"):
-        PromptAd(folder, logit_scale="log")
-    with pytest.raises(ValueError, match=r"optimizer is 'adam': expected adamw or sgd"):
-        PromptAd(folder, optimizer="adam")
     with pytest.raises(ValueError, match=r"layers of .* are \[3, 8\]: expected some of 0 to 1"):
         PromptAd(folder).load()
     with pytest.raises(ValueError, match="image_size_px is 36: expected a multiple of 8"):
