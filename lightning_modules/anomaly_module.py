@@ -48,8 +48,13 @@ class AnomalyModule(SegmentationModule):
     sees_whole = True
     shapes_examples = True
 
-    def __init__(self, image_size_px: int, batch_size: int = 8) -> None:
+    def __init__(self, image_size_px: int, batch_size: int = 8, *, stride: int = 1) -> None:
         super().__init__(image_size_px, 0, batch_size)
+        if image_size_px % stride:
+            raise ValueError(
+                f"image_size_px is {image_size_px}: expected a multiple of {stride}, the net's "
+                "coarsest stride"
+            )
         self.automatic_optimization = False
         self.post_processing.extent_share = EXTENT_SHARE
         for name in ("map_curve", "image_curve"):

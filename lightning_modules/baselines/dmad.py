@@ -58,15 +58,10 @@ class Dmad(AnomalyModule):
         image_size_px: int = 256,
         batch_size: int = 8,
     ) -> None:
-        super().__init__(image_size_px, batch_size)
+        super().__init__(image_size_px, batch_size, stride=STRIDE)
         if bottleneck not in BOTTLENECKS:
             got = f"bottleneck is {bottleneck!r}"
             raise ValueError(f"{got}: expected {' or '.join(BOTTLENECKS)}")
-        if image_size_px % STRIDE:
-            raise ValueError(
-                f"image_size_px is {image_size_px}: expected a multiple of {STRIDE}, the "
-                "embedding's stride"
-            )
         self.automatic_optimization = True
         self.features = BackboneFeatures(weights, model_name, layers, TEACHER_STRIDES)
         if self.features.strides != TEACHER_STRIDES:

@@ -57,7 +57,7 @@ class Fair(AnomalyModule):
         image_size_px: int = 256,
         batch_size: int = 8,
     ) -> None:
-        super().__init__(image_size_px, batch_size)
+        super().__init__(image_size_px, batch_size, stride=STRIDE)
         self.loss = {k: w for k, w in (loss or {"l2": 1.0, "ssim": 1.0}).items() if w}
         known = (*LOSSES, PERCEPTUAL)
         if unknown := [name for name in self.loss if name not in known]:
@@ -65,11 +65,6 @@ class Fair(AnomalyModule):
         if architecture not in RESTORERS:
             got = f"architecture is {architecture!r}"
             raise ValueError(f"{got}: expected {' or '.join(RESTORERS)}")
-        if image_size_px % STRIDE:
-            raise ValueError(
-                f"image_size_px is {image_size_px}: expected a multiple of {STRIDE}, the net's "
-                "coarsest stride"
-            )
         self.automatic_optimization = True
         self.base_learning_rate = base_learning_rate
         self.net = RESTORERS[architecture](width)
