@@ -135,9 +135,13 @@ def variant_and_metric(row: dict[str, Any], study: Study) -> tuple[str, str]:
     if study.name == "real_and_generated":
         distance, _, extractor = row["figure"].partition("_")
         return COMPARED, f"{SPLIT}/{distance}_{DISTANCES[distance][row['images']]}{extractor}"
-    labels = {column: row.get(column) for column in study.columns}
+    # Of names by example, what is of one run.
+    metric, within = row["figure"], ()
+    if "regions" in row:
+        metric, within = f"{row['regions']}/k{row['K']}/{metric}", ("regions", "K")
+    labels = {column: row.get(column) for column in study.columns if column not in within}
     names = [name for name, said in study.labels.items() if said == labels]
-    return "".join(names), study.metric_of(row["figure"])
+    return "".join(names), study.metric_of(metric)
 
 
 @pytest.mark.parametrize("results", PUBLISHED, ids=lambda path: path.parent.name)
