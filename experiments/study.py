@@ -63,7 +63,8 @@ def study(
             "--publish out"
         )
     table, usual = read_study(config, overrides)
-    choose(plan_children(table), wanted := [child] if child else only)
+    wanted = [child] if child else only
+    choose(plan_children(table), wanted)  # a wrong name is said before the tracker is opened
     words = [*(word for name in config for word in ("--config", name)), *overrides]
     if publish:
         check_page(publish, table.name)
