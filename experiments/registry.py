@@ -1,6 +1,8 @@
 """A release in MLflow's registry, as a model that `mlflow models serve` answers with."""
 
-from contextlib import suppress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
-from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, MLFLOW_REGISTRY_URI
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
@@ -18,7 +20,7 @@ from PIL import Image
 
 from experiments import served_model
 from experiments.run_logger import RUN_ID_NAME
-from experiments.tracking import artifact_folder, initialise_tracking, one_line
+from experiments.tracking import URI_VARIABLE, artifact_folder, initialise_tracking, one_line
 
 EXPERIMENT = "releases"
 SIGNATURE = ModelSignature(
@@ -50,17 +52,17 @@ def register(release: Path, *, name: str, alias: str, output: Path, run_director
     version. Raises TrackerError, one line.
     """
     uri = initialise_tracking(output)
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
-    with one_line(uri):
-        client = MlflowClient(uri)
+    with one_line(uri), _tracked_at(uri):
+        client = MlflowClient(uri, uri)
         run = _run_of(client, run_directory, output)
-        # The model lies where the run's experiment has its files.
-        mlflow.set_experiment(experiment_id=run.info.experiment_id)
+        # Made here, so that it lies where the run's experiment has its files.
+        model = client.create_logged_model(
+            run.info.experiment_id, name="model", source_run_id=run.info.run_id
+        )
         logged = Model.log(
             artifact_path=None,
-            name="model",
+            model_id=model.model_id,
             flavor=mlflow.pyfunc,
             run_id=run.info.run_id,
             registered_model_name=name,
@@ -74,6 +76,24 @@ def register(release: Path, *, name: str, alias: str, output: Path, run_director
         number = int(logged.registered_model_version)
         client.set_registered_model_alias(name, alias, str(number))
     return number
+
+
+@contextmanager
+def _tracked_at(uri: str) -> Iterator[None]:
+    """The calls of MLflow that take no client go to this tracker inside, and after as before."""
+    before = {name: os.environ.get(name) for name in (URI_VARIABLE, MLFLOW_REGISTRY_URI.name)}
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        # MLflow writes what it is told into the environment as well, where runs look.
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _run_of(client: MlflowClient, directory: Path, output: Path) -> Run:

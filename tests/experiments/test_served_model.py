@@ -22,7 +22,7 @@ from experiments.cli import call_command
 from experiments.export import export
 from experiments.predictor import load_predictor
 from experiments.served_model import answer_of
-from experiments.tracking import tracking_uri
+from experiments.tracking import URI_VARIABLE, tracking_uri
 from tests.experiments.refused import refused
 from tests.experiments.small_stages import write_run
 
@@ -146,12 +146,16 @@ def test_bad_body_gets_400_and_what_is_ours_to_say_in_one_line(
     assert not line or "\n" not in message
 
 
-def test_version_has_its_signature_an_example_and_the_alias(release: Path) -> None:
+def test_version_has_its_signature_an_example_and_the_alias(
+    release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # To register tells no later run of this process where to go.
+    assert "mlflow.db" not in os.environ.get(URI_VARIABLE, "")
     uri = tracking_uri(release.parent / "mlruns")
     client = MlflowClient(uri, uri)
     version = client.get_model_version_by_alias("parts", "champion")
     assert int(version.version) == 1
-    mlflow.set_tracking_uri(uri)
+    monkeypatch.setenv(URI_VARIABLE, uri)
     model = mlflow.pyfunc.load_model(f"models:/{NAME}")
     assert set(model.metadata.get_input_schema().input_names()) == {"image", "path"}
     (answer,) = model.predict(model.input_example)
