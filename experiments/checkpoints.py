@@ -150,11 +150,13 @@ def write_thresholds(
     write_whole(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def _read(checkpoint: Path) -> Restored:
-    """The unfilled model of a config.yaml, and what is saved beside it."""
+def read_configuration(checkpoint: Path) -> tuple[dict[str, object], Path]:
+    """The raw config.yaml of a run, checkpoint file or release, and its checkpoint's file.
+
+    Raises FileNotFoundError or ValueError where it is missing, or a release's names foreign code.
+    """
     file = find_checkpoint(checkpoint)
-    saved = read_stage(file)
-    is_release, directory = file.name == RELEASE_NAME, directory_of(file)
+    directory = directory_of(file)
     config = directory / CONFIG_NAME
     if not config.is_file():
         raise FileNotFoundError(
@@ -162,14 +164,26 @@ def _read(checkpoint: Path) -> Restored:
             "beside its checkpoints folder; keep the run directory whole"
         )
     raw = read_layer(config)
-    try:
-        if is_release:
-            raw = _place_weights(raw, directory)
+    if file.name == RELEASE_NAME:
+        raw = _place_weights(raw, directory)
+        try:
             check_own_classes([raw.get("data"), raw.get("model")])
+        except ValueError as error:
+            raise ValueError(f"{config}: {error}") from error
+    return raw, file
+
+
+def _read(checkpoint: Path) -> Restored:
+    """The unfilled model of a config.yaml, and what is saved beside it."""
+    file = find_checkpoint(checkpoint)
+    saved = read_stage(file)
+    raw, _ = read_configuration(file)
+    directory = directory_of(file)
+    try:
         # Callbacks and devices of the training machine have no say here.
         objects = build_stage(parse_stage({**raw, "trainer": {}}))
     except ValueError as error:
-        raise ValueError(f"{config}: {error}") from error
+        raise ValueError(f"{directory / CONFIG_NAME}: {error}") from error
     return Restored(objects.model, objects.data, saved, raw, directory)
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -27,6 +28,9 @@ from experiments.typed_words import (
     value_of,
     with_words,
 )
+
+if TYPE_CHECKING:
+    from datamodules.imdd import IMDDDataModule
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 BASE_KEY = "from"
@@ -48,19 +52,20 @@ CLASS_KEYS = ("data", "model", "data.init_args.source")
 
 
 def load_config(
-    names: Sequence[str], overrides: Mapping[str, str] | Sequence[str] = ()
+    names: Sequence[str | Mapping[str, object]], overrides: Mapping[str, str] | Sequence[str] = ()
 ) -> dict[str, object]:
     """The files and over them the overrides as one mapping; a later layer wins.
 
-    names: paths, or names inside experiments/configs; overrides: `--a.b.c value` words or a
-    mapping of dotted keys, which `full_key` completes. Texts stay texts (`typed_words.py`) until
-    they are parsed. Raises FileNotFoundError, ValueError.
+    names: paths, names inside experiments/configs, or what such a file holds; overrides:
+    `--a.b.c value` words or a mapping of dotted keys, which `full_key` completes. Texts stay texts
+    (`typed_words.py`) until they are parsed. Raises FileNotFoundError, ValueError.
     """
     raw: dict[str, object] = {}
     for name in names:
-        raw = merge_layers(raw, read_layer(find_config(name)))
+        layer = name if isinstance(name, Mapping) else read_layer(find_config(name))
+        raw = merge_layers(raw, layer)
     pairs = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    layer: dict[str, object] = {}
+    layer = {}
     for key, text in pairs.items():
         value = text if key in (*SHORT_KEYS, *WORD_KEYS) else read_value(text)
         place = full_key(key, merge_layers(raw, layer))
@@ -230,6 +235,16 @@ def parse_stage(raw: Mapping[str, object]) -> Namespace:
 def build_stage(stage: Namespace) -> Namespace:
     """The stage with objects in place of class_path nodes; ValueError, one line, if one refuses."""
     return build_objects(stage_parser(), stage)
+
+
+def build_data(raw: Mapping[str, object]) -> "IMDDDataModule":
+    """The data of a configuration, not yet read; ValueError, one line, if it refuses."""
+    from lightning import LightningDataModule
+
+    parser = ArgumentParser(exit_on_error=False, parser_mode="json")
+    parser.add_subclass_arguments(LightningDataModule, "data", required=True)
+    data: IMDDDataModule = build_objects(parser, parse_typed(parser, {"data": raw["data"]})).data
+    return data
 
 
 def parse_typed(

@@ -32,6 +32,7 @@ def run(
     *overrides: str,
     config: list[str],
     resume: str = NEVER,
+    from_: Path | None = None,
     weights: Path | None = None,
     thresholds: Path | None = None,
     print_config: bool = False,
@@ -48,11 +49,21 @@ def run(
     Args:
         config: a YAML file or a name in experiments/configs; later ones lie over earlier ones
         resume: auto: the newest unfinished run of this name; never; or a run's directory
+        from: go on from this run's weights, with its model and its data, to which the config's
+            source and root add corrected images; changes.html tells what that changed
         weights: train nothing: calibrate and test this run's weights
         thresholds: with --weights: test at this file's thresholds, calibrate nothing
         print_config: print the layers merged and run nothing
     """
-    raw = load_config(config, [word for word in overrides if not word.endswith(HELP)])
+    words = [word for word in overrides if not word.endswith(HELP)]
+    layers: list[str | Mapping[str, object]] = [*config]
+    if from_ is not None:
+        from experiments.checkpoints import read_configuration
+
+        check_words(resume, weights, from_=from_)
+        before, _ = read_configuration(from_)
+        layers.append({"model": before["model"]})
+    raw = load_config(layers, words)
     raw.setdefault("name", Path(config[0]).stem)
     check_keys(raw, STAGE_KEYS, owner="a stage")
     asked = [word.removesuffix(HELP) for word in overrides if word.endswith(HELP)]
@@ -63,7 +74,7 @@ def run(
         raw |= {key: str(raw[key]) for key in WORD_KEYS if isinstance(raw.get(key), str)}
         print(write_words(raw), end="")
         return 0
-    check_words(resume, weights, thresholds)
+    check_words(resume, weights, thresholds, from_)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # Whatever was refused so far needed no torch.
     from callbacks.checkpoint import RunStopped, StopSignal
@@ -76,20 +87,34 @@ def run(
     try:
         # Before and after training, too: reading data and weights may take long.
         with StopSignal().listening():
-            train(parse_stage(raw), resume=resume, weights=weights, thresholds=thresholds)
+            if from_ is not None:
+                from experiments.from_run import with_corrections
+
+                raw = with_corrections(raw, before, from_)
+            train(
+                parse_stage(raw), resume=resume, start=from_, weights=weights, thresholds=thresholds
+            )
     except RunStopped as stop:
         print_how_to_go_on(stop, sys.argv[1:])
         return INTERRUPTED_CODE if stop.signal == "SIGINT" else 0
     return 0
 
 
-def check_words(resume: str, weights: Path | None, thresholds: Path | None) -> None:
+def check_words(
+    resume: str,
+    weights: Path | None = None,
+    thresholds: Path | None = None,
+    from_: Path | None = None,
+) -> None:
     """FileNotFoundError or ValueError for words that contradict each other or name what isn't."""
+    if weights is not None and from_ is not None:
+        raise ValueError("--weights trains nothing that could go on --from a run: leave one out")
     if weights is not None and resume != NEVER:
         raise ValueError("--weights trains nothing that --resume could go on with: leave one out")
     if thresholds is not None and weights is None:
         raise ValueError("--thresholds is for trained weights: name their run by --weights, too")
-    for option, path in (("--weights", weights), ("--thresholds", thresholds)):
+    named = {"--weights": weights, "--thresholds": thresholds, "--from": from_}
+    for option, path in named.items():
         if path is not None and not path.exists():
             raise FileNotFoundError(f"{option} {path} is missing: expected what a run has written")
     if resume not in (AUTO, NEVER) and not Path(resume).is_dir():

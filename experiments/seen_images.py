@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jsonargparse import ArgumentParser
-from lightning import LightningDataModule
 
 from datamodules.dataset import DefectDataset
 from datamodules.imdd import IMDDDataModule
@@ -18,7 +16,7 @@ from datamodules.manifest import Manifest
 from datamodules.preparing.inspection import Inspection, inspect
 from datamodules.preparing.preparation import compare_images
 from experiments.checkpoints import CONFIG_NAME, PRETRAINED_KEY, directory_of
-from experiments.config import build_objects, parse_typed, read_layer
+from experiments.config import build_data, read_layer
 from experiments.run_logger import RunLogger
 from lightning_modules.weights_io import RANDOM, find_checkpoint
 
@@ -59,9 +57,7 @@ def data_below(run: Path) -> list[IMDDDataModule]:
     Raises FileNotFoundError or ValueError where one can't be.
     """
     raw = read_layer(directory_of(find_checkpoint(run)) / CONFIG_NAME)
-    parser = ArgumentParser(exit_on_error=False, parser_mode="json")
-    parser.add_subclass_arguments(LightningDataModule, "data", required=True)
-    data: IMDDDataModule = build_objects(parser, parse_typed(parser, {"data": raw["data"]})).data
+    data = build_data(raw)
     data.prepare_data()
     data.setup("fit")
     model = raw["model"]

@@ -40,6 +40,7 @@ from experiments.checkpoints import (
     write_thresholds,
 )
 from experiments.config import build_stage
+from experiments.inference.changes import report_changes
 from experiments.inference.new_words import keep_seen_regions
 from experiments.resume import AUTO, NEVER, run_directory
 from experiments.run_logger import SPOOL_NAME, RunLogger
@@ -82,21 +83,23 @@ def train(
     stage: Namespace,
     *,
     resume: str = NEVER,
+    start: Path | None = None,
     weights: Path | None = None,
     thresholds: Path | None = None,
 ) -> None:
     """Fit, calibrate and test the stage in its run directory, and print what came out.
 
-    resume: the run to go on with, see `resume.py`; weights: a run whose weights are tested,
-    nothing is trained; thresholds: with it, a file of thresholds, nothing is calibrated. Raises
-    FileNotFoundError or ValueError, one line, for what stage, data or weights refuse, RunStopped
-    with the word for --resume as its note where a signal stopped it.
+    resume: the run to go on with, see `resume.py`; start: a run whose weights training begins
+    with, and beside which the new ones are then shown (`inference/changes.py`); weights: a run
+    whose weights are tested, nothing is trained; thresholds: with it, a file of thresholds, nothing
+    is calibrated. Raises FileNotFoundError or ValueError, one line, for what stage, data or weights
+    refuse, RunStopped with the word for --resume as its note where a signal stopped it.
     """
     with run_directory(stage, resume) as (directory, checkpoint):
         if (directory / RESULTS_NAME).is_file():
             deliver_spool(stage, directory)
             return report(read_results(directory), directory, Path(stage.output))
-        objects = prepare_stage(stage, weights, thresholds)
+        objects = prepare_stage(stage, weights, thresholds, start)
         data, model = objects.data, objects.model
         log = tracked_run(stage, directory, data=data, model=model)
         stop = StopSignal()
@@ -124,6 +127,8 @@ def train(
                 results |= calibrate_and_test(trainer, model, data, thresholds)
                 if weights is not None:
                     results |= count_seen(weights, data, log)
+                if start is not None and isinstance(model, SegmentationModule):
+                    report_changes(start, model, data, directory)
         except BaseException as error:
             log.close("KILLED" if isinstance(error, RunStopped) else "FAILED")
             if isinstance(error, RunStopped):
@@ -136,7 +141,10 @@ def train(
 
 
 def prepare_stage(
-    stage: Namespace, weights: Path | None = None, thresholds: Path | None = None
+    stage: Namespace,
+    weights: Path | None = None,
+    thresholds: Path | None = None,
+    start: Path | None = None,
 ) -> Namespace:
     """The stage's `data`, `model` and `trainer` settings, data and weights read, ready to run."""
     lightning.seed_everything(stage.seed, workers=True, verbose=False)
@@ -151,11 +159,10 @@ def prepare_stage(
     data.check([split for split, is_used in uses.items() if is_used], learns_types=learns_types)
     if weights is None:
         data.batches_per_epoch(1)  # an epoch of less than one step is refused here
-        model.load()
-        if isinstance(model, DiffusionPretrain) or is_overridden(
-            "measure", model, parent=SegmentationModule
-        ):
-            model.measure(data.training_images(MEASURED_IMAGES))
+        if start is not None:
+            model.restore(read_stage(start))
+        else:
+            load_and_measure(model, data)
     elif isinstance(model, SegmentationModule):
         model.restore(read_stage(weights))
     else:
@@ -178,6 +185,15 @@ def prepare_stage(
                 latent_index(model, data, variants=made.variants, per_shard=made.samples_per_shard)
             )
     return objects
+
+
+def load_and_measure(model: DiffusionPretrain | SegmentationModule, data: IMDDDataModule) -> None:
+    """Load the weights that the model's settings name, and what it reads off training images."""
+    model.load()
+    if isinstance(model, DiffusionPretrain) or is_overridden(
+        "measure", model, parent=SegmentationModule
+    ):
+        model.measure(data.training_images(MEASURED_IMAGES))
 
 
 def tracked_run(
@@ -313,7 +329,11 @@ def calibrate_and_test(
 def finish(results: Mapping[str, float], directory: Path, log: RunLogger) -> None:
     """Write results.json, hand the run's files to the tracker and end the run there."""
     write_results(directory, results)
-    for file in (*sorted(directory.glob("*.json")), directory / CONFIG_NAME):
+    for file in (
+        *sorted(directory.glob("*.json")),
+        *directory.glob("*.html"),
+        directory / CONFIG_NAME,
+    ):
         log.log_artifact(file)
     log.close()
 

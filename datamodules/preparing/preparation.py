@@ -4,6 +4,7 @@ Each step is its own file: `copies.py` changes, `inspection.py` opens, `duplicat
 `leakage.py` resolves, `splits.py` assigns, `manifest.py` keeps.
 """
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from datamodules.preparing.leakage import MAX_ALIKE_FRACTION, LeftOut, resolve_l
 from datamodules.preparing.leftovers import Leftovers, find_leftovers
 from datamodules.preparing.tiles import inspect_tiles
 from datamodules.sample import UNLABELLED, Record
+from datamodules.sources.merged import Merged
 from datamodules.splits import SPLITS, supervised_thirds
 from datamodules.whole_files import write_rows
 
@@ -98,6 +100,38 @@ def prepare(
     )
     write_quarantine(path, unusable, left_out)
     return Preparation(manifest, unusable, left_out, count_notes(source, usable, found), leftovers)
+
+
+def add_corrections(
+    old: Manifest, corrected: Manifest, folder: Path
+) -> tuple[Manifest, list[LeftOut]]:
+    """A manifest, in `folder`, of the old images and of the corrected ones, and what was left out.
+
+    The old ones keep their splits and the corrected ones train: in place of old training images
+    of the same file, and not where they are alike to an old image of val or test, which stays as it
+    is. Its name is made of both hashes. Raises ValueError for an image that can't be read any more.
+    """
+    paths = [str(one.path.resolve()) for one in (old, corrected)]
+    root = Path(os.path.commonpath([old.root.resolve(), corrected.root.resolve()]))
+    source = Merged(paths, later_replaces=True)
+    path = folder / f"corrected-{old.sha256[:8]}-{corrected.sha256[:8]}.parquet"
+    folder.mkdir(parents=True, exist_ok=True)
+    inspections = inspect_all(source.records(root), root=root, kept_in=folder)
+    leave_out_bad(inspections, path, 0)
+    records, left_out, leaks = resolve_leaks(
+        [one.record for one in inspections],
+        compare_images(inspections).pairs,
+        copies="drop",
+        max_alike_fraction=1,
+        fractions=(1, 0, 0),
+        split_seed=0,
+    )
+    write_quarantine(path, [], left_out)
+    vocabulary = source.vocabulary(records)
+    made = write_manifest(
+        path, records, root=root, vocabulary=vocabulary, source=source.name, leaks=len(leaks)
+    )
+    return made, left_out
 
 
 def read_source(source: Source, root: Path, *, output: Path) -> tuple[list[Record], Leftovers]:

@@ -26,7 +26,8 @@ class Merged(Source):
     keep_splits: splits stay; else they are cleared, and given anew by `prepare`. leave_out: the
     images of that source become test, and the test images of all others join training, their
     val stays (without keep_splits all their images do). Unlabelled images stay unlabelled, and
-    generated ones in training.
+    generated ones in training. later_replaces: a file that trains and that a later manifest has
+    again is what that one says of it.
     """
 
     name: ClassVar[str] = "merged"
@@ -37,10 +38,12 @@ class Merged(Source):
         manifests: Sequence[str] = (),
         keep_splits: bool = True,
         leave_out: str = "",
+        later_replaces: bool = False,
     ) -> None:
         self.manifests = tuple(manifests)
         self.keep_splits = keep_splits
         self.leave_out = leave_out
+        self.later_replaces = later_replaces
         self.names = TypeNames()
 
     def records(self, root: Path) -> list[Record]:
@@ -69,7 +72,8 @@ class Merged(Source):
             raise ValueError(
                 f"leave_out is {self.leave_out!r}: expected one of the sources {', '.join(known)}"
             )
-        return [replace(record, split=self._split_of(record)) for record in records]
+        records = [replace(record, split=self._split_of(record)) for record in records]
+        return _last_said(records) if self.later_replaces else records
 
     def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
         """The names of the records, sorted, with the synonyms of the controlled vocabulary."""
@@ -160,6 +164,16 @@ def _shared_sources(manifests: Sequence[Manifest]) -> set[str]:
     """The sources that more than one manifest has."""
     counts = Counter(source for manifest in manifests for source in set(manifest.column("source")))
     return {source for source, count in counts.items() if count > 1}
+
+
+def _last_said(records: Sequence[Record]) -> list[Record]:
+    """Without training images whose file comes again later; those of val and test stay."""
+    last = {(one.sha256, one.window_xywh_px): place for place, one in enumerate(records)}
+    return [
+        one
+        for place, one in enumerate(records)
+        if one.split in ("val", "test") or last[one.sha256, one.window_xywh_px] == place
+    ]
 
 
 def _refuse_duplicates(records: Sequence[Record]) -> None:

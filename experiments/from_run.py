@@ -1,0 +1,50 @@
+"""A run that goes on from another one's weights, with corrected images beside its own.
+
+What that changed is measured in `inference/changes.py`.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from datamodules.preparing.preparation import add_corrections
+from experiments.config import build_data, merge_layers, value_at
+from experiments.train import prepare_alone
+
+LABELS = "labels"
+WHOLE = {"train_fraction": 1, "val_fraction": 0, "test_fraction": 0}
+
+logger = logging.getLogger(__name__)
+
+
+def with_corrections(
+    raw: Mapping[str, object], before: Mapping[str, object], run: Path
+) -> dict[str, object]:
+    """The configuration on the data of the run `before` with that of `raw` added to it.
+
+    raw: its data has the source and root of corrected images. Raises FileNotFoundError or
+    ValueError, one line, where there are none, or the older data is gone.
+    """
+    settings = value_at(raw, "data.init_args")
+    if not isinstance(settings, Mapping) or not settings.get("source"):
+        raise ValueError(
+            "--from goes on with corrected images beside those of the run: give them as "
+            "--source coco --root FOLDER, or in another source's layout"
+        )
+    old = build_data(before)
+    old.prepare_data()
+    old.setup("fit")
+    corrected = build_data(merge_layers(raw, {"data": {"init_args": WHOLE}}))
+    prepare_alone(corrected)
+    corrected.setup("fit")
+    index, left_out = add_corrections(old.index, corrected.index, Path(corrected.manifest_folder))
+    if left_out:
+        logger.warning(
+            "%d of %d corrected images are alike to images of val or test and train nothing, the "
+            "first is %s (%s)",
+            *(len(left_out), len(corrected.index), left_out[0].image, left_out[0].reason),
+        )
+    words = settings.get(LABELS) or value_at(before, f"data.init_args.{LABELS}") or ""
+    new = {"manifest": str(index.path), LABELS: words}
+    tags = {"from": str(run), "corrected_sha256": corrected.index.sha256}
+    return merge_layers(raw, {"data": {"init_args": new}, "tags": tags})
