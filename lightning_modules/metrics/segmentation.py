@@ -113,7 +113,10 @@ class SegmentationMetrics(Metric):
         pixels = self.pixel_confusion.cpu().double()
         matched, total = pixels.diagonal()[1:], (pixels.sum(dim=0) + pixels.sum(dim=1))[1:]
         iou_of_type, f1_of_type = matched / (total - matched), 2 * matched / total
-        iou_dataset, f1_dataset = foreground_overlap(self.pixel_confusion)
+        pooled = foreground_overlap(self.pixel_confusion)
+        # Where no mask shows a defect, what is marked is wrong and overlaps with nothing.
+        has_defect = self.pixel_confusion[1:].sum() > 0
+        iou_dataset, f1_dataset = (one.where(has_defect, torch.nan) for one in pooled)
         figures = {
             "type_accuracy": types.diagonal().sum() / types.sum(),
             "type_accuracy_balanced": recall.nanmean(),

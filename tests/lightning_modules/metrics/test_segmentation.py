@@ -97,6 +97,13 @@ def test_images_without_a_mask_count_in_type_accuracy_only() -> None:
     assert all(figures[name].isnan() for name in ("iou_image", "f1_image", "iou_dataset"))
 
 
+def test_false_marks_on_good_images_alone_have_no_overlap_to_tell_of() -> None:
+    mask = torch.zeros(1, 4, 4, dtype=torch.int64)
+    batch = batch_of(mask, class_ids=[()])
+    figures = run([([answer(torch.ones_like(mask[0]), 1)], batch)])
+    assert all(figures[name].isnan() for name in ("iou_image", "f1_image", "iou_dataset"))
+
+
 def test_names_without_good_first_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 'good' first"):
         SegmentationMetrics(["crack"])
