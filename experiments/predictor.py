@@ -28,12 +28,18 @@ from experiments.checkpoints import (
     on_device,
     read_thresholds,
 )
-from experiments.inference.examples import ENCODER, NamesByExample, read_gallery, trusted
+from experiments.inference.examples import (
+    ENCODER,
+    NamesByExample,
+    embed_example,
+    read_gallery,
+    trusted,
+)
 from experiments.inference.new_words import NewWords, read_new_words
 from lightning_modules.anomaly_module import AnomalyModule
 from lightning_modules.mask_finetune import MaskFinetune
-from lightning_modules.nets.gallery import INDEX, Gallery
-from lightning_modules.nets.region_embedding import RegionEmbedding
+from lightning_modules.nets.gallery import INDEX, UNKNOWN, Gallery
+from lightning_modules.nets.region_embedding import VIEWS, RegionEmbedding
 from lightning_modules.segmentation_module import SegmentationModule
 
 LOGGER = logging.getLogger(__name__)
@@ -142,6 +148,23 @@ class Predictor:
         """Names by the gallery that came with the model too, beside its words or the labels."""
         self.use_examples(folder)
         # The one word of a system that knows no names would only be in their way.
+        self._has_own_gallery = not isinstance(self._stage, AnomalyModule)
+
+    def add_example(self, image: ImageLike, mask: np.ndarray, name: str) -> None:
+        """Names regions by one more example too from now on, beside words or the labels.
+
+        mask: (H, W) bool, the region in the image. ValueError for the name "unknown";
+        FileNotFoundError where the weights of the encoder that compares are missing.
+        """
+        if name == UNKNOWN:
+            raise ValueError(f"got an example of {UNKNOWN!r}: expected the name of a defect")
+        embed = self._embed or RegionEmbedding(ENCODER).to(self._stage.device)
+        pixels = to_tensor(read_pixels(image))
+        found = self._find(pixels).instances if self._stage.shapes_examples else ()
+        vectors = {name: embed_example(pixels, torch.from_numpy(mask), embed, VIEWS, found)}
+        gallery = self.gallery
+        self._embed = embed
+        self.gallery = gallery.grown(vectors) if gallery else Gallery(embed.fingerprint, vectors)
         self._has_own_gallery = not isinstance(self._stage, AnomalyModule)
 
     def use_labels(self, labels: Labels | None) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,12 +73,9 @@ def kappa_of_labels(first: Sequence[str], second: Sequence[str]) -> float:
 
 
 def compare_masks(first: Manifest, second: Manifest) -> MaskAgreement | None:
-    """The agreement of two manifests' masks at IoU >= 0.75; None where no image has two.
+    """The agreement of two manifests' masks, as `compare_maps`; None where no image has two.
 
-    Each type in each image is one thing to judge: both leave it blank or overlap enough (agreed),
-    or one draws what the other does not, or they overlap too little. Kappa takes "drawn" and
-    "blank" as labels; a pair that overlaps too little counts as drawn by one only, half to each,
-    because section 5.1 gives a kappa and no rule. ValueError for masks of two sizes.
+    ValueError for masks of two sizes.
     """
     pairs = [
         pair
@@ -89,17 +86,35 @@ def compare_masks(first: Manifest, second: Manifest) -> MaskAgreement | None:
     if not names:
         return None
     vocabulary = Vocabulary.from_names(names)
+
+    def opened() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for one, other in pairs:
+            masks = _mask_of(one, first, vocabulary), _mask_of(other, second, vocabulary)
+            if masks[0].shape != masks[1].shape:
+                raise ValueError(
+                    f"masks of {one.image} have the sizes {masks[0].shape} and {masks[1].shape}: "
+                    "expected both annotators' masks at the size of the image"
+                )
+            yield masks
+
+    return compare_maps(opened(), len(vocabulary))
+
+
+def compare_maps(pairs: Iterable[tuple[np.ndarray, np.ndarray]], class_count: int) -> MaskAgreement:
+    """The agreement of two annotators' class ids (H, W) of the same images at IoU >= 0.75.
+
+    Each type in each image is one thing to judge: both leave it blank or overlap enough (agreed),
+    or one draws what the other does not, or they overlap too little. Kappa takes "drawn" and
+    "blank" as labels; a pair that overlaps too little counts as drawn by one only, half to each,
+    because section 5.1 gives a kappa and no rule.
+    """
     verdicts: Counter[str] = Counter()
     overlaps: list[float] = []
+    count = 0
     for one, other in pairs:
-        masks = _mask_of(one, first, vocabulary), _mask_of(other, second, vocabulary)
-        if masks[0].shape != masks[1].shape:
-            raise ValueError(
-                f"masks of {one.image} have the sizes {masks[0].shape} and {masks[1].shape}: "
-                "expected both annotators' masks at the size of the image"
-            )
-        for class_id in range(1, len(vocabulary)):
-            drawn, redrawn = (mask == class_id for mask in masks)
+        count += 1
+        for class_id in range(1, class_count):
+            drawn, redrawn = one == class_id, other == class_id
             shared, either = int((drawn & redrawn).sum()), int((drawn | redrawn).sum())
             if not either:
                 verdicts["blank"] += 1
@@ -116,7 +131,7 @@ def compare_masks(first: Manifest, second: Manifest) -> MaskAgreement | None:
         ]
     )
     return MaskAgreement(
-        len(pairs),
+        count,
         cohens_kappa(counts),
         float(np.mean(overlaps)) if overlaps else math.nan,
         verdicts["below"],

@@ -2,10 +2,12 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 from datamodules.auditing.agreement import (
+    MaskAgreement,
     common_records,
     compare_masks,
     kappa_of_labels,
@@ -90,19 +92,29 @@ def audit_agreement(first: Manifest, second: Manifest) -> Section:
     """
     pairs = common_records(first, second)
     types = [(type_of(one), type_of(other)) for one, other in pairs]
-    kappa = kappa_of_labels(*zip(*types, strict=True))
+    images = [record.image for record, _ in pairs]
+    return agreement_section(images, types, compare_masks(first, second))
+
+
+def agreement_section(
+    images: Sequence[str], types: Sequence[tuple[str, str]], masks: MaskAgreement | None
+) -> Section:
+    """Kappa of what two people said of the images, in order, and of their masks if they drew any.
+
+    types: the dominant type of each image by either, one image at least.
+    """
     findings = [
-        Finding("types_disagree", record.image, f"{one} against {other}")
-        for (record, _), (one, other) in zip(pairs, types, strict=True)
+        Finding("types_disagree", image, f"{one} against {other}")
+        for image, (one, other) in zip(images, types, strict=True)
         if one != other
     ]
+    kappa = kappa_of_labels(*zip(*types, strict=True))
     figures = {
-        "images": float(len(pairs)),
-        "types_observed": (len(pairs) - len(findings)) / len(pairs),
+        "images": float(len(types)),
+        "types_observed": (len(types) - len(findings)) / len(types),
         "types_kappa": kappa,
         "types_kappa_paper": PAPER_KAPPA_TYPES,
     }
-    masks = compare_masks(first, second)
     if masks is not None:
         figures |= {
             "masks_compared": float(masks.count),

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from datamodules.annotation import draw_region, open_pair
-from datamodules.manifest import Manifest
+from datamodules.manifest import Manifest, Source
 from datamodules.sample import GOOD_ID, Instance, Prediction, Record
+from datamodules.sources.coco import Coco
 from datamodules.sources.folder import Folder
 from datamodules.transforms import to_tensor
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary
@@ -34,8 +35,8 @@ NEW_WORDS_RIGHT, EXAMPLES_RIGHT = 0.2, 0.95
 KNOWN_ODDS = (0.5, 1.75)
 Find: TypeAlias = Callable[[Tensor], Prediction]  # in an image (3, H, W) in [-1, 1]
 REMEDY = (
-    "expected images/NAME/ and masks/ with a mask for each image, a manifest.parquet, or a "
-    "folder with a saved gallery"
+    "expected images/NAME/ and masks/ with a mask for each image, a COCO set in images/ and "
+    "annotations/, a manifest.parquet, or a folder with a saved gallery"
 )
 
 
@@ -116,7 +117,7 @@ def read_records(path: Path) -> tuple[Path, list[Record], Vocabulary]:
     if manifest := open_manifest(path):
         records = [manifest[int(row)] for row in manifest.rows_of("train")]
         return manifest.root, records, manifest.vocabulary
-    source = Folder()
+    source: Source = Coco() if (path / "annotations").is_dir() else Folder()
     records = source.records(path)
     for record in records:
         if record.flaw or (record.defects and record.mask_kind == "none"):
