@@ -6,10 +6,11 @@ root/images/.../<name>, root/<split>/<name>, or beside the JSON: images are foun
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+from datamodules.captions import Caption
 from datamodules.formats.layout import (
     FileTree,
     any_case,
@@ -34,7 +35,8 @@ class CocoImage:
     """What one file says of one image; file_name is "" where the entry names none.
 
     types: of annotations without any outline; annotation_count: 0 where nothing was annotated;
-    size_px: (width, height), 0 where not given; flaw: why it is unusable.
+    size_px: (width, height), 0 where not given; flaw: why it is unusable; caption: the six fields,
+    where `serve` wrote them as `caption_fields`.
     """
 
     file_name: str
@@ -44,6 +46,7 @@ class CocoImage:
     types: list[str] = field(default_factory=list)
     annotation_count: int = 0
     flaw: str = ""
+    caption: Caption | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Coco(Source):
         except ValueError as error:
             return self.maker.make_flawed(entry.place, entry.flaw or str(error))
         has_annotation = entry.annotation_count > 0
-        return self.maker.make(
+        record = self.maker.make(
             image,
             regions=entry.regions,
             types=entry.types,
@@ -127,6 +130,7 @@ class Coco(Source):
             size_px=entry.size_px,
             flaw=entry.flaw,
         )
+        return replace(record, caption=entry.caption) if entry.caption else record
 
     def _folders(self, file: str) -> list[str]:
         """Where the images of a file may lie, the likeliest place first."""
@@ -178,6 +182,11 @@ def read_coco(path: Path, place: str) -> CocoFile:
             continue
         size_px = (whole_number(entry.get("width")), whole_number(entry.get("height")))
         image = CocoImage(name, where, size_px)
+        if "caption_fields" in entry:
+            try:
+                image.caption = Caption(**entry["caption_fields"])  # type: ignore[arg-type]
+            except TypeError:
+                image.flaw = f"{where} has caption_fields that are not the six of the template"
         if images.setdefault(key, image) is not image:
             image.flaw = f"{place} has two images with id {key}: expected each id once"
             images[key].flaw = image.flaw

@@ -9,7 +9,8 @@ Beside COCO's own keys KEY.json has `history`, a list that only grows:
 
     kind      "review", "second" (by another person, blind) or "consensus"
     reviewer  who;  at: when, in UTC;  caption: the six fields of the paper's template
-    regions   what it says: name and counts (COCO's compressed run lengths) each
+    regions   what it says: name and counts (COCO's compressed run lengths) each; score and
+              runners_up where the machine drew it, null and empty where a person did
     machine   what the machine had answered: name, image_score, needs_review, regions
 
 `annotations` follow the newest review or consensus. While two people differ the file has none, so
@@ -18,7 +19,7 @@ that the image counts as unlabelled and nobody trains on it; `state` says so.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -161,21 +162,22 @@ class Corrections:
         review by the first's person or without a first; OSError where it can't be written: then
         what stood before still does.
         """
-        (self.folder / ANNOTATIONS).mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / ".lock"):
-            before = self.read(key)
-            self._check(before, review, version)
-            if before is None:
-                before = self._copy(key, image, name)
-            after = Correction(
-                key, before.file_name, before.name, before.size_px, (*before.history, review)
-            )
-            try:
+        before = None
+        try:
+            (self.folder / ANNOTATIONS).mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".lock"):
+                before = self.read(key)
+                self._check(before, review, version)
+                before = before or self._copy(key, image, name)
+                after = replace(before, history=(*before.history, review))
                 write_whole(self._file(key), json.dumps(content_of(after), ensure_ascii=False))
-            except OSError:
-                if not before.history:
-                    self.image_of(before).unlink(missing_ok=True)
-                raise
+        except OSError as error:
+            if before and not before.history:
+                self.image_of(before).unlink(missing_ok=True)
+            raise OSError(
+                f"not saved ({error.strerror or error}): what was saved before is untouched and "
+                f"yours is still on the page; make room in {self.folder} and accept again"
+            ) from error
         return after
 
     def _check(self, before: Correction | None, review: Review, version: int) -> None:
@@ -248,7 +250,7 @@ def content_of(correction: Correction) -> dict[str, object]:
         "licenses": [{"id": 0, "name": "", "url": ""}],
         "categories": [{"id": k, "name": name} for k, name in enumerate(names, start=1)],
         "images": [image],
-        "history": [_entry_of(review) for review in correction.history],
+        "history": [asdict(review) for review in correction.history],
     }
     if settled:
         content["annotations"] = [
@@ -271,12 +273,6 @@ def _annotation(
         "bbox": list(cv2.boundingRect(mask.astype("uint8"))),
         "iscrowd": 0,
     }
-
-
-def _entry_of(review: Review) -> dict[str, object]:
-    entry = asdict(review)
-    entry["regions"] = [{"name": one.name, "counts": one.counts} for one in review.regions]
-    return entry
 
 
 def _review_of(entry: dict[str, Any]) -> Review:

@@ -200,7 +200,8 @@ class Desk:
 
     def _put(self, file: Path) -> Path:
         """A copy that is called by its content, not by what a client says."""
-        return Path(shutil.copyfile(file, Path(self._place.name) / key_of(file)))
+        place = Path(self._place.name) / key_of(file)
+        return file if file == place else Path(shutil.copyfile(file, place))
 
     def queue(self, shown: str, reviewer: str) -> list[Entry]:
         """The entries of one list of LISTS, what needs a person first.
@@ -210,7 +211,7 @@ class Desk:
         states, is_first_done = LISTS[shown]
         found = [
             one
-            for one in self.entries.values()
+            for one in list(self.entries.values())  # others add to it meanwhile
             if one.state in states and not (is_first_done and reviewer in one.reviewers)
         ]
         return sorted(found, key=lambda one: one.urgency)
@@ -323,6 +324,13 @@ def clean_name(name: str) -> str:
     """What an upload is called on the page: the end of its path, short and printable."""
     last = PurePath(name.replace("\\", "/")).name
     return "".join(sign for sign in last if sign.isprintable())[-LONGEST_NAME:] or "image"
+
+
+def opened(draft: Draft | None) -> Draft:
+    """The draft; ValueError where none is open."""
+    if draft is None:
+        raise ValueError("no image is open: choose one in the list")
+    return draft
 
 
 def check_caption(caption: Caption) -> None:

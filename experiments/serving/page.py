@@ -10,25 +10,33 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from starlette.middleware import Middleware
 
 from datamodules.captions import Caption
 from experiments.cli import error_line, is_user_error
 from experiments.serving.agreement import write_agreement
 from experiments.serving.canvas import Canvas
-from experiments.serving.desk import CAPTION_FIELDS, LISTS, Desk, Draft, known_names, pixels_of
+from experiments.serving.desk import (
+    CAPTION_FIELDS,
+    LISTS,
+    Desk,
+    Draft,
+    known_names,
+    opened,
+    pixels_of,
+)
 from experiments.serving.downloads import Tool, write_archive
 from experiments.serving.policy import Policy
 from experiments.serving.regions import draw_regions, type_of
-from experiments.serving.wording import heading_of, queue_lines, region_lines, said
+from experiments.serving.wording import answered, heading_of, queue_lines, region_lines, said
 
 STYLE, SCRIPT = (Path(__file__).with_name(f"page.{end}") for end in ("css", "js"))
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif")
 MONOSPACED = ("ui-monospace", "Consolas", "monospace")
+TOOLS: dict[Tool, str] = {"coco": "COCO", "cvat": "CVAT", "label_studio": "Label Studio"}
 # Puts what is painted in place of the second input.
 PAINTED = "(canvas, _, ...others) => [canvas, window.painted(), ...others]"
-TO_REVIEW = next(iter(LISTS))
+TO_REVIEW, MOST_LISTED = next(iter(LISTS)), 200
 Updates = dict[Any, Any]  # component -> its new value, as Gradio takes them
 
 
@@ -45,6 +53,11 @@ def refusing(handler: Callable[..., Updates]) -> Callable[..., Updates]:
             return {page.message: said(error_line(error), is_wrong=True)}
 
     return answer
+
+
+def small_button(label: str, name: str) -> gr.Button:
+    """A button beside others; name: by which scripts and styles find it."""
+    return gr.Button(label, size="sm", elem_id=name, min_width=80)
 
 
 class Page:
@@ -86,7 +99,7 @@ class Page:
             words, label="Words", elem_id="words", lines=2,
             info="classes parted by ';', synonyms by ',', 'not shadow' for what is no defect",
         )  # fmt: skip
-        self.again = gr.Button("Answer again in these words", size="sm", elem_id="again")
+        self.again = small_button("Answer again in these words", "again")
         self.shown = gr.Radio(list(LISTS), value=TO_REVIEW, label="List", elem_id="list")
         self.queue = gr.Radio([], label="Images", elem_id="queue")
 
@@ -94,18 +107,18 @@ class Page:
         self.heading = gr.HTML("", elem_id="heading")
         with gr.Row() as self.viewing:
             self.image = gr.Image(
-                show_label=False, interactive=False, buttons=["fullscreen"], format="png",
+                show_label=False, interactive=False, buttons=["fullscreen"], format="jpeg",
                 elem_id="image", height=560,
             )  # fmt: skip
             self.other = gr.Image(
-                label="second person", interactive=False, buttons=[], format="png",
+                label="second person", interactive=False, buttons=[], format="jpeg",
                 visible=False, elem_id="other", height=560,
             )  # fmt: skip
-        self.easel = gr.HTML("", visible=False, elem_id="easel_place")
         with gr.Row(visible=False) as self.canvas:
             self.is_box = gr.Checkbox(False, label="the box around it", elem_id="is_box")
             self.keep = gr.Button("Keep the drawing", variant="primary", elem_id="keep")
             self.drop_drawing = gr.Button("Cancel", elem_id="cancel")
+        self.easel = gr.HTML("", visible=False, elem_id="easel_place")
         # What was painted goes through it; the script fills it in when it is asked for.
         self.paint = gr.Textbox(visible=False)
 
@@ -115,16 +128,14 @@ class Page:
             self.next = gr.Button("Next (n)", elem_id="next", min_width=90)
         self.take_other = gr.Button("Take the second person's", visible=False, elem_id="take_other")
         self.regions = gr.Radio([], label="Regions", elem_id="regions")
-        self.name = gr.Dropdown(
-            [], label="Name", allow_custom_value=True, elem_id="name", value=None
-        )
+        self.name = gr.Dropdown([], label="Name", allow_custom_value=True, elem_id="name")
         with gr.Row():
-            self.rename = gr.Button("Rename", size="sm", elem_id="rename", min_width=80)
-            self.redraw = gr.Button("Redraw", size="sm", elem_id="redraw", min_width=80)
-            self.delete = gr.Button("Delete", size="sm", elem_id="delete", min_width=80)
+            self.rename = small_button("Rename", "rename")
+            self.redraw = small_button("Redraw", "redraw")
+            self.delete = small_button("Delete", "delete")
         with gr.Row():
-            self.new = gr.Button("New region", size="sm", elem_id="new", min_width=80)
-            self.example = gr.Button("Use as example", size="sm", elem_id="example", min_width=80)
+            self.new = small_button("New region", "new")
+            self.example = small_button("Use as example", "example")
         with gr.Accordion("Caption", open=False, elem_id="caption"):
             self.fields = [
                 gr.Textbox(label=field, max_lines=1, elem_id=f"caption_{field}")
@@ -134,13 +145,11 @@ class Page:
     def _build_reports(self) -> None:
         with gr.Accordion("Agreement and downloads", open=False, elem_id="reports"):
             with gr.Row():
-                self.measure = gr.Button("How far do people agree?", size="sm", elem_id="measure")
+                self.measure = small_button("How far do people agree?", "measure")
                 self.downloads = {
                     tool: gr.DownloadButton(f"Download {label}", size="sm", elem_id=tool)
-                    for tool, label in (
-                        ("coco", "COCO"), ("cvat", "CVAT"), ("label_studio", "Label Studio"),
-                    )
-                }  # fmt: skip
+                    for tool, label in TOOLS.items()
+                }
             self.agreement = gr.Markdown(elem_id="agreement")
 
     def _connect(self) -> None:
@@ -157,8 +166,8 @@ class Page:
         shared = {"api_visibility": "private", "show_progress": "hidden"}
         self.drop.upload(self.on_drop, [self.drop, *asked], [*view, self.drop], **shared)
         self.again.click(self.on_again, asked, view, **shared)
-        self.shown.change(self.on_list, [self.shown, self.reviewer], view, **shared)
-        self.reviewer.change(self.on_list, [self.shown, self.reviewer], view, **shared)
+        self.shown.input(self.on_next, who, view, **shared)
+        self.reviewer.change(self.on_reviewer, who, view, **shared)
         self.queue.input(self.on_open, [self.queue, self.shown], view, **shared)
         self.regions.input(self.on_select, at, view, **shared)
         self.rename.click(self.on_rename, [*at, self.name], view, **shared)
@@ -173,10 +182,9 @@ class Page:
         self.next.click(self.on_next, who, view, **shared)
         self.measure.click(self.on_measure, None, [self.agreement, self.message], **shared)
         for tool, button in self.downloads.items():
-            button.click(
-                functools.partial(self.on_download, tool), None, [button, self.message], **shared
-            )
-        self.blocks.load(self.on_list, [self.shown, self.reviewer], view, **shared)
+            handler = functools.partial(self.on_download, tool)
+            button.click(handler, None, [button, self.message], **shared)
+        self.blocks.load(self.on_reviewer, who, view, **shared)
 
     def view(self, draft: Draft | None, *, place: int | None = None, line: str = "") -> Updates:
         """What shows an image as a person has it open; place: of the selected region."""
@@ -216,9 +224,10 @@ class Page:
     def listed(self, shown: str, reviewer: str, key: str | None = None) -> Updates:
         """The queue of a list; key: of the image that is open."""
         found = self.desk.queue(shown, reviewer)
-        value = key if key in (one.key for one in found) else None
+        lines = queue_lines(found[:MOST_LISTED])
+        value = key if key in (one for _, one in lines) else None
         label = f"Images: {len(found)} {shown}"
-        return {self.queue: gr.update(choices=queue_lines(found), value=value, label=label)}
+        return {self.queue: gr.update(choices=lines, value=value, label=label)}
 
     def on_drop(
         self, files: list[str] | None, words: str, reviewer: str, shown: str, draft: Draft | None
@@ -241,29 +250,26 @@ class Page:
     ) -> Iterator[Updates]:  # fmt: skip
         wrong: list[str] = []
         seconds: list[float] = []
+        key = draft.entry.key if draft else None
         try:
             for name, found in self.desk.answer(images, words):
                 if isinstance(found, str):
                     wrong.append(f"{name}: {found.removeprefix(name).lstrip(' :')}")
                 else:
                     seconds.append(found.seconds)
-                line = (
-                    f"answered {len(seconds)} of {len(images)}, {np.mean(seconds or 0):.2f} s each"
-                )
-                yield self.listed(shown, reviewer) | {
-                    self.message: said(line) + "".join(said(one, is_wrong=True) for one in wrong)
-                }
+                line = answered(seconds, len(images), wrong)
+                yield self.listed(shown, reviewer, key) | {self.message: line}
         except Exception as error:
             if not is_user_error(error):
                 raise
             yield {self.message: said(error_line(error), is_wrong=True)}
-        if seconds and draft is None:
+        if seconds and key is None:
             yield self._next(None, reviewer, shown)
 
     @refusing
-    def on_list(self, shown: str, reviewer: str) -> Updates:
-        """Shows another list."""
-        return self.listed(shown, reviewer)
+    def on_reviewer(self, draft: Draft | None, reviewer: str, shown: str) -> Updates:
+        """Shows the list as it is for somebody else."""
+        return self.listed(shown, reviewer, draft.entry.key if draft else None)
 
     @refusing
     def on_open(self, key: str, shown: str) -> Updates:
@@ -366,14 +372,10 @@ class Page:
         """Shows and writes how far people agree, and how often they overrode the machine."""
         return {self.agreement: write_agreement(self.desk.corrections)}
 
+    @refusing
     def on_download(self, tool: Tool) -> Updates:
         """Hands over what is settled as an archive."""
-        try:
-            return {
-                self.downloads[tool]: str(write_archive(self.desk.corrections, tool, self.place))
-            }
-        except (ValueError, OSError) as error:
-            return {self.message: said(error_line(error), is_wrong=True)}
+        return {self.downloads[tool]: str(write_archive(self.desk.corrections, tool, self.place))}
 
     def launch(self, *, host: str, port: int, upload_mb: int) -> None:
         """Serves the page in threads until `blocks.close`; no file over upload_mb is taken."""
@@ -389,17 +391,9 @@ class Page:
             allowed_paths=[],
             max_file_size=f"{upload_mb}mb",
             app_kwargs={"middleware": [Middleware(Policy)]},
-            enable_monitoring=False,
             ssr_mode=False,
             footer_links=[],
             theme=theme,
             css=STYLE.read_text(encoding="utf-8"),
             head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
         )
-
-
-def opened(draft: Draft | None) -> Draft:
-    """The draft; ValueError where none is open."""
-    if draft is None:
-        raise ValueError("no image is open: choose one in the list")
-    return draft

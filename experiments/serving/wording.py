@@ -13,6 +13,13 @@ def said(text: str, *, is_wrong: bool = False) -> str:
     return f"<div class='said{' wrong' * is_wrong}'>{escape(text)}</div>"
 
 
+def answered(seconds: Sequence[float], count: int, wrong: Sequence[str]) -> str:
+    """How many of `count` images are answered, how long each took, and why others are not."""
+    mean = sum(seconds) / max(1, len(seconds))
+    line = said(f"answered {len(seconds)} of {count}, {mean:.2f} s each")
+    return line + "".join(said(one, is_wrong=True) for one in wrong)
+
+
 def heading_of(draft: Draft) -> str:
     """What an image is called, the machine's answer, and whether a person should look."""
     entry = draft.entry
