@@ -37,10 +37,10 @@ class IMDDDataModule(LightningDataModule):
     folder where it is given. allow_leakage: train although alike images are in training and
     test; the run records it. shots_per_type, image_budget: train on so many images of each type,
     or in all (`splits.py`), `split_seed` chooses. use_unlabelled: train on unlabelled images
-    too, which only stage 1 can use. train_on: `good`, for what learns from good parts: training
-    images without a defect alone. held_out_types: names kept out of training; test_types: `all`,
-    `seen` or `held_out`, what the test shows and asks for (`splits.py`). labels: further words
-    for the types, such as "scratch, scuff; crack".
+    too, which stage 1 and a student can use. train_on: `good`, for what learns from good parts:
+    training images without a defect alone. held_out_types: names kept out of training; test_types:
+    `all`, `seen` or `held_out`, what the test shows and asks for (`splits.py`). labels: further
+    words for the types, such as "scratch, scuff; crack".
     captions: `built`, `released` or `both` (`caption_choice.py`). latents: `online`, or the folder
     that experiments.cache_latents wrote, which stage 1 then trains on instead of images.
     batch_size: images in one pass of one process; global_batch_size: in one step of all processes

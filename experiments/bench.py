@@ -9,18 +9,19 @@ from experiments.cli import nearest_names, run_command
 if TYPE_CHECKING:
     from experiments.benchmarks.measurement import Measurement
 
-NOTE = "CPU time of one process with one thread; the machine was shared"
+NOTE = "CPU time of one process with one thread, else said so; the machine was shared"
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "diffusers", "torchmetrics")
 
 
 def bench(
-    verb: Literal["data", "stage1", "inference", "metrics"],
+    verb: Literal["data", "stage1", "inference", "metrics", "student"],
     /,
     *,
     part: str = "",
     images: Path | None = None,
     image_size_px: int = 512,
     repeats: int = 7,
+    checkpoint: Path | None = None,
     out: Path | None = None,
 ) -> None:
     """Measure our speed, work and memory beside a reference in the same run; print the ratios.
@@ -33,13 +34,14 @@ def bench(
         images: a folder of images, else some are rendered
         image_size_px: side of the training crop
         repeats: turns; the median counts
+        checkpoint: with student: a trained one, beside its teacher (default: random weights)
         out: also write the rows to this JSON file
     """
     from importlib import import_module
 
     from experiments.benchmarks.measurement import BenchSettings
 
-    settings = BenchSettings(images, image_size_px, repeats)
+    settings = BenchSettings(images, image_size_px, repeats, checkpoint)
     if out and not out.absolute().parent.is_dir():
         raise ValueError(f"--out: the folder of {out} is missing: make it or choose another")
     parts = import_module(f"experiments.benchmarks.{verb}").PARTS

@@ -131,13 +131,18 @@ def read_thresholds(file: Path) -> OperatingPoints:
     if not file.is_file():
         raise FileNotFoundError(f"thresholds {file} is missing: expected a thresholds.json")
     try:
-        points = parse_operating_points(json.loads(file.read_text(encoding="utf-8")))
+        return parse_thresholds(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
             f"{file} is broken ({reason}): expected what python -m experiments.calibrate writes; "
             "delete it and calibrate again"
         ) from error
+
+
+def parse_thresholds(content: object) -> OperatingPoints:
+    """The thresholds in what a thresholds.json holds; ValueError for anything else."""
+    points = parse_operating_points(content)
     return replace(points, by_name={normalise_name(k): v for k, v in points.by_name.items()})
 
 

@@ -46,6 +46,7 @@ SHORT_KEYS = {
     "manifest": "data.manifest",
     "labels": "data.labels",
     "pretrained": "model.pretrained",
+    "teacher": "model.teacher",
 }
 # A class stands there, whether a config names it yet or not.
 CLASS_KEYS = ("data", "model", "data.init_args.source")

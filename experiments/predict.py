@@ -52,7 +52,7 @@ def predict(
     them, and the exit code is 3.
 
     Args:
-        checkpoint: a run directory, a .ckpt in it, a release
+        checkpoint: a run directory, a .ckpt in it, a release, or an .onnx or .xml in one
         images: an image, a folder, a glob in quotes, a COCO .json, or a .csv with a column image
         out: a new folder for the results
         root: where the names of a .json or .csv start (beside it)

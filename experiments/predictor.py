@@ -35,6 +35,7 @@ from experiments.inference.examples import (
     read_gallery,
     trusted,
 )
+from experiments.inference.exported_model import is_exported, open_exported
 from experiments.inference.new_words import NewWords, read_new_words
 from lightning_modules.anomaly_module import AnomalyModule
 from lightning_modules.mask_finetune import MaskFinetune
@@ -254,7 +255,7 @@ def load_predictor(
     thresholds: str | Path = "",
     precision: str = "32",
 ) -> Predictor:
-    """The predictor of a run directory, a .ckpt inside one, or a release.
+    """The predictor of a run directory, a .ckpt inside one, a release, or an .onnx or .xml in it.
 
     Where a folder `gallery` lies in it, regions are named by these examples beside words.
 
@@ -263,7 +264,10 @@ def load_predictor(
     the one beside the weights; precision: as `Predictor` takes it. Raises FileNotFoundError or
     ValueError, one line.
     """
-    stage = load_stage(Path(path))
+    if is_exported(Path(path)):
+        stage: SegmentationModule = open_exported(Path(path), device)
+    else:
+        stage = load_stage(Path(path))
     if naming:
         set_naming(stage, naming)
     if thresholds:

@@ -291,3 +291,17 @@ def _agree_over_store(choose: Callable[[], str]) -> str:
     if kind == "refusal":
         raise ValueError(words)
     return words
+
+
+def metrics_of_the_end(checkpoint: Path | None, trainer: Trainer) -> dict[str, float]:
+    """What a checkpoint of the end of training measured; nothing where training goes on."""
+    if checkpoint is None:
+        return {}
+    # Mapped into memory: only what is looked at is read.
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    end = trainer.max_epochs
+    is_end = 0 < trainer.max_steps <= saved["global_step"] or (
+        end is not None and 0 <= end <= epochs
+    )
+    return dict(saved[KEY]["metrics"]) if is_end else {}

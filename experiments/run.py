@@ -42,8 +42,9 @@ def run(
     name, experiment, output, seed, setting, scale, tags, data, model, trainer. Short for a
     longer key are --source NAME (a file of
     datamodules/sources such as folder, coco, mtd; --source.product plate sets its arguments),
-    --root FOLDER, --manifest FILE, --labels "crack; scratch, scuff" (words for the types) and
-    --pretrained RUN (stage 1's directory, or random). With a config --data.help, --model.help,
+    --root FOLDER, --manifest FILE, --labels "crack; scratch, scuff" (words for the types),
+    --pretrained RUN (stage 1's directory, or random) and --teacher RUN (that a student learns
+    from). With a config --data.help, --model.help,
     --trainer.help and so on show what the class there takes.
 
     Args:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lightning
-import torch
 import yaml
 from filelock import FileLock
 from jsonargparse import Namespace
@@ -21,7 +20,6 @@ from rich.console import Console
 
 from callbacks.checkpoint import (
     FOLDER_NAME,
-    KEY,
     LAST_NAME,
     RunStopped,
     SafeCheckpoint,
@@ -35,6 +33,7 @@ from datamodules.latents import LatentStore, StoreIndex
 from experiments.checkpoints import (
     CONFIG_NAME,
     THRESHOLDS_NAME,
+    load_stage,
     read_thresholds,
     write_configuration,
     write_thresholds,
@@ -42,7 +41,7 @@ from experiments.checkpoints import (
 from experiments.config import build_stage
 from experiments.inference.changes import report_changes
 from experiments.inference.new_words import keep_seen_regions
-from experiments.resume import AUTO, NEVER, run_directory
+from experiments.resume import AUTO, NEVER, metrics_of_the_end, run_directory
 from experiments.run_logger import SPOOL_NAME, RunLogger
 from experiments.seen_images import count_seen
 from experiments.tables import metrics_table, to_rich
@@ -57,6 +56,7 @@ from experiments.tracking import (
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.latent_encoding import parts_sha256
 from lightning_modules.segmentation_module import SegmentationModule
+from lightning_modules.student import Student
 from lightning_modules.weights_io import read_stage
 
 logger = logging.getLogger(__name__)
@@ -159,6 +159,8 @@ def prepare_stage(
     data.check([split for split, is_used in uses.items() if is_used], learns_types=learns_types)
     if weights is None:
         data.batches_per_epoch(1)  # an epoch of less than one step is refused here
+        if isinstance(model, Student):
+            model.learn_from(load_stage(model.teacher_path))
         if start is not None:
             model.restore(read_stage(start))
         else:
@@ -279,20 +281,6 @@ def accumulate(trainer: Trainer, data: IMDDDataModule) -> None:
             f"global_batch_size {data.global_batch_size} needs {plan.accumulation}: leave it out"
         )
     trainer.accumulate_grad_batches = plan.accumulation
-
-
-def metrics_of_the_end(checkpoint: Path | None, trainer: Trainer) -> dict[str, float]:
-    """What a checkpoint of the end of training measured; nothing where training goes on."""
-    if checkpoint is None:
-        return {}
-    # Mapped into memory: only what is looked at is read.
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    end = trainer.max_epochs
-    is_end = 0 < trainer.max_steps <= saved["global_step"] or (
-        end is not None and 0 <= end <= epochs
-    )
-    return dict(saved[KEY]["metrics"]) if is_end else {}
 
 
 def calibrate_and_test(

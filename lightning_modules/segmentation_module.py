@@ -11,8 +11,13 @@ from datamodules.sample import Batch, Prediction
 from datamodules.vocabulary import Vocabulary
 from lightning_modules.evaluation import Evaluation
 from lightning_modules.metrics.calibration import Calibration, CalibrationRule
-from lightning_modules.nets.post_processing import VERSION, PostProcessing, parse_operating_points
-from lightning_modules.nets.tiling import score_images, score_squares
+from lightning_modules.nets.post_processing import (
+    VERSION,
+    ImageScores,
+    PostProcessing,
+    parse_operating_points,
+)
+from lightning_modules.nets.tiling import score_images, score_squares, score_whole
 from lightning_modules.weights_io import STAMP, SavedStage, load_part, stamp
 
 
@@ -36,14 +41,16 @@ class SegmentationModule(LightningModule):
     """A model that scores tiles; prediction, evaluation and saving follow from that.
 
     `stage` is what its checkpoints are marked with; `sees_whole`: an image is brought to one square
-    of tile_px instead of cut into tiles; tiles must be multiples of `stride`; `shapes_examples`:
-    its regions differ from what people mark, so that examples are compared as it finds them. A
-    validation after the fit leaves in `calibration` what thresholds.json will hold, chosen by
-    `calibration_rule`; unless it `calibrates`, as for a system that saw no image, nothing moves.
+    of tile_px instead of cut into tiles; `sees_any_size`: only one with a longer side is cut; tiles
+    must be multiples of `stride`; `shapes_examples`: its regions differ from what people mark, so
+    that examples are compared as it finds them. A validation after the fit leaves in `calibration`
+    what thresholds.json will hold, chosen by `calibration_rule`; unless it `calibrates`, as for a
+    system that saw no image, nothing moves.
     """
 
     stage: str
     sees_whole = False
+    sees_any_size = False
     shapes_examples = False
     calibrates = True
 
@@ -124,19 +131,21 @@ class SegmentationModule(LightningModule):
 
         The images may stay off the model's device, which then holds their bands of tiles alone.
         """
+        return [self.post_processing(one) for one in self.image_scores(images)]
+
+    def image_scores(self, images: Sequence[Tensor]) -> list[ImageScores]:
+        """The scores of images (3, H, W) in [-1, 1], before any threshold."""
         side_px, at_once = self.tile_px, self.tile_batch_size
-
-        def score(tiles: Tensor) -> tuple[Tensor, Tensor]:
-            return self.score_tiles(tiles.to(self.device))
-
         if self.sees_whole:
-            scores = score_squares(images, score, side_px=side_px, batch_size=at_once)
-        else:
-            overlap_px = self.tile_overlap_px
-            scores = score_images(
-                images, score, tile_px=side_px, overlap_px=overlap_px, batch_size=at_once
-            )
-        return [self.post_processing(one) for one in scores]
+            return score_squares(images, self._score_here, side_px=side_px, batch_size=at_once)
+        way = score_whole if self.sees_any_size else score_images
+        overlap_px = self.tile_overlap_px
+        return way(
+            images, self._score_here, tile_px=side_px, overlap_px=overlap_px, batch_size=at_once
+        )
+
+    def _score_here(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        return self.score_tiles(tiles.to(self.device))
 
     def predict_image(self, image: Tensor) -> Prediction:
         """The prediction for one image (3, H, W) in [-1, 1] of any size."""

@@ -26,12 +26,14 @@ Words = dict[str, str | int | float]
 class BenchSettings:
     """What the command asks of every benchmark; each takes what concerns it.
 
-    images: a folder of images, None for rendered ones. Raises ValueError for what cannot be.
+    images: a folder of images, None for rendered ones; checkpoint: a trained student, None for
+    random weights. Raises ValueError for what cannot be.
     """
 
     images: Path | None = None
     image_size_px: int = 512
     repeats: int = 7
+    checkpoint: Path | None = None
 
     def __post_init__(self) -> None:
         if self.repeats < FEWEST_REPEATS:
@@ -88,28 +90,30 @@ def compare_times(
     return Measurement(name, own, other, unit, own / other, limit, {**(settings or {}), **found})
 
 
-def time_in_turns(calls: Sequence[Work], *, repeats: int) -> list[list[float]]:
-    """CPU seconds of all, called one after the other, again and again, after one call each.
+def time_in_turns(calls: Sequence[Work], *, repeats: int, cores: int = 1) -> list[list[float]]:
+    """Seconds of all, called one after the other, again and again, after one call each.
 
-    In turns, so that a neighbour's load on the machine falls on all alike.
+    On one core those of the processor, on several those of the wall. In turns, so that a
+    neighbour's load on the machine falls on all alike.
     """
+    clock = time.process_time if cores == 1 else time.perf_counter
     times: list[list[float]] = [[] for _ in calls]
-    with one_thread():
+    with threads(cores):
         for turn in range(repeats + 1):
             for seconds, call in zip(times, calls, strict=True):
-                start = time.process_time()
+                start = clock()
                 call()
                 if turn:
-                    seconds.append(time.process_time() - start)
+                    seconds.append(clock() - start)
     return times
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """OpenCV and torch on one thread."""
+def threads(count: int) -> Iterator[None]:
+    """OpenCV and torch on so many threads."""
     before = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    cv2.setNumThreads(count)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ from experiments.benchmarks.measurement import (
     compare_times,
     count_tf,
     counted,
-    one_thread,
+    threads,
     time_in_turns,
     time_on_gpu,
 )
@@ -229,7 +229,7 @@ def measure_step(settings: BenchSettings, sizes: Sizes | None = None) -> list[Me
     online, cached = our_step(parts, first, parts.latents), our_step(parts, second, lambda: stored)
     unet = copy.deepcopy(parts.denoiser.unet)
     plain = diffusers_step(parts, unet)
-    with one_thread():
+    with threads(1):
         # The later losses are those of weights that each has trained on its own.
         off = max(abs(float(online()) / float(plain()) - 1) for _ in range(3))
     if off > LOSS_TOLERANCE:

@@ -1,26 +1,20 @@
 """The plain answer: a segmentation-models-pytorch U-Net on a closed list of types."""
 
-import segmentation_models_pytorch as smp
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from segmentation_models_pytorch.losses import DiceLoss
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from datamodules.sample import Batch
 from datamodules.vocabulary import Vocabulary
-from lightning_modules.nets.image_encoder import PixelStatistics, read_timm, such_as, timm_name
+from lightning_modules.nets.segmentation_unet import ENCODER_STRIDE, SegmentationUnet
 from lightning_modules.optimizers import fine_tuning
 from lightning_modules.segmentation_module import SegmentationModule, check_closed_list
 
 
 class Unet(SegmentationModule):
-    """U-Net with cross-entropy plus dice.
-
-    encoder_name: one of smp's, or "" for the timm net that known `weights` fit. It starts at
-    random, or from `weights` as stage 2's encoder does (`known_weights.py`), which are timm's: with
-    them the encoder is timm's too, and pixels are normalised as timm says for it.
-    """
+    """U-Net with cross-entropy plus dice; encoder_name, weights: as in `SegmentationUnet`."""
 
     stage = "unet"
 
@@ -36,35 +30,24 @@ class Unet(SegmentationModule):
         tile_overlap_px: int = 32,
         tile_batch_size: int = 16,
     ) -> None:
-        super().__init__(tile_px, tile_overlap_px, tile_batch_size, stride=32)
+        super().__init__(tile_px, tile_overlap_px, tile_batch_size, stride=ENCODER_STRIDE)
         self.class_count = class_count
         self.base_learning_rate = base_learning_rate
         self.weight_decay = weight_decay
         self.warmup_steps = warmup_steps
-        self.weights = weights
-        if weights:
-            encoder_name = "tu-" + timm_name(encoder_name.removeprefix("tu-"), weights)
-        self.encoder_name = encoder_name
-        try:
-            self.net = smp.Unet(encoder_name, encoder_weights=None, classes=class_count)
-        except (KeyError, RuntimeError, ValueError) as error:
-            # smp's own words list all that it knows.
-            name = encoder_name.removeprefix("tu-")
-            raise ValueError(
-                f"encoder_name is {name!r}: expected an encoder of segmentation_models_pytorch, or "
-                f"with weights a timm net{such_as(name, smp.encoders.get_encoder_names())}"
-            ) from error
-        self.pixels = PixelStatistics(self.net.encoder.model) if weights else nn.Identity()
+        self.net = SegmentationUnet(encoder_name, weights, class_count)
         self.dice = DiceLoss("multiclass", classes=list(range(1, class_count)), smooth=0.5)
 
     def tags(self) -> dict[str, str]:
         """The encoder, and where its weights come from."""
-        return {"encoder": self.encoder_name, "encoder_weights": self.weights or "random"}
+        return {
+            "encoder": self.net.encoder_name,
+            "encoder_weights": self.net.weights or "random",
+        }
 
     def load(self) -> None:
         """Reads the encoder's weights, where some are named; FileNotFoundError, or ValueError."""
-        if self.weights:
-            read_timm(self.net.encoder.model, self.weights)
+        self.net.read_weights()
 
     def check_vocabulary(self, vocabulary: Vocabulary) -> None:
         """ValueError for another count of names, or later for others: the list is closed."""
@@ -74,8 +57,8 @@ class Unet(SegmentationModule):
         """Cross-entropy plus dice of the defects in sight, on pixels whose mask is known."""
         known = batch.has_mask | torch.tensor([not ids for ids in batch.class_ids]).to(self.device)
         if not known.any():
-            return self.net(self.pixels(batch.image)).sum() * 0.0
-        logits, mask = self.net(self.pixels(batch.image[known])), batch.mask[known]
+            return self.net(batch.image).sum() * 0.0
+        logits, mask = self.net(batch.image[known]), batch.mask[known]
         loss = functional.cross_entropy(logits, mask) + self.dice(logits, mask)
         self.log("mask/train/loss", loss.detach(), batch_size=len(batch.image))
         return loss
@@ -83,7 +66,7 @@ class Unet(SegmentationModule):
     @torch.no_grad()
     def score_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Type maps (T, K, s, s) and answers (T, K+1): an image has the type of its best pixel."""
-        probability = self.net(self.pixels(tiles)).softmax(1)
+        probability = self.net(tiles).softmax(1)
         maps = probability[:, 1:]
         best = maps.flatten(2).amax(-1)
         good = 1 - best.amax(-1, keepdim=True)

@@ -46,6 +46,35 @@ def score_images(
     return [one.scores() for one in tiled]
 
 
+def score_whole(
+    images: Sequence[Tensor],
+    score_tiles: ScoreTiles,
+    *,
+    tile_px: int,
+    overlap_px: int,
+    batch_size: int,
+) -> list[ImageScores]:
+    """The scores of images from a net that sees any size: whole where no side is above a tile's.
+
+    images, score_tiles, ValueError: as `score_images`, which larger images go through.
+    """
+    scores = []
+    for image in images:
+        if max(image.shape[-2:]) > tile_px:
+            scores += score_images(
+                [image],
+                score_tiles,
+                tile_px=tile_px,
+                overlap_px=overlap_px,
+                batch_size=batch_size,
+            )
+        else:
+            maps, type_scores = score_tiles(image[None])
+            anomaly_map, best = maps[0].float().max(dim=0)
+            scores.append(ImageScores(anomaly_map.clamp(0, 1), best + 1, type_scores[0].float()))
+    return scores
+
+
 @torch.no_grad()
 def score_squares(
     images: Sequence[Tensor], score_tiles: ScoreTiles, *, side_px: int, batch_size: int
@@ -166,14 +195,14 @@ class Band:
 
 
 def join_type_scores(tile_scores: Tensor) -> Tensor:
-    """The image's type scores (K+1,): a defect's from its best tile, good's from its worst.
+    """The image's type scores (..., K+1): a defect's from its best tile, good's from its worst.
 
-    tile_scores: (T, K+1), each row summing to one. Good's score stands, so that the image is as
-    defective as its worst tile however many names there are; the names share the rest.
+    tile_scores: (..., T, K+1), each row summing to one. Good's score stands, so that the image is
+    as defective as its worst tile however many names there are; the names share the rest.
     """
-    good, names = tile_scores[:, :1].amin(dim=0), tile_scores[:, 1:].amax(dim=0)
-    shares = names / names.sum().clamp(min=torch.finfo(names.dtype).tiny)
-    return torch.cat([good, (1 - good) * shares])
+    good, names = tile_scores[..., :1].amin(dim=-2), tile_scores[..., 1:].amax(dim=-2)
+    shares = names / names.sum(-1, keepdim=True).clamp(min=torch.finfo(names.dtype).tiny)
+    return torch.cat([good, (1 - good) * shares], dim=-1)
 
 
 def tile_starts(length_px: int, *, tile_px: int, overlap_px: int) -> list[int]:
@@ -190,14 +219,15 @@ def blending_window(tile_px: int) -> Tensor:
     return ramp[:, None] * ramp[None, :]
 
 
-def mirror_index(length_px: int, side_px: int) -> Tensor:
+def mirror_index(length_px: int | Tensor, side_px: int | Tensor) -> Tensor:
     """Source indices (max(length, side),) of one axis, reflected about the first and last pixel.
 
     The axis lies in the middle of at least `side_px`, mirrored outwards as often as needed: unlike
-    torch's reflect mode this takes any length, one pixel too.
+    torch's reflect mode this takes any length, one pixel too. Lengths may be tensors of no
+    dimension, so that an exported graph computes them.
     """
-    before = max(0, side_px - length_px) // 2
-    place = torch.arange(max(length_px, side_px)) - before
-    period = max(1, 2 * (length_px - 1))
-    place = place % period
-    return torch.minimum(place, period - place) if length_px > 1 else torch.zeros_like(place)
+    length, side = torch.as_tensor(length_px), torch.as_tensor(side_px)
+    longer = torch.maximum(length, side)
+    period = (2 * (length - 1)).clamp(min=1)
+    place = (torch.arange(longer) - (longer - length) // 2) % period
+    return torch.minimum(place, period - place)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from experiments.bench import bench
-from experiments.benchmarks import inference, measurement, metrics, stage1
+from experiments.benchmarks import inference, measurement, metrics, stage1, student
 from experiments.benchmarks.measurement import (
     BenchSettings,
     Measurement,
@@ -122,6 +122,22 @@ def test_metrics_are_timed_where_they_agree(monkeypatch: pytest.MonkeyPatch) -> 
         metrics.measure(FEWEST, images=4, side_px=64)
 
 
+@pytest.mark.slow  # it exports, quantises and runs every format
+def test_student_is_timed_in_each_format_beside_its_teacher(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(student, "SIDES_PX", (64, 96))
+    monkeypatch.setattr(student, "CORES", (1,))
+    monkeypatch.setattr(student, "IMAGES", 1)
+    check_rows(student.measure_speed(FEWEST), 14)
+    shares = student.measure_shares(FEWEST)
+    assert sum(row.ours for row in shares) == pytest.approx(5)
+    memory = student.measure_memory(FEWEST)
+    assert len(memory) == 8 and all(row.ours > row.settings["file MB"] for row in memory)
+
+
 def test_table_and_json_hold_the_rows_of_a_folder(
     tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,7 +156,10 @@ def test_table_and_json_hold_the_rows_of_a_folder(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["dta"], "verb: invalid choice: 'dta' .*'data', 'stage1', 'inference', 'metrics'"),
+        (
+            ["dta"],
+            "verb: invalid choice: 'dta' .*'data', 'stage1', 'inference', 'metrics', 'stu",
+        ),
         ([], "required: verb"),
         (["data", "--part", "image"], "--part: bench data has no 'image'; did you mean images"),
         (["data", "--repeats", "1"], "--repeats is 1: expected 3 or more"),
