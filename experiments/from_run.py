@@ -7,11 +7,14 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from datamodules.about import source_class_path
 from datamodules.preparing.preparation import add_corrections
 from experiments.config import build_data, merge_layers, value_at
+from experiments.serving.corrections import is_corrections
 from experiments.train import prepare_alone
 
 LABELS = "labels"
+CORRECTED = "corrected"  # the tag with the folder of the corrected images
 WHOLE = {"train_fraction": 1, "val_fraction": 0, "test_fraction": 0}
 
 logger = logging.getLogger(__name__)
@@ -31,6 +34,10 @@ def with_corrections(
             "--from goes on with corrected images beside those of the run: give them as "
             "--source coco --root FOLDER, or in another source's layout"
         )
+    root = str(settings.get("root") or "")
+    if root and is_corrections(Path(root)):
+        coco = {"class_path": source_class_path("coco")}
+        raw = merge_layers(raw, {"data": {"init_args": {"source": coco}}})
     old = build_data(before)
     old.prepare_data()
     old.setup("fit")
@@ -46,5 +53,5 @@ def with_corrections(
         )
     words = settings.get(LABELS) or value_at(before, f"data.init_args.{LABELS}") or ""
     new = {"manifest": str(index.path), LABELS: words}
-    tags = {"from": str(run), "corrected_sha256": corrected.index.sha256}
+    tags = {"from": str(run), CORRECTED: root, "corrected_sha256": corrected.index.sha256}
     return merge_layers(raw, {"data": {"init_args": new}, "tags": tags})

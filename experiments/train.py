@@ -128,7 +128,7 @@ def train(
                 if weights is not None:
                     results |= count_seen(weights, data, log)
                 if start is not None and isinstance(model, SegmentationModule):
-                    report_changes(start, model, data, directory)
+                    report_changes(start, model, data, directory, Path(stage.tags["corrected"]))
         except BaseException as error:
             log.close("KILLED" if isinstance(error, RunStopped) else "FAILED")
             if isinstance(error, RunStopped):

@@ -7,7 +7,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from pathlib import Path
 from string import Template
@@ -30,6 +30,8 @@ from datamodules.imdd import IMDDDataModule
 from datamodules.sample import GOOD, Batch, Prediction
 from datamodules.whole_files import write_whole
 from experiments.checkpoints import default_device, load_stage, on_device
+from experiments.serving.agreement import people_and_machine
+from experiments.serving.corrections import Corrections, is_corrections
 from experiments.tables import Cell, Table, format_cell, print_table
 from lightning_modules.segmentation_module import SegmentationModule
 
@@ -75,11 +77,16 @@ class Change:
 
 @rank_zero_only
 def report_changes(
-    start: Path, model: SegmentationModule, data: IMDDDataModule, directory: Path
+    start: Path,
+    model: SegmentationModule,
+    data: IMDDDataModule,
+    directory: Path,
+    corrected: Path,
 ) -> None:
     """Writes changes.json and changes.html in the run's directory, and prints the counts.
 
-    start: the older run; model: the new one, tested. Raises what reading either raises.
+    start: the older run; model: the new one, tested; corrected: the folder of corrections: where
+    they come from serve's page, how often people overrode the machine stands there too.
     """
     older = load_stage(start)
     older.set_vocabulary(data.division.tested)
@@ -94,15 +101,18 @@ def report_changes(
             cards[change.kind] += 1
             if change.kind in shown and cards[change.kind] <= MOST_SHOWN:
                 shown[change.kind].append(card(change, batch, place, before, after, data))
-    content = {
-        "from": str(start),
-        "counts": {kind: cards[kind] for kind in KINDS},
-        "images": [asdict(one) | {"change": one.kind} for one in changes],
-    }
+    tables = [counts_table(changes)]
+    content: dict[str, object] = {"from": str(start)}
+    content["counts"] = {kind: cards[kind] for kind in KINDS}
+    if is_corrections(corrected):
+        people = people_and_machine(Corrections(corrected).read_all())
+        content["people_and_machine"] = dict(people.figures)
+        tables += [replace(one, title=f"{people.title}: {one.title}") for one in people.tables]
+    content["images"] = [asdict(one) | {"change": one.kind} for one in changes]
     write_whole(directory / JSON_NAME, json.dumps(content, indent=2) + "\n")
-    table = counts_table(changes)
-    write_whole(directory / PAGE_NAME, page_of(start, table, shown))
-    print_table(table)
+    write_whole(directory / PAGE_NAME, page_of(start, tables, shown))
+    for table in tables:
+        print_table(table)
 
 
 def predictions_of(net: SegmentationModule, batch: Batch) -> list[Prediction]:
@@ -195,17 +205,22 @@ def card(
     )
 
 
-def page_of(start: Path, table: Table, shown: dict[str, list[str]]) -> str:
-    """The page of all that became worse, then better; whatever a user named is escaped."""
+def html_of(table: Table) -> str:
+    """A table with its title above."""
     head = "".join(f"<th>{escape(one)}</th>" for one in table.columns)
     rows = "".join(
         "<tr>" + "".join(f"<td>{escape(format_cell(cell))}</td>" for cell in row) + "</tr>"
         for row in table.rows
     )
+    return f"<h2>{escape(table.title)}</h2><table><tr>{head}</tr>{rows}</table>"
+
+
+def page_of(start: Path, tables: list[Table], shown: dict[str, list[str]]) -> str:
+    """The page of all that became worse, then better; whatever a user named is escaped."""
     parts = "".join(
         f"<h2>{kind} ({len(cards)} shown)</h2>{''.join(cards) or '<p>none</p>'}"
         for kind, cards in shown.items()
     )
     return Template(PAGE.read_text(encoding="utf-8")).substitute(
-        start=escape(str(start)), head=head, rows=rows, parts=parts
+        start=escape(str(start)), tables="".join(map(html_of, tables)), parts=parts
     )

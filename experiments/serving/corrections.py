@@ -215,6 +215,12 @@ class Corrections:
         return self.folder / ANNOTATIONS / f"{key}.json"
 
 
+def is_corrections(folder: Path) -> bool:
+    """Whether serve has written corrections there."""
+    first = next((folder / ANNOTATIONS).glob("*.json"), None)
+    return first is not None and DESCRIPTION in first.read_text(encoding="utf-8", errors="replace")
+
+
 def key_of(image: Path) -> str:
     """What an image is called in the set: its content, so that the same one is the same."""
     return sha256_of(image)[:KEY_LETTERS]
@@ -245,7 +251,7 @@ def content_of(correction: Correction) -> dict[str, object]:
         "at": newest.at,
         "caption_fields": asdict((settled or newest).caption),
     }
-    content = {
+    content: dict[str, object] = {
         "info": {"description": DESCRIPTION, "version": str(correction.version)},
         "licenses": [{"id": 0, "name": "", "url": ""}],
         "categories": [{"id": k, "name": name} for k, name in enumerate(names, start=1)],

@@ -81,15 +81,13 @@ class Draft:
     people: tuple[str, ...] = ()
     caption: Caption | None = None
 
-    def renamed(self, place: int, name: str) -> "Draft":
+    def renamed(self, place: int | None, name: str) -> "Draft":
         """With another name for a region; ValueError for one that is none."""
-        region = self.region(place).named(name)
-        return self._with((*self.regions[:place], region, *self.regions[place + 1 :]))
+        return self._with(self._others(place, self.region(place).named(name)))
 
-    def without(self, place: int) -> "Draft":
+    def without(self, place: int | None) -> "Draft":
         """Without a region; ValueError where none is selected."""
-        self.region(place)
-        return self._with((*self.regions[:place], *self.regions[place + 1 :]))
+        return self._with(self._others(place))
 
     def redrawn(self, place: int | None, mask: np.ndarray, name: str) -> "Draft":
         """With a region's new outline, or with one region more where no place is given.
@@ -99,8 +97,7 @@ class Draft:
         region = drawn_region(mask, name)
         if place is None:
             return self._with((*self.regions, region))
-        self.region(place)
-        return self._with((*self.regions[:place], region, *self.regions[place + 1 :]))
+        return self._with(self._others(place, region))
 
     def region(self, place: int | None) -> MarkedRegion:
         """The region at a place; ValueError where none is selected."""
@@ -111,6 +108,11 @@ class Draft:
     def taken(self) -> "Draft":
         """With the second person's regions in place of the first's, who are kept to go back to."""
         return replace(self._with(self.other), other=self.regions)
+
+    def _others(self, place: int | None, *instead: MarkedRegion) -> tuple[MarkedRegion, ...]:
+        """The regions with others in the place of one."""
+        chosen = self.region(place)
+        return tuple(new for one in self.regions for new in (instead if one is chosen else (one,)))
 
     def _with(self, regions: Sequence[MarkedRegion]) -> "Draft":
         return replace(self, regions=tuple(regions), caption=None)

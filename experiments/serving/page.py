@@ -225,7 +225,7 @@ class Page:
         """The queue of a list; key: of the image that is open."""
         found = self.desk.queue(shown, reviewer)
         lines = queue_lines(found[:MOST_LISTED])
-        value = key if key in (one for _, one in lines) else None
+        value = next((one for _, one in lines if one == key), None)
         label = f"Images: {len(found)} {shown}"
         return {self.queue: gr.update(choices=lines, value=value, label=label)}
 
