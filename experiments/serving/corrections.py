@@ -132,7 +132,7 @@ class Corrections:
     def read_all(self) -> list[Correction]:
         """Every image that somebody reviewed, in the order of their keys."""
         files = (self.folder / ANNOTATIONS).glob("*.json")
-        return [self.read(file.stem) for file in sorted(files)]
+        return [found for file in sorted(files) if (found := self.read(file.stem))]
 
     def read(self, key: str) -> Correction | None:
         """One image's, None where nobody reviewed it; ValueError for a file that is not ours."""
