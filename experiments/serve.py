@@ -107,4 +107,9 @@ def free_port(host: str, port: int) -> int:
 
 
 if __name__ == "__main__":
-    run_command(serve)
+    try:
+        run_command(serve)
+    except SystemExit as end:
+        # All is cleaned up, and the server's libraries keep the interpreter from ending for minutes
+        sys.stdout.flush()
+        os._exit(end.code if isinstance(end.code, int) else 0)

@@ -57,7 +57,7 @@ def refusing(handler: Callable[..., Updates]) -> Callable[..., Updates]:
 
 def small_button(label: str, name: str) -> gr.Button:
     """A button beside others; name: by which scripts and styles find it."""
-    return gr.Button(label, size="sm", elem_id=name, min_width=80)
+    return gr.Button(label, size="sm", elem_id=name, min_width=60)
 
 
 class Page:
@@ -128,7 +128,8 @@ class Page:
             self.next = gr.Button("Next (n)", elem_id="next", min_width=90)
         self.take_other = gr.Button("Take the second person's", visible=False, elem_id="take_other")
         self.regions = gr.Radio([], label="Regions", elem_id="regions")
-        self.name = gr.Dropdown([], label="Name", allow_custom_value=True, elem_id="name")
+        # A Dropdown that takes any value stays open over the buttons above it.
+        self.name = gr.Textbox(label="Name", max_lines=1, elem_id="name")
         with gr.Row():
             self.rename = small_button("Rename", "rename")
             self.redraw = small_button("Redraw", "redraw")
@@ -171,6 +172,7 @@ class Page:
         self.queue.input(self.on_open, [self.queue, self.shown], view, **shared)
         self.regions.input(self.on_select, at, view, **shared)
         self.rename.click(self.on_rename, [*at, self.name], view, **shared)
+        self.name.submit(self.on_rename, [*at, self.name], view, **shared)
         self.delete.click(self.on_delete, at, view, **shared)
         self.redraw.click(self.on_redraw, at, view, **shared)
         self.new.click(self.on_new, self.draft, view, **shared)
@@ -214,7 +216,7 @@ class Page:
             self.other: gr.update(visible=is_consensus, value=other),
             self.take_other: gr.update(visible=is_consensus),
             self.regions: gr.update(choices=region_lines(draft), value=place),
-            self.name: gr.update(choices=names[1:], value=name),
+            self.name: gr.update(info=f"any, as {', '.join(names[1:])}", value=name),
             **{
                 box: getattr(caption, field)
                 for box, field in zip(self.fields, CAPTION_FIELDS, strict=True)
@@ -392,7 +394,6 @@ class Page:
             max_file_size=f"{upload_mb}mb",
             app_kwargs={"middleware": [Middleware(Policy)]},
             ssr_mode=False,
-            footer_links=[],
             theme=theme,
             css=STYLE.read_text(encoding="utf-8"),
             head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",

@@ -158,7 +158,7 @@ def test_drop_name_redraw_and_accept_by_key_are_on_disk(
     ann.presses("a")
     ann.sees("#message", "write your name")
     ann.writes("#reviewer input, #reviewer textarea", "Ann")
-    ann.writes("#name input", "Fine_Scratch")
+    ann.writes("#name input, #name textarea", "Fine_Scratch")
     ann.clicks("#rename")
     ann.sees("#regions", "1 fine scratch")
     ann.clicks("#redraw")
