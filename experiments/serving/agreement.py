@@ -13,7 +13,7 @@ from datamodules.whole_files import write_whole
 from experiments.audits.findings import Finding, Section, to_text
 from experiments.audits.labels import agreement_section
 from experiments.serving.corrections import Correction, Corrections, Review
-from experiments.serving.regions import MarkedRegion, label_map, names_of, type_of
+from experiments.serving.regions import MarkedRegion, differ, label_map, names_of, type_of
 from experiments.tables import Table
 
 REPORT = "agreement.md"
@@ -53,7 +53,7 @@ def people_and_people(corrections: Sequence[Correction]) -> Section:
     differing = [
         Finding("differs", one.name, f"{pair[0].reviewer} and {pair[1].reviewer}")
         for one, pair in doubles
-        if one.state == "differs"
+        if differ(pair[0].regions, pair[1].regions, one.size_px)
     ]
     figures = section.figures | {
         "differ": float(len(differing)),

@@ -197,12 +197,11 @@ class Page:
             self.canvas: gr.update(visible=False),
             self.easel: gr.update(visible=False, value=""),
         }
-        if line:
-            shown[self.message] = said(line)
+        shown |= {self.message: said(line)} if line else {}
         if draft is None:
-            empty = {self.heading: "", self.image: None, self.other: gr.update(visible=False)}
-            regions = {self.regions: gr.update(choices=[], value=None)}
-            return shown | empty | regions | {self.take_other: gr.update(visible=False)}
+            hidden = dict.fromkeys((self.other, self.take_other), gr.update(visible=False))
+            empty = {self.heading: "", self.image: None}
+            return shown | hidden | empty | {self.regions: gr.update(choices=[], value=None)}
         names, pixels = known_names(self.desk, draft), pixels_of(draft)
         if place is None and draft.regions:
             place = 0
@@ -394,6 +393,7 @@ class Page:
             max_file_size=f"{upload_mb}mb",
             app_kwargs={"middleware": [Middleware(Policy)]},
             ssr_mode=False,
+            _frontend=False,  # else a slow machine, or a proxy, is taken for one without localhost
             theme=theme,
             css=STYLE.read_text(encoding="utf-8"),
             head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",

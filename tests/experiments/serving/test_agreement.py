@@ -33,6 +33,9 @@ def test_two_people_and_the_machine_are_counted(tmp_path: Path) -> None:
         corrections = desk.corrections.read_all()
         people, machine = people_and_people(corrections), people_and_machine(corrections)
         text = write_agreement(desk.corrections)
+        desk.save(desk.open(draft.entry.key, "to agree on").taken(), "Ann")
+        later = people_and_people(desk.corrections.read_all()).figures
+    assert (later["differ"], later["consensus"]) == (3, 1)
     assert people.figures["images"] == 4 and people.figures["types_observed"] == 0.5
     assert (people.figures["differ"], people.figures["differ_share"]) == (3, 0.75)
     # Pits: two drawn by both, one of them by half; two by Ann alone. Burrs: one by Ben alone.
