@@ -40,7 +40,10 @@ ENTRIES = (
     "tokenizer",
     "unet",
     "vae",
-    *(f"model{kind}.{suffix}" for kind in ("", "_int8") for suffix in ("onnx", "xml", "bin")),
+    "model.onnx",
+    "model.xml",
+    "model.bin",
+    "model_int8.onnx",
     "parity.json",
 )
 PARITY_IMAGES = 200
@@ -67,7 +70,7 @@ def export(
         examples: as predict takes them: the release names by them beside its words
         to: of a student also the whole way from pixels to scores as a file of these runtimes, once
             its answers are proven to be those of the student
-        int8: with --to, also with 8-bit weights, fitted to the run's training images
+        int8: with --to onnx, also in 8 bits, whose ranges are those of 100 training images
         parity_images: with --to, what the proof is made on, as predict's --images (default: 200 of
             the run's test images)
         licence: SPDX name of the weights' licence, for the card
@@ -77,7 +80,7 @@ def export(
         overwrite: replace an earlier release in --out
     """
     check_is_free(out, entries=ENTRIES, overwrite=overwrite)
-    if (int8 or parity_images) and not to:
+    if (int8 and "onnx" not in (to or ())) or (parity_images and not to):
         raise ValueError("--int8 and --parity_images are for other runtimes: add --to onnx")
     name, alias = parse_name(register) if register else ("", "")
     import transformers

@@ -131,11 +131,11 @@ def test_student_is_timed_in_each_format_beside_its_teacher(
     monkeypatch.setattr(student, "SIDES_PX", (64, 96))
     monkeypatch.setattr(student, "CORES", (1,))
     monkeypatch.setattr(student, "IMAGES", 1)
-    check_rows(student.measure_speed(FEWEST), 14)
+    check_rows(student.measure_speed(FEWEST), 12)
     shares = student.measure_shares(FEWEST)
-    assert sum(row.ours for row in shares) == pytest.approx(5)
+    assert sum(row.ours for row in shares) == pytest.approx(4)
     memory = student.measure_memory(FEWEST)
-    assert len(memory) == 8 and all(row.ours > row.settings["file MB"] for row in memory)
+    assert len(memory) == 6 and all(row.ours > row.settings["file MB"] for row in memory)
 
 
 def test_table_and_json_hold_the_rows_of_a_folder(
