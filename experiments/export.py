@@ -10,7 +10,7 @@ The weights' files are `release.py`, those of other runtimes `exporting.py`, the
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -120,7 +120,7 @@ def export(
 
 
 def write_for_runtimes(
-    folder: Path, restored: "Restored", formats: list[str], int8: bool, parity_images: str
+    folder: Path, restored: "Restored", formats: Sequence[str], int8: bool, parity_images: str
 ) -> str:
     """Writes files of other runtimes and parity.json; prints the table and gives it for the card.
 

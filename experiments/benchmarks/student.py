@@ -25,6 +25,8 @@ from experiments.benchmarks.data import find_images
 from experiments.benchmarks.measurement import (
     BenchSettings,
     Measurement,
+    Words,
+    Work,
     compare_times,
     count_tf,
     threads,
@@ -70,7 +72,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 @contextmanager
 def student_files(settings: BenchSettings) -> Iterator[tuple[Student, dict[str, Path]]]:
     """The student and its files by format, 8 bits too, which are gone afterwards."""
-    images = (image for image in bench_images(settings, SIDES_PX[0]))
+    images = bench_images(settings, SIDES_PX[0])
     if settings.checkpoint:
         restored = load_any(settings.checkpoint)
         student = check_student(restored, FORMATS)
@@ -193,7 +195,7 @@ def measure_shares(settings: BenchSettings) -> list[Measurement]:
         for name, model in {"torch": student.eval(), **opened}.items():
             pixels = open_image(file)
             (scores,) = model.image_scores([image])
-            calls = [
+            calls: list[Work] = [
                 partial(open_image, file),
                 partial(to_tensor, pixels),
                 partial(model.image_scores, [image]),
@@ -202,7 +204,7 @@ def measure_shares(settings: BenchSettings) -> list[Measurement]:
             times = time_in_turns(calls, repeats=settings.repeats)
             medians = [sorted(seconds)[len(seconds) // 2] for seconds in times]
             for part, seconds in zip(PARTS_OF_TIME, medians, strict=True):
-                words = {"px": side_px, "ms": 1000 * seconds}
+                words: Words = {"px": side_px, "ms": 1000 * seconds}
                 share = seconds / sum(medians)
                 row = f"{part}, {name}"
                 rows.append(Measurement(row, share, None, "of the time", None, None, words))
@@ -219,7 +221,7 @@ def measure_memory(settings: BenchSettings) -> list[Measurement]:
         for name, file in files.items():
             for way in ("predict", "runtime alone"):
                 own = peak_mb(file, image, way)
-                words = {"file MB": file_mb(file), "px": SIDES_PX[-1]}
+                words: Words = {"file MB": file_mb(file), "px": SIDES_PX[-1]}
                 ratio = run / own if run else None
                 rows.append(
                     Measurement(f"memory, {name}, {way}", own, run, "MB", ratio, None, words)

@@ -229,5 +229,6 @@ def mirror_index(length_px: int | Tensor, side_px: int | Tensor) -> Tensor:
     length, side = torch.as_tensor(length_px), torch.as_tensor(side_px)
     longer = torch.maximum(length, side)
     period = (2 * (length - 1)).clamp(min=1)
-    place = (torch.arange(longer) - (longer - length) // 2) % period
+    places = torch.arange(longer)  # type: ignore[call-overload]  # a tensor, for graphs
+    place = (places - (longer - length) // 2) % period
     return torch.minimum(place, period - place)
