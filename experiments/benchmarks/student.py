@@ -78,8 +78,9 @@ def student_files(settings: BenchSettings) -> Iterator[tuple[Student, dict[str, 
         student = check_student(restored, FORMATS)
         card = card_of(student, restored)
     else:
-        student = untrained("student.yaml")
-        assert isinstance(student, Student)
+        built = untrained("student.yaml")
+        assert isinstance(built, Student)
+        student = built
         card = card_of(student)
     with TemporaryDirectory() as folder:
         files = write_files(Path(folder), student, card, FORMATS, calibrate_on=images)

@@ -38,7 +38,7 @@ class SegmentationUnet(smp.Unet):
                 f"decoder_channels are {tuple(decoder_channels)}: expected 1 to "
                 f"{len(DECODER_CHANNELS)} numbers"
             )
-        channels = (*decoder_channels, *decoder_channels[-1:] * left_out)
+        channels = (*decoder_channels, *[decoder_channels[-1]] * left_out)
         try:
             super().__init__(
                 encoder_name, encoder_weights=None, classes=class_count, decoder_channels=channels
