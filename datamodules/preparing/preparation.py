@@ -27,6 +27,7 @@ from datamodules.preparing.tiles import inspect_tiles
 from datamodules.sample import UNLABELLED, Record
 from datamodules.sources.merged import Merged
 from datamodules.splits import SPLITS, supervised_thirds
+from datamodules.vocabulary import Vocabulary, normalise_name
 from datamodules.whole_files import write_rows
 
 HASHED_SEARCH = "alike images were sought by hashes, which miss about one pair in twenty"
@@ -109,11 +110,12 @@ def add_corrections(
 
     The old ones keep their splits and the corrected ones train: in place of old training images
     of the same file, and not where they are alike to an old image of val or test, which stays as it
-    is. Its name is made of both hashes. Raises ValueError for an image that can't be read any more.
+    is. Old names stay as they are, before new ones. The file's name is made of both hashes. Raises
+    ValueError for an image that can't be read any more.
     """
     paths = [str(one.path.resolve()) for one in (old, corrected)]
     root = Path(os.path.commonpath([old.root.resolve(), corrected.root.resolve()]))
-    source = Merged(paths, later_replaces=True)
+    source = Merged(paths, corrects=True)
     path = folder / f"corrected-{old.sha256[:8]}-{corrected.sha256[:8]}.parquet"
     folder.mkdir(parents=True, exist_ok=True)
     inspections = inspect_all(source.records(root), root=root, kept_in=folder)
@@ -127,11 +129,31 @@ def add_corrections(
         split_seed=0,
     )
     write_quarantine(path, [], left_out)
-    vocabulary = source.vocabulary(records)
+    vocabulary = with_words_of(corrected, records, old.vocabulary)
     made = write_manifest(
         path, records, root=root, vocabulary=vocabulary, source=source.name, leaks=len(leaks)
     )
     return made, left_out
+
+
+def with_words_of(corrected: Manifest, records: Sequence[Record], old: Vocabulary) -> Vocabulary:
+    """The old names, with words for them that the records have, and then names that are new."""
+    used = {normalise_name(name) for record in records for name in names_of(record)}
+    entries = list(old.entries)
+    for words in corrected.vocabulary.entries[1:]:
+        new = tuple(word for word in words if word in used - old.words)
+        known = [place for place, entry in enumerate(entries) if set(entry) & set(words)]
+        if known:
+            entries[known[0]] += new
+        elif new:
+            entries.append(new)
+    return Vocabulary(tuple(entries))
+
+
+def names_of(record: Record) -> set[str]:
+    """Every name of a type in a record."""
+    marked = {one.name for one in record.regions} | {one.name for one in record.mask_values}
+    return {*record.defects, *marked}
 
 
 def read_source(source: Source, root: Path, *, output: Path) -> tuple[list[Record], Leftovers]:

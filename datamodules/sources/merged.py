@@ -26,8 +26,8 @@ class Merged(Source):
     keep_splits: splits stay; else they are cleared, and given anew by `prepare`. leave_out: the
     images of that source become test, and the test images of all others join training, their
     val stays (without keep_splits all their images do). Unlabelled images stay unlabelled, and
-    generated ones in training. later_replaces: a file that trains and that a later manifest has
-    again is what that one says of it.
+    generated ones in training. corrects: names stay as they are, and a file that trains and that a
+    later manifest has again is what that one says of it.
     """
 
     name: ClassVar[str] = "merged"
@@ -38,12 +38,12 @@ class Merged(Source):
         manifests: Sequence[str] = (),
         keep_splits: bool = True,
         leave_out: str = "",
-        later_replaces: bool = False,
+        corrects: bool = False,
     ) -> None:
         self.manifests = tuple(manifests)
         self.keep_splits = keep_splits
         self.leave_out = leave_out
-        self.later_replaces = later_replaces
+        self.corrects = corrects
         self.names = TypeNames()
 
     def records(self, root: Path) -> list[Record]:
@@ -73,7 +73,7 @@ class Merged(Source):
                 f"leave_out is {self.leave_out!r}: expected one of the sources {', '.join(known)}"
             )
         records = [replace(record, split=self._split_of(record)) for record in records]
-        return _last_said(records) if self.later_replaces else records
+        return _last_said(records) if self.corrects else records
 
     def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
         """The names of the records, sorted, with the synonyms of the controlled vocabulary."""
@@ -93,28 +93,36 @@ class Merged(Source):
     def _moved(self, record: Record, *, folder: str, source: str) -> Record:
         """The record seen from the common root, with its group and names told apart or unified."""
         prefix = f"{folder}/" if folder else ""
-        defects = tuple(dict.fromkeys(_named(name) for name in record.defects))
+        defects = tuple(dict.fromkeys(self._named(name) for name in record.defects))
         for name in record.defects:
-            self.names.spell(_named(name), name)
+            self.names.spell(self._named(name), name)
         caption = record.caption
         # A caption of several types was built by joining them; other words stay as they are.
         if caption.defect == JOINT.join(record.defects):
             caption = replace(caption, defect=JOINT.join(defects))
         elif caption.defect:
-            caption = replace(caption, defect=_named(caption.defect))
+            caption = replace(caption, defect=self._named(caption.defect))
         return replace(
             record,
             image=prefix + record.image,
             mask=prefix + record.mask if record.mask else "",
             mask_values=tuple(
-                replace(value, name=_named(value.name)) for value in record.mask_values
+                replace(value, name=self._named(value.name)) for value in record.mask_values
             ),
-            regions=tuple(replace(region, name=_named(region.name)) for region in record.regions),
+            regions=tuple(
+                replace(region, name=self._named(region.name)) for region in record.regions
+            ),
             defects=defects,
             caption=caption,
             group=f"{source}/{record.group}",
             source=source,
         )
+
+    def _named(self, name: str) -> str:
+        """What a type is called: by the controlled vocabulary, or as it stands in corrections."""
+        if self.corrects or name in GOOD_WORDS:
+            return name
+        return Terminology.load().normalise(name, "defect")
 
     def _split_of(self, record: Record) -> str:
         if record.split == UNLABELLED or record.is_generated:
@@ -124,10 +132,6 @@ class Merged(Source):
             keeps_val = self.keep_splits and record.split == "val"
             return "test" if is_left_out else "val" if keeps_val else "train"
         return record.split if self.keep_splits else ""
-
-
-def _named(name: str) -> str:
-    return name if name in GOOD_WORDS else Terminology.load().normalise(name, "defect")
 
 
 def _open_all(root: Path, paths: Sequence[str]) -> list[Manifest]:

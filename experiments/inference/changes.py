@@ -27,7 +27,7 @@ from callbacks.drawing import (
     tags_of_map,
 )
 from datamodules.imdd import IMDDDataModule
-from datamodules.sample import GOOD, Batch, Prediction
+from datamodules.sample import GOOD, GOOD_ID, Batch, Prediction
 from datamodules.whole_files import write_whole
 from experiments.checkpoints import default_device, load_stage, on_device
 from experiments.serving.agreement import people_and_machine
@@ -130,7 +130,7 @@ def compare(
     mask = batch.mask[place].numpy() > 0 if bool(batch.has_mask[place]) else None
 
     def answer(one: Prediction) -> Answer:
-        is_right = one.type_id in ids if ids else one.type_id == 0
+        is_right = one.type_id == (ids[0] if ids else GOOD_ID)
         return Answer(names[one.type_id], is_right, overlap(one.label_map.cpu().numpy() > 0, mask))
 
     image = data.index[int(batch.row[place])].image

@@ -30,7 +30,7 @@ def environment() -> Iterator[None]:
 
 
 def corrected_set(folder: Path, index: Manifest, splits: dict[str, int]) -> Path:
-    """A COCO set of so many defective images of each split, as found, each all of one `dent`."""
+    """A COCO set of so many defective images of each split, each with one `chatter mark`."""
     images, annotations = [], []
     (folder / "images").mkdir(parents=True)
     (folder / "annotations").mkdir()
@@ -49,7 +49,7 @@ def corrected_set(folder: Path, index: Manifest, splits: dict[str, int]) -> Path
                 | {"segmentation": [ring], "area": 400, "iscrowd": 0}
             )
     content = {"images": images, "annotations": annotations}
-    content["categories"] = [{"id": 1, "name": "dent"}]
+    content["categories"] = [{"id": 1, "name": "Chatter_mark"}]
     (folder / "annotations" / "corrected.json").write_text(json.dumps(content))
     return folder
 
@@ -75,7 +75,9 @@ def test_corrections_replace_training_images_and_leave_the_test_alone(output: Pa
     assert len(new) == len(old)  # two in place of two, and one left out
     assert set(new.column("sha256")) == set(old.column("sha256"))
     told = {new[row].defects for row in new.rows_of("train") if "by_hand" in new[row].image}
-    assert told == {("dent",)}
+    assert told == {("chatter mark",)}
+    # Names stay what they were, and the net is asked as before.
+    assert new.vocabulary.entries == (*old.vocabulary.entries, ("chatter mark",))
     for split in ("val", "test"):
         hashes = [
             sorted(index.column("sha256")[row] for row in index.rows_of(split))
@@ -106,7 +108,7 @@ def test_report_has_each_test_image_once_and_the_run_its_tags(output: Path) -> N
     (row,) = (row for row in read_runs(output, "quickstart") if row.name == NEW)
     assert row.tags["from"] == str(output / "runs" / OLD)
     stage = load_stage(directory)
-    assert stage.vocabulary is not None and "dent" in stage.vocabulary.names
+    assert stage.vocabulary is not None and "chatter mark" in stage.vocabulary.names
 
 
 @pytest.mark.parametrize(
