@@ -73,7 +73,7 @@ def address(folder: Path) -> Iterator[str]:
     try:
         yield within(place, seconds=480)
         server.send_signal(signal.SIGINT)
-        assert server.wait(60) == 130
+        assert server.wait(240) == 130
         # What was uploaded and never accepted is gone.
         assert not list(folder.glob("diffuse_defect_*"))
     finally:
