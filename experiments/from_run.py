@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from filelock import FileLock
+
 from datamodules.about import source_class_path
 from datamodules.preparing.preparation import add_corrections
 from experiments.config import build_data, merge_layers, value_at
@@ -39,12 +41,15 @@ def with_corrections(
         coco = {"class_path": source_class_path("coco")}
         raw = merge_layers(raw, {"data": {"init_args": {"source": coco}}})
     old = build_data(before)
-    old.prepare_data()
+    prepare_alone(old)
     old.setup("fit")
     corrected = build_data(merge_layers(raw, {"data": {"init_args": WHOLE}}))
     prepare_alone(corrected)
     corrected.setup("fit")
-    index, left_out = add_corrections(old.index, corrected.index, Path(corrected.manifest_folder))
+    folder = Path(corrected.manifest_folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".prepare.lock"):  # one process of several after the other
+        index, left_out = add_corrections(old.index, corrected.index, folder)
     if left_out:
         logger.warning(
             "%d of %d corrected images are alike to images of val or test and train nothing, the "
