@@ -92,9 +92,21 @@ def test_project_file_is_there(name: str) -> None:
     ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 def test_links_of_a_page_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
-    local = [link for link in links if not link.startswith("http")]
-    assert not [link for link in local if not (page.parent / link).exists()]
+    links = re.findall(r"\]\(([^)\s]+)", page.read_text(encoding="utf-8"))
+    local = [link.partition("#") for link in links if not link.startswith("http")]
+    targets = [(page.parent / path if path else page, anchor) for path, _, anchor in local]
+    assert not [target for target, _ in targets if not target.exists()]
+    assert not [
+        (target.name, anchor)
+        for target, anchor in targets
+        if anchor and target.suffix == ".md" and anchor not in anchors_of(target)
+    ]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What a link to a heading of a page ends in."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_continuous_integration_runs_the_tests() -> None:
