@@ -6,8 +6,8 @@ One desk serves everybody on a server: all see the same images. What people say 
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -70,7 +70,8 @@ class Entry:
 class Draft:
     """An image as one person has it open; version: of what was saved when it was opened.
 
-    other: the second person's regions, of a consensus; caption: None while it follows the regions.
+    other: the second person's regions, of a consensus; written: the fields of the caption that
+    people filled in otherwise than the regions tell.
     """
 
     entry: Entry
@@ -79,7 +80,7 @@ class Draft:
     regions: tuple[MarkedRegion, ...]
     other: tuple[MarkedRegion, ...] = ()
     people: tuple[str, ...] = ()
-    caption: Caption | None = None
+    written: Mapping[str, str] = field(default_factory=dict)
 
     def renamed(self, place: int | None, name: str) -> "Draft":
         """With another name for a region; ValueError for one that is none."""
@@ -115,7 +116,7 @@ class Draft:
         return tuple(new for one in self.regions for new in (instead if one is chosen else (one,)))
 
     def _with(self, regions: Sequence[MarkedRegion]) -> "Draft":
-        return replace(self, regions=tuple(regions), caption=None)
+        return replace(self, regions=tuple(regions))
 
 
 class Desk:
@@ -235,16 +236,14 @@ class Desk:
         if before and before.pair and before.state == "differs":
             first, second = before.pair
             people = (first.reviewer, second.reviewer)
-            return Draft(
-                entry, "consensus", version, first.regions, second.regions, people, first.caption
-            )
+            both = Draft(entry, "consensus", version, first.regions, second.regions, people)
+            return self.captioned(both, first.caption)
         settled = before.settled if before else None
         if settled is None:
             return Draft(entry, "review", version, entry.machine.regions)
         kind: Kind = "consensus" if before and before.state == "consensus" else "review"
-        return Draft(
-            entry, kind, version, settled.regions, (), (settled.reviewer,), settled.caption
-        )
+        draft = Draft(entry, kind, version, settled.regions, (), (settled.reviewer,))
+        return self.captioned(draft, settled.caption)
 
     def after(self, key: str | None, shown: str, reviewer: str) -> str | None:
         """The image that follows in a list, its first where this one isn't in it, None of none."""
@@ -253,17 +252,16 @@ class Desk:
             keys = keys[keys.index(key) + 1 :] + keys[: keys.index(key)]
         return keys[0] if keys else None
 
-    def save(self, draft: Draft, reviewer: str, caption: Caption | None = None) -> Correction:
+    def save(self, draft: Draft, reviewer: str) -> Correction:
         """Keeps what a person says of an image, on disk at once.
 
-        caption: None for what mask and name tell. ValueError without a name of the person, for a
-        caption that does not fit the template, and as `Corrections.add` says; OSError where it
-        can't be written.
+        ValueError without a name of the person, for a caption that does not fit the template, and
+        as `Corrections.add` says; OSError where it can't be written.
         """
         reviewer = " ".join(reviewer.split())
         if not reviewer:
             raise ValueError("nobody says who reviews: write your name on top of the page first")
-        entry, caption = draft.entry, caption or self.caption(draft)
+        entry, caption = draft.entry, self.caption(draft)
         check_caption(caption)
         review = Review(draft.kind, reviewer, now(), draft.regions, caption, entry.machine)
         saved = self.corrections.add(
@@ -276,7 +274,16 @@ class Desk:
         return saved
 
     def caption(self, draft: Draft) -> Caption:
-        """The six fields as mask and name tell them."""
+        """The six fields as mask and name tell them, but for those that people wrote."""
+        return replace(self._told(draft), **draft.written)
+
+    def captioned(self, draft: Draft, caption: Caption) -> Draft:
+        """With what a caption says otherwise than the regions, which it does after changes too."""
+        told = asdict(self._told(draft))
+        said = {name: " ".join(text.split()) for name, text in asdict(caption).items()}
+        return replace(draft, written=dict(said.items() - told.items()))
+
+    def _told(self, draft: Draft) -> Caption:
         return caption_of(
             draft.regions, draft.entry.size_px, product=self.product, material=self.material
         )

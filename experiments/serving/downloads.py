@@ -18,6 +18,7 @@ from experiments.serving.corrections import Correction, Corrections
 from experiments.serving.regions import result_of
 
 Tool = Literal["coco", "cvat", "label_studio"]
+TOOLS: dict[Tool, str] = {"coco": "COCO", "cvat": "CVAT", "label_studio": "Label Studio"}
 
 
 def write_archive(corrections: Corrections, tool: Tool, folder: Path) -> Path:

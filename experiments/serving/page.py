@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
 
 from datamodules.captions import Caption
 from experiments.cli import error_line, is_user_error
@@ -25,15 +24,14 @@ from experiments.serving.desk import (
     opened,
     pixels_of,
 )
-from experiments.serving.downloads import Tool, write_archive
-from experiments.serving.policy import Policy
+from experiments.serving.downloads import TOOLS, Tool, write_archive
+from experiments.serving.policy import CLOSED
 from experiments.serving.regions import draw_regions, type_of
 from experiments.serving.wording import answered, heading_of, queue_lines, region_lines, said
 
 STYLE, SCRIPT = (Path(__file__).with_name(f"page.{end}") for end in ("css", "js"))
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif")
 MONOSPACED = ("ui-monospace", "Consolas", "monospace")
-TOOLS: dict[Tool, str] = {"coco": "COCO", "cvat": "CVAT", "label_studio": "Label Studio"}
 # Puts what is painted in place of the second input.
 PAINTED = "(canvas, _, ...others) => [canvas, window.painted(), ...others]"
 TO_REVIEW, MOST_LISTED = next(iter(LISTS)), 200
@@ -162,7 +160,7 @@ class Page:
         ]  # fmt: skip
         at = [self.draft, self.regions]
         who = [self.draft, self.reviewer, self.shown]
-        drawn = [self.drawing, self.paint, self.is_box, self.name]
+        drawn = [self.drawing, self.paint, self.is_box, self.name, self.draft]
         asked = [self.words, self.reviewer, self.shown, self.draft]
         shared = {"api_visibility": "private", "show_progress": "hidden"}
         self.drop.upload(self.on_drop, [self.drop, *asked], [*view, self.drop], **shared)
@@ -177,10 +175,14 @@ class Page:
         self.redraw.click(self.on_redraw, at, view, **shared)
         self.new.click(self.on_new, self.draft, view, **shared)
         self.keep.click(self.on_keep, drawn, view, js=PAINTED, **shared)
-        self.drop_drawing.click(self.on_cancel, self.draft, view, **shared)
-        self.example.click(self.on_example, [*drawn, *at], view, js=PAINTED, **shared)
+        self.drop_drawing.click(self.on_select, at, view, **shared)
+        self.example.click(self.on_example, [*drawn, self.regions], view, js=PAINTED, **shared)
         self.take_other.click(self.on_take_other, self.draft, view, **shared)
         self.accept.click(self.on_accept, [*who, *self.fields], view, **shared)
+        written = [box.input for box in self.fields]
+        gr.on(
+            written, self.on_write, [self.draft, *self.fields], [self.draft, self.message], **shared
+        )
         self.next.click(self.on_next, who, view, **shared)
         self.measure.click(self.on_measure, None, [self.agreement, self.message], **shared)
         for tool, button in self.downloads.items():
@@ -206,7 +208,7 @@ class Page:
         if place is None and draft.regions:
             place = 0
         is_consensus = bool(draft.other or len(draft.people) > 1)
-        caption = draft.caption or self.desk.caption(draft)
+        caption = self.desk.caption(draft)
         other = draw_regions(pixels, draft.other, names) if is_consensus else None
         name = draft.regions[place].name if place is not None else None
         return shown | {
@@ -279,7 +281,7 @@ class Page:
 
     @refusing
     def on_select(self, draft: Draft | None, place: int | None) -> Updates:
-        """Marks a region."""
+        """Marks a region, and leaves a canvas as it was."""
         return self.view(opened(draft), place=place)
 
     @refusing
@@ -313,12 +315,15 @@ class Page:
         }
 
     @refusing
-    def on_keep(self, canvas: Canvas | None, paint: str, is_box: bool, name: str | None) -> Updates:
+    def on_keep(
+        self, canvas: Canvas | None, paint: str, is_box: bool, name: str | None,
+        draft: Draft | None,
+    ) -> Updates:  # fmt: skip
         """Takes over what was drawn."""
         if canvas is None:
             raise ValueError("no drawing is open: choose Redraw or New region")
         mask = canvas.mask(paint, is_box=is_box)
-        after = canvas.draft.redrawn(canvas.place, mask, name or "")
+        after = opened(draft).redrawn(canvas.place, mask, name or "")
         place = len(after.regions) - 1 if canvas.place is None else canvas.place
         return self.view(after, place=place, line="drawn; accept to save it")
 
@@ -338,21 +343,20 @@ class Page:
         return {self.message: said(text)}
 
     @refusing
-    def on_cancel(self, draft: Draft | None) -> Updates:
-        """Leaves the canvas as it was."""
-        return self.view(draft)
-
-    @refusing
     def on_take_other(self, draft: Draft | None) -> Updates:
         """Takes the second person's regions for the consensus."""
         return self.view(opened(draft).taken(), line="theirs; accept to save it as the consensus")
 
     @refusing
+    def on_write(self, draft: Draft | None, *fields: str) -> Updates:
+        """Keeps what is written in the caption's fields, whatever else is changed after it."""
+        return {self.draft: self.desk.captioned(opened(draft), Caption(*fields))}
+
+    @refusing
     def on_accept(self, draft: Draft | None, reviewer: str, shown: str, *fields: str) -> Updates:
         """Saves what is on the page and shows the next image."""
-        draft = opened(draft)
-        caption = Caption(*(" ".join(field.split()) for field in fields))
-        saved = self.desk.save(draft, reviewer, caption)
+        draft = self.desk.captioned(opened(draft), Caption(*fields))
+        saved = self.desk.save(draft, reviewer)
         line = f"saved {saved.name}: {type_of(draft.regions, saved.size_px)}"
         if saved.state == "differs":
             line += "; it differs from the first person's answer: see the list 'to agree on'"
@@ -386,15 +390,11 @@ class Page:
         self.blocks.queue(default_concurrency_limit=4).launch(
             server_name=host,
             server_port=port,
-            share=False,
             quiet=True,
             prevent_thread_lock=True,
-            allowed_paths=[],
             max_file_size=f"{upload_mb}mb",
-            app_kwargs={"middleware": [Middleware(Policy)]},
-            ssr_mode=False,
-            _frontend=False,  # else a slow machine, or a proxy, is taken for one without localhost
             theme=theme,
             css=STYLE.read_text(encoding="utf-8"),
             head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
+            **CLOSED,
         )

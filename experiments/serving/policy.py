@@ -1,5 +1,8 @@
-"""What the page tells browsers: to load nothing from anywhere but this server."""
+"""What browsers may load, from this server alone, and what the server gives away: nothing else."""
 
+from typing import Any
+
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = (
@@ -26,3 +29,13 @@ class Policy:
             await send(message)
 
         await self.app(scope, receive, send_with_policy)
+
+
+# What Gradio launches its server with.
+CLOSED: dict[str, Any] = {
+    "share": False,
+    "allowed_paths": [],
+    "app_kwargs": {"middleware": [Middleware(Policy)]},
+    "ssr_mode": False,
+    "_frontend": False,  # else a slow machine, or a proxy, is taken for one without localhost
+}

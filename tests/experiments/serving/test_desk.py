@@ -148,11 +148,13 @@ def test_caption_follows_mask_and_name_and_must_be_readable(tmp_path: Path) -> N
             )
             or caption.location
         )
-        saved = desk.save(draft, "Ann", replace(caption, cause="a worn tool"))
-        assert saved.history[0].caption.cause == "a worn tool"
+        draft = desk.captioned(draft, replace(caption, cause=" a  worn tool"))
+        saved = desk.save(draft.renamed(0, "dent"), "Ann")
+        assert saved.history[0].caption == replace(caption, defect="dent", cause="a worn tool")
         again, bad = desk.open(draft.entry.key, "done"), Caption("ring with teeth", defect="burr")
+        assert again.written == {"cause": "a worn tool"}
         with pytest.raises(ValueError, match="six fields"):
-            desk.save(again, "Ann", bad)
+            desk.save(desk.captioned(again, bad), "Ann")
         with pytest.raises(ValueError, match="write your name"):
             desk.save(draft, " ")
 

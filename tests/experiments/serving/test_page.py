@@ -158,6 +158,8 @@ def test_drop_name_redraw_and_accept_by_key_are_on_disk(
     ann.presses("a")
     ann.sees("#message", "write your name")
     ann.writes("#reviewer input, #reviewer textarea", "Ann")
+    ann.clicks("#caption button")
+    ann.writes("#caption_cause input, #caption_cause textarea", "a worn tool")
     ann.writes("#name input, #name textarea", "Fine_Scratch")
     ann.clicks("#rename")
     ann.sees("#regions", "1 fine scratch")
@@ -171,6 +173,7 @@ def test_drop_name_redraw_and_accept_by_key_are_on_disk(
     (saved,) = Corrections(folder / "out").read_all()
     (review,) = saved.history
     assert (saved.name, review.reviewer, review.overrode) == (first, "Ann", True)
+    assert review.caption.cause == "a worn tool" and "fine scratch" in review.caption.defect
     drawn, before = review.regions[0], review.machine.regions[0]
     assert drawn.name == "fine scratch" and before.name != "fine scratch"
     mask, its = drawn.mask(saved.size_px), before.mask(saved.size_px)
