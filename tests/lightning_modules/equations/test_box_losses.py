@@ -91,6 +91,47 @@ def test_best_placed_target_is_the_best_fit_of_its_truth(seed: int) -> None:
         assert float(target[own].max()) == pytest.approx(float(fit[own].max()), abs=1e-3)
 
 
+def iou_by_hand(one: list[float], other: list[float]) -> float:
+    """Complete IoU of two boxes, in plain numbers."""
+    sides = [[box[2] - box[0], box[3] - box[1]] for box in (one, other)]
+    shared = [min(one[2 + k], other[2 + k]) - max(one[k], other[k]) for k in (0, 1)]
+    area = max(0.0, shared[0]) * max(0.0, shared[1])
+    iou = area / (sides[0][0] * sides[0][1] + sides[1][0] * sides[1][1] - area)
+    around = [max(one[2 + k], other[2 + k]) - min(one[k], other[k]) for k in (0, 1)]
+    apart = [(one[k] + one[2 + k] - other[k] - other[2 + k]) / 2 for k in (0, 1)]
+    turn = math.atan(sides[0][0] / sides[0][1]) - math.atan(sides[1][0] / sides[1][1])
+    shape = 4 / math.pi**2 * turn**2
+    far = (apart[0] ** 2 + apart[1] ** 2) / (around[0] ** 2 + around[1] ** 2)
+    return iou - far - shape * shape / (shape - iou + 1)
+
+
+def test_assignment_is_the_one_written_out_place_by_place(seed: int) -> None:
+    scores, boxes, places, truth = scene()
+    fits: list[dict[int, float]] = []
+    wants: list[dict[int, float]] = []  # the ten best places of each truth
+    for box, name in zip(truth.boxes.tolist(), truth.class_ids.tolist(), strict=True):
+        fit, value = {}, {}
+        for place, (x, y) in enumerate(places.centres.tolist()):
+            if box[0] < x < box[2] and box[1] < y < box[3]:
+                fit[place] = max(0.0, iou_by_hand(boxes[place].tolist(), box))
+                value[place] = float(scores[place, name]) ** 0.5 * fit[place] ** 6
+        fits.append(fit)
+        wants.append({place: value[place] for place in sorted(value, key=value.__getitem__)[-10:]})
+    owners: dict[int, int] = {}
+    for own, fit in enumerate(fits):
+        for place in wants[own]:
+            if place not in owners or fit[place] > fits[owners[place]][place]:
+                owners[place] = own
+    owner, target = assign_places(scores, boxes, places, truth)
+    expected = torch.zeros(len(boxes))
+    for place, own in owners.items():
+        its = [other for other in wants[own] if owners[other] == own]
+        most = max(wants[own][other] for other in its)
+        expected[place] = wants[own][place] * max(fits[own][other] for other in its) / (most + 1e-9)
+        assert expected[place] == 0 or int(owner[place]) == own
+    torch.testing.assert_close(target, expected, rtol=1e-3, atol=1e-6)
+
+
 def test_place_in_two_truths_learns_the_one_that_it_fits() -> None:
     places = Places(torch.tensor([[8.0, 8.0]]), torch.tensor([[8.0]]))
     truth = Truth(torch.tensor([[0.0, 0, 40, 40], [0.0, 0, 16, 16]]), torch.tensor([0, 0]))
