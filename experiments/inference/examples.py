@@ -93,6 +93,13 @@ def embed_examples(
             if find is not None and place not in found:
                 found[place] = find(image).instances
             vectors[name].append(embed_example(image, mask, embed, views, found.get(place, ())))
+    if missed := sum(not one for one in found.values()):
+        LOGGER.warning(
+            "nothing is found in %d of the %d images with examples: calibrate --objective "
+            "false_alarm_rate=0.2 finds more defects, and more that are none",
+            missed,
+            len(found),
+        )
     return {name: torch.cat(one) for name, one in vectors.items() if one}, counts
 
 

@@ -195,7 +195,7 @@ def test_boxes_of_a_manifest_are_examples(embed: RegionEmbedding, examples: Path
 
 
 def test_first_view_of_an_example_is_the_region_that_is_found_there(
-    embed: RegionEmbedding, examples: Path
+    embed: RegionEmbedding, examples: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The mask is wider than what is bright; where nothing is found it stands for itself."""
     image, file = draw("plain", 0)[0], examples / "masks" / "Plain" / "0.png"
@@ -215,7 +215,9 @@ def test_first_view_of_an_example_is_the_region_that_is_found_there(
     torch.testing.assert_close(views[1:], embed(pixels, [torch.from_numpy(wide) > 0], 8)[0, 1:])
     dark = np.full((64, 64, 3), 60, dtype=np.uint8)
     Image.fromarray(dark).save(examples / "images" / "Plain" / "0.png")
+    assert "nothing is found" not in caplog.text
     door.use_examples(examples)
+    assert "nothing is found in 1 of the 6 images with examples: calibrate" in caplog.text
     pixels, mask = torch.from_numpy(dark).permute(2, 0, 1) / 127.5 - 1, torch.from_numpy(wide) > 0
     torch.testing.assert_close(door.gallery.vectors["plain"][0], embed(pixels, [mask], 8)[0])
 
