@@ -15,7 +15,7 @@ from threading import Event
 from datamodules.vocabulary import Vocabulary
 from experiments.cli import run_command
 
-REMEDY = "pip install 'diffuse-defect[web]'"
+REMEDY = "pip install '.[web]' in the repository"
 
 
 def serve(

@@ -184,5 +184,5 @@ def import_package(package: str, *, extra: str) -> ModuleType:
         return importlib.import_module(package)
     except ImportError as error:
         raise ValueError(
-            f"the package {package} is missing: pip install 'diffuse-defect[{extra}]'"
+            f"the package {package} is missing: pip install '.[{extra}]' in the repository"
         ) from error

@@ -28,7 +28,7 @@ def test_port_in_use_is_one_line(tmp_path: Path) -> None:
 def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     line = refused(serve, "--checkpoint", "R", "--out", tmp_path / "o")
-    assert line.endswith("pip install 'diffuse-defect[web]'")
+    assert line.endswith("pip install '.[web]' in the repository")
 
 
 @pytest.mark.parametrize(

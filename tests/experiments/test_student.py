@@ -247,5 +247,5 @@ def test_what_can_not_be_exported_is_refused(
     assert "none" in lost
     monkeypatch.setitem(sys.modules, "openvino", None)
     line = refused(export, *student, *out, "--to", "openvino")
-    assert line.endswith("pip install 'diffuse-defect[openvino]'")
+    assert line.endswith("pip install '.[openvino]' in the repository")
     assert not (tmp_path / "out").exists()

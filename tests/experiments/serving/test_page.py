@@ -23,7 +23,7 @@ from experiments.inference.examples import read_records
 from experiments.serving.corrections import Corrections
 from tests.experiments.small_stages import write_run
 
-pytest.importorskip("gradio", reason="no Gradio: pip install 'diffuse-defect[web]'")
+pytest.importorskip("gradio", reason="no Gradio: pip install '.[web]' in the repository")
 webdriver = pytest.importorskip("selenium.webdriver", reason="no Selenium: pip install selenium")
 from selenium.common.exceptions import WebDriverException  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
