@@ -90,13 +90,14 @@ def learn_from_labels(
 
 
 def point_loss(logits: Tensor, targets: MaskTargets, points: Tensor) -> Tensor:
-    """Cross-entropy and dice of names at points, in images whose defects are drawn by pixel.
+    """Cross-entropy and dice of names at points, in images whose defects are drawn.
 
     Departs from the paper, which has no such loss (`loss_weight_point` is 0 there): of all queries
     one or two are matched in an image, so that each teaches little; a U-Net learns from each
-    pixel. logits: (B, P, K+1) at points (B, P, 2) in [0, 1], as float32.
+    pixel. A box counts as filled here: what lies in it may be defect, what lies outside is not.
+    logits: (B, P, K+1) at points (B, P, 2) in [0, 1], as float32.
     """
-    is_known = (targets.is_drawn & ~targets.is_box)[:, None]
+    is_known = targets.is_drawn[:, None]
     inside = sample_points(targets.masks, points) > 0.5
     names = torch.where(is_known, (inside * targets.classes[..., None]).sum(1), UNKNOWN)
     is_compared = (targets.is_real & is_known)[..., None]

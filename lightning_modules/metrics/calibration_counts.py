@@ -24,7 +24,7 @@ class CalibrationCounts(Metric):
 
     Row 0 of a state stands for any defect, row k for type k. A type's peak is the highest anomaly
     score where it is the best type, 0 where it is nowhere. Overlap is the foreground's, whatever
-    its names, over the images that show the type with a mask of their own. `named` counts those
+    its names, over the images that show the type with a mask or filled boxes. `named` counts those
     images whose marked pixels of the type vote for it, and all that show it. Logged are the
     expected calibration errors, 15 bins: `ece_image` of the image score, `ece_type` of all type
     scores together.
@@ -64,7 +64,7 @@ class CalibrationCounts(Metric):
             is_defect = batch.mask[index].to(device) != GOOD_ID
             if batch.has_mask[index]:
                 self._count_names(prediction, batch.mask[index].to(device))
-            if bool(batch.has_mask[index]) and not bool(batch.is_box[index]) and is_defect.any():
+            if bool(batch.has_mask[index]) and is_defect.any():
                 counts = count_scores(prediction.anomaly_map.to(device), is_defect, SCORE_BINS)
                 self.overlap_sum[is_shown] += to_units(overlap_at_thresholds(counts))
                 self.overlap_count[is_shown] += 1

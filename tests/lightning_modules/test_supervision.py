@@ -123,16 +123,21 @@ def test_points_named_as_the_mask_cost_almost_nothing() -> None:
 FIRST = torch.tensor([True, False, False, False])
 
 
-@pytest.mark.parametrize(
-    "unsure",
-    [replace(defect_batch(), is_box=FIRST), replace(defect_batch(), has_mask=~FIRST)],
-    ids=["box", "no mask"],
-)
-def test_points_of_an_image_without_exact_masks_teach_nothing(unsure: Batch) -> None:
+def test_points_of_an_image_without_masks_teach_nothing() -> None:
     logits = logits_as_the_mask(defect_batch()).requires_grad_()
+    unsure = replace(defect_batch(), has_mask=~FIRST)
     point_loss(logits, collect_targets(unsure), POINTS).backward()
     assert logits.grad is not None
     assert logits.grad[0].abs().max() == 0 < logits.grad[1].abs().max()
+
+
+def test_points_learn_from_boxes_as_from_masks() -> None:
+    logits, batch = torch.zeros(4, 500, 3), defect_batch()
+    masks, boxes = (
+        point_loss(logits, collect_targets(one), POINTS)
+        for one in (batch, replace(batch, is_box=FIRST))
+    )
+    assert masks == boxes > 0
 
 
 def test_margin_is_the_logit_of_the_classes_share() -> None:

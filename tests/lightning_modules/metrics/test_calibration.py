@@ -246,14 +246,14 @@ def test_peak_of_a_type_is_the_highest_score_where_it_is_the_best_type() -> None
     assert peaks[1, 0] == 1
 
 
-def test_boxes_and_images_without_a_mask_say_nothing_of_extent() -> None:
+def test_images_without_a_mask_say_nothing_of_extent_and_boxes_do() -> None:
     answers, batch = line(2)
     whole = counted(answers, batch)
     assert whole.overlap_count.tolist() == [4, 2, 2]
     assert whole.overlap_sum[0].equal(whole.overlap_sum[1] + whole.overlap_sum[2])
     batch.is_box[0], batch.has_mask[1] = True, False
     counts = counted(answers, batch)
-    assert counts.overlap_count.tolist() == [2, 1, 1] and counts.image_counts.sum() == 6
+    assert counts.overlap_count.tolist() == [3, 2, 1] and counts.image_counts.sum() == 6
 
 
 def test_calibration_error_is_the_weighted_distance_of_score_and_truth() -> None:
