@@ -1,6 +1,5 @@
 """Table 5: one net per category of a set, each on a budget of images, and their average."""
 
-import math
 from dataclasses import replace
 
 from experiments.reporting.report import Results, UsualReport
@@ -29,13 +28,13 @@ class PerCategory(UsualReport):
         return rows
 
     def average(self, results: Results, found: list[Row]) -> Row:
-        """The mean over all categories of each seed under which all have finished."""
+        """The mean over all categories of each seed under which all have an answer."""
         names, figure = list(results.study.labels), found[0].figure
         means = {
             seed: sum(results.value(name, seed, figure) for name in names) / len(names)
             for seed in results.seeds
         }
-        whole = [seed for seed, mean in means.items() if not math.isnan(mean)]
+        whole = [seed for seed in means if all((name, seed) in results.found for name in names)]
         return replace(
             found[0],
             labels=AVERAGE,
