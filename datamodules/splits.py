@@ -35,9 +35,11 @@ def assign_splits(
     train, val, test: shares of the images, summing to one. A record without split follows its
     group; unlabelled ones stay so. Where a source gives splits to all records but none is "val",
     whole groups of its "train" become "val". A type with three groups or more is in every split.
-    Generated images train, and so does all that shares a group with them.
+    Generated images train, and so does all that shares a group with them. ValueError where a
+    group was given two splits.
     """
     shares = _checked_shares(train=train, val=val, test=test)
+    check_groups([record for record in records if record.split])
     records = [replace(r, split="train") if r.is_generated and not r.split else r for r in records]
     labelled = [record for record in records if record.split != UNLABELLED]
     given = {record.group: record.split for record in labelled if record.split}

@@ -58,9 +58,10 @@ def good_names() -> frozenset[str]:
 def defect_name(text: str) -> str:
     """The normalised name of a type or of its folder, "" for one that means good.
 
-    Raises ValueError where nothing is left of it, and for what tools call pixels to leave out.
+    What parts words in a typed list becomes a space, or nobody could ask for the name. Raises
+    ValueError where nothing is left of it, and for what tools call pixels to leave out.
     """
-    name = normalise_name(text)
+    name = normalise_name(WORD_MARK.sub(" ", CLASS_MARK.sub(" ", text)))
     if not name:
         raise ValueError(f"type {text!r} has no letter, digit or sign: give it a name")
     if name.replace("\u2019", "'") in IGNORED_NAMES:
@@ -239,6 +240,11 @@ class Vocabulary:
             Vocabulary((self.entries[0], *seen_entries), self.negatives),
             Vocabulary((self.entries[0], *novel_entries), self.negatives),
         )
+
+
+def as_typed(word: str) -> str:
+    """A defect's name as it must be typed in a list, where "not soldered" would be a negative."""
+    return word.replace(" ", "_", 1) if NEGATION.match(word) else word
 
 
 def split_words(part: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ def whole(path: Path) -> Iterator[Path]:
     parent folders are made. A folder can only replace an empty one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED_SUFFIX}")
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    unfinished = path.with_name(f".{path.name}.{writer}{UNFINISHED_SUFFIX}")
     try:
         yield unfinished
         if unfinished.is_file():

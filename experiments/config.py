@@ -230,7 +230,11 @@ def parse_stage(raw: Mapping[str, object]) -> Namespace:
         raise ValueError(f"trainer: got {raw['trainer']!r}, expected arguments of a Trainer")
     # Lightning takes 1 and "1" devices alike, but means them to be numbers.
     trainer = with_words(raw.get("trainer"), value_of)
-    return parse_typed(stage_parser(), {**raw, "trainer": trainer} if trainer else raw)
+    stage = parse_typed(stage_parser(), {**raw, "trainer": trainer} if trainer else raw)
+    # The order, the crops and the noise of training are drawn by the data.
+    if "seed" in stage.data.init_args and value_at(raw, "data.init_args.seed") is None:
+        stage.data.init_args.seed = stage.seed
+    return stage
 
 
 def build_stage(stage: Namespace) -> Namespace:

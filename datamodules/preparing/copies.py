@@ -21,7 +21,7 @@ from datamodules.annotation import open_annotation
 from datamodules.decode import open_pixels, read_header
 from datamodules.formats.synthetic_mark import read_text, with_mark
 from datamodules.formats.tables import BOX_COLUMNS, read_table
-from datamodules.preparing.frames import in_shown_frame, moved_regions
+from datamodules.preparing.frames import in_shown_frame, moved_regions, shrunk_ids
 from datamodules.preparing.inspection import (
     FILE_ERRORS,
     check_names,
@@ -29,7 +29,7 @@ from datamodules.preparing.inspection import (
     local_vocabulary,
     reason_of,
 )
-from datamodules.sample import SHOWN, MaskValues, Record
+from datamodules.sample import GOOD, SHOWN, MaskValues, Record
 from datamodules.whole_files import whole
 
 BoxXywh = tuple[int, int, int, int]
@@ -136,7 +136,7 @@ def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Re
     scale = changes.longest_side_px / max(size_px)
     small_px = [max(1, round(length * scale)) for length in header.shown_px]
 
-    def moved(pixels: np.ndarray, interpolation: int = cv2.INTER_NEAREST) -> np.ndarray:
+    def moved(pixels: np.ndarray, interpolation: int) -> np.ndarray:
         is_shrunk = 0 < scale < 1
         return cv2.resize(pixels, small_px, interpolation=interpolation) if is_shrunk else pixels
 
@@ -146,7 +146,7 @@ def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Re
     def copy_mask() -> np.ndarray:
         ids = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
         assert ids is not None  # a record with a mask file has an annotation
-        return moved(ids)
+        return shrunk_ids(ids, small_px) if 0 < scale < 1 else ids
 
     is_png = record.image.lower().endswith(".png")
     image = record.image if is_png else f"{record.image}.png"
@@ -157,10 +157,13 @@ def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Re
         copied = replace(copied, regions=moved_regions(record.regions, moved, size_px))
     if not record.mask:
         return copied
-    mask = f"{record.mask}.ids.png"
+    # The ids follow from what grey values were said to mean, which may be corrected.
+    said = hashlib.sha256(repr((record.mask_values, record.frame)).encode()).hexdigest()[:8]
+    mask = f"{record.mask}.{said}.ids.png"
     _write_png(folder / mask, root / record.mask, copy_mask)
-    values = tuple(MaskValues(k, k, name) for k, name in enumerate(vocabulary.names))
-    return replace(copied, mask=mask, mask_values=values)
+    used = {GOOD, *(value.name for value in record.mask_values)}
+    names = [(k, name) for k, name in enumerate(vocabulary.names) if name in used]
+    return replace(copied, mask=mask, mask_values=tuple(MaskValues(k, k, n) for k, n in names))
 
 
 def _redacted(shown: np.ndarray, image: str, changes: Changes) -> np.ndarray:

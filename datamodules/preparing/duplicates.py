@@ -65,14 +65,15 @@ def find_duplicates(
     """All pairs of copies among N images, first < second, in order.
 
     thumbnails: (N, 48, 48) uint8; sizes_px: (N, 2) width and height, whose ratios must agree.
-    Even images are compared by hash only; above `limit_of_exhaustive` candidates come from
-    hashes. Of more than 32 identical images those beyond are paired with the first only: decide
-    by `duplicate_groups`, not by single pairs.
+    Even images are compared by hash only, those of one colour not at all; above
+    `limit_of_exhaustive` candidates come from hashes. Of more than 32 identical images those beyond
+    are paired with the first only: decide by `duplicate_groups`, not by single pairs.
     """
     members: dict[str, list[int]] = {}
     for image, name in enumerate(pixel_sha256):
         members.setdefault(name, []).append(image)
-    pairs = _identical(members.values())
+    # One colour all over is no likeness: black rims of scans would link all that they belong to.
+    pairs = _identical(g for g in members.values() if thumbnails[g[0]].std() > 0)
     groups = [g for g in members.values() if thumbnails[g[0]].std() >= EVEN_DEVIATION]
     if len(groups) < 2:
         return Duplicates(tuple(pairs), "exhaustive")

@@ -109,8 +109,8 @@ def moved_regions(
     for region in regions:
         drawn = draw_region(region, size_px=size_px).astype(np.uint8) * 255
         coverage = moved(drawn, cv2.INTER_AREA)
-        # Half covered counts, but what is thinner than that must not vanish.
-        inside = (coverage >= np.clip(coverage.max(), 1, 128)).astype(np.uint8)
+        # Half as much as anywhere: what is thinner than a pixel must not vanish.
+        inside = (coverage >= max(coverage.max() / 2, 1)).astype(np.uint8)
         if region.kind == "box":
             numbers: Sequence[float] = cv2.boundingRect(inside)
         else:
@@ -118,3 +118,34 @@ def moved_regions(
         if inside.any():
             found.append(replace(region, numbers=tuple(map(float, numbers))))
     return tuple(found)
+
+
+def shrunk_ids(ids: np.ndarray, small_px: Sequence[int]) -> np.ndarray:
+    """Class ids (H, W) on a smaller grid of (width, height) pixels, by the rule of `moved_regions`.
+
+    A piece of a class takes the pixels of which it fills half as much as of any, or more. Where
+    several would have one, it is the smallest one's, so that none is hidden.
+    """
+    width_px, height_px = small_px
+    (rows, columns), cells = ids.shape, np.zeros(ids.shape, dtype=np.int64)
+    cells += (np.arange(rows)[:, None] * height_px // rows) * width_px
+    cells += np.arange(columns) * width_px // columns
+    room = np.bincount(cells.ravel(), minlength=width_px * height_px)
+    small = np.full(len(room), GOOD_ID, dtype=ids.dtype)
+    pieces: list[tuple[int, int, np.ndarray]] = []
+    for class_id in np.unique(ids[ids != GOOD_ID]).tolist():
+        count, labels = cv2.connectedComponents((ids == class_id).astype(np.uint8))
+        marked = labels > 0
+        pairs = labels[marked].astype(np.int64) * len(room) + cells[marked]
+        found, filled = np.unique(pairs, return_counts=True)
+        piece, cell = found // len(room), found % len(room)
+        share = filled / room[cell]
+        most = np.zeros(count)
+        np.maximum.at(most, piece, share)
+        is_taken = share >= most[piece] / 2
+        piece, cell = piece[is_taken], cell[is_taken]
+        borders = np.flatnonzero(np.diff(piece)) + 1
+        pieces += [(len(one), class_id, one) for one in np.split(cell, borders)]
+    for _, class_id, own in sorted(pieces, key=lambda one: -one[0]):
+        small[own] = class_id
+    return small.reshape(height_px, width_px)

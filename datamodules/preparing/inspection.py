@@ -256,7 +256,7 @@ def _store(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _key_of(record: Record, root: Path) -> bytes:
-    """What an inspection depends on: the record, and size and time of its files."""
+    """What an inspection depends on: the record, and place, size and time of its files."""
     states: list[list[int]] = []
     for name in filter(None, (record.image, record.mask)):
         try:
@@ -264,7 +264,7 @@ def _key_of(record: Record, root: Path) -> bytes:
         except (OSError, ValueError):  # a name that no file can have: inspection says so
             continue
         states.append([state.st_size, state.st_mtime_ns])
-    content = json.dumps([dataclasses.asdict(record), states])
+    content = json.dumps([str(root.resolve()), dataclasses.asdict(record), states])
     return hashlib.sha256(content.encode()).digest()
 
 

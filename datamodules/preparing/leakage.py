@@ -65,8 +65,13 @@ def resolve_leaks(
         pairs = [pair for pair in pairs if pair.kind == "exact"]
     if copies != "keep":
         records, pairs, left_out = drop_copies(records, pairs, max_alike_fraction)
-    records = link_groups(records, pairs, max_alike_fraction)
     train, val, test = fractions
+    try:
+        # Where all train, there is nothing to part.
+        records = link_groups(records, pairs, 1.0 if 1 in fractions else max_alike_fraction)
+    except ValueError:
+        if copies != "keep":
+            raise  # else they are parted as they come, and the manifest counts the leaks
     records = assign_splits(records, train=train, val=val, test=test, seed=split_seed)
     if copies != "keep":
         # An unlabelled image has a split of its own from the start, so it was linked to no other.

@@ -76,15 +76,16 @@ def tile_records(record: Record, *, tile_px: int, overlap_px: int) -> list[Recor
     """The tiles of an inspected record, left to right and top to bottom; itself if small enough.
 
     Tiles are tile_px wide and high, overlap by at least overlap_px and cover every pixel; those
-    at the far rims are moved inward. What each of them shows is told by its own inspection. A
-    defective image that nobody outlined stays whole: no one can say which tile is defective.
+    at the far rims are moved inward. What each of them shows is told by its own inspection. An
+    image with a defect that nobody outlined stays whole: no one can say which tile shows it.
     """
     if tile_px <= overlap_px or overlap_px < 0:
         raise ValueError(
             f"tiles of {tile_px} px overlap by {overlap_px} px, expected 0 or more and less than "
             "the tile: choose a larger --tile_px"
         )
-    is_known = record.mask_kind != "none" or not record.defects
+    outlined = {one.name for one in record.regions} | {one.name for one in record.mask_values}
+    is_known = outlined.issuperset(record.defects)
     if not is_known or max(record.width_px, record.height_px) <= tile_px:
         return [record]
     bare = Caption(record.caption.product, record.caption.material)

@@ -6,7 +6,7 @@ root/images/.../<name>, root/<split>/<name>, or beside the JSON: images are foun
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -183,9 +183,8 @@ def read_coco(path: Path, place: str) -> CocoFile:
         size_px = (whole_number(entry.get("width")), whole_number(entry.get("height")))
         image = CocoImage(name, where, size_px)
         if "caption_fields" in entry:
-            try:
-                image.caption = Caption(**entry["caption_fields"])  # type: ignore[arg-type]
-            except TypeError:
+            image.caption = _caption_of(entry["caption_fields"])
+            if image.caption is None:
                 image.flaw = f"{where} has caption_fields that are not the six of the template"
         if images.setdefault(key, image) is not image:
             image.flaw = f"{place} has two images with id {key}: expected each id once"
@@ -208,6 +207,14 @@ def read_coco(path: Path, place: str) -> CocoFile:
         _add(annotation, images[image_key], where=where, names=names, is_repeated=key in ids)
         ids |= {key} - {""}
     return CocoFile([*images.values(), *unusable], "annotations" in content, [*names.values()])
+
+
+def _caption_of(said: object) -> Caption | None:
+    """The caption of six texts by their names, None for anything else."""
+    texts = dict(said) if isinstance(said, Mapping) else {}
+    is_whole = texts.keys() == {one.name for one in fields(Caption)}
+    is_text = all(isinstance(text, str) for text in texts.values())
+    return Caption(**texts) if is_whole and is_text else None
 
 
 def _category_names(entries: list[dict[str, object]], place: str) -> dict[str, str]:

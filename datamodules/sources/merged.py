@@ -26,8 +26,8 @@ class Merged(Source):
     keep_splits: splits stay; else they are cleared, and given anew by `prepare`. leave_out: the
     images of that source become test, and the test images of all others join training, their
     val stays (without keep_splits all their images do). Unlabelled images stay unlabelled, and
-    generated ones in training. corrects: names stay as they are, and a file that trains and that a
-    later manifest has again is what that one says of it.
+    generated ones in training. corrects: names stay as they are, later manifests train, and a file
+    that trains and that a later manifest has again is what that one says of it.
     """
 
     name: ClassVar[str] = "merged"
@@ -60,13 +60,16 @@ class Merged(Source):
         folders = [_folder_below(manifest, root) for manifest in opened]
         shared = _shared_sources(opened)
         records = []
-        for manifest, folder in zip(opened, folders, strict=True):
+        for place, (manifest, folder) in enumerate(zip(opened, folders, strict=True)):
             for row in range(len(manifest)):
                 record = manifest[row]
+                if self.corrects and place and record.split != UNLABELLED:
+                    record = replace(record, split="train")
                 source = record.source
                 source = f"{source}@{folder or 'root'}" if source in shared else source
                 records.append(self._moved(record, folder=folder, source=source))
-        _refuse_duplicates(records)
+        if not self.corrects:
+            _refuse_duplicates(records)
         known = sorted({record.source for record in records if not record.is_generated})
         if self.leave_out and self.leave_out not in known:
             raise ValueError(

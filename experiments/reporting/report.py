@@ -115,7 +115,7 @@ class UsualReport:
 
     def charts(self, results: Results) -> "dict[str, Figure]":
         """Bars or lines of each figure that the study draws."""
-        return {figure: chart(results, figure) for figure in results.study.charts}
+        return {figure.replace("/", "_"): chart(results, figure) for figure in results.study.charts}
 
     def answers(self, results: Results) -> list[str]:
         """The study's differences, and which variant is the best."""

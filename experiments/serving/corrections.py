@@ -29,7 +29,7 @@ from filelock import FileLock
 from PIL import Image
 
 from datamodules.captions import Caption
-from datamodules.decode import open_image, quietly, sha256_of, turn_of
+from datamodules.decode import open_image, quietly, read_header, sha256_of
 from datamodules.file_walk import IMAGE_SUFFIXES
 from datamodules.formats.text_files import read_json
 from datamodules.whole_files import write_whole
@@ -198,11 +198,10 @@ class Corrections:
 
     def _copy(self, key: str, image: Path, name: str) -> Correction:
         """Puts the image into the set, upright: what is drawn has the pixels that were seen."""
-        pixels = open_image(image)
+        pixels, is_upright = open_image(image), read_header(image).orientation == 1
         with quietly(), Image.open(image) as opened:
             suffix = SUFFIXES.get(opened.format or "", "")
-            is_kept = suffix in IMAGE_SUFFIXES and turn_of(opened) == 1
-        if is_kept:
+        if suffix in IMAGE_SUFFIXES and is_upright:
             content = image.read_bytes()
         else:
             suffix = ".png"

@@ -17,7 +17,7 @@ import numpy as np
 from datamodules.captions import Caption
 from datamodules.decode import open_image
 from datamodules.sample import GOOD
-from datamodules.vocabulary import Vocabulary
+from datamodules.vocabulary import Vocabulary, as_typed
 from experiments.cli import error_line, is_user_error
 from experiments.predictor import Predictor
 from experiments.serving.corrections import (
@@ -146,8 +146,8 @@ class Desk:
     @property
     def words(self) -> str:
         """The words of the training, as they are typed."""
-        defects = "; ".join(", ".join(entry) for entry in self._trained.entries[1:])
-        return "; ".join([defects, *(f"not {word}" for word in self._trained.negatives)])
+        defects = [", ".join(map(as_typed, entry)) for entry in self._trained.entries[1:]]
+        return "; ".join([*defects, *(f"not {word}" for word in self._trained.negatives)])
 
     @property
     def names(self) -> list[str]:
@@ -189,6 +189,8 @@ class Desk:
         return entry
 
     def _read_words(self, words: str) -> str | None:
+        if words.strip() == self.words:
+            return None
         vocabulary = Vocabulary.parse(words)
         if len(vocabulary.words) > MOST_WORDS:
             raise ValueError(

@@ -196,3 +196,10 @@ def test_generated_images_are_no_shots_and_stay(make_index: Callable[..., Manife
 def test_numbers_that_say_nothing_are_refused(per_type: int | None, budget: int | None) -> None:
     with pytest.raises(ValueError, match=r"expected one of them, 1 or more, or neither"):
         FewShots(per_type, budget)
+
+
+def test_group_that_was_given_two_splits_is_refused_in_any_order():
+    for splits in (("train", "test"), ("test", "train")):
+        told = [record(k, group="x", split=split) for k, split in enumerate(splits)]
+        with pytest.raises(ValueError, match="group 'x' is in the splits"):
+            assign_splits(told)

@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from datamodules.vocabulary import DEFECT_TEMPLATES, NEGATIVE_ID, Vocabulary
+from datamodules.vocabulary import (
+    DEFECT_TEMPLATES,
+    NEGATIVE_ID,
+    Vocabulary,
+    as_typed,
+    defect_name,
+)
 
 GOOD = ("good", "no defect", "normal")
 
@@ -98,3 +104,9 @@ def test_division_parts_seen_from_novel_and_gives_both_good_and_the_negatives() 
     for name, why in (("good", "good"), ("unknown", "not in the vocabulary")):
         with pytest.raises(ValueError, match=why):
             vocabulary.division([name])
+
+
+def test_name_of_a_type_can_be_typed_whatever_the_set_calls_it() -> None:
+    assert defect_name("Chip, corner\uff1bdeep") == "chip corner deep"
+    listed = "; ".join(map(as_typed, ("not soldered", "chip corner deep")))
+    assert Vocabulary.parse(listed).names == ("good", "not soldered", "chip corner deep")

@@ -1,6 +1,8 @@
 """Files and folders appear whole, or what was there before stays."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -37,3 +39,18 @@ def test_folder_takes_its_name_at_the_end(tmp_path: Path) -> None:
         (unfinished / "b").write_text("1")
         assert not (tmp_path / "a").exists()
     assert (tmp_path / "a" / "b").read_text() == "1"
+
+
+def test_two_threads_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
+    meeting = Barrier(2, timeout=10)
+
+    def write(text: str) -> None:
+        with whole(tmp_path / "a") as unfinished:
+            meeting.wait()
+            unfinished.write_text(text)
+            meeting.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ["one", "two"]))
+    assert (tmp_path / "a").read_text() in ("one", "two")
+    assert [one.name for one in tmp_path.iterdir()] == ["a"]

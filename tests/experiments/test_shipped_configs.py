@@ -13,7 +13,13 @@ from torch import nn
 
 from datamodules.sources.synthetic import Synthetic
 from datamodules.vocabulary import Vocabulary
-from experiments.config import CONFIG_FOLDER, build_stage, load_config, parse_stage
+from experiments.config import (
+    CONFIG_FOLDER,
+    build_stage,
+    load_config,
+    parse_overrides,
+    parse_stage,
+)
 from lightning_modules.known_weights import KNOWN_WEIGHTS, is_fetched
 
 # Those of studies/ are no runs: studies/test_shipped_studies.py holds them.
@@ -198,3 +204,11 @@ def test_stage_2_takes_a_clip_from_its_configuration() -> None:
     given = {f"{key}.class_path": path, f"{key}.init_args.pretrained": "some/folder"}
     raw = load_config(["stage2.yaml"], given)
     assert build(parse_stage({"name": "x", **raw})).model.clip.pretrained == "some/folder"
+
+
+@pytest.mark.parametrize(
+    ("words", "seed"), [([], 0), (["--seed=3"], 3), (["--seed=3", "--data.seed=1"], 1)]
+)
+def test_seed_of_a_run_is_that_of_its_data_unless_this_has_its_own(words, seed):
+    stage = parse_stage(load_config(["stage1_tiny.yaml"], parse_overrides(words)))
+    assert stage.data.init_args.seed == seed

@@ -63,6 +63,42 @@ def test_large_image_shrinks_with_its_mask_and_small_ones_stay(part, raw):
     assert open_image(folder / copy.image).shape == (40, 60, 3)
 
 
+def test_thin_scratch_of_a_mask_survives_and_nothing_hides_what_is_small(raw, part):
+    mask = np.zeros((40, 60), np.uint8)
+    mask[20, 5:55] = 1  # a tenth of a pixel of the copy
+    mask[2:38, 30:58] = np.where(mask[2:38, 30:58], 1, 2)
+    Image.fromarray(mask).save(raw / part.mask)
+    copy, folder = copied(part, raw, Changes(longest_side_px=6))
+    ids = ids_of(copy, folder)
+    assert ids.shape == (4, 6)
+    assert ids.tolist() == [
+        [0, 0, 0, 2, 2, 2],
+        [0, 0, 0, 2, 2, 2],
+        [1, 1, 1, 1, 1, 1],
+        [0, 0, 0, 2, 2, 2],
+    ]
+
+
+def test_copy_of_a_mask_says_what_its_grey_values_mean_now(raw, part):
+    changes = Changes(longest_side_px=30)
+    first, folder = copied(part, raw, changes)
+    turned = tuple(
+        replace(value, name=other.name)
+        for value, other in zip(part.mask_values, part.mask_values[::-1], strict=True)
+    )
+    second, _ = copied(replace(part, mask_values=turned), raw, changes)
+    names = [
+        {NAMES.names[k] for k in np.unique(ids_of(one, folder)) if k} for one in (first, second)
+    ]
+    assert names == [{"crack"}, {"stain"}]
+
+
+def test_copy_of_a_good_mask_names_no_type(raw):
+    part = replace(write_part(raw, 0), mask_values=())
+    copy, _ = copied(part, raw, Changes(strip=True))
+    assert [value.name for value in copy.mask_values] == ["good"]
+
+
 @pytest.mark.parametrize(
     ("region", "moved"),
     [

@@ -120,3 +120,17 @@ def test_file_that_is_no_database_is_one_line_with_the_remedy(part, tmp_path):
     (tmp_path / STORE_NAME).write_text("hello " * 100)
     with pytest.raises(OSError, match="make room or remove it"):
         inspect_all([part], tmp_path, kept_in=tmp_path)
+
+
+def test_two_sets_of_equal_names_sizes_and_times_are_not_mistaken(tmp_path):
+    hashes = []
+    for number, name in enumerate(("first", "second")):
+        part = write_part(tmp_path / name, 0)
+        for file in (part.image, part.mask):
+            pixels = np.full((40, 60), number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / file, "bmp")
+            os.utime(tmp_path / name / file, (1, 1))
+        part = replace(part, mask="", mask_values=())
+        found = inspect_all([part], root=tmp_path / name, kept_in=tmp_path)
+        hashes.append(found[0].record.sha256)
+    assert hashes[0] != hashes[1]

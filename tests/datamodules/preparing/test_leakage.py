@@ -63,6 +63,18 @@ def test_set_of_parts_that_all_look_alike_is_refused_unless_allowed():
         link_groups(images(*[""] * 6), chain)
 
 
+@pytest.mark.parametrize(
+    ("copies", "fractions", "leaks"), [("keep", (0.5, 0, 0.5), True), ("drop", (1, 0, 0), False)]
+)
+def test_parts_that_all_look_alike_are_kept_as_asked_and_may_all_train(copies, fractions, leaks):
+    chain = pairs(*((k, k + 1) for k in range(7)))
+    records, left_out, found = resolve_leaks(
+        images(*[""] * 8), chain, copies=copies, fractions=fractions, split_seed=0
+    )
+    assert len(records) == 8 and not left_out and bool(found) == leaks
+    assert {one.split for one in records} == ({"train", "test"} if leaks else {"train"})
+
+
 def test_alike_images_without_a_split_become_one_group_with_their_groups():
     records = images(*[""] * 6)
     records[1] = replace(records[1], group="g0")

@@ -27,8 +27,13 @@ def test_tiles_cover_every_pixel_and_overlap_enough():
     assert {tile.group for tile in tiles} == {"big"}
 
 
-@pytest.mark.parametrize(("record", "tile_px"), [(BIG, 250), (replace(BIG, defects=("a",)), 100)])
-def test_small_image_and_defective_one_without_an_outline_stay_whole(record, tile_px):
+BOXED = replace(BIG, defects=("a", "b"), regions=(Region("a", "box", (1, 1, 9, 9)),))
+
+
+@pytest.mark.parametrize(
+    ("record", "tile_px"), [(BIG, 250), (replace(BIG, defects=("a",)), 100), (BOXED, 100)]
+)
+def test_small_image_and_one_with_a_defect_that_has_no_outline_stay_whole(record, tile_px):
     assert tile_records(record, tile_px=tile_px, overlap_px=20) == [record]
 
 

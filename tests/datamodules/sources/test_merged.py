@@ -1,11 +1,14 @@
 """Several manifests as one: paths, names, groups, splits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from datamodules.manifest import Manifest, write_manifest
 from datamodules.sample import UNLABELLED, Record
 from datamodules.sources.merged import Merged
+from datamodules.vocabulary import Vocabulary
 from tests.datamodules.sources.own_layouts import SETTINGS, write_merged, write_set
 
 
@@ -48,6 +51,19 @@ def test_sets_of_one_source_are_named_apart(tmp_path):
     records = Merged(manifests=["a/manifest.parquet", "b/manifest.parquet"]).records(tmp_path)
     assert {record.source for record in records} == {"coco@a", "coco@b"}
     assert len({record.group for record in records}) == 8
+
+
+def test_corrections_train_whatever_split_they_bring_and_may_be_the_same_files(tmp_path):
+    manifest = tmp_path / "a" / "manifest.parquet"
+    write_set(tmp_path / "a", manifest, source="coco")
+    before = list(Manifest.open(manifest))
+    assert [record.split for record in before] == ["train", "val", "test", UNLABELLED]
+    told = [replace(record, sha256=f"{place:064}") for place, record in enumerate(before)]
+    vocabulary = Vocabulary.from_names(["pore"])
+    write_manifest(manifest, told, root=tmp_path / "a", vocabulary=vocabulary, source="coco")
+    records = Merged(["a/manifest.parquet"] * 2, corrects=True).records(tmp_path)
+    splits = ["val", "test", "train", "train", "train", UNLABELLED]
+    assert [record.split for record in records] == splits
 
 
 def test_synonyms_come_from_the_controlled_vocabulary(tmp_path):

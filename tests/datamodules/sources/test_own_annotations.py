@@ -92,6 +92,16 @@ def test_coco_names_of_two_splits_do_not_mix(tmp_path):
     assert found == {"train2017/1.png": "train", "images/val2017/1.png": "val"}
 
 
+@pytest.mark.parametrize("fields", [None, {"product": 5}, ["plate"], {"colour": "red"}])
+def test_caption_that_is_not_six_texts_is_a_flaw(tmp_path, fields):
+    read_coco(tmp_path, bbox=[1, 1, 4, 4])
+    path = tmp_path / "annotations/instances.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["caption_fields"] = fields
+    path.write_text(json.dumps(content))
+    assert "not the six of the template" in Coco().records(tmp_path)[0].flaw
+
+
 def test_roboflow_keeps_its_coco_file_beside_the_images(tmp_path):
     name = "_annotations.coco.json"
     add_coco(tmp_path, name, ["valid/a_png.rf.1.png"], [])

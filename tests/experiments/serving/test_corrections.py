@@ -147,10 +147,11 @@ def test_full_disk_loses_nothing_and_says_so(tmp_path: Path) -> None:
         assert desk.save(again, "Ann").version == 2 and desk.save(second, "Ann").version == 1
 
 
-def test_turned_image_is_kept_as_people_saw_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_turned_image_is_kept_as_people_saw_it(tmp_path: Path, suffix: str) -> None:
     exif = Image.Exif()
     exif[274] = 6
-    path = tmp_path / "turned.jpg"
+    path = tmp_path / f"turned.{suffix}"
     with Image.open(save_image(tmp_path)) as image:
         image.save(path, exif=exif, quality=95)
     with small_desk(tmp_path / "out") as desk:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from datamodules.captions import Caption
+from datamodules.vocabulary import Vocabulary
 from experiments import predictor
 from experiments.serving.desk import Entry, clean_name
 from lightning_modules.nets.gallery import INDEX
@@ -90,6 +91,16 @@ def test_images_are_answered_again_in_other_words(tmp_path: Path) -> None:
         assert isinstance(again, Entry) and again.key == entry.key
         assert again.machine.regions[0].name == "rust" and list(desk.entries) == [entry.key]
         assert "rust" in desk.names and "pit" not in desk.names
+
+
+def test_words_of_the_page_are_those_of_the_training_whatever_they_look_like(
+    tmp_path: Path,
+) -> None:
+    with small_desk(tmp_path / "out") as desk:
+        desk._trained = Vocabulary.from_names(["not soldered", "chip, corner", "chip, edge"])
+        assert desk._read_words(desk.words) is None
+        assert "not_soldered" in desk.words
+        assert desk._read_words("not_soldered; chip") == "not_soldered; chip"
 
 
 def test_what_needs_review_comes_first_and_then_the_closest_call(tmp_path: Path) -> None:
