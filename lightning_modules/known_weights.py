@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 CACHE_VARIABLE = "DIFFUSE_DEFECT_CACHE"
 WEIGHTS_FILE = "model.safetensors"
 HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
@@ -93,6 +95,7 @@ KNOWN_WEIGHTS = {
         22.7,
     ),
 }
+VISION_WEIGHTS = [name for name, known in KNOWN_WEIGHTS.items() if known.architecture]
 
 
 def cache_folder() -> Path:
@@ -104,8 +107,15 @@ def cache_folder() -> Path:
 
 
 def is_fetched(name: str) -> bool:
-    """Whether these known weights lie in the cache."""
-    return (cache_folder() / name / WEIGHTS_FILE).is_file()
+    """Whether these known weights lie in the cache, with all of their files and none cut off."""
+    folder = cache_folder() / name
+    if not all((folder / beside).is_file() for beside in KNOWN_WEIGHTS[name].beside):
+        return False
+    try:
+        with safe_open(folder / WEIGHTS_FILE, "np"):
+            return True
+    except (OSError, SafetensorError):
+        return False
 
 
 def architecture_of(word: str) -> str:
@@ -156,6 +166,6 @@ def weights_file(word: str) -> Path:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
             raise FileNotFoundError(
                 f"weights {word!r} could not be got from the hub ({reason}): name a local folder, "
-                f"or one of {', '.join(KNOWN_WEIGHTS)}"
+                f"or one of {', '.join(VISION_WEIGHTS)}"
             ) from error
     return path

@@ -249,7 +249,8 @@ def load_from_hub(hub_class: type[Net], name: str, subfolder: str, *, like: Net)
             f"weights {name!r} do not fit the configured net, first at {different[0][0]!r}: "
             "set the config's widths to those of the weights"
         )
-    return net.requires_grad_(False)
+    # The library keeps the numbers of the file, and 16 bits beside 32 would end in an error.
+    return net.to(next(like.parameters()).dtype).requires_grad_(False)
 
 
 def write_release_index(folder: Path, saved: SavedStage, weights: list[WeightFile]) -> None:

@@ -93,7 +93,10 @@ def report_changes(
     nets = [on_device(one, default_device()).eval() for one in (older, model)]
     changes, cards = [], Counter[str]()
     shown: dict[str, list[str]] = {kind: [] for kind in (WORSE, BETTER)}
-    for batch in data.test_dataloader():
+    trainer, data.trainer = data.trainer, None  # this process alone reads what all had shares of
+    loader = data.test_dataloader()
+    data.trainer = trainer
+    for batch in loader:
         found = [predictions_of(net, batch) for net in nets]
         for place, (before, after) in enumerate(zip(*found, strict=True)):
             change = compare(batch, place, before, after, data)

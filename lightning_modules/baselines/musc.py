@@ -172,10 +172,12 @@ class Musc(AnomalyModule):
                 "more: give MuSc all at once, as predict --images FOLDER, or take a memory bank"
             )
         rounds = []
-        for layer in zip(*(maps for maps, _ in images), strict=True):
-            for side in self.neighbourhoods:
-                tokens = [neighbourhood_tokens(one.to(self.device), side).half() for one in layer]
-                rounds.append(mutual_scores(torch.cat(tokens), self.lowest_share))
+        with torch.autocast(self.device.type, enabled=False):  # tokens have their own 16 bits
+            for layer in zip(*(maps for maps, _ in images), strict=True):
+                for side in self.neighbourhoods:
+                    kept = [one.to(self.device) for one in layer]
+                    tokens = [neighbourhood_tokens(one, side).half() for one in kept]
+                    rounds.append(mutual_scores(torch.cat(tokens), self.lowest_share))
         size = layer[0].shape[-2:]
         grids = torch.stack(rounds).mean(0).unflatten(1, size)[:, None]
         peaks = torch.stack([enlarged(one, self.tile_px).amax() for one in grids])

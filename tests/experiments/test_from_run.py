@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from datamodules.manifest import Manifest
 from experiments.checkpoints import load_stage
 from experiments.cli import call_command
 from experiments.config import load_config, parse_stage
-from experiments.inference.changes import Answer, Change
+from experiments.inference.changes import Answer, Change, report_changes
 from experiments.run import run
 from experiments.tracking import URI_VARIABLE, read_runs
 from experiments.train import prepare_stage
@@ -109,6 +110,21 @@ def test_report_has_each_test_image_once_and_the_run_its_tags(output: Path) -> N
     assert row.tags["from"] == str(output / "runs" / OLD)
     stage = load_stage(directory)
     assert stage.vocabulary is not None and "chatter mark" in stage.vocabulary.names
+
+
+def test_one_of_several_processes_tells_of_all_test_images(output: Path, tmp_path: Path) -> None:
+    start = output / "runs" / OLD
+    stage = prepare_stage(
+        parse_stage(load_config([str(output / "runs" / NEW / "config.yaml")])), start=start
+    )
+    stage.data.setup("test")
+    stage.data.trainer = SimpleNamespace(global_rank=0, world_size=2, num_devices=1)
+    model = load_stage(output / "runs" / NEW)
+    report_changes(start, model, stage.data, tmp_path, Path())
+    told = [
+        json.loads((one / "changes.json").read_text()) for one in (tmp_path, output / "runs" / NEW)
+    ]
+    assert told[0]["images"] == told[1]["images"]
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,12 @@ def test_hub_weights_arrive_frozen_and_equal(tmp_path: Path) -> None:
         assert loaded.equal(original) and not loaded.requires_grad
 
 
+def test_hub_weights_in_16_bits_become_what_the_net_computes_in(tmp_path: Path) -> None:
+    small_tower().half().save_pretrained(tmp_path)
+    net = load_from_hub(CLIPTextModel, str(tmp_path), "", like=small_tower())
+    assert {one.dtype for one in net.parameters()} == {torch.float32}
+
+
 @pytest.mark.parametrize(
     ("damage", "width", "claim"),
     [

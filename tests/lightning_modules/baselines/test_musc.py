@@ -132,6 +132,13 @@ def test_images_that_were_not_looked_at_make_a_set_of_their_own() -> None:
     assert [one.image_score for one in model.predict_images(list(image))] == scores
 
 
+def test_precision_of_16_bits_gives_the_same_maps() -> None:
+    image = images_of(5, odd=3)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps, _ = ready().score(image)
+    torch.testing.assert_close(maps, ready().score(image)[0], atol=0.02, rtol=0.05)
+
+
 def test_any_size_and_grey_are_taken() -> None:
     model = ready()
     images = [torch.rand(1, 20 + 9 * n, 70).expand(3, -1, -1) for n in range(5)]

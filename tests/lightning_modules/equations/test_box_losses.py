@@ -52,6 +52,13 @@ def test_sure_bin_is_its_own_distance(place: int) -> None:
     assert expected_distances(logits, SWITCHES).tolist() == [place] * 4
 
 
+def test_distances_keep_their_32_bits_in_a_pass_of_16() -> None:
+    logits = torch.randn(9, 4, len(SWITCHES), generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = expected_distances(logits, SWITCHES)
+    torch.testing.assert_close(found, expected_distances(logits, SWITCHES))
+
+
 def test_distances_of_a_box_give_the_box_back(seed: int) -> None:
     places = Places(torch.tensor([[20.0, 28.0]]), torch.tensor([[8.0]]))
     box = torch.tensor([[4.0, 12.0, 60.0, 30.0]])

@@ -66,6 +66,15 @@ def test_pooling_is_the_mean_inside_the_mask() -> None:
     assert pooled.item() == pytest.approx(2)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_pooling_in_16_bits_is_finite_however_large_the_mask(kind: torch.dtype) -> None:
+    features = torch.full((1, 2, 256, 256), 5.0, dtype=kind)
+    masks = torch.ones(1, 1, 1, 256, 256, dtype=kind)
+    with torch.autocast("cpu", kind):
+        pooled = pool_by_mask(MaskQueries(masks, torch.zeros(1, 1, 1, 1), features))
+    assert pooled.dtype == kind and pooled.flatten().tolist() == [5.0, 5.0]
+
+
 def test_image_is_good_only_when_every_query_is() -> None:
     logits = torch.tensor([[[5.0, 0.0, 1.0], [2.0, 4.0, -1.0]]])
     assert answer_for_image(logits).tolist() == [[2.0, 4.0, 1.0]]
