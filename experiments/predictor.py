@@ -20,7 +20,7 @@ from callbacks.drawing import RegionTag, draw_overlay
 from datamodules.decode import GREY_MODES, WIDE_MODES, open_image, turn_of, upright
 from datamodules.sample import Prediction
 from datamodules.transforms import to_tensor
-from datamodules.vocabulary import CLASS_MARK, Vocabulary
+from datamodules.vocabulary import CLASS_MARK, Vocabulary, defect_name
 from experiments.checkpoints import (
     GALLERY,
     default_device,
@@ -154,15 +154,22 @@ class Predictor:
     def add_example(self, image: ImageLike, mask: np.ndarray, name: str) -> None:
         """Names regions by one more example too from now on, beside words or the labels.
 
-        mask: (H, W) bool, the region in the image. ValueError for the name "unknown";
+        mask: (H, W) bool, the region in the image. name: in any spelling. ValueError for a name
+        that means good or "unknown", and a mask without a pixel or of another size;
         FileNotFoundError where the weights of the encoder that compares are missing.
         """
-        if name == UNKNOWN:
-            raise ValueError(f"got an example of {UNKNOWN!r}: expected the name of a defect")
-        embed = self._embed or RegionEmbedding(ENCODER).to(self._stage.device)
+        if (known := defect_name(name)) in ("", UNKNOWN):
+            raise ValueError(f"got an example of {name!r}: expected the name of a defect")
         pixels = to_tensor(read_pixels(image))
+        region = torch.from_numpy(np.asarray(mask, dtype=bool))
+        if region.shape != pixels.shape[1:] or not region.any():
+            raise ValueError(
+                f"got a mask {tuple(region.shape)} with {int(region.sum())} pixels, expected one "
+                f"pixel or more of {tuple(pixels.shape[1:])}: mark the region in the image"
+            )
+        embed = self._embed or RegionEmbedding(ENCODER).to(self._stage.device)
         found = self._find(pixels).instances if self._stage.shapes_examples else ()
-        vectors = {name: embed_example(pixels, torch.from_numpy(mask), embed, VIEWS, found)}
+        vectors = {known: embed_example(pixels, region, embed, VIEWS, found)}
         gallery = self.gallery
         self._embed = embed
         self.gallery = gallery.grown(vectors) if gallery else Gallery(embed.fingerprint, vectors)
@@ -181,7 +188,7 @@ class Predictor:
             if self._words != vocabulary:
                 raise ValueError(
                     f"{type(self._stage).__name__} calls every defect {self._words.names[1]!r} and "
-                    "reads no words: leave the labels out, or give examples of each name"
+                    "reads no words: leave the labels out, it names by examples alone"
                 )
 
     def look_at(self, images: Iterable[ImageLike]) -> None:
@@ -218,8 +225,10 @@ class Predictor:
         self.use_labels(labels)
         pixels = read_pixels(image)
         found = self._find(to_tensor(pixels))
-        if self.new_words and len(self.new_words.new_ids) > 1:
-            found = self.new_words.rename(to_tensor(pixels), found)
+        words = self.new_words
+        # With independent naming no other name of the list may move what a region has of one.
+        if words and words.stage.score_rule.is_complete and len(words.new_ids) > 1:
+            found = words.rename(to_tensor(pixels), found)
         if self._by_example:
             found = self._by_example.rename(to_tensor(pixels), found)
         names = self.vocabulary.names
@@ -257,7 +266,7 @@ def load_predictor(
 ) -> Predictor:
     """The predictor of a run directory, a .ckpt inside one, a release, or an .onnx or .xml in it.
 
-    Where a folder `gallery` lies in it, regions are named by these examples beside words.
+    By a folder `gallery` in it, or beside such a file, regions are named too, beside words.
 
     device: "" for the first GPU where there is one, else the CPU; naming: "softmax" or
     "independent", "" for what the stage was trained with; thresholds: a thresholds.json, "" for
@@ -282,8 +291,9 @@ def load_predictor(
         )
     predictor = Predictor(stage.eval(), precision)
     on_device(stage, device or default_device())  # already in its precision: half of it to carry
-    if (Path(path) / GALLERY / INDEX).is_file():
-        predictor.use_own_gallery(Path(path) / GALLERY)
+    gallery = (Path(path).parent if is_exported(Path(path)) else Path(path)) / GALLERY
+    if (gallery / INDEX).is_file():
+        predictor.use_own_gallery(gallery)
     predictor.new_words = read_new_words(stage, Path(path))
     return predictor
 

@@ -4,7 +4,7 @@ Examples are drawn from training images, what is named lies in others: regions a
 and regions as a stage finds them. The command is `try_examples.py`.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -100,10 +100,9 @@ class ExampleTrial:
 
     def _marked(self, row: int) -> Iterator[tuple[Tensor, str, Tensor]]:
         """Image (3, H, W), name and mask (H, W) bool of the largest few regions of each name."""
-        counts = Counter[str]()
-        for image, name, mask, _ in regions_of(self.index[row], self.index.root, self.vocabulary):
-            counts[name] += 1
-            if counts[name] <= MOST_OF_AN_IMAGE:
+        record = self.index[row]
+        for image, name, mask, order in regions_of(record, self.index.root, self.vocabulary):
+            if order < MOST_OF_AN_IMAGE:
                 yield image, name, torch.from_numpy(mask)
 
     def _true_name(self, ids: np.ndarray) -> str | None:

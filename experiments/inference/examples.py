@@ -19,6 +19,7 @@ from datamodules.sources.coco import Coco
 from datamodules.sources.folder import Folder
 from datamodules.transforms import to_tensor
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary
+from experiments.checkpoints import GALLERY
 from lightning_modules.nets.gallery import INDEX, UNKNOWN, Gallery, RegionNames
 from lightning_modules.nets.post_processing import MOST_RUNNERS_UP, touching_pixels
 from lightning_modules.nets.region_embedding import VIEWS, RegionEmbedding
@@ -36,7 +37,7 @@ KNOWN_ODDS = (0.5, 1.75)
 Find: TypeAlias = Callable[[Tensor], Prediction]  # in an image (3, H, W) in [-1, 1]
 REMEDY = (
     "expected images/NAME/ and masks/ with a mask for each image, a COCO set in images/ and "
-    "annotations/, a manifest.parquet, or a folder with a saved gallery"
+    "annotations/, a manifest.parquet that prepare wrote, of any source, or a saved gallery/"
 )
 
 
@@ -46,15 +47,24 @@ def read_gallery(path: Path, embed: RegionEmbedding, find: Find | None = None) -
     An example is what a mask has in one piece, or a box; at most 20 of a name are taken, the first
     of each image before the second. find: what finds the regions to name. Raises FileNotFoundError,
     or ValueError for examples without a mask, a name that is "unknown", and a gallery of another
-    encoder.
+    encoder. A name of which nothing is marked is one too; of a manifest it is logged.
     """
-    if (path / INDEX).is_file():
-        return Gallery.load(path, fingerprint=embed.fingerprint)
+    if (saved := saved_gallery(path)) is not None:
+        return Gallery.load(saved, fingerprint=embed.fingerprint)
     root, records, vocabulary = read_records(path)
     made, counts = embed_examples(records, root, vocabulary, embed, find=find)
+    shown = {vocabulary.names[vocabulary.id_of(name)] for one in records for name in one.defects}
+    if lost := sorted(shown - made.keys()):
+        problem = (
+            f"--examples {path}: nothing of {LEAST_AREA_PX} px or more is marked as "
+            f"{', '.join(map(repr, lost))}: mark more of it, or leave the name out"
+        )
+        if open_manifest(path) is None:
+            raise ValueError(problem)
+        LOGGER.warning(problem)
     if UNKNOWN in made or not made:
         got = f"the name {UNKNOWN!r}" if made else "no marked defect"
-        raise ValueError(f"examples {path}: got {got}, expected names of defects: {REMEDY}")
+        raise ValueError(f"--examples {path}: got {got}, expected names of defects: {REMEDY}")
     for name, count in counts.items():
         if count == 1:
             LOGGER.warning("%r has one example: three or more name far better", name)
@@ -76,31 +86,52 @@ def embed_examples(
     find: the first view is of the region that it finds there, if any: names and the line to
     "unknown" are calibrated on the shapes that it gives to defects.
     """
-    counts: Counter[str] = Counter()
-    vectors: dict[str, list[Tensor]] = {name: [] for name in vocabulary.names[1:]}
-    marked, images = [], Counter[str]()
-    for place, record in enumerate(records):
-        # A large set is not opened to its end for a few examples.
-        names = {vocabulary.names[vocabulary.id_of(name)] for name in record.defects}
-        if any(images[name] < MOST_EXAMPLES for name in names):
-            for image, name, drawn, order in regions_of(record, root, vocabulary):
-                images[name] += order == 0
-                marked.append((order, place, image, name, torch.from_numpy(drawn)))
-    found: dict[int, Sequence[Instance]] = {}
-    for _, place, image, name, mask in sorted(marked, key=lambda one: one[0]):
-        counts[name] += 1
-        if counts[name] <= MOST_EXAMPLES:
-            if find is not None and place not in found:
-                found[place] = find(image).instances
-            vectors[name].append(embed_example(image, mask, embed, views, found.get(place, ())))
-    if missed := sum(not one for one in found.values()):
+    chosen, counts = choose_examples(records, root, vocabulary)
+    wanted, places = set(chosen), sorted({place for place, _, _ in chosen})
+    embedded: dict[tuple[int, str, int], Tensor] = {}
+    missed = 0
+    for place in places:
+        regions = regions_of(records[place], root, vocabulary)
+        own = [one for one in regions if (place, one[1], one[3]) in wanted]
+        found = find(own[0][0]).instances if find else ()
+        missed += find is not None and not found
+        for image, name, drawn, order in own:
+            mask = torch.from_numpy(drawn)
+            embedded[place, name, order] = embed_example(image, mask, embed, views, found)
+    if missed:
         LOGGER.warning(
             "nothing is found in %d of the %d images with examples: calibrate --objective "
             "false_alarm_rate=0.2 finds more defects, and more that are none",
             missed,
-            len(found),
+            len(places),
         )
+    vectors: dict[str, list[Tensor]] = {name: [] for name in vocabulary.names[1:]}
+    for place, name, order in chosen:
+        vectors[name].append(embedded[place, name, order])
     return {name: torch.cat(one) for name, one in vectors.items() if one}, counts
+
+
+def choose_examples(
+    records: Sequence[Record], root: Path, vocabulary: Vocabulary
+) -> tuple[list[tuple[int, str, int]], Counter[str]]:
+    """Place, name and number of at most 20 regions a name, and how many regions there were.
+
+    The first of each image comes before the second. No image is kept: they may be many and large.
+    """
+    counts, images = Counter[str](), Counter[str]()
+    marked, chosen = [], []
+    for place, record in enumerate(records):
+        # A large set is not opened to its end for a few examples.
+        names = {vocabulary.names[vocabulary.id_of(name)] for name in record.defects}
+        if any(images[name] < MOST_EXAMPLES for name in names):
+            for _, name, _, order in regions_of(record, root, vocabulary):
+                images[name] += order == 0
+                marked.append((place, name, order))
+    for place, name, order in sorted(marked, key=lambda one: one[2]):
+        counts[name] += 1
+        if counts[name] <= MOST_EXAMPLES:
+            chosen.append((place, name, order))
+    return chosen, counts
 
 
 def embed_example(
@@ -120,17 +151,28 @@ def most_alike(mask: Tensor, others: Sequence[Tensor]) -> Tensor | None:
 
 
 def read_records(path: Path) -> tuple[Path, list[Record], Vocabulary]:
-    """The root of the examples' images, their records and names."""
-    if manifest := open_manifest(path):
-        records = [manifest[int(row)] for row in manifest.rows_of("train")]
-        return manifest.root, records, manifest.vocabulary
-    source: Source = Coco() if (path / "annotations").is_dir() else Folder()
-    records = source.records(path)
-    for record in records:
-        if record.flaw or (record.defects and record.mask_kind == "none"):
-            problem = record.flaw or "no mask or box says where the defect is"
-            raise ValueError(f"example {path / record.image}: {problem}: {REMEDY}")
-    return path, records, source.vocabulary(records)
+    """The root of the examples' images, their records and names.
+
+    Raises FileNotFoundError or ValueError, one line, where there are none.
+    """
+    try:
+        if path.is_file() and path.suffix != ".parquet":
+            raise ValueError("a file that is no manifest.parquet")
+        if manifest := open_manifest(path):
+            records = [manifest[int(row)] for row in manifest.rows_of("train")]
+            return manifest.root, records, manifest.vocabulary
+        source: Source = Coco() if (path / "annotations").is_dir() else Folder()
+        records = source.records(path)
+        for record in records:
+            if record.flaw or (record.defects and record.mask_kind == "none"):
+                problem = record.flaw or "no mask or box says where the defect is"
+                raise ValueError(f"{record.image}: {problem}")
+        return path, records, source.vocabulary(records)
+    except FileNotFoundError as error:
+        problem = "holds no examples" if path.exists() else "is missing"
+        raise FileNotFoundError(f"--examples {path} {problem}: {REMEDY}") from error
+    except ValueError as error:
+        raise ValueError(f"--examples {path}: {error}: {REMEDY}") from error
 
 
 def open_manifest(path: Path) -> Manifest | None:
@@ -139,9 +181,15 @@ def open_manifest(path: Path) -> Manifest | None:
     return Manifest.open(file) if file.is_file() else None
 
 
+def saved_gallery(path: Path) -> Path | None:
+    """Where a gallery is saved: here, or in the gallery/ of what is no set of images itself."""
+    inner = path if (path / "images").is_dir() else path / GALLERY
+    return next((place for place in (path, inner) if (place / INDEX).is_file()), None)
+
+
 def example_images(path: Path) -> set[Path]:
     """The images that examples are cut from, none for a saved gallery."""
-    if (path / INDEX).is_file():
+    if saved_gallery(path) is not None:
         return set()
     root, records, _ = read_records(path)
     return {(root / record.image).resolve() for record in records if record.defects}
@@ -150,16 +198,18 @@ def example_images(path: Path) -> set[Path]:
 def regions_of(
     record: Record, root: Path, vocabulary: Vocabulary
 ) -> Iterator[tuple[Tensor, str, np.ndarray, int]]:
-    """Image (3, H, W) in [-1, 1], name, mask (H, W) bool and number of an example's regions."""
+    """Image (3, H, W) in [-1, 1], name, mask (H, W) bool and number of that name's regions."""
     if not record.defects or record.mask_kind == "none":
         return
     image, ids = open_pair(record, root, vocabulary=vocabulary)
     pixels, names = to_tensor(image), vocabulary.names
     if record.mask_kind == "box" and not record.window_xywh_px:
         size_px = (image.shape[0], image.shape[1])
-        for order, region in enumerate(record.regions):
-            mask = draw_region(region, size_px=size_px)
-            yield pixels, names[vocabulary.id_of(region.name)], mask, order
+        counts = Counter[str]()
+        for region in record.regions:
+            name = names[vocabulary.id_of(region.name)]
+            yield pixels, name, draw_region(region, size_px=size_px), counts[name]
+            counts[name] += 1
         return
     assert ids is not None
     for class_id in np.unique(ids[ids != GOOD_ID]):
@@ -239,10 +289,18 @@ class NamesByExample(NewNames):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The names of the new predictions: those of words first, with their ids."""
+        """The names of the new predictions: those of words first, with their ids.
+
+        ValueError where the words say that a name of the gallery is none.
+        """
         names = self.gallery.names
         if self.words is None:
             return Vocabulary((GOOD_WORDS, *((name,) for name in names), (UNKNOWN,)))
+        if clash := set(names).intersection(self.words.negatives):
+            raise ValueError(
+                f"the labels say 'not {min(clash)}', and there are examples of {min(clash)!r}: "
+                "leave one of the two out"
+            )
         known = self.words.words
         new = ((name,) for name in names if name not in known)
         return Vocabulary((*self.words.entries, *new), self.words.negatives)
@@ -277,10 +335,10 @@ def trusted(words: Vocabulary, stage: SegmentationModule, trained: Vocabulary) -
 
 
 def spread(named: RegionNames, gallery: Gallery, vocabulary: Vocabulary) -> Tensor:
-    """A gallery's probabilities over all names of a vocabulary, (R, K+1)."""
+    """A gallery's probabilities over all names of a vocabulary, (R, K+1); synonyms' are added."""
     shares = torch.zeros(len(named.probabilities), len(vocabulary))
-    shares[:, [vocabulary.id_of(name) for name in gallery.names]] = named.probabilities
-    return shares
+    ids = torch.tensor([vocabulary.id_of(name) for name in gallery.names])
+    return shares.index_add_(1, ids, named.probabilities)
 
 
 def shares_by_words(instances: Sequence[Instance], count: int) -> Tensor:

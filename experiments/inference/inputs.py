@@ -97,7 +97,8 @@ def name_images(images: Sequence[Path], top: Path) -> list[InputImage]:
     """The images named by their paths below `top`; suffixes stay where two would share a name."""
     relative = [image.relative_to(top) for image in images]
     short = [path.with_suffix("").as_posix() for path in relative]
-    uses = Counter(name.lower() for name in short)
+    # "a.png.png" must not be called what the "a.png" beside "a.jpg" is.
+    uses = Counter(name.lower() for name in (*short, *(path.as_posix() for path in relative)))
     return [
         InputImage(name if uses[name.lower()] == 1 else path.as_posix(), image)
         for name, path, image in zip(short, relative, images, strict=True)

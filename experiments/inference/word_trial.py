@@ -76,7 +76,8 @@ class WordTrial:
                     wanted[name] = place[name]
             regions = regions_of(record, self.index.root, names) if wanted else ()
             for image, name, mask, order in regions:
-                if name in wanted and order < MOST_OF_AN_IMAGE:
+                is_kept = name in wanted and order < MOST_OF_AN_IMAGE
+                if is_kept and len(wanted[name]) < most:
                     wanted[name].append(self.embed(image, [torch.from_numpy(mask)]))
         gallery = {name: torch.cat(one) for name, one in examples.items() if one}
         regions_by_name = {name: torch.cat(one)[:, 0] for name, one in asked.items() if one}

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lightning_modules.weights_io import read_tensors
+from lightning_modules.weights_io import first_line
 
 UNKNOWN = "unknown"
 INDEX, VECTORS = "gallery.json", "gallery.safetensors"
@@ -189,17 +190,22 @@ class Gallery:
 
     @classmethod
     def load(cls, folder: Path, *, fingerprint: str) -> "Gallery":
-        """The gallery in a folder; FileNotFoundError, or ValueError for one of another encoder."""
+        """The gallery in a folder; FileNotFoundError, or ValueError, one line, for a broken one and
+        one of another encoder.
+        """
         if not (folder / INDEX).is_file():
             raise FileNotFoundError(f"no gallery in {folder}: expected {INDEX} and {VECTORS}")
-        tensors = read_tensors(folder / VECTORS)
         try:
+            tensors = load_file(folder / VECTORS)
             index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
             made_by, names = index["fingerprint"], index["names"]
             vectors = {str(name): tensors[str(place)] for place, name in enumerate(names)}
-        except (ValueError, LookupError, TypeError) as error:
+            shapes = sorted({tuple(one.shape[1:]) for one in vectors.values()})
+            if any(len(shape) != 2 for shape in shapes) or len(shapes) > 1:
+                raise ValueError(f"its vectors are {shapes} and not of one kind")
+        except (SafetensorError, OSError, ValueError, LookupError, TypeError) as error:
             raise ValueError(
-                f"gallery {folder} is broken ({error}): make it again from its examples"
+                f"gallery {folder} is broken ({first_line(error)}): make it again from its examples"
             ) from error
         if made_by != fingerprint:
             raise ValueError(

@@ -90,12 +90,16 @@ def read_tokenizer(name: str, word_count: int) -> CLIPTokenizer:
     """The tokenizer beside the weights `name`; ValueError unless it knows their `word_count`."""
     tokenizer = CLIPTokenizer.from_pretrained(name)
     if len(tokenizer) != word_count:
-        # Without its files the library makes an empty tokenizer and says nothing.
-        raise ValueError(
-            f"tokenizer of {name!r} knows {len(tokenizer)} words, the weights {word_count}: put "
-            "tokenizer.json, or vocab.json and merges.txt, beside the weights"
-        )
+        raise lost_words(name, len(tokenizer), word_count)
     return tokenizer
+
+
+def lost_words(name: str, known: int, word_count: int) -> ValueError:
+    """What is wrong where a tokenizer's files are missing: the library makes an empty one."""
+    return ValueError(
+        f"tokenizer of {name!r} knows {known} words, the weights {word_count}: put "
+        "tokenizer.json, or vocab.json and merges.txt, beside the weights"
+    )
 
 
 class HashedTextEncoder(TextEncoder):
@@ -235,6 +239,9 @@ class SentenceTextEncoder(TextEncoder):
                 f"text tower {self.pretrained!r} has no readable tokenizer ({first_line(error)}): "
                 "put tokenizer.json beside the weights"
             ) from error
+        known, word_count = len(self.tokenizer), self.tower.config.vocab_size
+        if known < word_count / 2:  # weights are padded, by a few words
+            raise lost_words(self.pretrained, known, word_count)
         self._kept.clear()
 
     def train(self, mode: bool = True) -> "SentenceTextEncoder":

@@ -136,7 +136,7 @@ def test_words_without_examples_name_nothing_and_are_refused(tmp_path: Path) -> 
         "images": tmp_path / "parts" / "images",
     }
     line = words_of(words | {"labels": "crack", "out": tmp_path / "out"})
-    assert "reads no words: leave the labels out" in refused(predict, *line)
+    assert "leave the labels out, it names by examples alone" in refused(predict, *line)
 
 
 def test_data_without_good_parts_is_one_line(tmp_path: Path) -> None:

@@ -11,22 +11,27 @@ from PIL import Image
 from datamodules.captions import Caption
 from datamodules.manifest import write_manifest
 from datamodules.sample import Instance, Prediction, Record, Region
+from datamodules.sources.folder import Folder
 from datamodules.vocabulary import Vocabulary
 from experiments import predictor
 from experiments.checkpoints import load_any
 from experiments.cli import call_command
 from experiments.export import export
+from experiments.inference import examples as module
 from experiments.inference.examples import (
     NEW_WORDS_RIGHT,
     NamesByExample,
     example_images,
     join,
     read_gallery,
+    regions_of,
+    spread,
     trusted,
 )
 from experiments.predict import predict
 from experiments.predictor import Predictor, load_predictor
 from lightning_modules.nets import region_embedding
+from lightning_modules.nets.gallery import Gallery
 from lightning_modules.nets.post_processing import OperatingPoints
 from lightning_modules.nets.region_embedding import RegionEmbedding
 from lightning_modules.weights_io import MANIFEST_NAME
@@ -150,6 +155,50 @@ def test_words_that_examples_have_too_are_one_name(embed: RegionEmbedding, examp
     assert door.vocabulary.names == ("good", "dent", "plain", "striped")
 
 
+def test_examples_of_synonyms_speak_for_one_name(seed: int) -> None:
+    centres, names = torch.eye(8) * 4, ("scratch", "scuff", "crack")
+    vectors = {n: centres[i] + 0.1 * torch.randn(5, 1, 8) for i, n in enumerate(names)}
+    gallery, words = Gallery("", vectors), Vocabulary.parse("crack; scratch, scuff")
+    shares = spread(gallery.name_regions(centres[:3]), gallery, words)
+    assert shares.argmax(dim=1).tolist() == [2, 2, 1]
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(3))
+
+
+def test_a_name_with_examples_cannot_be_none_too(embed: RegionEmbedding, examples: Path) -> None:
+    door = Predictor(FindsBrightPixels())  # type: ignore[arg-type]
+    door.use_examples(examples)
+    with pytest.raises(ValueError, match="say 'not plain', and there are examples of 'plain': lea"):
+        door.predict(draw("plain", 9)[0], "dent; not plain")
+
+
+@pytest.mark.parametrize("name", ["Plain", "plain_", " PLAIN"])
+def test_an_added_example_has_its_name_in_any_spelling(
+    embed: RegionEmbedding, examples: Path, name: str
+) -> None:
+    door = Predictor(FindsBrightPixels())  # type: ignore[arg-type]
+    door.use_examples(examples)
+    pixels, mask = draw("plain", 9)
+    door.add_example(pixels, mask, name)
+    assert door.gallery is not None and len(door.gallery.vectors["plain"]) == 4
+    assert door.predict(pixels).instances[0].name == "plain"
+
+
+@pytest.mark.parametrize(
+    ("name", "mask", "line"),
+    [
+        ("Unknown", np.ones((64, 64), bool), "got an example of 'Unknown': expected the name"),
+        ("OK", np.ones((64, 64), bool), "got an example of 'OK': expected the name of a defect"),
+        ("pit", np.zeros((64, 64), bool), r"mask \(64, 64\) with 0 pixels, expected one pixel"),
+        ("pit", np.ones((32, 64), bool), r"mask \(32, 64\) with 2048 .* or more of \(64, 64\)"),
+    ],
+)
+def test_what_is_no_example_is_one_line(
+    embed: RegionEmbedding, name: str, mask: np.ndarray, line: str
+) -> None:
+    with pytest.raises(ValueError, match=line):
+        Predictor(FindsBrightPixels()).add_example(draw("plain", 0)[0], mask, name)  # type: ignore[arg-type]
+
+
 def test_folders_that_differ_in_case_are_one_name(embed: RegionEmbedding, examples: Path) -> None:
     for kind in ("images", "masks"):
         (examples / kind / "plain").mkdir()
@@ -192,6 +241,23 @@ def test_boxes_of_a_manifest_are_examples(embed: RegionEmbedding, examples: Path
     mask = torch.zeros(64, 64, dtype=torch.bool)
     mask[20:40, 16:44] = True
     torch.testing.assert_close(gallery.vectors["plain"][0], embed(pixels, [mask], 8)[0])
+
+
+def test_boxes_are_numbered_by_name_and_a_set_is_not_opened_to_its_end(
+    examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two examples of each name are the first boxes of two images; the third stays closed."""
+    names, box = ("plain", "plain", "striped", "striped"), (16.0, 20.0, 28.0, 20.0)
+    regions = tuple(Region(name, "box", box) for name in names)
+    record = replace(Folder().records(examples)[0], mask="", regions=regions, defects=names[1:3])
+    known, opened = Vocabulary.from_names(["plain", "striped"]), []
+    orders = [(name, order) for _, name, _, order in regions_of(record, examples, known)]
+    assert orders == [("plain", 0), ("plain", 1), ("striped", 0), ("striped", 1)]
+    monkeypatch.setattr(module, "MOST_EXAMPLES", 2)
+    monkeypatch.setattr(module, "regions_of", lambda *one: opened.append(1) or regions_of(*one))
+    chosen, counts = module.choose_examples([record] * 3, examples, known)
+    assert chosen == [(0, "plain", 0), (0, "striped", 0), (1, "plain", 0), (1, "striped", 0)]
+    assert len(opened) == 2 and counts == {"plain": 4, "striped": 4}
 
 
 def test_first_view_of_an_example_is_the_region_that_is_found_there(
@@ -238,6 +304,15 @@ def test_a_release_brings_its_gallery(
         load_any(release)
 
 
+def test_an_exported_file_has_the_gallery_beside_it(
+    embed: RegionEmbedding, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "open_exported", lambda file, device: FindsBrightPixels())
+    read_gallery(examples, embed).save(tmp_path / "release" / "gallery")
+    door = load_predictor(tmp_path / "release" / "model.onnx", device="cpu")
+    assert door.vocabulary.names == ("good", "pit", "burr", "plain", "striped")
+
+
 def refusal(examples: Path, tmp_path: Path) -> str:
     """The one line by which predict refuses the examples."""
     Image.fromarray(draw("plain", 5)[0]).save(tmp_path / "part.png")
@@ -254,6 +329,57 @@ def test_examples_without_a_mask_are_one_line(
     (examples / "masks" / "striped" / "1.png").unlink()
     line = refusal(examples, tmp_path)
     assert "striped/1.png: no mask or box says where the defect is: expected images/NAME/" in line
+
+
+def test_a_name_of_which_hardly_anything_is_marked_is_one_line(
+    embed: RegionEmbedding, examples: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for file in (examples / "masks" / "striped").iterdir():
+        mask = np.zeros((64, 64), dtype=np.uint8)
+        mask[20:22, 20:24] = 255
+        Image.fromarray(mask).save(file)
+    line = "nothing of 9 px or more is marked as 'striped': mark more of it, or leave the name out"
+    assert f"--examples {examples}: {line}" in refusal(examples, tmp_path)
+    source = Folder()
+    records = [
+        replace(one, split="train", width_px=64, height_px=64) for one in source.records(examples)
+    ]
+    file, names = tmp_path / "manifest.parquet", source.vocabulary(records)
+    write_manifest(file, records, root=examples, vocabulary=names, source="own", leaks=0)
+    assert read_gallery(file, embed).names == ("plain",)
+    assert line in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("none", "is missing: expected images/NAME/"),
+        ("image", ": a file that is no manifest.parquet: expected images/NAME/"),
+        ("empty", "holds no examples: expected images/NAME/"),
+        ("yolo", "images/train/a.png: .* has no type: .*: expected images/NAME/"),
+    ],
+)
+def test_what_holds_no_examples_is_one_line_with_what_does(
+    embed: RegionEmbedding, tmp_path: Path, kind: str, line: str
+) -> None:
+    place = tmp_path / kind
+    image = {"image": place, "yolo": place / "images" / "train" / "a.png"}.get(kind)
+    if kind in ("empty", "yolo"):
+        place.mkdir()
+    if image:
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw("plain", 0)[0]).save(image, format="PNG")
+    with pytest.raises((ValueError, FileNotFoundError), match=line) as caught:
+        read_gallery(place, embed)
+    assert str(caught.value).startswith(f"--examples {place}")
+
+
+def test_the_results_of_before_stand_for_their_gallery(
+    embed: RegionEmbedding, examples: Path, tmp_path: Path
+) -> None:
+    assert run(examples, examples / "images", tmp_path / "first") == 0
+    assert read_gallery(tmp_path / "first", embed).names == ("plain", "striped")
+    assert example_images(tmp_path / "first") == set()
 
 
 def test_a_name_that_is_unknown_is_one_line(

@@ -69,6 +69,13 @@ def test_names_that_leave_the_root_or_would_be_shared_get_their_own(
     assert [name for name, _ in found(file)] == ["a", "deep/a"]
 
 
+def test_no_two_images_of_a_folder_share_a_name(tmp_path: Path) -> None:
+    """Their results lie in files of these names."""
+    for name in ("A.bmp", "a.jpg", "a.png", "a.png.png"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    assert [name for name, _ in found(tmp_path)] == ["A.bmp", "a.jpg", "a.png", "a.png.png"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [

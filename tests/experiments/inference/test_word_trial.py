@@ -74,6 +74,16 @@ def test_of_a_held_out_set_all_names_are_asked_for(trial: WordTrial) -> None:
     assert {len(one) for one in regions.values()} == {len(one) for one in gallery.vectors.values()}
 
 
+def test_no_more_regions_are_drawn_than_asked_for(trial: WordTrial, tmp_path: Path) -> None:
+    """Though an image has two of a name."""
+    for file in (tmp_path / "masks").rglob("*.png"):
+        mask = np.array(Image.open(file))
+        mask[55:60, 55:60] = 255
+        Image.fromarray(mask).save(file)
+    gallery, regions = trial.draw(trial.split("streak; dot", ""), most=3, seed=0)
+    assert {len(one) for one in (*gallery.vectors.values(), *regions.values())} == {3}
+
+
 @pytest.mark.parametrize(
     ("held_out", "source", "line"),
     [

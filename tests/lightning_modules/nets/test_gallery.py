@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lightning_modules.nets.gallery import Gallery, fit_space, least_known
@@ -92,6 +93,22 @@ def test_gallery_of_another_encoder_or_none_is_one_line(gallery: Gallery, tmp_pa
         Gallery.load(tmp_path / "none", fingerprint="other")
     with pytest.raises(ValueError, match="no example"):
         Gallery("", {"pit": torch.zeros(0, 1, 32)})
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "width"])
+def test_damaged_vectors_are_made_again_from_the_examples(
+    gallery: Gallery, tmp_path: Path, damage: str
+) -> None:
+    gallery.save(tmp_path)
+    file = tmp_path / "gallery.safetensors"
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:99])
+    elif damage == "width":
+        save_file(load_file(file) | {"1": torch.zeros(6, 2, 31)}, file)
+    else:
+        file.unlink()
+    with pytest.raises(ValueError, match=r"is broken .*: make it again from its examples$"):
+        Gallery.load(tmp_path, fingerprint="net, 128 px")
 
 
 def test_least_known_cosine_lies_between_known_and_strange() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,7 @@ def sentence_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sentence tower of one layer with random weights, and a tokenizer of a few words."""
     folder = tmp_path_factory.mktemp("sentence")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "scratch", "on", "steel"]
+    words += [f"[unused{index}]" for index in range(9)]
     (folder / "vocab.txt").write_text("\n".join(words))
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -152,6 +154,16 @@ def test_a_sentence_tower_that_is_not_there_is_one_line(
     encoder = SentenceTextEncoder(str(sentence_folder))
     with pytest.raises(RuntimeError, match=r"call load\(\) first"):
         encoder(["steel"])
+
+
+def test_a_sentence_tower_without_its_tokenizer_is_one_line(
+    tmp_path: Path, sentence_folder: Path
+) -> None:
+    """The library makes a tokenizer of five tokens then, to which all words are one."""
+    for name in ("config.json", "model.safetensors", "tokenizer_config.json"):
+        shutil.copy(sentence_folder / name, tmp_path)
+    with pytest.raises(ValueError, match=r"knows 5 words, the weights 18: put tokenizer.json"):
+        SentenceTextEncoder(str(tmp_path)).load()
 
 
 def test_minilm_knows_what_words_mean(minilm: SentenceTextEncoder) -> None:
