@@ -167,7 +167,8 @@ class SafeCheckpoint(Checkpoint):
         """Save after the step if it is due, or the last one before a stop."""
         step = trainer.global_step
         is_new, self._seen_step = step != self._seen_step, step
-        if not is_new or trainer.is_last_batch:
+        is_last_batch = trainer.is_last_batch or 0 < trainer.max_steps <= step
+        if not is_new or is_last_batch:
             return  # within a step of several batches, or where the epoch is saved next
         self._stopping = self._asked_to_stop(trainer)
         if self._stopping or step % self.every_steps == 0:
@@ -201,6 +202,8 @@ class SafeCheckpoint(Checkpoint):
         checkpoint[KEY] = {
             "samples_per_batch": samples,
             "samples_per_step": samples * trainer.accumulate_grad_batches,
+            # Of itself, as by EarlyStopping.
+            "stopped": trainer.should_stop and trainer.fit_loop._can_stop_early,
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
         }
         if trainer.validating:

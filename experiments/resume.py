@@ -299,9 +299,12 @@ def metrics_of_the_end(checkpoint: Path | None, trainer: Trainer) -> dict[str, f
         return {}
     # Mapped into memory: only what is looked at is read.
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]
     end = trainer.max_epochs
-    is_end = 0 < trainer.max_steps <= saved["global_step"] or (
-        end is not None and 0 <= end <= epochs
+    is_end = (
+        0 < trainer.max_steps <= saved["global_step"]
+        or (end is not None and 0 <= end <= epochs["processed"])
+        # A checkpoint from within an epoch awaits its validation.
+        or (saved[KEY].get("stopped", False) and epochs["processed"] == epochs["ready"])
     )
     return dict(saved[KEY]["metrics"]) if is_end else {}

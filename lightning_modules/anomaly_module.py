@@ -10,7 +10,7 @@ from typing import cast
 
 import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.sample import Batch
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary
@@ -18,6 +18,7 @@ from lightning_modules.metrics.calibration import BALANCED, FALSE_ALARM_RATE, Ob
 from lightning_modules.nets.image_encoder import resized
 from lightning_modules.nets.post_processing import OperatingPoints, TypeThresholds
 from lightning_modules.segmentation_module import SegmentationModule
+from lightning_modules.weights_io import SavedStage
 
 DEFECT = "defect"
 DEFECT_ID = 1
@@ -29,6 +30,8 @@ FEW_FALSE_ALARMS = Objective(FALSE_ALARM_RATE, 1 - QUANTILE)
 EXTENT_SHARE = 0.5
 # A score of the middle place of good images becomes sigmoid(-4), 0.02.
 STEPS_TO_MIDDLE = 4.0
+# What an epoch had collected, in a checkpoint from its middle.
+COLLECTED_KEY = "collected"
 
 
 class AnomalyModule(SegmentationModule):
@@ -38,13 +41,17 @@ class AnomalyModule(SegmentationModule):
     [0, 1] by a curve (`to_unit`): 0.5 is what 95 % of the first good training images stay under.
     Thresholds are calibrated; where no validation image has a defect, 95 % of them are good, and
     regions begin at what 99 % of the first images' places stay under.
-    Training shows good images alone and runs no optimizer, unless a subclass brings some.
+    Training shows good images alone and runs no optimizer, unless a subclass brings some. What it
+    collects over an epoch, in the lists that `collected` names, a checkpoint from its middle holds.
     """
 
     # Of the map and of the image's score: (score at 0.5, width) each.
     map_curve: Tensor
     image_curve: Tensor
+    # Where a region begins, in [0, 1]; whether there is one is the peak's matter.
+    pixel_threshold: Tensor
 
+    collected: tuple[str, ...] = ("_shown",)
     sees_whole = True
     shapes_examples = True
 
@@ -59,7 +66,10 @@ class AnomalyModule(SegmentationModule):
         self.post_processing.extent_share = EXTENT_SHARE
         for name in ("map_curve", "image_curve"):
             self.register_buffer(name, torch.tensor([0.0, 1.0]))
+        self.register_buffer("pixel_threshold", torch.tensor(0.5))
+        self.register_load_state_dict_pre_hook(add_pixel_threshold)
         self._shown: list[Tensor] = []
+        self._loaded: dict[str, list[list[Tensor]]] = {}
 
     @abstractmethod
     def score(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,9 +90,47 @@ class AnomalyModule(SegmentationModule):
         image = resized(batch.image, self.tile_px) if self.trainer.training else batch.image
         return replace(batch, image=image, mask=batch.mask.clamp(max=DEFECT_ID), class_ids=ids)
 
+    def restore(self, saved: SavedStage) -> None:
+        """As everywhere; regions begin where training has found that they do."""
+        super().restore(saved)
+        self._begin_regions()
+
+    def _begin_regions(self) -> None:
+        points = OperatingPoints(TypeThresholds(float(self.pixel_threshold), alarm=0.5))
+        self.post_processing.calibrate(points)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """As everywhere, and what this epoch has collected so far, of all processes."""
+        super().on_save_checkpoint(checkpoint)
+        if self._shown:
+            checkpoint[COLLECTED_KEY] = {
+                name: [self._of_each_process(one) for one in getattr(self, name)]
+                for name in self.collected
+            }
+
+    def _of_each_process(self, value: Tensor) -> list[Tensor]:
+        gather = cast(Callable[[Tensor], Tensor], self.all_gather)
+        return list(gather(value).reshape(-1, *value.shape))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """Keeps what the epoch under way had collected until training goes on."""
+        self._loaded = cast(dict[str, list[list[Tensor]]], checkpoint.get(COLLECTED_KEY, {}))
+
+    def on_train_start(self) -> None:
+        """Goes on as a checkpoint says; of what was collected each process takes its share."""
+        self._begin_regions()
+        for name, values in self._loaded.items():
+            whole = [one.to(self.device) for processes in values for one in processes]
+            setattr(self, name, whole[self.global_rank :: self.trainer.world_size])
+        self._loaded = {}
+
     def on_train_epoch_start(self) -> None:
         """Begins to look at good images anew."""
-        self._shown = []
+        self._forget()
+
+    def _forget(self) -> None:
+        for name in self.collected:
+            setattr(self, name, [])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Keeps the first images; ValueError for a defect, which would become good."""
@@ -91,25 +139,34 @@ class AnomalyModule(SegmentationModule):
                 f"a training image shows a defect, and {type(self).__name__} takes all for good: "
                 "set data.init_args.train_on to good"
             )
-        self._shown += list(batch.image[: SHOWN_IMAGES - len(self._shown)])
+        self._shown += list(batch.image[: max(0, SHOWN_IMAGES - len(self._shown))])
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Nothing to learn but the curves."""
         return None
 
     def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Batch, batch_idx: int) -> None:
-        """Sets the curves once an epoch is over, by what the images kept now score."""
+        """Learns from the epoch once it is over, before a validation."""
         if self.trainer.is_last_batch:
-            maps, scores = self.score_shown()
-            # The same on every process.
-            gather = cast(Callable[[Tensor], Tensor], self.all_gather)
-            peaks, scores = (gather(one).flatten() for one in (maps.amax((1, 2)), scores))
-            middle = gather(maps.median()).mean()
-            self.map_curve, self.image_curve = (fit_curve(one, middle) for one in (peaks, scores))
-            # Where a region begins; whether there is one is the peak's matter.
-            begin = float(to_unit(maps[:, ::4, ::4].quantile(PIXEL_QUANTILE), self.map_curve))
-            points = OperatingPoints(TypeThresholds(begin, alarm=0.5))
-            self.post_processing.calibrate(points)
+            self.learn_from_epoch()
+            self._forget()
+
+    def on_train_epoch_end(self) -> None:
+        """Learns from an epoch in whose middle training ends."""
+        if self._shown:
+            self.learn_from_epoch()
+            self._forget()
+
+    def learn_from_epoch(self) -> None:
+        """Sets the curves by what the images kept now score, the same on every process."""
+        maps, scores = self.score_shown()
+        gather = cast(Callable[[Tensor], Tensor], self.all_gather)
+        peaks, scores = (gather(one).flatten() for one in (maps.amax((1, 2)), scores))
+        middle = gather(maps.median()).mean()
+        self.map_curve, self.image_curve = (fit_curve(one, middle) for one in (peaks, scores))
+        begin = gather(maps[:, ::4, ::4].quantile(PIXEL_QUANTILE)).mean()
+        self.pixel_threshold = to_unit(begin, self.map_curve)
+        self._begin_regions()
 
     @torch.no_grad()
     def score_shown(self) -> tuple[Tensor, Tensor]:
@@ -140,6 +197,14 @@ class AnomalyModule(SegmentationModule):
         maps, scores = self.score(tiles)
         defective, maps = to_unit(scores, self.image_curve), to_unit(maps, self.map_curve)
         return maps[:, None], torch.stack([1 - defective, defective], dim=1)
+
+
+def add_pixel_threshold(
+    module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object
+) -> None:
+    """Lets checkpoints load that do not hold the threshold yet."""
+    assert isinstance(module, AnomalyModule)
+    state.setdefault(prefix + "pixel_threshold", module.pixel_threshold)
 
 
 def to_unit(scores: Tensor, curve: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Plain data parallelism is Lightning's own DDPStrategy; what either is for, and h
 machines are started, is in `docs/stages.md`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -53,7 +53,8 @@ class ShardedStrategy(DDPStrategy):
         self.model_to_device()
         parts = self._sharded_parts()
         if not parts:
-            _send_from_first_process(self.lightning_module)
+            _send_from_first_process(self.lightning_module.parameters())
+            _send_from_first_process(self.lightning_module.buffers())
         if trainer.state.fn == TrainerFn.FITTING:
             if not parts:
                 self._shard(self.lightning_module)
@@ -63,6 +64,7 @@ class ShardedStrategy(DDPStrategy):
     def on_validation_start(self) -> None:
         """Gather all weights, after the averages have taken their place in the shares."""
         self._gather()
+        self._share_buffers()
 
     def on_validation_end(self) -> None:
         """Give the memory of the gathered weights back."""
@@ -74,6 +76,7 @@ class ShardedStrategy(DDPStrategy):
     def on_train_end(self) -> None:
         """Gather all weights for good: from here on a process may run the model by itself."""
         self._gather()
+        self._share_buffers()
 
     def lightning_module_state_dict(self) -> dict[str, Tensor]:
         """The whole state on the first process, which saves it, and nothing on the others."""
@@ -140,6 +143,11 @@ class ShardedStrategy(DDPStrategy):
             part.unshard()
         self._is_whole = True
 
+    def _share_buffers(self) -> None:
+        """Make what each process has counted, as batch norms do, that of the first, as DDP does."""
+        assert self.lightning_module is not None
+        _send_from_first_process(self.lightning_module.buffers())
+
     def _scatter(self) -> None:
         """Put the shares back into the module."""
         for part in self._sharded_parts():
@@ -193,9 +201,9 @@ def shard_units(module: nn.Module, mesh: DeviceMesh, unit_weights: int) -> int:
 
 
 @torch.no_grad()
-def _send_from_first_process(module: nn.Module) -> None:
-    """Make all weights and buffers those of the first process, as DDP does."""
-    for tensor in (*module.parameters(), *module.buffers()):
+def _send_from_first_process(tensors: Iterable[Tensor]) -> None:
+    """Make the tensors those of the first process."""
+    for tensor in tensors:
         torch.distributed.broadcast(tensor, src=0)
 
 

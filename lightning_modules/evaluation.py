@@ -100,7 +100,8 @@ class Evaluation(nn.Module):
     def calibrate(self, rule: CalibrationRule, points: OperatingPoints) -> Calibration:
         """Thresholds from the counts of validation; those of `points` where they say nothing."""
         counts = cast(CalibrationCounts, self._counters("val")["calibration"])
-        return choose_thresholds(counts, rule, pixel=points.default.pixel, image=points.image)
+        pixel, alarm = points.default.pixel, points.default.alarm
+        return choose_thresholds(counts, rule, pixel=pixel, image=points.image, alarm=alarm)
 
     def log(self, module: LightningModule, split: str) -> None:
         """Logs the figures of a split; the counters start again."""

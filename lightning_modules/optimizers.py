@@ -120,6 +120,8 @@ def fit_epochs(trainer: lightning.Trainer) -> int:
 
 
 def steps_per_epoch(trainer: lightning.Trainer) -> int:
-    """Optimizer steps of one epoch."""
+    """Optimizer steps of one epoch, of which `limit_train_batches` may be a share or a count."""
     batches: int = trainer.datamodule.batches_per_epoch(trainer.world_size)  # type: ignore[attr-defined]
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     return math.ceil(batches / trainer.accumulate_grad_batches)

@@ -31,6 +31,7 @@ class MemoryBank(AnomalyModule):
     """
 
     stage = "memory_bank"
+    collected = (*AnomalyModule.collected, "_seen")
     bank: Tensor
 
     def __init__(
@@ -73,21 +74,18 @@ class MemoryBank(AnomalyModule):
                 "trainer.devices to 1"
             )
 
-    def on_train_epoch_start(self) -> None:
-        """Begins anew."""
-        super().on_train_epoch_start()
-        self._seen = []
-
     @torch.no_grad()
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
-        """Keeps the places' vectors of good images, and chooses among them after the last ones."""
+        """Keeps the places' vectors of good images."""
         self._seen += list(self.embed(batch.image))
-        if self.trainer.is_last_batch:
-            self._choose()
         return None
 
-    def _choose(self) -> None:
-        """Fills the bank; ValueError for a single image, which could not be told from itself."""
+    @torch.no_grad()
+    def learn_from_epoch(self) -> None:
+        """Fills the bank; then the curves.
+
+        ValueError for a single image, which could not be told from itself.
+        """
         if len(self._seen) < 2:
             raise ValueError(
                 "got one good image, expected two or more: give the memory bank more of them"
@@ -101,7 +99,7 @@ class MemoryBank(AnomalyModule):
             short = everything @ torch.randn(everything.shape[1], PROJECTED_WIDTH).to(everything)
             chosen = farthest_points(short, count)
         self.bank, self._owners = everything[chosen], owners[chosen].to(everything.device)
-        self._seen = []
+        super().learn_from_epoch()
 
     def embed(self, images: Tensor) -> Tensor:
         """Vectors (B, h * w, D) of the places of images (B, 3, s, s) in [-1, 1]."""

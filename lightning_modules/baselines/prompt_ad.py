@@ -62,6 +62,7 @@ class PromptAd(AnomalyModule):
     """
 
     stage = "prompt_ad"
+    collected = (*AnomalyModule.collected, "_seen")
     gallery: Tensor
     texts: Tensor
     image_prompts: LearnedPrompts
@@ -159,11 +160,6 @@ class PromptAd(AnomalyModule):
         middle = torch.stack([attended[layer][:, 1:].float() for layer in self.gallery_layers])
         return Seen(vectors, places, functional.normalize(middle, dim=-1))
 
-    def on_train_epoch_start(self) -> None:
-        """Begins to look at the good images anew."""
-        super().on_train_epoch_start()
-        self._seen = []
-
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """The losses of whole images by their prompts and of places by theirs."""
         seen = self.see(batch.image)
@@ -181,22 +177,21 @@ class PromptAd(AnomalyModule):
         loss = loss + margin_loss(vectors, good, odd)
         return loss + self.alignment_weight * alignment_loss(texts.handmade, texts.learned)
 
-    def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Batch, batch_idx: int) -> None:
-        """Once an epoch is over, keeps what was seen and what the prompts say; then the curves.
+    def learn_from_epoch(self) -> None:
+        """Keeps what was seen and what the prompts say; then the curves.
 
         ValueError for another number of images than `shots`.
         """
-        if self.trainer.is_last_batch:
-            seen = torch.cat(self._seen, dim=1)
-            if seen.shape[1] != self.shots:
-                raise ValueError(
-                    f"got {seen.shape[1]} good images, expected {self.shots}: set "
-                    "data.init_args.image_budget and model.init_args.shots to one number, or give "
-                    "it more good images"
-                )
-            self.gallery = seen
-            self._keep_texts()
-        super().on_train_batch_end(outputs, batch, batch_idx)
+        seen = torch.cat(self._seen, dim=1)
+        if seen.shape[1] != self.shots:
+            raise ValueError(
+                f"got {seen.shape[1]} good images, expected {self.shots}: set "
+                "data.init_args.image_budget and model.init_args.shots to one number, give it more "
+                "good images, or let training end with an epoch"
+            )
+        self.gallery = seen
+        self._keep_texts()
+        super().learn_from_epoch()
 
     @torch.no_grad()
     def _keep_texts(self) -> None:

@@ -29,6 +29,7 @@ class SimpleNet(AnomalyModule):
     """
 
     stage = "simple_net"
+    collected = (*AnomalyModule.collected, "_sums")
     mean: Tensor
     precision: Tensor
 
@@ -70,8 +71,8 @@ class SimpleNet(AnomalyModule):
         width = embedding_width if scorer == MAHALANOBIS else 0
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("precision", torch.zeros(width, width))
+        # Of adapted features, of their products, and how many there were.
         self._sums: list[Tensor] = []
-        self._counted = 0
 
     def tags(self) -> dict[str, str]:
         """The backbone, and what scores."""
@@ -89,11 +90,6 @@ class SimpleNet(AnomalyModule):
                 "trainer.devices to 1"
             )
 
-    def on_train_epoch_start(self) -> None:
-        """Begins the statistics of adapted features anew."""
-        super().on_train_epoch_start()
-        self._sums = []
-
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """The hinge loss of real and of noised features, seen by one batch norm together."""
         real = self.adaptor(self.embed(batch.image).flatten(0, 2))
@@ -108,19 +104,23 @@ class SimpleNet(AnomalyModule):
         return loss
 
     def _count(self, adapted: Tensor) -> None:
-        """Adds adapted features (N, D) to the statistics, and after the last ones uses them."""
+        """Adds adapted features (N, D) to the statistics of the epoch."""
+        count = torch.tensor(len(adapted), device=adapted.device)
         if not self._sums:  # about a mean of some, so that squares stay small
             self.mean = adapted.mean(0)
-            self._sums = [torch.zeros_like(self.mean), torch.zeros_like(self.precision)]
-            self._counted = 0
+            self._sums = [torch.zeros_like(one) for one in (self.mean, self.precision, count)]
         centred = adapted - self.mean
-        self._counted += len(centred)
-        added = (centred.sum(0), centred.T @ centred)
+        added = (centred.sum(0), centred.T @ centred, count)
         self._sums = [total + one for total, one in zip(self._sums, added, strict=True)]
-        if self.trainer.is_last_batch:
-            shift, square = (total / self._counted for total in self._sums)
+
+    def learn_from_epoch(self) -> None:
+        """Sets mean and precision by the statistics of the epoch; then the curves."""
+        if self._sums:
+            *sums, count = self._sums
+            shift, square = (total / count for total in sums)
             self.mean = self.mean + shift
             self.precision = precision_of(square - torch.outer(shift, shift))
+        super().learn_from_epoch()
 
     def embed(self, images: Tensor) -> Tensor:
         """Vectors (B, h, w, D) of the places of images (B, 3, s, s) in [-1, 1]."""

@@ -47,7 +47,7 @@ class Objective:
     """`balanced`, `best_f1`, `recall` or `false_alarm_rate`; the last two with a target.
 
     `balanced` is the highest mean accuracy on good and on defect for the image's answer, and
-    leaves alarms where masks begin.
+    leaves alarms where masks begin, or without a mask where they were.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Objective:
         return self.name if math.isnan(self.target) else f"{self.name}={self.target:g}"
 
     def choose(self, histograms: Tensor) -> int | None:
-        """The lowest bin that speaks up; None where no threshold serves.
+        """The lowest bin that speaks up; None where no threshold serves or parts good from defect.
 
         histograms: (2, bins) of good and defect, both with entries; a false alarm rate asks for
         good ones alone.
@@ -66,7 +66,8 @@ class Objective:
         false_rate, recall = sum_from_top(good) / good.sum(), sum_from_top(defect) / defect.sum()
         match self.name:
             case "balanced":
-                return int((recall - false_rate).argmax())
+                gain = recall - false_rate
+                return int(gain.argmax()) if gain.max() > 0 else None
             case "best_f1":  # from rates, and the defects per good one
                 odds = float(defect.sum() / good.sum())
                 return int((2 * recall / (recall + false_rate / odds + 1)).argmax())
@@ -167,16 +168,21 @@ class Calibration:
 
 
 def choose_thresholds(
-    counts: CalibrationCounts, rule: CalibrationRule, *, pixel: float, image: float
+    counts: CalibrationCounts,
+    rule: CalibrationRule,
+    *,
+    pixel: float,
+    image: float,
+    alarm: float = 0.0,
 ) -> Calibration:
     """The thresholds that the rule asks for, from what all processes have counted.
 
-    pixel, image: the ones that stay where the split cannot tell.
+    pixel, image, alarm: the ones that stay where the split cannot tell.
     """
     with counts.sync_context():
         states = {name: getattr(counts, name).cpu() for name in counts.metric_state}
     choice = ThresholdChoice(states, rule)
-    default = choice.for_any(pixel)
+    default = choice.for_any(pixel, alarm)
     names = counts.class_names[GOOD_ID + 1 :]
     return Calibration(
         str(rule.objective),
@@ -221,11 +227,11 @@ class ThresholdChoice:
             reason=reason,
         )
 
-    def for_any(self, pixel: float) -> TypeChoice:
-        """The thresholds of types without their own; `pixel` without a mask to learn from."""
+    def for_any(self, pixel: float, alarm: float) -> TypeChoice:
+        """The thresholds of types without their own; those given without a mask to learn from."""
         if self.states["overlap_count"][GOOD_ID]:
             return self._with_alarm(GOOD_ID, self._extent(GOOD_ID), 0.0, "")
-        return self._with_alarm(GOOD_ID, pixel, 0.0, "the split has no mask of a defect")
+        return self._with_alarm(GOOD_ID, pixel, alarm, "the split has no mask of a defect")
 
     def for_type(self, row: int, default: TypeChoice) -> TypeChoice:
         """The thresholds of one type; the default ones where too few images show it."""
@@ -274,7 +280,9 @@ class ThresholdChoice:
             return None, f"no image {'without' if defect else 'with'} a defect: the default"
         place = self.rule.objective.choose(histograms)
         if place is None:
-            return None, f"no threshold has {self.rule.objective}: the default"
+            is_balanced = self.rule.objective == BALANCED
+            what = "parts good from defect" if is_balanced else f"has {self.rule.objective}"
+            return None, f"no threshold {what}: the default"
         return middle_of_run(sum_from_top(histograms.sum(0)), place), ""
 
     def _review_band(self, histograms: Tensor, threshold: float) -> tuple[float, float]:

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 
 from callbacks.checkpoint import (
+    KEY,
     SIGNALS,
     TRAINED,
     RunStopped,
@@ -97,6 +99,21 @@ def test_training_is_saved_after(
     witness = Witness(every_steps)
     fit(tmp_path, witness, **settings)
     assert witness.steps == steps
+
+
+def test_checkpoint_says_whether_training_stopped_of_itself(tmp_path: Path) -> None:
+    stop = EarlyStopping("mask/train/loss", patience=1, min_delta=1000.0)
+    trainer = fit(tmp_path, stop, SafeCheckpoint(1, keep=9), max_epochs=9)
+    assert trainer.global_step == 8
+    folder = tmp_path / "checkpoints"
+    stops = [torch.load(step_path(folder, step))[KEY]["stopped"] for step in (4, 7, 8)]
+    assert stops == [False, False, True]
+
+
+def test_step_that_ends_training_is_saved_once_after_its_epoch(tmp_path: Path) -> None:
+    witness = Witness(1)
+    fit(tmp_path, witness, max_steps=3)
+    assert witness.steps == [1, 2, 3]
 
 
 def test_newest_are_kept_with_averages_and_training_weights(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from experiments.resume import (
     agree,
     check_same,
     hold,
+    metrics_of_the_end,
     newest_valid,
     release,
     run_directory,
@@ -127,6 +129,26 @@ def test_begun_run_goes_on_from_its_newest_checkpoint(tmp_path: Path) -> None:
         assert place(tmp_path, choice) == ("one", "step_100000000.ckpt")
 
 
+@pytest.mark.parametrize(
+    ("processed", "stopped", "is_end"),
+    [(2, False, False), (9, False, True), (2, True, True), (1, True, False)],
+    ids=["goes on", "all epochs", "stopped early", "stopped, but not validated yet"],
+)
+def test_end_of_training_is_known_from_its_checkpoint(
+    processed: int, stopped: bool, is_end: bool, tmp_path: Path
+) -> None:
+    epochs = {"ready": max(2, processed), "processed": processed}
+    content = {
+        KEY: {"metrics": {"a": 1.0}, "stopped": stopped},
+        "loops": {"fit_loop": {"epoch_progress": {"current": epochs}}},
+        "global_step": 5,
+    }
+    write_checkpoint(content, tmp_path / "one.ckpt")
+    trainer = SimpleNamespace(max_epochs=9, max_steps=-1)
+    found = metrics_of_the_end(tmp_path / "one.ckpt", trainer)  # type: ignore[arg-type]
+    assert found == ({"a": 1.0} if is_end else {})
+
+
 OTHERS = {
     "model__init_args__base_learning_rate": 0.5,
     "data__init_args__split_seed": 3,
@@ -139,7 +161,7 @@ def test_other_model_data_or_seed_is_refused_but_machine_and_length_may_change(
     tmp_path: Path,
 ) -> None:
     for key, value in OTHERS.items():
-        line = f"says {key.replace('__', '.')} .* this config {value}"
+        line = f"says .*{key.replace('__', '.')} .* this config {value}"
         with pytest.raises(ValueError, match=line):
             check_same(stage(**{key: value}), begun(tmp_path))
     machine = {"data__init_args__num_workers": 3, "trainer__devices": 2, "trainer__strategy": "ddp"}

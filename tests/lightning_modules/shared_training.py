@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.strategies import DDPStrategy, Strategy
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from callbacks.ema import WeightEma
 from datamodules.imdd import IMDDDataModule
@@ -138,6 +139,40 @@ def evaluate(folder: Path, name: str) -> None:
     taker.leave(trainer.global_rank, figures)
 
 
+class Normed(LightningModule):
+    """A batch norm that sees other numbers in each process; it notes the means that validate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2)
+        self.validated: list[float] = []
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """The mean square of what the norm makes of numbers about 1 more than the rank."""
+        return self.norm(batch + self.global_rank).square().mean()
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Note the mean."""
+        self.validated = self.norm.running_mean.tolist()  # type: ignore[union-attr]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Plain SGD."""
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def train_norm(folder: Path) -> None:
+    """One sharded epoch of two steps; each process leaves the means it validated and ended with."""
+    seed_everything(0, verbose=False)
+    batches = DataLoader([torch.rand(4, 2) for _ in range(2)], batch_size=None)  # type: ignore[arg-type]
+    model = Normed()
+    trainer = quiet_trainer(
+        folder, devices=2, strategy=ShardedStrategy(), use_distributed_sampler=False
+    )
+    trainer.fit(model, batches, batches)
+    content = [model.validated, model.norm.running_mean.tolist()]  # type: ignore[union-attr]
+    (folder / f"norm_{trainer.global_rank}.json").write_text(json.dumps(content))
+
+
 def strategy_of(job: str) -> Strategy:
     """What the job's overlay names, with units of a size that the small net has several of."""
     if job == "ddp":
@@ -162,3 +197,4 @@ if __name__ == "__main__":
         start = place / "one_half.ckpt" if job == "sharded_resumed" else None
         train(place, job, batch_size=size, strategy=strategy_of(job), resume=start)
     evaluate(place, "evaluated_two")
+    train_norm(place)

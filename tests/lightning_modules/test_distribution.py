@@ -1,5 +1,6 @@
 """Claims about several processes: they train what one would, and none waits for another."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,15 @@ def test_two_processes_test_each_image_once_and_have_the_figures_of_one(trained:
         assert repr(first[kind]) == repr(second[kind]) == repr(one[kind])
     for name in ("iou_image", "pixel_auroc", "aupro", "recall_small"):
         assert 0 < one["figures"][f"mask/test/{name}"] < 1
+
+
+@SLOW
+def test_processes_that_shard_validate_and_end_with_the_first_ones_batch_statistics(
+    trained: Path,
+) -> None:
+    first, second = (json.loads((trained / f"norm_{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert 0 < first[0][0] < 0.19  # of two steps a tenth each, of numbers under 1
 
 
 def test_parts_that_train_are_the_outermost_ones_that_are_called(tmp_path: Path) -> None:

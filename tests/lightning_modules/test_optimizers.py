@@ -73,6 +73,7 @@ def steps_of(**settings: object) -> int:
     """The steps of a trainer without its own estimate, which drops the resumable loader's state."""
     data = SimpleNamespace(batches_per_epoch=lambda count: max(1, 104 // (8 * count)))
     counts = {"max_steps": -1, "max_epochs": 10, "world_size": 1, "accumulate_grad_batches": 1}
+    counts["limit_train_batches"] = 1.0  # all
     trainer: Trainer = SimpleNamespace(datamodule=data, **(counts | settings))  # type: ignore[assignment]
     return total_steps(trainer)
 
@@ -83,6 +84,9 @@ def steps_of(**settings: object) -> int:
         ({}, 130),
         ({"world_size": 2}, 60),
         ({"accumulate_grad_batches": 5}, 30),
+        ({"limit_train_batches": 4}, 40),
+        ({"limit_train_batches": 99}, 130),
+        ({"limit_train_batches": 0.5}, 60),
         ({"max_steps": 7}, 7),
         ({"max_steps": 7, "max_epochs": None}, 7),
         ({"max_epochs": 1, "world_size": 1000}, 1),

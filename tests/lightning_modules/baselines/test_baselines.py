@@ -6,9 +6,11 @@ from functools import cache
 from inspect import signature
 from pathlib import Path
 from tempfile import mkdtemp
+from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning import Callback, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import DataLoader
 
@@ -173,6 +175,7 @@ def test_restored_baseline_answers_the_same(name: str, tmp_path: Path) -> None:
     pairs = zip(predictions(fresh, batch), predictions(model, batch), strict=True)
     assert all(one.anomaly_map.equal(other.anomaly_map) for one, other in pairs)
     assert saved.stage == model.stage and fresh.vocabulary == model.vocabulary
+    assert fresh.post_processing.points == model.post_processing.points
 
 
 @every_baseline
@@ -230,6 +233,67 @@ def test_without_a_defect_to_validate_on_the_good_ones_set_the_thresholds(
 def test_defect_among_good_parts_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="train_on to good"):
         quiet_trainer(tmp_path).fit(small(name), loader(defect_batch()))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        *[(name, {}) for name in ("dmad", "fair", "prompt_ad", "simple_net")],
+        ("simple_net", {"scorer": "mahalanobis"}),
+    ],
+)
+def test_resume_in_mid_epoch_ends_as_an_unbroken_training(
+    name: str, settings: dict[str, object], tmp_path: Path
+) -> None:
+    class Half(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+            if trainer.global_step == 2:
+                trainer.save_checkpoint(tmp_path / "half.ckpt")
+
+    whole, resumed = small(name, **settings), small(name, **settings)
+    first, second, third = (good_batch(seed) for seed in range(3))
+    quiet_trainer(tmp_path, callbacks=[Half()]).fit(whole.train(), loader(first, second, third))
+    rest = loader(third, third, third)  # of which the last of three is taken
+    checkpoint = tmp_path / "half.ckpt"
+    quiet_trainer(tmp_path).fit(resumed.train(), rest, ckpt_path=checkpoint, weights_only=True)
+    state = resumed.state_dict()
+    assert all(value.equal(state[key]) for key, value in whole.state_dict().items())
+    assert resumed.post_processing.points == whole.post_processing.points
+
+
+@pytest.mark.parametrize(("rank", "world_size", "shown"), [(1, 2, [2, 4]), (0, 1, [1, 2, 3, 4])])
+def test_each_process_takes_its_share_of_what_all_had_collected(
+    rank: int, world_size: int, shown: list[int]
+) -> None:
+    model, resumed = small("fair"), small("fair")
+    assert isinstance(model, AnomalyModule) and isinstance(resumed, AnomalyModule)
+    model._shown = [torch.full((3, 2, 2), value) for value in (1, 3)]
+    model.all_gather = lambda one: torch.stack([one, one + 1])  # type: ignore[method-assign]
+    checkpoint: dict[str, object] = {}
+    model.on_save_checkpoint(checkpoint)
+    resumed._trainer = SimpleNamespace(global_rank=rank, world_size=world_size)  # type: ignore[assignment]
+    resumed.on_load_checkpoint(checkpoint)
+    resumed.on_train_start()
+    assert [int(image.unique()) for image in resumed._shown] == shown
+
+
+def test_checkpoint_without_the_pixel_threshold_restores(tmp_path: Path) -> None:
+    model, fresh = build("fair"), small("fair")
+    saved = save(model, tmp_path / "one.ckpt")
+    del saved.state["pixel_threshold"]
+    fresh.restore(saved)
+    assert fresh.post_processing.points.default.pixel == 0.5
+
+
+def test_pixel_threshold_is_the_same_on_every_process() -> None:
+    model = small("fair")
+    assert isinstance(model, AnomalyModule)
+    maps = torch.rand(2, SIDE_PX, SIDE_PX)
+    model.score_shown = lambda: (maps, maps.amax((1, 2)))  # type: ignore[method-assign]
+    model.all_gather = lambda one: torch.stack([one, 3 * one])  # type: ignore[method-assign]
+    model.learn_from_epoch()
+    mean = 2 * maps[:, ::4, ::4].quantile(0.99)
+    assert model.pixel_threshold == pytest.approx(to_unit(mean, model.map_curve).item())
 
 
 def test_curve_leaves_the_quantile_at_a_half_and_the_middle_at_sigmoid_of_minus_4() -> None:

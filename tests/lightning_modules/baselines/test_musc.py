@@ -185,7 +185,8 @@ def test_projection_of_the_paper_learns_to_tell_places_apart_and_alone_trains(
         train_loss(quiet_trainer(tmp_path, max_epochs=epochs), model) for epochs in (1, 15)
     )
     changed = {n for n, one in model.state_dict().items() if not one.equal(before[n])}
-    assert {name.split(".")[0] for name in changed} == {"projection", "map_curve", "image_curve"}
+    learned = {"projection", "map_curve", "image_curve", "pixel_threshold"}
+    assert {name.split(".")[0] for name in changed} == learned
     assert loss < 0.8 * first
     model.eval()
     saved = save(model, tmp_path / "one.ckpt")

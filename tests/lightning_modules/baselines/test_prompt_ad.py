@@ -174,6 +174,7 @@ def test_a_half_is_set_by_what_each_image_scores_beside_the_others(
 ) -> None:
     model, images = ready(folder), good_batch().image
     fit(model, tmp_path)
+    model._shown = list(images)
     _, shown = model.score_shown()
     assert shown.min() > 1e-3
     others = ready(folder, shots=3)

@@ -108,6 +108,16 @@ def test_mahalanobis_scores_by_mean_and_covariance_of_the_last_epoch(tmp_path: P
     assert model.score(odd)[1].min() > model.score(good)[1].max()
 
 
+def test_training_that_ends_in_mid_epoch_has_its_curves_and_statistics(tmp_path: Path) -> None:
+    model = small_net(scorer="mahalanobis")
+    model.set_vocabulary(Vocabulary.from_names(NAMES))
+    parts = DataLoader([good_batch(seed) for seed in range(4)], batch_size=None)  # type: ignore[arg-type]
+    quiet_trainer(tmp_path, max_steps=2).fit(model.train(), parts)
+    assert model.precision.diagonal().min() > 0
+    good = model.eval().score_tiles(good_batch(1).image)[1][:, 1]
+    assert good.min() > 0.1 and good.max() < 0.6
+
+
 def test_what_it_cannot_do_is_one_line() -> None:
     with pytest.raises(ValueError, match="got 2 processes and the scorer mahalanobis"):
         small_net(scorer="mahalanobis").check_processes(2)

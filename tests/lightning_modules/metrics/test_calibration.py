@@ -140,6 +140,15 @@ def test_empty_split_leaves_everything_and_writes_null_for_what_was_not_counted(
         "value": None, "low": None, "high": None, "hits": 0, "of": 0}  # fmt: skip
 
 
+def test_split_without_masks_keeps_where_masks_begin_and_where_alarms_do() -> None:
+    answers, batch = line(12)
+    batch.has_mask[:] = False
+    counts = counted(answers, batch)
+    calibration = choose_thresholds(counts, CalibrationRule(), pixel=0.1, image=0.5, alarm=0.6)
+    for one in (calibration.default, calibration.types["crack"]):
+        assert (one.pixel_threshold, one.alarm_threshold) == (0.1, 0.6)
+
+
 def of_image_scores(good: Tensor, defect: Tensor, rate: float) -> Calibration:
     """What is chosen where these are the image scores."""
     counts = CalibrationCounts(CLASSES)
@@ -165,6 +174,15 @@ def test_scores_that_part_cleanly_need_no_person() -> None:
     image = of_image_scores(torch.full((20,), 0.1), torch.full((20,), 0.9), 0.0).image
     assert image.review_low == image.review_high == image.threshold
     assert image.review_share.hits == 0
+
+
+@pytest.mark.parametrize(("good", "defect"), [(0.7, 0.7), (0.7, 0.3)])
+def test_scores_that_part_nothing_leave_the_image_threshold_and_say_so(
+    good: float, defect: float
+) -> None:
+    image = of_image_scores(torch.full((20,), good), torch.full((30,), defect), 0.05).image
+    assert image.threshold == image.review_low == image.review_high == 0.5
+    assert image.reason == "no threshold parts good from defect: the default"
 
 
 def random_histograms(seed: int) -> Tensor:
