@@ -58,10 +58,9 @@ def good_names() -> frozenset[str]:
 def defect_name(text: str) -> str:
     """The normalised name of a type or of its folder, "" for one that means good.
 
-    What parts words in a typed list becomes a space, or nobody could ask for the name. Raises
-    ValueError where nothing is left of it, and for what tools call pixels to leave out.
+    Raises ValueError where nothing is left of it, and for what tools call pixels to leave out.
     """
-    name = normalise_name(WORD_MARK.sub(" ", CLASS_MARK.sub(" ", text)))
+    name = normalise_name(text)
     if not name:
         raise ValueError(f"type {text!r} has no letter, digit or sign: give it a name")
     if name.replace("\u2019", "'") in IGNORED_NAMES:

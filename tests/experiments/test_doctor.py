@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from experiments import doctor
 from experiments.cli import call_command
@@ -14,6 +16,7 @@ from experiments.doctor import (
     examine_tracking,
     examine_weights,
 )
+from lightning_modules.known_weights import KNOWN_WEIGHTS
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +66,9 @@ def test_weights_are_told_with_the_way_to_them(
 ) -> None:
     monkeypatch.setenv("DIFFUSE_DEFECT_CACHE", str(tmp_path))
     (tmp_path / "minilm").mkdir()
-    (tmp_path / "minilm" / "model.safetensors").touch()
+    save_file({"one": torch.zeros(1)}, tmp_path / "minilm" / "model.safetensors")
+    for beside in KNOWN_WEIGHTS["minilm"].beside:
+        (tmp_path / "minilm" / beside).touch()
     findings = {one.part: one for one in examine_weights()}
     assert findings["weights minilm"].verdict == "ok"
     missing = findings["weights efficientnet_lite0"]
