@@ -135,26 +135,25 @@ def _copied(record: Record, root: Path, folder: Path, *, changes: Changes) -> Re
 
     scale = changes.longest_side_px / max(size_px)
     small_px = [max(1, round(length * scale)) for length in header.shown_px]
-
-    def moved(pixels: np.ndarray, interpolation: int) -> np.ndarray:
-        is_shrunk = 0 < scale < 1
-        return cv2.resize(pixels, small_px, interpolation=interpolation) if is_shrunk else pixels
+    is_shrunk = 0 < scale < 1
 
     def copy_image() -> np.ndarray:
-        return moved(_redacted(open_pixels(source), record.image, changes), cv2.INTER_AREA)
+        pixels = _redacted(open_pixels(source), record.image, changes)
+        return cv2.resize(pixels, small_px, interpolation=cv2.INTER_AREA) if is_shrunk else pixels
 
     def copy_mask() -> np.ndarray:
         ids = open_annotation(record, root, vocabulary=vocabulary, image_size_px=size_px)
         assert ids is not None  # a record with a mask file has an annotation
-        return shrunk_ids(ids, small_px) if 0 < scale < 1 else ids
+        return shrunk_ids(ids, small_px) if is_shrunk else ids
 
     is_png = record.image.lower().endswith(".png")
     image = record.image if is_png else f"{record.image}.png"
     text = read_text(source) if record.is_generated else {}
     _write_png(folder / image, source, copy_image, text)
     copied = replace(record, image=image, width_px=0, height_px=0)
-    if 0 < scale < 1:
-        copied = replace(copied, regions=moved_regions(record.regions, moved, size_px))
+    if is_shrunk:
+        shrunk = partial(shrunk_ids, small_px=small_px)
+        copied = replace(copied, regions=moved_regions(record.regions, shrunk, size_px))
     if not record.mask:
         return copied
     # The ids follow from what grey values were said to mean, which may be corrected.

@@ -38,7 +38,7 @@ def in_shown_frame(
         return as_shown
     size_px = header.stored_px[::-1]
 
-    def turned(pixels: np.ndarray, _: int = 0) -> np.ndarray:
+    def turned(pixels: np.ndarray) -> np.ndarray:
         return upright(pixels, header.orientation)
 
     if mask is None:
@@ -98,19 +98,16 @@ def frame_of(
 
 def moved_regions(
     regions: Iterable[Region],
-    moved: Callable[[np.ndarray, int], np.ndarray],
+    moved: Callable[[np.ndarray], np.ndarray],
     size_px: tuple[int, int],
 ) -> tuple[Region, ...]:
     """The regions of the moved image, without those of no pixel: boxes stay boxes, others are runs.
 
-    moved: what becomes of pixels, given how to interpolate; size_px: (height, width) before.
+    moved: what becomes of a mask of class ids; size_px: (height, width) before.
     """
     found = []
     for region in regions:
-        drawn = draw_region(region, size_px=size_px).astype(np.uint8) * 255
-        coverage = moved(drawn, cv2.INTER_AREA)
-        # Half as much as anywhere: what is thinner than a pixel must not vanish.
-        inside = (coverage >= max(coverage.max() / 2, 1)).astype(np.uint8)
+        inside = moved(draw_region(region, size_px=size_px).astype(np.uint8))
         if region.kind == "box":
             numbers: Sequence[float] = cv2.boundingRect(inside)
         else:
@@ -121,31 +118,31 @@ def moved_regions(
 
 
 def shrunk_ids(ids: np.ndarray, small_px: Sequence[int]) -> np.ndarray:
-    """Class ids (H, W) on a smaller grid of (width, height) pixels, by the rule of `moved_regions`.
+    """Class ids (H, W) on a smaller grid of (width, height) pixels, on which nothing thin vanishes.
 
     A piece of a class takes the pixels of which it fills half as much as of any, or more. Where
     several would have one, it is the smallest one's, so that none is hidden.
     """
     width_px, height_px = small_px
-    (rows, columns), cells = ids.shape, np.zeros(ids.shape, dtype=np.int64)
-    cells += (np.arange(rows)[:, None] * height_px // rows) * width_px
-    cells += np.arange(columns) * width_px // columns
-    room = np.bincount(cells.ravel(), minlength=width_px * height_px)
-    small = np.full(len(room), GOOD_ID, dtype=ids.dtype)
+    row_of, column_of = (
+        np.arange(length) * small // length
+        for length, small in zip(ids.shape, (height_px, width_px), strict=True)
+    )
+    room = np.outer(np.bincount(row_of), np.bincount(column_of)).ravel()
+    small_ids = np.full(len(room), GOOD_ID, dtype=ids.dtype)
     pieces: list[tuple[int, int, np.ndarray]] = []
     for class_id in np.unique(ids[ids != GOOD_ID]).tolist():
         count, labels = cv2.connectedComponents((ids == class_id).astype(np.uint8))
-        marked = labels > 0
-        pairs = labels[marked].astype(np.int64) * len(room) + cells[marked]
-        found, filled = np.unique(pairs, return_counts=True)
+        y, x = np.nonzero(labels)
+        places = labels[y, x].astype(np.int64) * len(room) + row_of[y] * width_px + column_of[x]
+        found, filled = np.unique(places, return_counts=True)
         piece, cell = found // len(room), found % len(room)
-        share = filled / room[cell]
-        most = np.zeros(count)
+        share, most = filled / room[cell], np.zeros(count)
         np.maximum.at(most, piece, share)
         is_taken = share >= most[piece] / 2
         piece, cell = piece[is_taken], cell[is_taken]
         borders = np.flatnonzero(np.diff(piece)) + 1
         pieces += [(len(one), class_id, one) for one in np.split(cell, borders)]
     for _, class_id, own in sorted(pieces, key=lambda one: -one[0]):
-        small[own] = class_id
-    return small.reshape(height_px, width_px)
+        small_ids[own] = class_id
+    return small_ids.reshape(height_px, width_px)
