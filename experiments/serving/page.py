@@ -4,8 +4,8 @@ No path comes from a client: Gradio hands over files that were uploaded to this 
 others. Nothing comes from the network: fonts are the system's, and the page's policy says so.
 """
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ Updates = dict[Any, Any]  # component -> its new value, as Gradio takes them
 def refusing(handler: Callable[..., Updates]) -> Callable[..., Updates]:
     """The handler; what a user or a file can cause is one line on the page and changes nothing."""
 
-    @functools.wraps(handler)
+    @wraps(handler)
     def answer(page: "Page", *values: Any) -> Updates:
         try:
             return handler(page, *values)
@@ -163,31 +163,28 @@ class Page:
         drawn = [self.drawing, self.paint, self.is_box, self.name, self.draft]
         asked = [self.words, self.reviewer, self.shown, self.draft]
         shared = {"api_visibility": "private", "show_progress": "hidden"}
+        # One after the other, as they came: two at once would both start from the same draft.
+        edits = shared | {"concurrency_id": "edits", "concurrency_limit": 1}
         self.drop.upload(self.on_drop, [self.drop, *asked], [*view, self.drop], **shared)
         self.again.click(self.on_again, asked, view, **shared)
-        self.shown.input(self.on_next, who, view, **shared)
+        self.shown.input(self.on_next, who, view, **edits)
         self.reviewer.change(self.on_reviewer, who, view, **shared)
-        self.queue.input(self.on_open, [self.queue, self.shown], view, **shared)
-        self.regions.input(self.on_select, at, view, **shared)
-        self.rename.click(self.on_rename, [*at, self.name], view, **shared)
-        self.name.submit(self.on_rename, [*at, self.name], view, **shared)
-        self.delete.click(self.on_delete, at, view, **shared)
-        self.redraw.click(self.on_redraw, at, view, **shared)
-        self.new.click(self.on_new, self.draft, view, **shared)
-        self.keep.click(self.on_keep, drawn, view, js=PAINTED, **shared)
-        self.drop_drawing.click(self.on_select, at, view, **shared)
+        self.queue.input(self.on_open, [self.queue, self.shown], view, **edits)
+        self.regions.input(self.on_select, [*at, *self.fields], view, **edits)
+        self.rename.click(self.on_rename, [*at, self.name, *self.fields], view, **edits)
+        self.name.submit(self.on_rename, [*at, self.name, *self.fields], view, **edits)
+        self.delete.click(self.on_delete, [*at, *self.fields], view, **edits)
+        self.redraw.click(self.on_redraw, at, view, **edits)
+        self.new.click(self.on_new, self.draft, view, **edits)
+        self.keep.click(self.on_keep, [*drawn, *self.fields], view, js=PAINTED, **edits)
+        self.drop_drawing.click(self.on_select, [*at, *self.fields], view, **edits)
         self.example.click(self.on_example, [*drawn, self.regions], view, js=PAINTED, **shared)
-        self.take_other.click(self.on_take_other, self.draft, view, **shared)
-        self.accept.click(self.on_accept, [*who, *self.fields], view, **shared)
-        written = [box.input for box in self.fields]
-        gr.on(
-            written, self.on_write, [self.draft, *self.fields], [self.draft, self.message], **shared
-        )
-        self.next.click(self.on_next, who, view, **shared)
+        self.take_other.click(self.on_take_other, [self.draft, *self.fields], view, **edits)
+        self.accept.click(self.on_accept, [*who, *self.fields], view, **edits)
+        self.next.click(self.on_next, who, view, **edits)
         self.measure.click(self.on_measure, None, [self.agreement, self.message], **shared)
         for tool, button in self.downloads.items():
-            handler = functools.partial(self.on_download, tool)
-            button.click(handler, None, [button, self.message], **shared)
+            button.click(partial(self.on_download, tool), None, [button, self.message], **shared)
         self.blocks.load(self.on_reviewer, who, view, **shared)
 
     def view(self, draft: Draft | None, *, place: int | None = None, line: str = "") -> Updates:
@@ -224,13 +221,11 @@ class Page:
             },
         }
 
-    def listed(self, shown: str, reviewer: str, key: str | None = None) -> Updates:
-        """The queue of a list; key: of the image that is open."""
+    def listed(self, shown: str, reviewer: str, **marked: str | None) -> Updates:
+        """The queue of a list; marked: as `value` the open image, without it the mark stays."""
         found = self.desk.queue(shown, reviewer)
-        lines = queue_lines(found[:MOST_LISTED])
-        value = next((one for _, one in lines if one == key), None)
-        label = f"Images: {len(found)} {shown}"
-        return {self.queue: gr.update(choices=lines, value=value, label=label)}
+        lines, label = queue_lines(found[:MOST_LISTED]), f"Images: {len(found)} {shown}"
+        return {self.queue: gr.update(choices=lines, label=label, **marked)}
 
     def on_drop(
         self, files: list[str] | None, words: str, reviewer: str, shown: str, draft: Draft | None
@@ -253,26 +248,27 @@ class Page:
     ) -> Iterator[Updates]:  # fmt: skip
         wrong: list[str] = []
         seconds: list[float] = []
-        key = draft.entry.key if draft else None
+        is_open = draft is not None
         try:
             for name, found in self.desk.answer(images, words):
                 if isinstance(found, str):
                     wrong.append(f"{name}: {found.removeprefix(name).lstrip(' :')}")
                 else:
                     seconds.append(found.seconds)
+                    if not is_open:  # at once: at the end somebody may be at work on another
+                        is_open = found.state in LISTS[shown][0]
+                        yield self._open(found.key, shown, reviewer) if is_open else {}
                 line = answered(seconds, len(images), wrong)
-                yield self.listed(shown, reviewer, key) | {self.message: line}
+                yield self.listed(shown, reviewer) | {self.message: line}
         except Exception as error:
             if not is_user_error(error):
                 raise
             yield {self.message: said(error_line(error), is_wrong=True)}
-        if seconds and key is None:
-            yield self._next(None, reviewer, shown)
 
     @refusing
     def on_reviewer(self, draft: Draft | None, reviewer: str, shown: str) -> Updates:
         """Shows the list as it is for somebody else."""
-        return self.listed(shown, reviewer, draft.entry.key if draft else None)
+        return self.listed(shown, reviewer, value=draft.entry.key if draft else None)
 
     @refusing
     def on_open(self, key: str, shown: str) -> Updates:
@@ -280,19 +276,21 @@ class Page:
         return self.view(self.desk.open(key, shown))
 
     @refusing
-    def on_select(self, draft: Draft | None, place: int | None) -> Updates:
+    def on_select(self, draft: Draft | None, place: int | None, *fields: str) -> Updates:
         """Marks a region, and leaves a canvas as it was."""
-        return self.view(opened(draft), place=place)
+        return self.view(self._written(draft, fields), place=place)
 
     @refusing
-    def on_rename(self, draft: Draft | None, place: int | None, name: str | None) -> Updates:
+    def on_rename(
+        self, draft: Draft | None, place: int | None, name: str | None, *fields: str
+    ) -> Updates:
         """Gives a region another name."""
-        return self.view(opened(draft).renamed(place, name or ""), place=place)
+        return self.view(self._written(draft, fields).renamed(place, name or ""), place=place)
 
     @refusing
-    def on_delete(self, draft: Draft | None, place: int | None) -> Updates:
+    def on_delete(self, draft: Draft | None, place: int | None, *fields: str) -> Updates:
         """Takes a region away."""
-        return self.view(opened(draft).without(place))
+        return self.view(self._written(draft, fields).without(place))
 
     @refusing
     def on_redraw(self, draft: Draft | None, place: int | None) -> Updates:
@@ -317,13 +315,13 @@ class Page:
     @refusing
     def on_keep(
         self, canvas: Canvas | None, paint: str, is_box: bool, name: str | None,
-        draft: Draft | None,
+        draft: Draft | None, *fields: str,
     ) -> Updates:  # fmt: skip
         """Takes over what was drawn."""
         if canvas is None:
             raise ValueError("no drawing is open: choose Redraw or New region")
         mask = canvas.mask(paint, is_box=is_box)
-        after = opened(draft).redrawn(canvas.place, mask, name or "")
+        after = self._written(draft, fields).redrawn(canvas.place, mask, name or "")
         place = len(after.regions) - 1 if canvas.place is None else canvas.place
         return self.view(after, place=place, line="drawn; accept to save it")
 
@@ -339,28 +337,27 @@ class Page:
         else:
             mask = draft.region(place).mask(draft.entry.size_px)
         count = self.desk.add_example(draft, mask, name or "")
-        text = f"{name} has {count} examples now; answer again to use them"
-        return {self.message: said(text)}
+        return {self.message: said(f"{name} has {count} examples now; answer again to use them")}
 
     @refusing
-    def on_take_other(self, draft: Draft | None) -> Updates:
+    def on_take_other(self, draft: Draft | None, *fields: str) -> Updates:
         """Takes the second person's regions for the consensus."""
-        return self.view(opened(draft).taken(), line="theirs; accept to save it as the consensus")
-
-    @refusing
-    def on_write(self, draft: Draft | None, *fields: str) -> Updates:
-        """Keeps what is written in the caption's fields, whatever else is changed after it."""
-        return {self.draft: self.desk.captioned(opened(draft), Caption(*fields))}
+        line = "theirs; accept to save it as the consensus"
+        return self.view(self._written(draft, fields).taken(), line=line)
 
     @refusing
     def on_accept(self, draft: Draft | None, reviewer: str, shown: str, *fields: str) -> Updates:
         """Saves what is on the page and shows the next image."""
-        draft = self.desk.captioned(opened(draft), Caption(*fields))
+        draft = self._written(draft, fields)
         saved = self.desk.save(draft, reviewer)
         line = f"saved {saved.name}: {type_of(draft.regions, saved.size_px)}"
         if saved.state == "differs":
             line += "; it differs from the first person's answer: see the list 'to agree on'"
         return self._next(draft, reviewer, shown) | {self.message: said(line)}
+
+    def _written(self, draft: Draft | None, fields: Sequence[str]) -> Draft:
+        """The draft with what stands in the caption's fields, which every change brings along."""
+        return self.desk.captioned(opened(draft), Caption(*fields))
 
     @refusing
     def on_next(self, draft: Draft | None, reviewer: str, shown: str) -> Updates:
@@ -369,8 +366,11 @@ class Page:
 
     def _next(self, draft: Draft | None, reviewer: str, shown: str) -> Updates:
         key = self.desk.after(draft.entry.key if draft else None, shown, reviewer)
+        return self._open(key, shown, reviewer)
+
+    def _open(self, key: str | None, shown: str, reviewer: str) -> Updates:
         view = self.view(self.desk.open(key, shown) if key else None)
-        return view | self.listed(shown, reviewer, key)
+        return view | self.listed(shown, reviewer, value=key)
 
     @refusing
     def on_measure(self) -> Updates:

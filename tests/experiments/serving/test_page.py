@@ -21,6 +21,8 @@ from PIL import Image
 
 from experiments.inference.examples import read_records
 from experiments.serving.corrections import Corrections
+from experiments.serving.desk import CAPTION_FIELDS
+from tests.experiments.serving.small_desk import WORDS, save_image, small_desk
 from tests.experiments.small_stages import write_run
 
 pytest.importorskip("gradio", reason="no Gradio: pip install '.[web]' in the repository")
@@ -28,6 +30,8 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="no Selenium: pip i
 from selenium.common.exceptions import WebDriverException  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+from experiments.serving.page import Page  # noqa: E402
 
 pytestmark = pytest.mark.slow
 Found = TypeVar("Found")
@@ -211,6 +215,25 @@ def test_second_person_sees_nothing_of_the_first_and_both_are_told_to_agree(
     (saved,) = Corrections(folder / "out").read_all()
     assert [one.kind for one in saved.history] == ["review", "second", "consensus"]
     assert saved.settled and saved.settled.regions == saved.history[1].regions
+
+
+def test_image_opens_with_its_first_answer_and_no_later_one_takes_it_away(tmp_path: Path) -> None:
+    files = [str(save_image(tmp_path / "in", place)) for place in range(3)]
+    with small_desk(tmp_path / "out") as desk:
+        page = Page(desk, words=WORDS, reviewer="Ann", place=tmp_path)
+        steps = list(page.on_drop(files, WORDS, "Ann", "to review", None))
+        opened = [step[page.draft].entry.name for step in steps if page.draft in step]
+        draft = steps[0][page.draft]
+        assert opened == ["part 0.png"] and draft.entry.name == "part 0.png"
+        marks = [step[page.queue].get("value") for step in steps]
+        assert marks == [draft.entry.key, None, None, None]
+        fields = [steps[0][box] for box in page.fields]
+        fields[CAPTION_FIELDS.index("cause")] = "a worn tool"
+        after = page.on_rename(draft, 0, "scuff", *fields)
+        cause, defect = (after[page.fields[CAPTION_FIELDS.index(f)]] for f in ("cause", "defect"))
+        assert cause == "a worn tool" and "scuff" in defect
+        again = list(page.on_drop(files, WORDS, "Ann", "to review", draft))
+        assert not [step for step in again if page.draft in step or "value" in step[page.queue]]
 
 
 def test_client_that_hangs_up_in_mid_upload_stops_nobody(address: str) -> None:
