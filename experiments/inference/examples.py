@@ -156,8 +156,6 @@ def read_records(path: Path) -> tuple[Path, list[Record], Vocabulary]:
     Raises FileNotFoundError or ValueError, one line, where there are none.
     """
     try:
-        if path.is_file() and path.suffix != ".parquet":
-            raise ValueError("a file that is no manifest.parquet")
         if manifest := open_manifest(path):
             records = [manifest[int(row)] for row in manifest.rows_of("train")]
             return manifest.root, records, manifest.vocabulary
@@ -176,8 +174,10 @@ def read_records(path: Path) -> tuple[Path, list[Record], Vocabulary]:
 
 
 def open_manifest(path: Path) -> Manifest | None:
-    """The manifest at path or in that folder, None where there is none."""
+    """The manifest at path or in that folder, None where none is; ValueError for no Parquet."""
     file = path / "manifest.parquet" if path.is_dir() else path
+    if file.is_file() and file.suffix != ".parquet":
+        raise ValueError("a file that is no manifest.parquet")
     return Manifest.open(file) if file.is_file() else None
 
 

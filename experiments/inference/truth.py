@@ -120,7 +120,12 @@ def share(hits: int, of: int) -> str:
 
 def read_truth(path: Path) -> tuple[Path, list[Record], Vocabulary]:
     """The root of the labelled images, their records and names; ValueError for unusable ones."""
-    if manifest := open_manifest(path):
+    try:
+        manifest = open_manifest(path)
+    except ValueError as error:
+        remedy = "give a folder with images/NAME/, or a manifest.parquet"
+        raise ValueError(f"--truth {path}: {error}: {remedy}") from error
+    if manifest:
         all_records = [manifest[row] for row in range(len(manifest))]
         records = [record for record in all_records if record.split != UNLABELLED]
         if any(record.window_xywh_px for record in records):

@@ -90,3 +90,6 @@ def test_truth_of_other_images_is_refused(parts: Path, tmp_path: Path) -> None:
     words = ["--checkpoint", "RUN", "--images", other, "--out", tmp_path / "out"]
     line = refused(predict, *words, "--truth", parts)
     assert line.startswith("--truth") and "tells of 5 images" in line
+    image = other / "other.png"
+    line = refused(predict, *words, "--truth", image)
+    assert line.startswith(f"--truth {image}: a file that is no manifest.parquet: give a folder")
