@@ -20,6 +20,13 @@ from experiments.typed_words import write_words
 PLACE = re.compile(r"\{([\w-]+)\}")
 CHILD_TAG, STUDY_TAG, COMMAND_TAG = "child", "study", "command_sha256"
 RUN = "experiments.run"
+# Figures of a run that no test measures, and the metric that each is.
+UNTESTED = {
+    "latency_ms": "perf/test_ms_per_image",
+    "peak_memory_mb": "perf/peak_memory_mb",
+    "train_minutes": "perf/train_minutes",
+    "test_images_seen": "data/test_images_seen",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +183,7 @@ class Study:
         """The metric that holds a figure, by our name of it; a metric is its own."""
         if isinstance(self.metrics, dict) and figure in self.metrics:
             return self.metrics[figure]
-        if figure == "latency_ms":
-            return "perf/test_ms_per_image"
-        return figure if "/" in figure else f"mask/test/{figure}"
+        return UNTESTED.get(figure, figure if "/" in figure else f"mask/test/{figure}")
 
 
 @dataclass(frozen=True, slots=True)
