@@ -71,7 +71,7 @@ class Draft:
     """An image as one person has it open; version: of what was saved when it was opened.
 
     other: the second person's regions, of a consensus; written: the fields of the caption that
-    people filled in otherwise than the regions tell.
+    people filled in otherwise than the regions tell; told: all that regions have told so far.
     """
 
     entry: Entry
@@ -81,6 +81,7 @@ class Draft:
     other: tuple[MarkedRegion, ...] = ()
     people: tuple[str, ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
+    told: frozenset[tuple[str, str]] = frozenset()
 
     def renamed(self, place: int | None, name: str) -> "Draft":
         """With another name for a region; ValueError for one that is none."""
@@ -280,10 +281,13 @@ class Desk:
         return replace(self._told(draft), **draft.written)
 
     def captioned(self, draft: Draft, caption: Caption) -> Draft:
-        """With what a caption says otherwise than the regions, which it does after changes too."""
-        told = asdict(self._told(draft))
+        """With what a caption says otherwise than the regions, which it does after changes too.
+
+        It may come from before the last change: what regions told then nobody has written.
+        """
+        told = draft.told.union(asdict(self._told(draft)).items())
         said = {name: " ".join(text.split()) for name, text in asdict(caption).items()}
-        return replace(draft, written=dict(said.items() - told.items()))
+        return replace(draft, written=dict(said.items() - told), told=told)
 
     def _told(self, draft: Draft) -> Caption:
         return caption_of(

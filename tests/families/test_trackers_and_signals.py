@@ -31,6 +31,7 @@ from experiments.tracking import TrackerError, initialise_tracking, read_runs
 
 ROOT = Path(__file__).parents[2]
 STEPS = 5
+SOON_S = 6.0  # a step that waited for its tracker, or a run for its end, would take 10
 # What a server that is no healthy MLflow answers to everything.
 ANSWERS = {
     "500": (500, b"oops"),
@@ -129,7 +130,7 @@ def test_run_trains_on_with_a_sick_tracker_and_a_healthy_one_gets_all(
     seconds = train(tracked)
     begin = time.monotonic()
     tracked.close()
-    assert seconds < 2 and time.monotonic() - begin < 3
+    assert seconds < SOON_S and time.monotonic() - begin < SOON_S
     lines = tracked.spool_path.read_text().splitlines()
     assert sum('"loss"' in line for line in lines) == STEPS
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -141,7 +142,7 @@ def test_who_reads_a_sick_tracker_is_told_in_seconds(sick: str, tmp_path: Path) 
     begin = time.monotonic()
     with pytest.raises(ValueError, match=r"tracker .* (can't be reached|answered)|none is known"):
         read_runs(tmp_path, "e")
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < SOON_S
 
 
 @pytest.mark.parametrize("harm", ["locked", "read-only", "no database", "no folder"])
@@ -169,7 +170,7 @@ def test_run_trains_on_with_a_harmed_database_and_the_mended_one_gets_all(
         with pytest.raises(TrackerError):
             initialise_tracking(output)
     tracked = opened(output)
-    assert train(tracked) < 2
+    assert train(tracked) < SOON_S
     tracked.close()
     assert tracked.spool_path.exists()
     holder.close()
@@ -188,7 +189,7 @@ def test_tracker_that_hangs_in_the_middle_and_comes_back_gets_all_in_the_same_ru
     assert tracked.flush()
     with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as holder:
         holder.execute("begin exclusive")
-        assert train(tracked, first=STEPS) < 2
+        assert train(tracked, first=STEPS) < SOON_S
         assert not tracked.flush(1.0)
     assert tracked.flush() and not tracked.spool_path.exists()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -249,7 +250,7 @@ def test_study_that_is_interrupted_tells_its_children_to_stop(tmp_path: Path) ->
     threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         run_children([Child("a", "a", 0, ())], set(), run, jobs=1)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30  # of the child's 60
 
 
 # What stands for python in the Makefile: it notes its words, and ends as told in the stage.

@@ -157,8 +157,9 @@ def test_caption_follows_mask_and_name_and_must_be_readable(tmp_path: Path) -> N
             "burr",
         )
         assert caption.location and caption.morphology and not caption.cause
-        draft = desk.captioned(draft, replace(caption, cause=" a  worn tool"))
-        saved = desk.save(draft.renamed(0, "dent"), "Ann")
+        draft = desk.captioned(draft, written := replace(caption, cause=" a  worn tool"))
+        renamed = desk.captioned(draft.renamed(0, "dent"), written)  # the page is a change behind
+        saved = desk.save(renamed, "Ann")
         assert saved.history[0].caption == replace(caption, defect="dent", cause="a worn tool")
         again, bad = desk.open(draft.entry.key, "done"), Caption("ring with teeth", defect="burr")
         assert again.written == {"cause": "a worn tool"}
