@@ -53,6 +53,7 @@ from experiments.tracking import (
     tracking_uri,
     write_results,
 )
+from lightning_modules.anomaly_module import AnomalyModule
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.latent_encoding import parts_sha256
 from lightning_modules.segmentation_module import SegmentationModule
@@ -162,6 +163,11 @@ def prepare_stage(
         if isinstance(model, Student):
             model.learn_from(load_stage(model.teacher_path))
         if start is not None:
+            if isinstance(model, AnomalyModule):
+                raise ValueError(
+                    f"--from {start} is a {type(model).__name__}, which learns good parts anew "
+                    "each time: leave --from out and give all good parts"
+                )
             model.restore(read_stage(start))
         else:
             load_and_measure(model, data)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from datamodules.sample import Batch
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary
 from lightning_modules.metrics.calibration import BALANCED, FALSE_ALARM_RATE, Objective
-from lightning_modules.nets.image_encoder import resized
 from lightning_modules.nets.post_processing import OperatingPoints, TypeThresholds
 from lightning_modules.segmentation_module import SegmentationModule
 from lightning_modules.weights_io import SavedStage
@@ -63,7 +62,8 @@ class AnomalyModule(SegmentationModule):
                 "coarsest stride"
             )
         self.automatic_optimization = False
-        self.post_processing.extent_share = EXTENT_SHARE
+        # The score of an image is what `score` says; a blurred map's peak has no part in it.
+        self.post_processing.peak_share, self.post_processing.extent_share = 0.0, EXTENT_SHARE
         for name in ("map_curve", "image_curve"):
             self.register_buffer(name, torch.tensor([0.0, 1.0]))
         self.register_buffer("pixel_threshold", torch.tensor(0.5))
@@ -85,10 +85,9 @@ class AnomalyModule(SegmentationModule):
         super().set_vocabulary(Vocabulary((GOOD_WORDS, (DEFECT,))))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """The batch with its types made one; training images are squares from here on."""
+        """The batch with its types made one."""
         ids: list[tuple[int, ...]] = [(DEFECT_ID,) if one else () for one in batch.class_ids]
-        image = resized(batch.image, self.tile_px) if self.trainer.training else batch.image
-        return replace(batch, image=image, mask=batch.mask.clamp(max=DEFECT_ID), class_ids=ids)
+        return replace(batch, mask=batch.mask.clamp(max=DEFECT_ID), class_ids=ids)
 
     def restore(self, saved: SavedStage) -> None:
         """As everywhere; regions begin where training has found that they do."""
@@ -133,13 +132,28 @@ class AnomalyModule(SegmentationModule):
             setattr(self, name, [])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Keeps the first images; ValueError for a defect, which would become good."""
+        """Keeps the first images.
+
+        ValueError for a defect, which would become good, and for squares of another size than the
+        tested ones, which would be of another sharpness.
+        """
         if any(batch.class_ids):
             raise ValueError(
                 f"a training image shows a defect, and {type(self).__name__} takes all for good: "
                 "set data.init_args.train_on to good"
             )
-        self._shown += list(batch.image[: max(0, SHOWN_IMAGES - len(self._shown))])
+        if batch.image.shape[-2:] != (self.tile_px, self.tile_px):
+            height, width = batch.image.shape[-2:]
+            raise ValueError(
+                f"training images have {height} x {width} px and the model's image_size_px is "
+                f"{self.tile_px}, expected one size: set data.init_args.train_transform to a "
+                f"WholeSquare of {self.tile_px} px"
+            )
+        self._shown += self.comparable(batch)[: max(0, SHOWN_IMAGES - len(self._shown))]
+
+    def comparable(self, batch: Batch) -> list[Tensor]:
+        """The images of a batch that may set the curves."""
+        return list(batch.image)
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Nothing to learn but the curves."""

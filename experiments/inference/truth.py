@@ -14,6 +14,7 @@ from experiments.inference.examples import open_manifest, regions_of
 from experiments.inference.inputs import InputImage
 from experiments.predictor import Result
 from experiments.tables import Table
+from lightning_modules.anomaly_module import DEFECT
 
 COLUMNS = ("shown", "images", "answered right", "defects", "found", "named right", "else mostly")
 NAMELESS = "-"
@@ -61,7 +62,7 @@ class Truth:
         if record is None:
             return
         shown = self._name(record.defects[0]) if record.defects else GOOD
-        is_right = self.true_names[result.name] == shown
+        is_right = self._is_right(result.name, shown)
         self.counts[shown] += Counter({"images": 1, "answered right": int(is_right)})
         if shown == GOOD and not is_right:
             self.wrong[GOOD][result.name] += 1
@@ -77,10 +78,15 @@ class Truth:
             return
         counts["found"] += 1
         found = result.instances[int(np.argmax(shared))].name
-        if self.true_names[found] == true_name:
+        if self._is_right(found, true_name):
             counts["named right"] += 1
         else:
             self.wrong[true_name][found] += 1
+
+    def _is_right(self, name: str, true_name: str) -> bool:
+        """Whether a name that is asked for is the true one; "defect" is right for any defect."""
+        true = self.true_names[name]
+        return true == true_name or (name == DEFECT and true == NAMELESS and true_name != GOOD)
 
     def _name(self, word: str) -> str:
         """What the truth's vocabulary calls a name of its records."""

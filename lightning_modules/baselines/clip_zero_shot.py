@@ -87,7 +87,7 @@ class ClipZeroShot(SegmentationModule):
         super().set_vocabulary(vocabulary)
         prompts = [
             [self.name_template.format(self.part_name, word) for word in words]
-            for words in vocabulary.entries[1:]
+            for words in (*vocabulary.entries[1:], *((word,) for word in vocabulary.negatives))
         ]
         self.name_texts = embed_prompts(self.clip.embed_texts, prompts)
 
@@ -106,7 +106,10 @@ class ClipZeroShot(SegmentationModule):
         )
         shares = self.match(image, self.name_texts)
         best = functional.one_hot(shares.argmax(1), shares.shape[1])
-        answer = torch.cat([1 - damaged_image[:, None], damaged_image[:, None] * shares], dim=1)
+        # What looks like a negative word, which comes after the names, is no defect.
+        shares, best = (one[:, : len(self.vocabulary or ()) - 1] for one in (shares, best))
+        named = damaged_image[:, None] * shares
+        answer = torch.cat([1 - named.sum(1, keepdim=True), named], dim=1)
         return damaged[:, None] * best[:, :, None, None], answer
 
     def match(self, vectors: Tensor, texts: Tensor) -> Tensor:

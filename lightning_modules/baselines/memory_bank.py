@@ -31,7 +31,7 @@ class MemoryBank(AnomalyModule):
     """
 
     stage = "memory_bank"
-    collected = (*AnomalyModule.collected, "_seen")
+    collected = (*AnomalyModule.collected, "_seen", "_rows")
     bank: Tensor
 
     def __init__(
@@ -55,7 +55,9 @@ class MemoryBank(AnomalyModule):
         self.vectors, self.selection, self.blur_sigma_px = vectors, selection, blur_sigma_px
         self.register_buffer("bank", torch.zeros(0, sum(self.features.channels)))
         self.register_load_state_dict_pre_hook(take_size_of_bank)
+        # Of each image the vectors of its places, and which image of the data it is.
         self._seen: list[Tensor] = []
+        self._rows: list[Tensor] = []
         self._owners = torch.zeros(0)
 
     def tags(self) -> dict[str, str]:
@@ -77,7 +79,8 @@ class MemoryBank(AnomalyModule):
     @torch.no_grad()
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Keeps the places' vectors of good images."""
-        self._seen += list(self.embed(batch.image))
+        self._seen += list(self.embed(batch.image).float())
+        self._rows += list(batch.row.to(self.device))
         return None
 
     @torch.no_grad()
@@ -86,19 +89,20 @@ class MemoryBank(AnomalyModule):
 
         ValueError for a single image, which could not be told from itself.
         """
-        if len(self._seen) < 2:
+        rows = torch.stack(self._rows)
+        if len(rows.unique()) < 2:
             raise ValueError(
                 "got one good image, expected two or more: give the memory bank more of them"
             )
         everything = torch.cat(self._seen)
-        owners = torch.arange(len(self._seen)).repeat_interleave(len(self._seen[0]))
+        owners = rows.repeat_interleave(len(self._seen[0]))
         count = min(self.vectors, len(everything))
         if self.selection == "random":
             chosen = torch.randperm(len(everything))[:count]
         else:
             short = everything @ torch.randn(everything.shape[1], PROJECTED_WIDTH).to(everything)
             chosen = farthest_points(short, count)
-        self.bank, self._owners = everything[chosen], owners[chosen].to(everything.device)
+        self.bank, self._owners = everything[chosen], owners[chosen]
         super().learn_from_epoch()
 
     def embed(self, images: Tensor) -> Tensor:
@@ -116,8 +120,8 @@ class MemoryBank(AnomalyModule):
     def score_shown(self) -> tuple[Tensor, Tensor]:
         """Distances of the good images that were kept to what the others showed."""
         pairs = []
-        for place, image in enumerate(self._shown):
-            others = self.bank[self._owners != place]
+        for image, row in zip(self._shown, self._rows, strict=False):
+            others = self.bank[self._owners != row]
             pairs.append(self._distances(image[None], others if len(others) else self.bank))
         maps, scores = zip(*pairs, strict=True)
         return torch.cat(maps), torch.cat(scores)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import repeat
+from zlib import crc32
 
 import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
@@ -41,11 +42,12 @@ class Musc(AnomalyModule):
     the most alike images have a say in an image's score, several numbers are averaged. All images
     that will be asked about are looked at together, those of one product among each other, before
     the first gets its answer; one that was not makes a set with those it comes with. Good training
-    images set the curves alone; or, with a projection, which is the DiffuseDefect paper's and no
-    part of MuSc, they teach it first to tell places apart.
+    images of one product set the curves alone; or, with a projection, which is the DiffuseDefect
+    paper's and no part of MuSc, they teach it first to tell places apart.
     """
 
     stage = "musc"
+    collected = (*AnomalyModule.collected, "_product")
     shapes_examples = False  # an example alone gets no answer
 
     def __init__(
@@ -65,8 +67,8 @@ class Musc(AnomalyModule):
         self.like_images = like_images
         self.projection, self.base_learning_rate = projection, base_learning_rate
         self.automatic_optimization = projection is not None
-        # The score of an image is no peak of its own map alone.
-        self.post_processing.peak_share = 0.0
+        # The product whose images set the curves, as a number; none before the first.
+        self._product: list[Tensor] = []
         # By the pixels of an image: its map (1, h, w) and its score.
         self._found: dict[bytes, tuple[Tensor, Tensor]] = {}
 
@@ -100,6 +102,14 @@ class Musc(AnomalyModule):
                 f"got {count} processes, expected one: MuSc scores images among each other; set "
                 "trainer.devices to 1"
             )
+
+    def comparable(self, batch: Batch) -> list[Tensor]:
+        """Those of the first image's product: among others each would be odd."""
+        products = batch.products or [""] * len(batch.image)
+        codes = [torch.tensor(crc32(product.encode())) for product in products]
+        self._product = self._product or [codes[0].to(self.device)]
+        pairs = zip(batch.image, codes, strict=True)
+        return [image for image, code in pairs if int(code) == int(self._product[0])]
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Nothing without a projection; the mean over layers of its loss on places of the batch."""
@@ -140,8 +150,13 @@ class Musc(AnomalyModule):
         )
 
     def look_at(self, images: Iterable[Tensor]) -> None:
-        """Scores images (3, H, W) of any sizes among each other; ValueError for under five."""
+        """Scores images (3, H, W) of any sizes among each other; ValueError for under five.
+
+        What was looked at before keeps its scores: somebody may be asking for those still.
+        """
+        before = self._found
         self._look_at((image, "") for image in images)
+        self._found = before | self._found
 
     @torch.no_grad()
     def _look_at(self, pairs: Iterable[tuple[Tensor, str]]) -> None:
@@ -207,7 +222,12 @@ class Musc(AnomalyModule):
         return torch.stack([enlarged(one, self.tile_px) for one in grids]), scores
 
     def score_shown(self) -> tuple[Tensor, Tensor]:
-        """How odd the good images that were kept are among each other."""
+        """How odd good images are among each other; ValueError for under five."""
+        if len(self._shown) < FEWEST_IMAGES:
+            raise ValueError(
+                f"got {len(self._shown)} good images of one product, expected {FEWEST_IMAGES} or "
+                "more to set what a score of 0.5 is: raise data.init_args.image_budget"
+            )
         return self.score(torch.stack(self._shown))
 
 

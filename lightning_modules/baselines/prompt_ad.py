@@ -108,8 +108,6 @@ class PromptAd(AnomalyModule):
         self.alignment_weight, self.gallery_layers = alignment_weight, gallery_layers
         self.optimizer_name, self.base_learning_rate = optimizer, base_learning_rate
         self.blur_sigma_px = blur_sigma_px
-        # The score of an image is no peak of its own map alone.
-        self.post_processing.peak_share = 0.0
         self.register_buffer("gallery", torch.zeros(0))  # (M, shots, h * w, C)
         self.register_buffer("texts", torch.zeros(0))  # (2, 2, D): of images, of places
         self._seen: list[Tensor] = []

@@ -107,10 +107,11 @@ class SimpleNet(AnomalyModule):
         """Adds adapted features (N, D) to the statistics of the epoch."""
         count = torch.tensor(len(adapted), device=adapted.device)
         if not self._sums:  # about a mean of some, so that squares stay small
-            self.mean = adapted.mean(0)
+            self.mean = adapted.float().mean(0)
             self._sums = [torch.zeros_like(one) for one in (self.mean, self.precision, count)]
-        centred = adapted - self.mean
-        added = (centred.sum(0), centred.T @ centred, count)
+        centred = adapted.float() - self.mean
+        with torch.autocast(centred.device.type, enabled=False):
+            added = (centred.sum(0), centred.T @ centred, count)
         self._sums = [total + one for total, one in zip(self._sums, added, strict=True)]
 
     def learn_from_epoch(self) -> None:

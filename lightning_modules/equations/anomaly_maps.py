@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lightning_modules.equations.full_precision import in_full_precision
+
 QUERIES_AT_ONCE = 1024
 
 
@@ -20,19 +22,18 @@ def on_finest_grid(maps: list[Tensor]) -> Tensor:
     return torch.cat([finest, *raised], dim=1)
 
 
+@in_full_precision
 def nearest_distances(queries: Tensor, bank: Tensor) -> Tensor:
     """Euclidean distance (N,) of each query (N, D) to the nearest vector of the bank (M, D)."""
-    # In 16 bits the difference of the squares would be lost.
-    with torch.autocast(queries.device.type, enabled=False):
-        queries, bank = queries.float(), bank.float()
-        squares = bank.square().sum(1)
-        nearest = [
-            torch.addmm(squares, some, bank.T, alpha=-2).amin(1) + some.square().sum(1)
-            for some in queries.split(QUERIES_AT_ONCE)
-        ]
+    squares = bank.square().sum(1)
+    nearest = [
+        torch.addmm(squares, some, bank.T, alpha=-2).amin(1) + some.square().sum(1)
+        for some in queries.split(QUERIES_AT_ONCE)
+    ]
     return torch.cat(nearest).clamp_min(0).sqrt()
 
 
+@in_full_precision
 def farthest_points(vectors: Tensor, count: int) -> Tensor:
     """Places (count,) of vectors (N, D) that cover them: from the first, always the farthest next.
 
@@ -48,6 +49,7 @@ def farthest_points(vectors: Tensor, count: int) -> Tensor:
     return torch.tensor(chosen)
 
 
+@in_full_precision
 def blurred(maps: Tensor, sigma_px: float) -> Tensor:
     """Maps (B, h, w) under a Gaussian, cut at four sigmas; beyond the rim they are mirrored.
 
@@ -100,6 +102,7 @@ def precision_of(covariance: Tensor, share: float = 0.01) -> Tensor:
     return torch.linalg.inv(covariance + ridge * torch.eye(len(covariance)).to(covariance))
 
 
+@in_full_precision
 def mahalanobis_distances(vectors: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
     """Distances (...) of vectors (..., D) from a mean (D,), by the inverse covariance (D, D)."""
     centred = vectors - mean

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lightning_modules.equations.full_precision import in_full_precision
+
 LUMA = (0.299, 0.587, 0.114)
 # Linear sRGB to CIE XYZ under D65, and that white's own XYZ.
 TO_XYZ = (
@@ -36,6 +38,7 @@ def high_pass(grey: Tensor, *, cutoff_bins: float = 30.0, order: int = 2) -> Ten
     return torch.fft.irfft2(torch.fft.rfft2(grey.float()) * gain, s=(height, width))
 
 
+@in_full_precision
 def structural_similarity(one: Tensor, other: Tensor) -> Tensor:
     """Mean SSIM of each image (B,), 1 for equal ones (Wang et al. 2004).
 
@@ -111,6 +114,7 @@ def colour_difference(one: Tensor, other: Tensor) -> Tensor:
     return 0.0003 * apart.square().sum(1, keepdim=True)
 
 
+@in_full_precision
 def restoration_map(image: Tensor, restored: Tensor, *, window_px: int = 21) -> Tensor:
     """Anomaly map (B, 1, H, W) of images and what was restored: gradients and colours apart.
 

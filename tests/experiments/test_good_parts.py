@@ -23,6 +23,7 @@ SETTINGS = {
     "model.model_name": "test_resnet",
     "model.vectors": 400,
     "model.image_size_px": 64,
+    "data.train_transform.image_size_px": 64,
     "model.blur_sigma_px": 1,
     "data.copies": "keep",
     "data.allow_leakage": True,
@@ -84,6 +85,9 @@ def test_good_parts_and_three_examples_of_each_name_become_named_masks(
     boxes = {one["image_id"]: one["bbox"] for one in reversed(found["annotations"])}
     assert len(boxes) == 4
     assert all(x < 36 < x + width and y < 30 < y + height for x, y, width, height in boxes.values())
+    again = {"root": examples, "output": tmp_path, "from": words["checkpoint"], "name": "again"}
+    line = ["--config", "baselines/memory_bank.yaml", "--source=folder", *words_of(again)]
+    assert "a MemoryBank, which learns good parts anew" in refused(run, *line)
 
 
 def test_images_that_are_scored_among_each_other_are_predicted_by_one_command(
@@ -92,7 +96,7 @@ def test_images_that_are_scored_among_each_other_are_predicted_by_one_command(
     parts = draw_folder(tmp_path / "parts", {"good": 40}, 0)
     own = {"output": tmp_path, "data.manifest_folder": tmp_path / "manifests", "root": parts}
     net = {"model.tokens.weights": "random", "model.tokens.model_name": "test_resnet"}
-    shared = {key: SETTINGS[key] for key in ("model.image_size_px", "data.copies")}
+    shared = {key: SETTINGS[key] for key in SETTINGS if key.endswith(("size_px", "copies"))}
     words = words_of(own | net | shared | {"data.allow_leakage": True, "data.image_budget": 8})
     line = ["--config", "baselines/musc_tiny.yaml", "--source=folder", *words]
     assert call_command(run, line) == 0
@@ -110,7 +114,7 @@ def test_images_that_are_scored_among_each_other_are_predicted_by_one_command(
 def test_four_good_parts_teach_prompts_and_one_too_few_is_one_line(tmp_path: Path) -> None:
     parts = draw_folder(tmp_path / "parts", {"good": 20, "plain": 4}, 0)
     own = {"output": tmp_path, "data.manifest_folder": tmp_path / "manifests", "root": parts}
-    shared = {key: SETTINGS[key] for key in ("data.copies", "data.allow_leakage")}
+    shared = {key: SETTINGS[key] for key in SETTINGS if key.startswith("data")}
     clip = {"model.pretrained": write_small_clip(tmp_path / "clip"), "model.image_size_px": 64}
     more = {"model.gallery_layers": "[0, 1]", "trainer.max_epochs": 2}
     words = words_of(own | shared | clip | more)

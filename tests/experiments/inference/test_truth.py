@@ -68,6 +68,15 @@ def test_another_word_of_the_true_name_is_right(
     assert rows["burr"][-1] == "corrosion pit 1"
 
 
+def test_an_answer_without_a_name_is_right_of_any_defect(
+    parts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(parts, parts / "images", "--labels", "defect") == 0
+    rows = rows_of(capsys.readouterr().out)
+    assert rows["burr"][1] == "1.00 (1/1)" and rows["burr"][4] == "1.00 (1/1)"
+    assert rows["pit"][1] == "0.50 (1/2)" and rows["good"][1] == "1.00 (2/2)"
+
+
 def test_a_manifest_is_a_truth_and_images_without_truth_are_said(
     parts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,10 +20,12 @@ from lightning_modules import baselines
 from lightning_modules.anomaly_module import AnomalyModule, fit_curve, to_unit
 from lightning_modules.baselines.constant import Constant
 from lightning_modules.baselines.memory_bank import MemoryBank
+from lightning_modules.baselines.musc import Musc, fingerprint
 from lightning_modules.baselines.unet import Unet
 from lightning_modules.baselines.yolo import Yolo
 from lightning_modules.nets.autoencoder import DctAutoencoder
 from lightning_modules.nets.diffusion_model import NoiseSchedule
+from lightning_modules.nets.image_encoder import resized
 from lightning_modules.nets.patch_tokens import ConvolutionalTokens
 from lightning_modules.segmentation_module import SegmentationModule
 from tests.lightning_modules.small_parts import (
@@ -162,6 +164,26 @@ def test_predictions_have_the_images_size(name: str, size: tuple[int, int]) -> N
     for answer in answers:
         assert answer.label_map.shape == answer.anomaly_map.shape == size
         assert answer.label_map.dtype == torch.int64
+
+
+@every_one_of_good_parts
+def test_score_of_an_image_is_what_the_system_says_and_no_peak_beside_it(name: str) -> None:
+    model, batch = build(name), defect_batch()
+    answers = predictions(model, batch)
+    if isinstance(model, Musc):
+        raw = torch.stack([model._found[fingerprint(image)][1] for image in batch.image])
+    else:
+        raw = model.score(resized(batch.image, model.tile_px))[1]
+    told = torch.tensor([answer.image_score for answer in answers])
+    torch.testing.assert_close(told, to_unit(raw, model.image_curve), rtol=1e-4, atol=1e-5)
+
+
+@every_one_of_good_parts
+def test_training_squares_of_another_size_are_refused(name: str, tmp_path: Path) -> None:
+    batch = good_batch()
+    batch.image = resized(batch.image, SIDE_PX // 2)
+    with pytest.raises(ValueError, match="expected one size: set"):
+        quiet_trainer(tmp_path, max_epochs=1).fit(small(name).train(), loader(batch))
 
 
 @every_baseline
@@ -318,7 +340,7 @@ def test_memory_bank_refuses_several_processes_and_a_single_image(tmp_path: Path
     with pytest.raises(ValueError, match="got 2 processes, expected one"):
         small("memory_bank").check_processes(2)
     lonely = good_batch()
-    lonely.image, lonely.class_ids = lonely.image[:1], [()]
+    lonely.image, lonely.row, lonely.class_ids = lonely.image[:1], lonely.row[:1], [()]
     with pytest.raises(ValueError, match="got one good image, expected two or more"):
         quiet_trainer(tmp_path).fit(small("memory_bank"), loader(lonely))
 

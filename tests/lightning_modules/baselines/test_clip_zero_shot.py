@@ -110,6 +110,17 @@ def test_name_is_the_one_whose_words_are_like_the_image(folder: str) -> None:
         assert (answer.type_map == class_id).all()
 
 
+def test_what_looks_like_a_negative_word_is_good(folder: str) -> None:
+    model, [image] = ready(folder), images_of((SIDE_PX, SIDE_PX))
+    model.set_vocabulary(Vocabulary((("good",), ("crack",)), ("shadow",)))
+    vector, _ = model.clip.embed_patches(image[None], TOWERS["vanilla"], image_size_px=SIDE_PX)
+    model.name_texts = torch.cat([-vector, vector])
+    answer = model.predict_images([image])[0]
+    assert answer.type_id == 0 and answer.image_score < 0.01 and not answer.anomaly_map.any()
+    model.name_texts = model.name_texts.flip(0)
+    assert model.predict_images([image])[0].anomaly_map.any()
+
+
 def test_each_word_of_a_name_has_a_prompt(folder: str) -> None:
     model = ready(folder, part_name="tile")
     alone = model.clip.embed_texts(["a photo of a tile with crack", "a photo of a tile with rift"])

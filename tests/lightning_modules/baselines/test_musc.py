@@ -111,6 +111,27 @@ def test_images_are_scored_among_those_of_their_product(tmp_path: Path) -> None:
     assert not whole.anomaly_map.allclose(model.predict_images(tiles)[1].anomaly_map, atol=1e-3)
 
 
+def test_curves_are_set_by_the_images_of_one_product(tmp_path: Path) -> None:
+    tiles, boards = images_of(6), images_of(8, ground=-0.5)
+    mixed = torch.stack([one for pair in zip(tiles, boards, strict=False) for one in pair])
+    model, alone = ready(), ready()
+    quiet_trainer(tmp_path).fit(model, batches_of(mixed, ["tile", "board"] * 6))
+    quiet_trainer(tmp_path).fit(alone, batches_of(tiles, ["tile"] * 6))
+    torch.testing.assert_close(model.image_curve, alone.image_curve)
+    torch.testing.assert_close(model.map_curve, alone.map_curve)
+    few = batches_of(mixed[:8], ["tile", "board"] * 4)
+    with pytest.raises(ValueError, match="got 4 good images of one product, expected 5 or more"):
+        quiet_trainer(tmp_path).fit(ready(), few)
+
+
+def test_who_asks_second_leaves_the_scores_of_the_first() -> None:
+    first, second, model = images_of(6, odd=1), images_of(8, ground=-0.5), ready()
+    model.look_at(first)
+    before = model.predict_images(first[:1])[0]
+    model.look_at(second)
+    assert model.predict_images(first[:1])[0].image_score == before.image_score
+
+
 def train_loss(trainer: Trainer, model: Musc) -> float:
     trainer.fit(model, batches_of(images_of(6)))
     return float(trainer.callback_metrics["mask/train/loss"])
