@@ -89,7 +89,8 @@ class Throughput(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what the model takes for the images that were kept."""
         if self._timed:
-            took_ms = time_alone(cast(Predicts, pl_module), self._timed)
+            with trainer.precision_plugin.forward_context():
+                took_ms = time_alone(cast(Predicts, pl_module), self._timed)
             pl_module.log(TEST_METRIC, took_ms, batch_size=1)
         pl_module.log(MEMORY_METRIC, peak_memory_mb(pl_module.device), batch_size=1)
 

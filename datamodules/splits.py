@@ -186,8 +186,10 @@ class TypeDivision:
         if test_types not in TEST_TYPES:
             expected = ", ".join(TEST_TYPES)
             raise ValueError(f"test_types is {test_types!r}: expected one of {expected}")
-        if test_types == "held_out" and not held_out:
-            raise ValueError("test_types is 'held_out', but held_out_types names none: name some")
+        if test_types != "all" and not held_out:
+            raise ValueError(
+                f"test_types is {test_types!r}, but held_out_types names none: name some"
+            )
         vocabulary = index.vocabulary.with_words(labels) if labels else index.vocabulary
         self.training, unseen = vocabulary.division(held_out)
         if held_out and len(self.training) == 1:

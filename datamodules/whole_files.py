@@ -23,10 +23,11 @@ def whole(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.name}.{writer}{UNFINISHED_SUFFIX}")
     try:
         yield unfinished
-        if unfinished.is_file():
-            # A power cut after the renaming must not find an empty file under the new name.
-            with unfinished.open("rb") as file:
-                os.fsync(file.fileno())
+        # A power cut after the renaming must not find an empty file under the new name.
+        for path_within in [unfinished, *unfinished.rglob("*")]:
+            if path_within.is_file():
+                with path_within.open("rb") as file:
+                    os.fsync(file.fileno())
         os.replace(unfinished, path)
     finally:
         if unfinished.is_dir():

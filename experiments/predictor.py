@@ -45,6 +45,7 @@ from lightning_modules.segmentation_module import SegmentationModule
 
 LOGGER = logging.getLogger(__name__)
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
+MOST_RUNNERS_UP = 3  # that a result lists
 Labels = str | Sequence[str | Sequence[str]]
 ImageLike = str | Path | Image.Image | np.ndarray
 
@@ -151,6 +152,14 @@ class Predictor:
         # The one word of a system that knows no names would only be in their way.
         self._has_own_gallery = not isinstance(self._stage, AnomalyModule)
 
+    def join_gallery(self, folder: Path) -> None:
+        """Names by a saved gallery too, beside the words and what examples there are."""
+        before = self.gallery
+        self.use_own_gallery(folder)
+        assert self.gallery is not None
+        if before:
+            self.gallery = before.grown(self.gallery.vectors)
+
     def add_example(self, image: ImageLike, mask: np.ndarray, name: str) -> None:
         """Names regions by one more example too from now on, beside words or the labels.
 
@@ -173,7 +182,8 @@ class Predictor:
         gallery = self.gallery
         self._embed = embed
         self.gallery = gallery.grown(vectors) if gallery else Gallery(embed.fingerprint, vectors)
-        self._has_own_gallery = not isinstance(self._stage, AnomalyModule)
+        if not gallery:
+            self._has_own_gallery = not isinstance(self._stage, AnomalyModule)
 
     def use_labels(self, labels: Labels | None) -> None:
         """Predicts in these names from now on, None for those of the training.
@@ -239,7 +249,9 @@ class Predictor:
                 one.score,
                 one.mask.cpu().numpy(),
                 one.box_xywh_px,
-                tuple((names[class_id], share) for class_id, share in one.runners_up),
+                tuple(
+                    (names[class_id], share) for class_id, share in one.runners_up[:MOST_RUNNERS_UP]
+                ),
             )
             for one in found.instances
         ]

@@ -16,7 +16,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from experiments.checkpoints import CONFIG_NAME, INSIDE, PRETRAINED_KEY, THRESHOLDS_NAME, Restored
+from experiments.checkpoints import (
+    CONFIG_NAME,
+    GALLERY,
+    INSIDE,
+    PRETRAINED_KEY,
+    THRESHOLDS_NAME,
+    Restored,
+)
 from experiments.inference.new_words import SEEN_REGIONS
 from experiments.typed_words import write_words
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
@@ -82,8 +89,9 @@ def write_release(folder: Path, restored: Restored) -> str:
     (folder / CONFIG_NAME).write_text(text, encoding="utf-8")
     if (restored.directory / THRESHOLDS_NAME).is_file():
         shutil.copyfile(restored.directory / THRESHOLDS_NAME, folder / THRESHOLDS_NAME)
-    if (restored.directory / SEEN_REGIONS).is_dir():
-        shutil.copytree(restored.directory / SEEN_REGIONS, folder / SEEN_REGIONS)
+    for inner in (SEEN_REGIONS, GALLERY):
+        if (restored.directory / inner).is_dir():
+            shutil.copytree(restored.directory / inner, folder / inner)
     return reason
 
 

@@ -4,6 +4,7 @@ Looked for as `prepare` looks for copies: the same pixels, turned, mirrored or r
 """
 
 import logging
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -52,7 +53,7 @@ def count_seen(weights: Path, tested: IMDDDataModule, log: RunLogger) -> dict[st
 
 
 def data_below(run: Path) -> list[IMDDDataModule]:
-    """The training data of a run and of the stage 1 that it stands on, opened.
+    """The training data, opened, of a run and of those that its model names: stage 1, teacher.
 
     Raises FileNotFoundError or ValueError where one can't be.
     """
@@ -62,8 +63,17 @@ def data_below(run: Path) -> list[IMDDDataModule]:
     data.setup("fit")
     model = raw["model"]
     settings = model.get("init_args", {}) if isinstance(model, dict) else {}
-    below = settings.get(PRETRAINED_KEY, RANDOM)
-    return [data] if below == RANDOM else [data, *data_below(Path(below))]
+    below = {Path(settings.get(PRETRAINED_KEY, RANDOM)), *runs_named(model)} - {Path(RANDOM)}
+    return [data, *(one for path in sorted(below) for one in data_below(path))]
+
+
+def runs_named(value: object) -> Iterator[Path]:
+    """The run directories that a configuration names anywhere."""
+    if isinstance(value, str) and (Path(value) / CONFIG_NAME).is_file():
+        yield Path(value)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inner:
+        yield from runs_named(one)
 
 
 def training_images(data: IMDDDataModule) -> list[Inspection]:

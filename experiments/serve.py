@@ -55,15 +55,19 @@ def serve(
     if upload_mb < 1:
         raise ValueError(f"--upload_mb is {upload_mb}: expected 1 or more")
     port = free_port(host, port)
+    from experiments.checkpoints import GALLERY
     from experiments.predictor import load_predictor
     from experiments.serving.corrections import Corrections
     from experiments.serving.desk import Desk
+    from lightning_modules.nets.gallery import INDEX
 
     corrections = Corrections(out)
     predictor = load_predictor(checkpoint, device=device)
     desk = Desk(predictor, corrections, product=product, material=material)
     if examples is not None:
         predictor.use_own_gallery(examples)
+    if (out / GALLERY / INDEX).is_file():  # of earlier sessions
+        predictor.join_gallery(out / GALLERY)
     with TemporaryDirectory(prefix="diffuse_defect_page_") as uploads, desk:
         # Before it is imported, which reads them.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"

@@ -5,6 +5,7 @@
 Nothing is loaded here that nobody asked for, and nothing stands in for what is missing.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -101,17 +102,26 @@ VISION_WEIGHTS = [name for name, known in KNOWN_WEIGHTS.items() if known.archite
 def cache_folder() -> Path:
     """Where fetched weights lie: DIFFUSE_DEFECT_CACHE, or `diffuse_defect` in the user's cache."""
     named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "diffuse_defect")
+    try:
+        if named:
+            return Path(named).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "diffuse_defect")
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"no folder for weights ({error}): set {CACHE_VARIABLE} to one"
+        ) from error
 
 
 def is_fetched(name: str) -> bool:
-    """Whether these known weights lie in the cache, with all of their files and none cut off."""
+    """Whether these known weights lie in the cache, with all of their files and none damaged.
+
+    Of the weights themselves, whether they are cut off.
+    """
     folder = cache_folder() / name
-    if not all((folder / beside).is_file() for beside in KNOWN_WEIGHTS[name].beside):
-        return False
     try:
+        for beside, sha256 in KNOWN_WEIGHTS[name].beside.items():
+            if hashlib.sha256((folder / beside).read_bytes()).hexdigest() != sha256:
+                return False
         with safe_open(folder / WEIGHTS_FILE, "np"):
             return True
     except (OSError, SafetensorError):
@@ -127,11 +137,10 @@ def architecture_of(word: str) -> str:
 def find_weights(word: str) -> str:
     """What loaders take for the word of a configuration: a path, or else the word, a hub's name.
 
-    Known weights are the folder in the cache. Raises FileNotFoundError where they were not fetched,
-    or where a word that reads as a path leads nowhere.
+    Known weights are the folder in the cache, whatever else has their name here. Raises
+    FileNotFoundError where they were not fetched, or where a word that reads as a path leads
+    nowhere.
     """
-    if word and Path(word).exists():
-        return word
     if word in KNOWN_WEIGHTS:
         if not is_fetched(word):
             raise FileNotFoundError(
@@ -139,6 +148,8 @@ def find_weights(word: str) -> str:
                 f"`python -m experiments.fetch --weights {word}`"
             )
         return str(cache_folder() / word)
+    if word and Path(word).exists():
+        return word
     if HUB_NAME.fullmatch(word) and not word.endswith(FILE_SUFFIXES):
         return word
     raise FileNotFoundError(

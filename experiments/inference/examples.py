@@ -21,7 +21,7 @@ from datamodules.transforms import to_tensor
 from datamodules.vocabulary import GOOD_WORDS, Vocabulary
 from experiments.checkpoints import GALLERY
 from lightning_modules.nets.gallery import INDEX, UNKNOWN, Gallery, RegionNames
-from lightning_modules.nets.post_processing import MOST_RUNNERS_UP, touching_pixels
+from lightning_modules.nets.post_processing import touching_pixels
 from lightning_modules.nets.region_embedding import VIEWS, RegionEmbedding
 from lightning_modules.segmentation_module import SegmentationModule
 
@@ -70,7 +70,14 @@ def read_gallery(path: Path, embed: RegionEmbedding, find: Find | None = None) -
             LOGGER.warning("%r has one example: three or more name far better", name)
         elif count > MOST_EXAMPLES:
             LOGGER.warning("%r has more than %d examples: the first are used", name, MOST_EXAMPLES)
-    return Gallery(embed.fingerprint, made)
+    gallery = Gallery(embed.fingerprint, made)
+    if gallery.threshold <= -1:
+        LOGGER.warning(
+            "with so few examples nothing can be told from them: all that is found gets one of "
+            "their names, and none is %r; give three or more of each",
+            UNKNOWN,
+        )
+    return gallery
 
 
 def embed_examples(
@@ -256,7 +263,7 @@ class NewNames(ABC):
             inside = one.mask.to(label_map.device)
             label_map[inside], type_map[inside] = first, first
             held[first] += one.score * float(one.mask.sum())
-            next_ones = [(k, float(share[k])) for k in others[:MOST_RUNNERS_UP] if share[k] > 0]
+            next_ones = [(k, float(share[k])) for k in others if share[k] > 0]
             instances.append(replace(one, class_id=first, runners_up=tuple(next_ones)))
         old = found.type_scores.float().cpu()
         scores = torch.zeros(count).index_add_(0, ids, old)

@@ -123,7 +123,8 @@ class Corrections:
         """ValueError for a folder with something else in it, OSError for one not to write to."""
         self.folder = folder
         check_writable(folder)
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / ANNOTATIONS).is_dir():
+        others = [one for one in folder.iterdir() if one.name != GALLERY] if folder.is_dir() else []
+        if others and not (folder / ANNOTATIONS).is_dir():
             raise ValueError(
                 f"output {folder} holds no {ANNOTATIONS}: expected a new folder, or one that "
                 "serve has written corrections to; choose another --out"

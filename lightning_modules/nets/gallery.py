@@ -10,11 +10,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from datamodules.whole_files import whole, write_whole
 from lightning_modules.weights_io import first_line
 
 UNKNOWN = "unknown"
 INDEX, VECTORS = "gallery.json", "gallery.safetensors"
+NAMED = "name:"  # before the names of tensors
 FOLDS = 10
+SAME_EXAMPLE = 1e-4  # the distance up to which two vectors are of one
 # The least variance that any direction has within a name, of their mean over the examples.
 LEAST_VARIANCE = 0.3
 # Not under 0.1: nine examples that are all right would make the gallery sure of everything.
@@ -97,10 +100,14 @@ class Gallery:
         return tuple(self.vectors)
 
     def grown(self, vectors: Mapping[str, Tensor]) -> "Gallery":
-        """With more examples (N, V, D) of its names or of others."""
-        names = dict.fromkeys((*self.vectors, *vectors))
-        parts = {n: [d[n].cpu() for d in (self.vectors, vectors) if n in d] for n in names}
-        return Gallery(self.fingerprint, {name: torch.cat(one) for name, one in parts.items()})
+        """With more examples (N, V, D) of its names or of others; one that it has counts once."""
+        grown = dict(self.vectors)
+        for name, more in vectors.items():
+            own = grown.get(name, more[:0])
+            apart = torch.cdist(more.flatten(1).float().cpu(), own.flatten(1).float().cpu())
+            is_new = (apart > SAME_EXAMPLE).all(dim=1)
+            grown[name] = torch.cat([own.cpu(), more[is_new.to(more.device)].cpu()])
+        return Gallery(self.fingerprint, grown)
 
     def pruned(self, name: str) -> "Gallery":
         """Without a name; ValueError where it has none such, or no other."""
@@ -180,13 +187,15 @@ class Gallery:
         return torch.cat(best)
 
     def save(self, folder: Path) -> None:
-        """Writes gallery.json and gallery.safetensors into a folder."""
+        """Writes gallery.safetensors and gallery.json into a folder, each whole or not at all.
+
+        Vectors lie under their names: where only the first file is new, none has another's.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         index = {"fingerprint": self.fingerprint, "names": self.names}
-        places = {str(place): one.contiguous() for place, one in enumerate(self.vectors.values())}
-        save_file(places, folder / VECTORS)
-        text = json.dumps(index, indent=2, ensure_ascii=False)
-        (folder / INDEX).write_text(text + "\n", encoding="utf-8")
+        with whole(folder / VECTORS) as path:
+            save_file({NAMED + name: one.contiguous() for name, one in self.vectors.items()}, path)
+        write_whole(folder / INDEX, json.dumps(index, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, folder: Path, *, fingerprint: str) -> "Gallery":
@@ -199,7 +208,10 @@ class Gallery:
             tensors = load_file(folder / VECTORS)
             index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
             made_by, names = index["fingerprint"], index["names"]
-            vectors = {str(name): tensors[str(place)] for place, name in enumerate(names)}
+            by_name = {NAMED + str(name): str(name) for name in names}
+            if not by_name.keys() <= tensors.keys():  # as they were saved before, by place
+                by_name = {str(place): str(name) for place, name in enumerate(names)}
+            vectors = {name: tensors[key] for key, name in by_name.items()}
             shapes = sorted({tuple(one.shape[1:]) for one in vectors.values()})
             if any(len(shape) != 2 for shape in shapes) or len(shapes) > 1:
                 raise ValueError(f"its vectors are {shapes} and not of one kind")

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from datamodules.sample import GOOD_ID, Instance, Prediction
 
 VERSION = 2
-MOST_RUNNERS_UP = 3
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 OLD_BUFFERS = ("pixel_threshold", "image_threshold")
 
@@ -305,4 +304,4 @@ def vote(types: np.ndarray, scores: np.ndarray) -> tuple[int, tuple[tuple[int, f
     votes = np.bincount(types, weights=scores.astype(np.float64) ** 8)
     shares = votes / max(votes.sum(), np.finfo(np.float64).tiny)
     first, *others = (1 + np.argsort(-shares[1:], kind="stable")).tolist()
-    return first, tuple((k, float(shares[k])) for k in others[:MOST_RUNNERS_UP] if shares[k] > 0)
+    return first, tuple((k, float(shares[k])) for k in others if shares[k] > 0)

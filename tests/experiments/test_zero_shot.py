@@ -7,6 +7,7 @@ import pytest
 from experiments.cli import call_command
 from experiments.predictor import load_predictor
 from experiments.run import run
+from experiments.seen_images import runs_named
 from experiments.tracking import read_results, read_runs
 from tests.experiments.refused import refused
 from tests.experiments.small_run import words_of
@@ -67,3 +68,12 @@ def test_without_weights_the_run_is_refused_in_one_line(
     more = words_of({"model.pretrained": tmp_path / "none"})
     said = refused(run, "--config", f"baselines/{config}.yaml", *words, *more)
     assert "expected a local folder or a reachable hub name" in said
+
+
+def test_every_run_that_a_model_names_has_taught_it(tmp_path: Path) -> None:
+    for name in ("stage1", "teacher"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").touch()
+    nested = {"diffusion": {"init_args": {"denoiser": [{"init": str(tmp_path / "stage1")}]}}}
+    model = {"teacher": str(tmp_path / "teacher"), "weights": "minilm", "init_args": nested}
+    assert sorted(path.name for path in runs_named(model)) == ["stage1", "teacher"]

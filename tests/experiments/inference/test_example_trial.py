@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from datamodules.manifest import Manifest, write_manifest
-from datamodules.sample import Prediction
+from datamodules.sample import Instance, Prediction
 from datamodules.sources.folder import Folder
 from datamodules.vocabulary import Vocabulary
 from experiments.inference.example_trial import (
@@ -19,6 +19,8 @@ from experiments.inference.example_trial import (
     draw_galleries,
     name_by_draws,
 )
+from experiments.inference.examples import shares_by_words
+from lightning_modules.nets.post_processing import vote
 from lightning_modules.nets.region_embedding import RegionEmbedding
 from tests.experiments.inference.test_examples import draw
 from tests.experiments.test_predict import FindsBrightPixels
@@ -113,3 +115,11 @@ def test_each_name_counts_the_same_and_unknown_is_counted(seed: int) -> None:
     assert shares["strange_unknown"] == shares["nothing_unknown"] == 1
     assert shares["both"] == 1
     assert draw_galleries(pool, count=7, draws=3) == []
+
+
+def test_shares_of_many_names_are_those_of_the_vote() -> None:
+    types = np.repeat(np.arange(1, 7), [22, 20, 20, 13, 13, 12])
+    class_id, others = vote(types, np.ones(100))
+    one = Instance(class_id, 0.9, torch.ones(1, 1, dtype=torch.bool), (0, 0, 1, 1), others)
+    (shares,) = shares_by_words([one], 7)
+    assert shares.tolist() == pytest.approx([0, 0.22, 0.20, 0.20, 0.13, 0.13, 0.12])

@@ -181,6 +181,7 @@ def test_an_added_example_has_its_name_in_any_spelling(
     door.add_example(pixels, mask, name)
     assert door.gallery is not None and len(door.gallery.vectors["plain"]) == 4
     assert door.predict(pixels).instances[0].name == "plain"
+    assert door.vocabulary.names == ("good", "plain", "striped", "unknown")  # as before
 
 
 @pytest.mark.parametrize(

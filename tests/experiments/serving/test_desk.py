@@ -178,7 +178,8 @@ def test_example_names_regions_from_then_on_and_is_kept(
     with small_desk(tmp_path / "out") as desk:
         draft = dropped(desk, tmp_path)
         assert desk.add_example(draft, bright_mask(), "Chip") == 1
-        assert desk.add_example(draft, bright_mask(), "chip") == 2
+        assert desk.add_example(draft, bright_mask(), "chip") == 1  # the same
+        assert desk.add_example(draft, bright_mask(5), "chip") == 2
         (entry,) = drop(desk, save_image(tmp_path, 1))
         said = entry.machine.regions[0]
         assert "chip" in (said.name, *(name for name, _ in said.runners_up))
@@ -186,6 +187,12 @@ def test_example_names_regions_from_then_on_and_is_kept(
         with pytest.raises(ValueError, match="nothing is drawn"):
             desk.add_example(draft, np.zeros(SIZE_PX, dtype=bool), "chip")
     assert (tmp_path / "out" / "gallery" / INDEX).is_file()
+    with small_desk(tmp_path / "out") as desk:  # with nothing accepted in it
+        desk._predictor.join_gallery(tmp_path / "out" / "gallery")
+        assert desk.add_example(dropped(desk, tmp_path), bright_mask(), "dent") == 1
+        desk._predictor.join_gallery(tmp_path / "out" / "gallery")
+        kept = desk._predictor.gallery
+    assert kept and {name: len(one) for name, one in kept.vectors.items()} == {"chip": 2, "dent": 1}
 
 
 def test_name_of_an_upload_is_no_path() -> None:

@@ -80,6 +80,30 @@ def test_saved_gallery_names_as_before(gallery: Gallery, tmp_path: Path) -> None
     expected = gallery.name_regions(vectors).probabilities
     torch.testing.assert_close(loaded.name_regions(vectors).probabilities, expected)
     assert loaded.names == gallery.names
+    places = {str(place): one for place, one in enumerate(gallery.vectors.values())}
+    save_file(places, tmp_path / "kept" / "gallery.safetensors")  # as they were saved before
+    old = Gallery.load(tmp_path / "kept", fingerprint="net, 128 px")
+    assert all(old.vectors[name].equal(one) for name, one in gallery.vectors.items())
+
+
+def test_vectors_that_are_newer_than_the_index_have_their_own_names(
+    gallery: Gallery, tmp_path: Path
+) -> None:
+    gallery.pruned(NAMES[0]).save(tmp_path)
+    index = (tmp_path / "gallery.json").read_bytes()
+    gallery.save(tmp_path)
+    (tmp_path / "gallery.json").write_bytes(index)  # killed between both
+    loaded = Gallery.load(tmp_path, fingerprint="net, 128 px")
+    assert loaded.names == gallery.names[1:]
+    assert all(one.equal(gallery.vectors[name]) for name, one in loaded.vectors.items())
+
+
+def test_an_example_that_it_has_counts_once(gallery: Gallery) -> None:
+    grown = gallery.grown({**gallery.vectors, "hole": around("hole", 3)})
+    assert [len(one) for one in grown.vectors.values()] == [
+        *(len(one) for one in gallery.vectors.values()),
+        3,
+    ]
 
 
 def test_gallery_of_another_encoder_or_none_is_one_line(gallery: Gallery, tmp_path: Path) -> None:
@@ -104,7 +128,7 @@ def test_damaged_vectors_are_made_again_from_the_examples(
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:99])
     elif damage == "width":
-        save_file(load_file(file) | {"1": torch.zeros(6, 2, 31)}, file)
+        save_file(load_file(file) | {"name:pit": torch.zeros(6, 2, 31)}, file)
     else:
         file.unlink()
     with pytest.raises(ValueError, match=r"is broken .*: make it again from its examples$"):
