@@ -162,15 +162,7 @@ def prepare_stage(
         data.batches_per_epoch(1)  # an epoch of less than one step is refused here
         if isinstance(model, Student):
             model.learn_from(load_stage(model.teacher_path))
-        if start is not None:
-            if isinstance(model, AnomalyModule):
-                raise ValueError(
-                    f"--from {start} is a {type(model).__name__}, which learns good parts anew "
-                    "each time: leave --from out and give all good parts"
-                )
-            model.restore(read_stage(start))
-        else:
-            load_and_measure(model, data)
+        begin_with(start, model, data)
     elif isinstance(model, SegmentationModule):
         model.restore(read_stage(weights))
     else:
@@ -193,6 +185,21 @@ def prepare_stage(
                 latent_index(model, data, variants=made.variants, per_shard=made.samples_per_shard)
             )
     return objects
+
+
+def begin_with(
+    start: Path | None, model: DiffusionPretrain | SegmentationModule, data: IMDDDataModule
+) -> None:
+    """Fills the model for its training, from an older run where one is given."""
+    if start is None:
+        load_and_measure(model, data)
+        return
+    if isinstance(model, AnomalyModule):
+        raise ValueError(
+            f"--from {start} is a {type(model).__name__}, which learns good parts anew each time: "
+            "leave --from out and give all good parts"
+        )
+    model.restore(read_stage(start))
 
 
 def load_and_measure(model: DiffusionPretrain | SegmentationModule, data: IMDDDataModule) -> None:

@@ -10,7 +10,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from datamodules.whole_files import whole, write_whole
 from lightning_modules.weights_io import first_line
 
 UNKNOWN = "unknown"
@@ -193,9 +192,13 @@ class Gallery:
         """
         folder.mkdir(parents=True, exist_ok=True)
         index = {"fingerprint": self.fingerprint, "names": self.names}
-        with whole(folder / VECTORS) as path:
-            save_file({NAMED + name: one.contiguous() for name, one in self.vectors.items()}, path)
-        write_whole(folder / INDEX, json.dumps(index, indent=2, ensure_ascii=False) + "\n")
+        vectors = {NAMED + name: one.contiguous() for name, one in self.vectors.items()}
+        text = json.dumps(index, indent=2, ensure_ascii=False) + "\n"
+        unfinished = folder / f".{INDEX}.unfinished"
+        save_file(vectors, unfinished)
+        unfinished.replace(folder / VECTORS)
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(folder / INDEX)
 
     @classmethod
     def load(cls, folder: Path, *, fingerprint: str) -> "Gallery":
