@@ -36,7 +36,7 @@ from experiments.inference.examples import (
     trusted,
 )
 from experiments.inference.exported_model import is_exported, open_exported
-from experiments.inference.new_words import NewWords, read_new_words
+from experiments.inference.new_words import use_new_words
 from lightning_modules.anomaly_module import AnomalyModule
 from lightning_modules.mask_finetune import MaskFinetune
 from lightning_modules.nets.gallery import INDEX, UNKNOWN, Gallery
@@ -111,7 +111,6 @@ class Predictor:
         self._trained = self._words
         self._has_labels = self._has_own_gallery = False
         self._embed: RegionEmbedding | None = None
-        self.new_words: NewWords | None = None
         self.gallery: Gallery | None = None
 
     @property
@@ -235,10 +234,6 @@ class Predictor:
         self.use_labels(labels)
         pixels = read_pixels(image)
         found = self._find(to_tensor(pixels))
-        words = self.new_words
-        # With independent naming no other name of the list may move what a region has of one.
-        if words and words.stage.score_rule.is_complete and len(words.new_ids) > 1:
-            found = words.rename(to_tensor(pixels), found)
         if self._by_example:
             found = self._by_example.rename(to_tensor(pixels), found)
         names = self.vocabulary.names
@@ -306,7 +301,7 @@ def load_predictor(
     gallery = (Path(path).parent if is_exported(Path(path)) else Path(path)) / GALLERY
     if (gallery / INDEX).is_file():
         predictor.use_own_gallery(gallery)
-    predictor.new_words = read_new_words(stage, Path(path))
+    use_new_words(stage, Path(path))
     return predictor
 
 

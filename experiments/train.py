@@ -40,7 +40,7 @@ from experiments.checkpoints import (
 )
 from experiments.config import build_stage
 from experiments.inference.changes import report_changes
-from experiments.inference.new_words import keep_seen_regions
+from experiments.inference.new_words import keep_seen_regions, use_new_words
 from experiments.resume import AUTO, NEVER, metrics_of_the_end, run_directory
 from experiments.run_logger import SPOOL_NAME, RunLogger
 from experiments.seen_images import count_seen
@@ -125,6 +125,7 @@ def train(
                             results[name] = float(value)
                 if weights is None:
                     keep_seen_regions(model, data, directory)
+                use_new_words(model, weights or directory)
                 results |= calibrate_and_test(trainer, model, data, thresholds)
                 if weights is not None:
                     results |= count_seen(weights, data, log)
@@ -192,8 +193,7 @@ def begin_with(
 ) -> None:
     """Fills the model for its training, from an older run where one is given."""
     if start is None:
-        load_and_measure(model, data)
-        return
+        return load_and_measure(model, data)
     if isinstance(model, AnomalyModule):
         raise ValueError(
             f"--from {start} is a {type(model).__name__}, which learns good parts anew each time: "

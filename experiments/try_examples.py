@@ -36,6 +36,7 @@ def try_examples(*, checkpoint: Path, out: Path, images: int = 10, overwrite: bo
     from experiments.checkpoints import load_any
     from experiments.inference.example_trial import ExampleTrial, draw_galleries, name_by_draws
     from experiments.inference.examples import ENCODER
+    from experiments.inference.new_words import use_new_words
     from experiments.tables import Table, print_table
     from experiments.train import prepare_alone
     from lightning_modules.nets.region_embedding import RegionEmbedding
@@ -51,6 +52,7 @@ def try_examples(*, checkpoint: Path, out: Path, images: int = 10, overwrite: bo
     assert isinstance(data, IMDDDataModule)
     prepare_alone(data)
     data.setup("test")
+    use_new_words(stage, checkpoint)
     trial = ExampleTrial(stage, RegionEmbedding(ENCODER), data.index)
     pool = trial.examples(3 * max(COUNTS))
     asked = data.division.held_out or trial.vocabulary.names[1:]

@@ -1,7 +1,7 @@
 """What stage 2 and all baselines share: tiles, one post-processing, the same metrics."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from lightning import LightningModule
@@ -70,6 +70,8 @@ class SegmentationModule(LightningModule):
         self.calibration: Calibration | None = None
         self.evaluation: Evaluation | None = None
         self.vocabulary: Vocabulary | None = None
+        # What names an image's regions anew, after its thresholds: in a test as for people.
+        self.renaming: Callable[[Tensor, Prediction], Prediction] | None = None
 
     @property
     def naming(self) -> str:
@@ -131,7 +133,10 @@ class SegmentationModule(LightningModule):
 
         The images may stay off the model's device, which then holds their bands of tiles alone.
         """
-        return [self.post_processing(one) for one in self.image_scores(images)]
+        found = [self.post_processing(one) for one in self.image_scores(images)]
+        if self.renaming is None:
+            return found
+        return [self.renaming(*pair) for pair in zip(images, found, strict=True)]
 
     def image_scores(self, images: Sequence[Tensor]) -> list[ImageScores]:
         """The scores of images (3, H, W) in [-1, 1], before any threshold."""

@@ -9,12 +9,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from datamodules.imdd import IMDDDataModule
-from datamodules.sample import Instance
+from datamodules.sample import Instance, Prediction
 from datamodules.vocabulary import Vocabulary, fill
 from experiments.inference.examples import ENCODER, NewNames, embed_examples, shares_by_words
 from lightning_modules.known_weights import is_fetched
@@ -60,25 +61,25 @@ def has_words(stage: LightningModule) -> bool:
     )
 
 
-def read_new_words(stage: LightningModule, checkpoint: Path) -> "NewWords | None":
-    """What names by resemblance beside a checkpoint; None where nothing is kept there.
+def use_new_words(stage: LightningModule, checkpoint: Path) -> None:
+    """Lets a stage name by resemblance too where that is kept beside its checkpoint.
 
-    None, said, where the encoder is not fetched. Raises ValueError for a broken file.
+    Not where the encoder is not fetched, which is said. Raises ValueError for a broken file.
     """
     folders = (checkpoint / SEEN_REGIONS, checkpoint.parent.parent / SEEN_REGIONS)
     kept = [folder for folder in folders if (folder / INDEX).is_file()]
     if not kept or not isinstance(stage, MaskFinetune):
-        return None
+        return
     if not is_fetched(ENCODER):
         LOGGER.warning(
             "words that training never heard are read without what regions resemble: for that "
             "python -m experiments.fetch --weights %s",
             ENCODER,
         )
-        return None
+        return
     embed = RegionEmbedding(ENCODER)
     seen = Gallery.load(kept[0], fingerprint=embed.fingerprint)
-    return NewWords(stage, embed, seen)
+    stage.renaming = NewWords(stage, embed, seen).rename
 
 
 class NewWords(NewNames):
@@ -105,7 +106,7 @@ class NewWords(NewNames):
     def shares(self, image: Tensor, instances: Sequence[Instance]) -> Tensor:
         """How far each region is of each name, (R, K+1), rows sum to one and good has none."""
         shares, new_ids = shares_by_words(instances, len(self.vocabulary)), self.new_ids
-        if instances and len(new_ids) > 1:
+        if instances:
             self.embed.to(self.stage.device)
             vectors = self.embed(image, [one.mask for one in instances])[:, 0]
             known = self.embed_names(self.seen.names)
@@ -113,6 +114,16 @@ class NewWords(NewNames):
             own = shares[:, new_ids].sum(dim=1, keepdim=True)
             shares[:, new_ids] = own * (SHARPNESS * cosines).softmax(dim=1)
         return shares
+
+    def rename(self, image: Tensor, found: Prediction) -> Prediction:
+        """The prediction as it is where fewer than two words are new, or names do not compete.
+
+        Without competition no other name of the list may move what a region has of one.
+        """
+        if len(self.new_ids) < 2 or not self.stage.score_rule.is_complete:
+            return found
+        with torch.autocast(self.stage.device.type, enabled=False):
+            return super().rename(image, found)
 
     def _asked(self, ids: Sequence[int]) -> list[str]:
         return [self.vocabulary.names[k] for k in ids]

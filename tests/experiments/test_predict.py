@@ -277,28 +277,6 @@ def test_naming_can_be_switched_with_a_warning_and_thresholds_of_a_file_decide(
     assert names[0] != "good" and names[1] == "good"
 
 
-class NamesAllAlike:
-    """Stands for what names new words by what regions resemble: it forbids to be asked."""
-
-    new_ids = (1, 2)
-
-    def __init__(self, stage: MaskFinetune) -> None:
-        self.stage = stage
-
-    def rename(self, image: Tensor, found: Prediction) -> Prediction:
-        raise ValueError("asked")
-
-
-def test_new_words_share_a_region_only_in_a_complete_list(stage: MaskFinetune) -> None:
-    door = Predictor(stage)
-    door.new_words = NamesAllAlike(stage)  # type: ignore[assignment]
-    stage.naming = "independent"
-    door.predict(pixels(), "dimple; fissure")
-    stage.naming = "softmax"
-    with pytest.raises(ValueError, match="asked"):
-        door.predict(pixels(), "dimple; fissure")
-
-
 @pytest.fixture(scope="module")
 def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a baseline."""
