@@ -54,6 +54,9 @@ class IMDDDataModule(LightningDataModule):
 
     _division: TypeDivision | None = None
 
+    # The manifest that a run has kept, which is read as it is: nothing is prepared anew.
+    kept: Path | None = None
+
     def __init__(
         self,
         source: Source | None = None,
@@ -163,7 +166,7 @@ class IMDDDataModule(LightningDataModule):
 
         Raises FileNotFoundError or ValueError for data that is missing, broken or leaking.
         """
-        if self.source is None:
+        if self.source is None or self.kept is not None:
             return
         done = prepare(
             self.source,
@@ -261,6 +264,8 @@ class IMDDDataModule(LightningDataModule):
 
     def _manifest_path(self) -> Path:
         """The manifest's place; its name holds the settings, so that two runs never share one."""
+        if self.kept is not None:
+            return self.kept
         if self.source is None:
             return Path(self.manifest)
         settings = sorted(vars(self.source).items()) if hasattr(self.source, "__dict__") else ()

@@ -16,6 +16,8 @@ GOOD = "good"
 GOOD_ID = 0
 # The split of images of which nobody has said whether they are good: never validated or tested.
 UNLABELLED = "unlabelled"
+# Of a file's SHA-256, which serve calls an image by.
+KEY_LETTERS = 16
 # The pixels of an image as a viewer shows them, turned as EXIF says, and as they are stored.
 SHOWN, STORED = "shown", "stored"
 

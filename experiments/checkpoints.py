@@ -5,6 +5,8 @@ Its thresholds lie beside them in thresholds.json: at which scores it speaks up,
 
 import importlib.util
 import json
+import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +17,9 @@ from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule
 from torch import nn
 
+from datamodules.imdd import IMDDDataModule
 from datamodules.vocabulary import normalise_name
-from datamodules.whole_files import write_whole
+from datamodules.whole_files import whole, write_whole
 from experiments.config import build_stage, parse_stage, read_layer, stage_parser
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
 from lightning_modules.metrics.calibration import Calibration
@@ -36,6 +39,7 @@ from lightning_modules.weights_io import (
 
 CONFIG_NAME = "config.yaml"
 THRESHOLDS_NAME = "thresholds.json"
+MANIFEST_NAME = "manifest.parquet"
 GALLERY = "gallery"  # a folder beside them: examples of names
 PRETRAINED_KEY = "pretrained"
 # How a release names weights in a folder of its own, wherever it lies.
@@ -123,6 +127,28 @@ def write_configuration(stage: Namespace, directory: Path) -> None:
     write_whole(directory / CONFIG_NAME, stage_parser().dump(stage, format="yaml"))
 
 
+def keep_manifest(index: Path, directory: Path) -> None:
+    """Keeps the manifest that a run learns from beside its weights, as it is now.
+
+    Where images join the data later, another one takes its place, whose splits may differ.
+    """
+    place = directory / MANIFEST_NAME
+    if place.exists():
+        return
+    with whole(place) as path:
+        try:
+            os.link(index, path)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(index, path)
+
+
+def reopen(data: LightningDataModule, directory: Path | None) -> None:
+    """Lets a run's data be what it learned from; of a run that kept none, what is there now."""
+    kept = directory / MANIFEST_NAME if directory else None
+    if isinstance(data, IMDDDataModule) and kept and kept.is_file():
+        data.kept = kept
+
+
 def read_thresholds(file: Path) -> OperatingPoints:
     """The thresholds in a thresholds.json.
 
@@ -189,6 +215,7 @@ def _read(checkpoint: Path) -> Restored:
         objects = build_stage(parse_stage({**raw, "trainer": {}}))
     except ValueError as error:
         raise ValueError(f"{directory / CONFIG_NAME}: {error}") from error
+    reopen(objects.data, directory)
     return Restored(objects.model, objects.data, saved, raw, directory)
 
 

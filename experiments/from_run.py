@@ -11,13 +11,17 @@ from filelock import FileLock
 
 from datamodules.about import source_class_path
 from datamodules.preparing.preparation import add_corrections
+from experiments.checkpoints import directory_of, reopen
 from experiments.config import build_data, merge_layers, value_at
 from experiments.serving.corrections import is_corrections
 from experiments.train import prepare_alone
+from lightning_modules.weights_io import find_checkpoint
 
 LABELS = "labels"
 CORRECTED = "corrected"  # the tag with the folder of the corrected images
+# Of a corrected set alone: all of it trains, in the names that it has.
 WHOLE = {"train_fraction": 1, "val_fraction": 0, "test_fraction": 0}
+AS_IT_IS = {LABELS: "", "held_out_types": [], "test_types": "all"}
 
 logger = logging.getLogger(__name__)
 
@@ -41,22 +45,23 @@ def with_corrections(
         coco = {"class_path": source_class_path("coco")}
         raw = merge_layers(raw, {"data": {"init_args": {"source": coco}}})
     old = build_data(before)
+    reopen(old, directory_of(find_checkpoint(run)))
     prepare_alone(old)
     old.setup("fit")
-    corrected = build_data(merge_layers(raw, {"data": {"init_args": WHOLE}}))
+    corrected = build_data(merge_layers(raw, {"data": {"init_args": WHOLE | AS_IT_IS}}))
     prepare_alone(corrected)
     corrected.setup("fit")
     folder = Path(corrected.manifest_folder)
     folder.mkdir(parents=True, exist_ok=True)
+    words = str(settings.get(LABELS) or value_at(before, f"data.init_args.{LABELS}") or "")
     with FileLock(folder / ".prepare.lock"):  # one process of several after the other
-        index, left_out = add_corrections(old.index, corrected.index, folder)
+        index, left_out = add_corrections(old.index, corrected.index, folder, words)
     if left_out:
         logger.warning(
             "%d of %d corrected images are alike to images of val or test and train nothing, the "
             "first is %s (%s)",
             *(len(left_out), len(corrected.index), left_out[0].image, left_out[0].reason),
         )
-    words = settings.get(LABELS) or value_at(before, f"data.init_args.{LABELS}") or ""
     new = {"manifest": str(index.path), LABELS: words}
     tags = {"from": str(run), CORRECTED: root, "corrected_sha256": corrected.index.sha256}
     return merge_layers(raw, {"data": {"init_args": new}, "tags": tags})

@@ -168,6 +168,8 @@ class Predictor:
         """
         if (known := defect_name(name)) in ("", UNKNOWN):
             raise ValueError(f"got an example of {name!r}: expected the name of a defect")
+        if known in self._words.negatives:
+            raise ValueError(f"the labels say 'not {known}': leave that out to give examples of it")
         pixels = to_tensor(read_pixels(image))
         region = torch.from_numpy(np.asarray(mask, dtype=bool))
         if region.shape != pixels.shape[1:] or not region.any():

@@ -16,7 +16,7 @@ from datamodules.imdd import IMDDDataModule
 from datamodules.manifest import Manifest
 from datamodules.preparing.inspection import Inspection, inspect
 from datamodules.preparing.preparation import compare_images
-from experiments.checkpoints import CONFIG_NAME, PRETRAINED_KEY, directory_of
+from experiments.checkpoints import CONFIG_NAME, PRETRAINED_KEY, directory_of, reopen
 from experiments.config import build_data, read_layer
 from experiments.run_logger import RunLogger
 from lightning_modules.weights_io import RANDOM, find_checkpoint
@@ -57,8 +57,10 @@ def data_below(run: Path) -> list[IMDDDataModule]:
 
     Raises FileNotFoundError or ValueError where one can't be.
     """
-    raw = read_layer(directory_of(find_checkpoint(run)) / CONFIG_NAME)
+    directory = directory_of(find_checkpoint(run))
+    raw = read_layer(directory / CONFIG_NAME)
     data = build_data(raw)
+    reopen(data, directory)
     data.prepare_data()
     data.setup("fit")
     model = raw["model"]

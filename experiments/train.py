@@ -33,8 +33,10 @@ from datamodules.latents import LatentStore, StoreIndex
 from experiments.checkpoints import (
     CONFIG_NAME,
     THRESHOLDS_NAME,
+    keep_manifest,
     load_stage,
     read_thresholds,
+    reopen,
     write_configuration,
     write_thresholds,
 )
@@ -100,7 +102,7 @@ def train(
         if (directory / RESULTS_NAME).is_file():
             deliver_spool(stage, directory)
             return report(read_results(directory), directory, Path(stage.output))
-        objects = prepare_stage(stage, weights, thresholds, start)
+        objects = prepare_stage(stage, weights, thresholds, start, directory)
         data, model = objects.data, objects.model
         log = tracked_run(stage, directory, data=data, model=model)
         stop = StopSignal()
@@ -147,12 +149,14 @@ def prepare_stage(
     weights: Path | None = None,
     thresholds: Path | None = None,
     start: Path | None = None,
+    directory: Path | None = None,
 ) -> Namespace:
     """The stage's `data`, `model` and `trainer` settings, data and weights read, ready to run."""
     lightning.seed_everything(stage.seed, workers=True, verbose=False)
     objects = build_stage(stage)
     data: IMDDDataModule = objects.data
     model: DiffusionPretrain | SegmentationModule = objects.model
+    reopen(data, directory)
     prepare_alone(data)
     data.setup("fit")
     finds_masks, trains = isinstance(model, SegmentationModule), weights is None
@@ -195,10 +199,8 @@ def begin_with(
     if start is None:
         return load_and_measure(model, data)
     if isinstance(model, AnomalyModule):
-        raise ValueError(
-            f"--from {start} is a {type(model).__name__}, which learns good parts anew each time: "
-            "leave --from out and give all good parts"
-        )
+        kind = type(model).__name__
+        raise ValueError(f"--from {start}: a {kind} learns good parts anew; leave --from out")
     model.restore(read_stage(start))
 
 
@@ -238,7 +240,7 @@ def tracked_run(
         {**tags, **declared, **stage.tags},
         directory=directory,
     )
-    note_settings(stage, directory, log)
+    note_settings(stage, directory, data, log)
     return log
 
 
@@ -251,9 +253,10 @@ def reach_tracker(output: Path) -> None:
 
 
 @rank_zero_only
-def note_settings(stage: Namespace, directory: Path, log: RunLogger) -> None:
-    """Write config.yaml; a new tracked run gets what it says."""
+def note_settings(stage: Namespace, directory: Path, data: IMDDDataModule, log: RunLogger) -> None:
+    """Write config.yaml, of which a new tracked run hears, and keep the manifest."""
     write_configuration(stage, directory)
+    keep_manifest(data.index.path, directory)
     if log.is_new:
         log.log_hyperparams(yaml.safe_load((directory / CONFIG_NAME).read_text(encoding="utf-8")))
 
@@ -330,11 +333,8 @@ def calibrate_and_test(
 def finish(results: Mapping[str, float], directory: Path, log: RunLogger) -> None:
     """Write results.json, hand the run's files to the tracker and end the run there."""
     write_results(directory, results)
-    for file in (
-        *sorted(directory.glob("*.json")),
-        *directory.glob("*.html"),
-        directory / CONFIG_NAME,
-    ):
+    files = [*sorted(directory.glob("*.json")), *directory.glob("*.html")]
+    for file in (*files, directory / CONFIG_NAME):
         log.log_artifact(file)
     log.close()
 

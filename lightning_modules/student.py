@@ -177,10 +177,14 @@ class Student(SegmentationModule):
         return maps, join_type_scores(windows.softmax(1).transpose(1, 2))
 
     def _lengths(self, length_px: int) -> tuple[Tensor, Tensor]:
-        """A side and what it is mirrored to, as tensors, which an exported graph computes."""
+        """A side and what it is mirrored to, as tensors, which an exported graph computes.
+
+        That is what windows at half a window's steps cover: no rim is in none of them.
+        """
         side = torch.as_tensor(length_px)
-        whole = (side + ENCODER_STRIDE - 1) // ENCODER_STRIDE * ENCODER_STRIDE
-        return side, whole.clamp(min=self.window_px)
+        step = max(1, self.window_px // ENCODER_STRIDE // 2) * ENCODER_STRIDE
+        beyond = (side - self.window_px).clamp(min=0)
+        return side, self.window_px + (beyond + step - 1) // step * step
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """The whole way that exports write down: pixels (B, H, W, 3) uint8, red first, to scores.

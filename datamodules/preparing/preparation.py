@@ -24,8 +24,8 @@ from datamodules.preparing.inspection import Inspection, Progress, inspect_all
 from datamodules.preparing.leakage import MAX_ALIKE_FRACTION, LeftOut, resolve_leaks
 from datamodules.preparing.leftovers import Leftovers, find_leftovers
 from datamodules.preparing.tiles import inspect_tiles
-from datamodules.sample import UNLABELLED, Record
-from datamodules.sources.merged import Merged
+from datamodules.sample import KEY_LETTERS, UNLABELLED, Record
+from datamodules.sources.merged import Merged, keys_of
 from datamodules.splits import SPLITS, supervised_thirds
 from datamodules.vocabulary import Vocabulary, normalise_name
 from datamodules.whole_files import write_rows
@@ -104,21 +104,22 @@ def prepare(
 
 
 def add_corrections(
-    old: Manifest, corrected: Manifest, folder: Path
+    old: Manifest, corrected: Manifest, folder: Path, words: str = ""
 ) -> tuple[Manifest, list[LeftOut]]:
     """A manifest, in `folder`, of the old images and of the corrected ones, and what was left out.
 
     The old ones keep their splits and the corrected ones train: in place of old training images
     of the same file, and not where they are alike to an old image of val or test, which stays as it
-    is. Old names stay as they are, before new ones. The file's name is made of both hashes. Raises
-    ValueError for an image that can't be read any more.
+    is. Old names stay as they are, before new ones; words: typed ones for them. The file's name is
+    made of both hashes. Raises ValueError for an image that can't be read any more.
     """
     paths = [str(one.path.resolve()) for one in (old, corrected)]
     root = Path(os.path.commonpath([old.root.resolve(), corrected.root.resolve()]))
     source = Merged(paths, corrects=True)
     path = folder / f"corrected-{old.sha256[:8]}-{corrected.sha256[:8]}.parquet"
     folder.mkdir(parents=True, exist_ok=True)
-    inspections = inspect_all(source.records(root), root=root, kept_in=folder)
+    records, tested = without_tested(source.records(root), old)
+    inspections = inspect_all(records, root=root, kept_in=folder)
     leave_out_bad(inspections, path, 0)
     records, left_out, leaks = resolve_leaks(
         [one.record for one in inspections],
@@ -128,12 +129,39 @@ def add_corrections(
         fractions=(1, 0, 0),
         split_seed=0,
     )
+    left_out = [*tested, *left_out]
     write_quarantine(path, [], left_out)
-    vocabulary = with_words_of(corrected, records, old.vocabulary)
+    known = old.vocabulary
+    for entry in Vocabulary.parse(words).entries[1:] if words else ():
+        if not known.words.isdisjoint(entry):
+            known = known.with_words(", ".join(entry))
+    vocabulary = with_words_of(corrected, records, known)
     made = write_manifest(
         path, records, root=root, vocabulary=vocabulary, source=source.name, leaks=len(leaks)
     )
     return made, left_out
+
+
+def without_tested(records: Sequence[Record], old: Manifest) -> tuple[list[Record], list[LeftOut]]:
+    """The records without corrections of files that the old manifest validates or tests on.
+
+    Of tiles of them too, which no comparison of whole images would find.
+    """
+    held = {
+        old[row].sha256[:KEY_LETTERS]: split
+        for split in ("val", "test")
+        for row in old.rows_of(split).tolist()
+    }
+    trained = {old[row].sha256 for row in old.rows_of("train").tolist()}
+    kept, left_out = [], []
+    for one in records:
+        known = keys_of(one) & held.keys() if one.split == "train" else set()
+        if known and one.sha256 not in trained:
+            reason = f"is of the same file as an image of {held[min(known)]}"
+            left_out.append(LeftOut(one.image, one.source, reason))
+        else:
+            kept.append(one)
+    return kept, left_out
 
 
 def with_words_of(corrected: Manifest, records: Sequence[Record], old: Vocabulary) -> Vocabulary:

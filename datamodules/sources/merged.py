@@ -7,13 +7,13 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import ClassVar
 
 from datamodules.formats.records import JOINT
 from datamodules.language.terminology import Terminology
 from datamodules.manifest import Manifest, Source
-from datamodules.sample import UNLABELLED, Record
+from datamodules.sample import KEY_LETTERS, UNLABELLED, Record
 from datamodules.vocabulary import GOOD_WORDS, TypeNames, Vocabulary, normalise_name
 
 
@@ -76,7 +76,7 @@ class Merged(Source):
                 f"leave_out is {self.leave_out!r}: expected one of the sources {', '.join(known)}"
             )
         records = [replace(record, split=self._split_of(record)) for record in records]
-        return _last_said(records) if self.corrects else records
+        return _last_said(records, len(opened[0])) if self.corrects else records
 
     def vocabulary(self, records: Sequence[Record]) -> Vocabulary:
         """The names of the records, sorted, with the synonyms of the controlled vocabulary."""
@@ -173,13 +173,30 @@ def _shared_sources(manifests: Sequence[Manifest]) -> set[str]:
     return {source for source, count in counts.items() if count > 1}
 
 
-def _last_said(records: Sequence[Record]) -> list[Record]:
-    """Without training images whose file comes again later; those of val and test stay."""
+def keys_of(record: Record) -> set[str]:
+    """By what an image is known again: its content, and its name where that is another's content.
+
+    So serve names what it saves, turned upright and in another format where it must be.
+    """
+    return {record.sha256[:KEY_LETTERS], PurePath(record.image).stem}
+
+
+def _last_said(records: Sequence[Record], old_count: int) -> list[Record]:
+    """Without training images that come again later; those of val and test stay.
+
+    old_count: of those that stand first. Of these whole images and tiles go where their file, whole
+    or another tile of it, is among the others.
+    """
     last = {(one.sha256, one.window_xywh_px): place for place, one in enumerate(records)}
+    again = {key for one in records[old_count:] for key in keys_of(one)}
     return [
         one
         for place, one in enumerate(records)
-        if one.split in ("val", "test") or last[one.sha256, one.window_xywh_px] == place
+        if one.split in ("val", "test")
+        or (
+            last[one.sha256, one.window_xywh_px] == place
+            and not (place < old_count and one.sha256[:KEY_LETTERS] in again)
+        )
     ]
 
 

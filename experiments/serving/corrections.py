@@ -32,13 +32,13 @@ from datamodules.captions import Caption
 from datamodules.decode import open_image, quietly, read_header, sha256_of
 from datamodules.file_walk import IMAGE_SUFFIXES
 from datamodules.formats.text_files import read_json
+from datamodules.sample import KEY_LETTERS
 from datamodules.whole_files import write_whole
 from experiments.cli import check_writable
 from experiments.serving.regions import Answer, MarkedRegion, differ, names_of, type_of
 
 IMAGES, ANNOTATIONS, GALLERY = "images", "annotations", "gallery"
 DESCRIPTION = "regions that people accepted or corrected"
-KEY_LETTERS = 16
 Kind = Literal["review", "second", "consensus"]
 State = Literal["new", "reviewed", "agreed", "differs", "consensus"]
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "TIFF": ".tif"}

@@ -274,8 +274,10 @@ class ThresholdChoice:
         good, defect = histograms.sum(1).tolist()
         if good and not defect and self.rule.objective.name == FALSE_ALARM_RATE:
             place = self.rule.objective.choose(histograms)
+            if place is None:
+                return None, f"no threshold has {self.rule.objective}: the default"
             # Nothing above is known: the lowest threshold, not the middle of all that serve.
-            return (None if place is None else lower_edge(place, histograms.shape[1])), ""
+            return lower_edge(place, histograms.shape[1]), ""
         if not good or not defect:
             return None, f"no image {'without' if defect else 'with'} a defect: the default"
         place = self.rule.objective.choose(histograms)

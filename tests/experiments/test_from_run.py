@@ -8,12 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from datamodules.manifest import Manifest
-from experiments.checkpoints import load_stage
+from datamodules.imdd import IMDDDataModule
+from datamodules.manifest import Manifest, write_manifest
+from experiments.checkpoints import load_any, load_stage
 from experiments.cli import call_command
 from experiments.config import load_config, parse_stage
 from experiments.inference.changes import Answer, Change, report_changes
 from experiments.run import run
+from experiments.seen_images import data_below
 from experiments.tracking import URI_VARIABLE, read_runs
 from experiments.train import prepare_stage
 from lightning_modules.weights_io import read_stage
@@ -155,3 +157,17 @@ def test_what_contradicts_itself_is_one_line(output: Path, tmp_path: Path) -> No
     plain = [word for word in words if not word.startswith(("--source.", "--root"))]
     line = refused(run, *plain, f"--manifest={manifest}")
     assert "--source coco --root FOLDER" in line
+
+
+def test_a_run_is_opened_on_what_it_learned_from_though_its_folder_grew(output: Path) -> None:
+    now = next((output / "manifests").glob("synthetic-*.parquet"))
+    old = Manifest.open(now)
+    others = [old[row] for row in range(0, len(old), 2)]
+    write_manifest(now, others, root=old.root, vocabulary=old.vocabulary, source="synthetic")
+    data = load_any(output / "runs" / OLD).data
+    data.prepare_data()
+    data.setup("fit")
+    assert isinstance(data, IMDDDataModule)
+    assert data.index.sha256 == old.sha256 != Manifest.open(now).sha256
+    (learned,) = data_below(output / "runs" / OLD)
+    assert learned.index.sha256 == old.sha256

@@ -112,6 +112,21 @@ def test_images_of_any_size_are_scored_at_their_own(
     assert scores.type_scores.sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("side_px", [128, 160, 200, 225, 288])
+def test_every_rim_of_an_image_is_in_a_window_of_the_answer(side_px: int) -> None:
+    student = small_student().eval()
+    student.window_px = 128
+    _, whole = student._lengths(side_px)
+    assert whole >= side_px and whole % 32 == 0
+    cells = torch.zeros(
+        1, student.answer.in_channels, int(whole) // 32, int(whole) // 32, requires_grad=True
+    )
+    student.net.find = lambda image: (image, cells)  # type: ignore[method-assign]
+    _, answers = student.find(torch.zeros(1, 3, int(whole), int(whole)))
+    answers.square().sum().backward()
+    assert cells.grad is not None and cells.grad.abs().sum(1).min() > 0
+
+
 def test_a_place_is_scored_alike_in_an_image_that_is_mirrored_outwards(student: Student) -> None:
     image = torch.rand(1, 3, SIDE_PX, SIDE_PX) * 2 - 1
     inside, _ = student.score_tiles(image)

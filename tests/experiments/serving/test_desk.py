@@ -186,6 +186,9 @@ def test_example_names_regions_from_then_on_and_is_kept(
         assert "chip" in desk.names
         with pytest.raises(ValueError, match="nothing is drawn"):
             desk.add_example(draft, np.zeros(SIZE_PX, dtype=bool), "chip")
+        desk._predictor.use_labels("pit; not shadow")
+        with pytest.raises(ValueError, match="the labels say 'not shadow'"):
+            desk.add_example(draft, bright_mask(), "shadow")
     assert (tmp_path / "out" / "gallery" / INDEX).is_file()
     with small_desk(tmp_path / "out") as desk:  # with nothing accepted in it
         desk._predictor.join_gallery(tmp_path / "out" / "gallery")

@@ -13,6 +13,7 @@ from lightning_modules.metrics.calibration import (
     Calibration,
     CalibrationRule,
     Objective,
+    ThresholdChoice,
     choose_thresholds,
     middle_of_run,
     parse_objective,
@@ -217,6 +218,10 @@ def test_each_objective_chooses_the_bin_that_a_search_over_all_would(seed: int) 
 def test_false_alarm_rate_that_the_highest_score_breaks_has_no_threshold() -> None:
     histograms = torch.tensor([[1, 0, 1], [1, 1, 0]])
     assert Objective("false_alarm_rate", 0.1).choose(histograms) is None
+    for defect in ([1, 1, 0], [0, 0, 0]):
+        choice = ThresholdChoice({}, CalibrationRule(Objective("false_alarm_rate", 0.1)))
+        _, reason = choice._threshold(torch.tensor([[0, 0, 5], defect]))
+        assert reason == "no threshold has false_alarm_rate=0.1: the default"
 
 
 def test_middle_of_a_run_parts_the_same_scores() -> None:
