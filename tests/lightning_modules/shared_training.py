@@ -198,3 +198,5 @@ if __name__ == "__main__":
         train(place, job, batch_size=size, strategy=strategy_of(job), resume=start)
     evaluate(place, "evaluated_two")
     train_norm(place)
+    # Else a process may end while a thread of gloo still runs, which aborts it.
+    torch.distributed.destroy_process_group()
