@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datamodules.preparing.inspection import inspect
 from datamodules.sample import GOOD, UNLABELLED, Record
 from datamodules.sources.folder import Folder
 from datamodules.vocabulary import Vocabulary
@@ -45,9 +46,24 @@ class Truth:
             )
         if missing := len(wanted) - len(self.records):
             print(f"{missing} of {len(wanted)} images are not in --truth {path}", file=sys.stderr)
+        self._look_at_files()
         self.true_names = dict(self._true_names(vocabulary))
         self.counts: dict[str, Counter[str]] = defaultdict(Counter)
         self.wrong: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def _look_at_files(self) -> None:
+        """Sees to it, as prepare does, that masks lie as the images are shown; else leaves one out.
+
+        Before anything is predicted, which an error in between would lose.
+        """
+        for place, record in list(self.records.items()):
+            if record.sha256:  # of a manifest
+                continue
+            look = inspect(record, self.root)
+            self.records[place] = look.record
+            if look.problem:
+                print(f"--truth is not counted of {record.image}: {look.problem}", file=sys.stderr)
+                del self.records[place]
 
     def _true_names(self, vocabulary: Vocabulary) -> Iterable[tuple[str, str]]:
         """Each name that is asked for, and what the truth calls it, "-" where it never does."""

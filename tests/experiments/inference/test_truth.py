@@ -102,3 +102,23 @@ def test_truth_of_other_images_is_refused(parts: Path, tmp_path: Path) -> None:
     image = other / "other.png"
     line = refused(predict, *words, "--truth", image)
     assert line.startswith(f"--truth {image}: a file that is no manifest.parquet: give a folder")
+
+
+def test_masks_that_may_lie_otherwise_than_their_photo_are_not_counted(
+    parts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upside_down = Image.Exif()
+    upside_down[0x0112] = 3
+    turned = parts / "images" / "burr" / "2.png"
+    with Image.open(turned) as image:
+        pixels = np.asarray(image)
+    Image.fromarray(pixels).save(turned.with_suffix(".jpg"), exif=upside_down, quality=95)
+    turned.unlink()
+    wrong = parts / "masks" / "pit" / "0.png"
+    Image.fromarray(np.zeros((20, 20), dtype=np.uint8)).save(wrong)
+    assert run(parts, parts / "images") == 0
+    printed = capsys.readouterr()
+    assert "--truth is not counted of images/pit/0.png: " in printed.err
+    assert "--truth is not counted of images/burr/2.jpg: " in printed.err
+    assert "turned by EXIF orientation 3" in printed.err
+    assert rows_of(printed.out)["all"][0] == "3"
