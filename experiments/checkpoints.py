@@ -133,7 +133,7 @@ def keep_manifest(index: Path, directory: Path) -> None:
     Where images join the data later, another one takes its place, whose splits may differ.
     """
     place = directory / MANIFEST_NAME
-    if place.exists():
+    if index == place:
         return
     with whole(place) as path:
         try:

@@ -71,7 +71,7 @@ def data_below(run: Path) -> list[IMDDDataModule]:
 
 def runs_named(value: object) -> Iterator[Path]:
     """The run directories that a configuration names anywhere."""
-    if isinstance(value, str) and (Path(value) / CONFIG_NAME).is_file():
+    if isinstance(value, str) and value and (Path(value) / CONFIG_NAME).is_file():
         yield Path(value)
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for one in inner:

@@ -102,7 +102,7 @@ def train(
         if (directory / RESULTS_NAME).is_file():
             deliver_spool(stage, directory)
             return report(read_results(directory), directory, Path(stage.output))
-        objects = prepare_stage(stage, weights, thresholds, start, directory)
+        objects = prepare_stage(stage, weights, thresholds, start, checkpoint and directory)
         data, model = objects.data, objects.model
         log = tracked_run(stage, directory, data=data, model=model)
         stop = StopSignal()
@@ -149,14 +149,14 @@ def prepare_stage(
     weights: Path | None = None,
     thresholds: Path | None = None,
     start: Path | None = None,
-    directory: Path | None = None,
+    begun: Path | None = None,  # a run that goes on with the data that it has kept
 ) -> Namespace:
     """The stage's `data`, `model` and `trainer` settings, data and weights read, ready to run."""
     lightning.seed_everything(stage.seed, workers=True, verbose=False)
     objects = build_stage(stage)
     data: IMDDDataModule = objects.data
     model: DiffusionPretrain | SegmentationModule = objects.model
-    reopen(data, directory)
+    reopen(data, begun)
     prepare_alone(data)
     data.setup("fit")
     finds_masks, trains = isinstance(model, SegmentationModule), weights is None

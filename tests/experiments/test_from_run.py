@@ -10,7 +10,7 @@ import pytest
 
 from datamodules.imdd import IMDDDataModule
 from datamodules.manifest import Manifest, write_manifest
-from experiments.checkpoints import load_any, load_stage
+from experiments.checkpoints import keep_manifest, load_any, load_stage
 from experiments.cli import call_command
 from experiments.config import load_config, parse_stage
 from experiments.inference.changes import Answer, Change, report_changes
@@ -171,3 +171,9 @@ def test_a_run_is_opened_on_what_it_learned_from_though_its_folder_grew(output: 
     assert data.index.sha256 == old.sha256 != Manifest.open(now).sha256
     (learned,) = data_below(output / "runs" / OLD)
     assert learned.index.sha256 == old.sha256
+    keep_manifest(data.index.path, output / "runs" / OLD)  # as a run that goes on does
+    assert Manifest.open(output / "runs" / OLD / "manifest.parquet").sha256 == old.sha256
+    keep_manifest(now, output / "runs" / NEW)  # one that begins anew in its directory
+    kept = Manifest.open(output / "runs" / NEW / "manifest.parquet")
+    assert kept.sha256 == Manifest.open(now).sha256
+    assert not list((output / "runs" / NEW).glob("*.unfinished"))

@@ -70,10 +70,14 @@ def test_without_weights_the_run_is_refused_in_one_line(
     assert "expected a local folder or a reachable hub name" in said
 
 
-def test_every_run_that_a_model_names_has_taught_it(tmp_path: Path) -> None:
+def test_every_run_that_a_model_names_has_taught_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").touch()  # of the folder that is worked in, which "" does not name
     for name in ("stage1", "teacher"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").touch()
     nested = {"diffusion": {"init_args": {"denoiser": [{"init": str(tmp_path / "stage1")}]}}}
-    model = {"teacher": str(tmp_path / "teacher"), "weights": "minilm", "init_args": nested}
+    model = {"teacher": str(tmp_path / "teacher"), "encoder": "", "init_args": nested}
     assert sorted(path.name for path in runs_named(model)) == ["stage1", "teacher"]
