@@ -90,7 +90,9 @@ def table_of(title: str, runs: "Sequence[RunRow]", metric: str) -> Table:
         if not found:
             raise ValueError(f"metric {metric!r} is in no run; {nearest_names(metric, metrics)}")
         metrics = found
-        runs = sorted(runs, key=lambda run: run.metrics.get(found[0], -math.inf), reverse=True)
+        figures = [run.metrics.get(found[0], math.nan) for run in runs]
+        heights = [-math.inf if math.isnan(one) else one for one in figures]
+        runs = [runs[place] for place in sorted(range(len(runs)), key=lambda k: -heights[k])]
     rows = [
         (run.name, run.status, f"{run.started:%Y-%m-%d %H:%M}", *map(run.metrics.get, metrics))
         for run in runs

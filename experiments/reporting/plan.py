@@ -7,12 +7,13 @@ gave is told by `report.py` or by a report of the study's own in `experiments/st
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from datamodules.manifest import Manifest
 from experiments.config import load_config
 from experiments.reporting.rows import paper_tables
 from experiments.typed_words import write_words
@@ -192,7 +193,7 @@ class Child:
 
     folder: where it writes, a run's own directory, or that of the run of another study that stands
     for it; results: its file of numbers there, if it is no run; sha256: of the command line but for
-    names and folders, its config files and the children it depends on.
+    names and folders, its config files, its images and the children it depends on.
     """
 
     name: str
@@ -262,6 +263,7 @@ def _child_of(
     rests_on = [need.sha256 for need in needs]
     if is_run:
         rests_on.append(_configuration_sha256(_base(study, variant)))
+        rests_on += _images_sha256(_manifest(study, variant, places), [one.folder for one in needs])
     sha256 = _sha256(variant.module, *same, *rests_on)
     if is_run:
         words += ["--name", f"{study.name}.{child}", "--experiment", study.name]
@@ -285,6 +287,20 @@ def _base(study: Study, variant: Variant) -> tuple[str, ...]:
     return tuple(variant.base or (study.stage1 if variant.is_stage1 else study.base))
 
 
+def _manifest(study: Study, variant: Variant, places: Mapping[str, str]) -> str:
+    """The path of the manifest that a run reads, "" where it has none."""
+    over = dotted(load_config(_base(study, variant))) | _settings(study, variant)
+    path = over.get("manifest") or over.get("data.init_args.manifest") or ""
+    return filled(str(path), places)
+
+
+def _images_sha256(manifest: str, needed: Sequence[str]) -> list[str]:
+    """The hash of a manifest's records, none where it isn't prepared yet or a need prepares it."""
+    path = Path(manifest)
+    is_given = bool(manifest) and not any(path.is_relative_to(folder) for folder in needed)
+    return [Manifest.open(path).sha256] if is_given and path.is_file() else []
+
+
 def _words(study: Study, variant: Variant, places: Mapping[str, str]) -> list[str]:
     """The words of a variant's command, but for a run's names and folder."""
     flags = [filled(word, places) for word in variant.flags]
@@ -296,8 +312,7 @@ def _words(study: Study, variant: Variant, places: Mapping[str, str]) -> list[st
 
 def _setting_words(study: Study, variant: Variant, places: Mapping[str, str]) -> list[str]:
     """The settings of a run as they are typed, with the weights that it starts from or tests."""
-    over = study.stage1_settings if variant.is_stage1 else study.settings
-    settings = dict(sorted({**dotted(over), **dotted(variant.settings)}.items()))
+    settings = _settings(study, variant)
     settings["seed"] = places["seed"]
     if variant.pretrained:
         settings["pretrained"] = places[variant.pretrained]
@@ -310,6 +325,12 @@ def _setting_words(study: Study, variant: Variant, places: Mapping[str, str]) ->
         text = value if isinstance(value, str) else write_words(value, is_line=True).strip()
         words += [f"--{key}", filled(text, places) if isinstance(value, str) else text]
     return words
+
+
+def _settings(study: Study, variant: Variant) -> dict[str, object]:
+    """What a run of the variant sets over its base, by dotted keys in their order."""
+    over = study.stage1_settings if variant.is_stage1 else study.settings
+    return dict(sorted({**dotted(over), **dotted(variant.settings)}.items()))
 
 
 def dotted(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from datamodules.sample import GOOD_ID, Batch, Prediction
+from datamodules.sample import GOOD_ID, VOTE_POWER, Batch, Prediction
 from lightning_modules.metrics.score_histogram import (
     bin_scores,
     count_scores,
@@ -93,7 +93,7 @@ class CalibrationCounts(Metric):
         for class_id in mask[mask != GOOD_ID].unique().tolist():
             inside = mask == class_id
             shares = torch.zeros(len(self.class_names), device=mask.device)
-            shares.index_add_(0, types[inside], votes[inside].float() ** 8)
+            shares.index_add_(0, types[inside], votes[inside].float() ** VOTE_POWER)
             for row in (GOOD_ID, class_id):
                 self.named[row, 0] += int(shares.argmax()) == class_id
                 self.named[row, 1] += 1

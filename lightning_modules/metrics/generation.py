@@ -16,6 +16,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
+MOST_SPLITS, IMAGES_A_SPLIT = 10, 1000
 QUERY_BLOCK = 64  # with a million references a quarter of a gigabyte
 
 
@@ -67,16 +68,19 @@ def kernel_distance(
     return _computed(metric, seed)
 
 
-def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> tuple[float, float]:
+def inception_score(logits: Tensor, *, seed: int = 0) -> tuple[float, float]:
     """Exp E KL(p(y|x) || p(y)), mean and deviation over random splits (Salimans et al. 2016).
 
     logits: (N, K) class scores of generated images by any classifier. Measures them without the
-    real ones, by classes of photographs.
+    real ones, by classes of photographs. At most the number of images in a split: there are ten
+    where each has a thousand, else fewer, and of one the deviation is 0.
     """
+    splits = min(MOST_SPLITS, max(1, len(logits) // IMAGES_A_SPLIT))
     with warnings.catch_warnings(action="ignore"):
         metric = InceptionScore(GivenFeatures(logits.shape[1]), splits=splits)
-    metric.update(logits.double())
-    return _computed(metric, seed)
+        metric.update(logits.double())
+        score, deviation = _computed(metric, seed)
+    return score, deviation if splits > 1 else 0.0
 
 
 def _computed(metric: KernelInceptionDistance | InceptionScore, seed: int) -> tuple[float, float]:

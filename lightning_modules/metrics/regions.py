@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from datamodules.sample import GOOD_ID, Instance
+from datamodules.sample import GOOD_ID, VOTE_POWER, Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,15 @@ def find_regions(class_map: np.ndarray) -> Regions:
 
 
 def names_by_vote(regions: Regions, type_map: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(R,) int64 the type that each region's pixels vote for, each by its score; 0 without a vote.
+    """(R,) int64 the type that each region's pixels vote for, as in a prediction; 0 without a vote.
 
     type_map: (H, W) int64 best types; scores: (H, W) theirs, in [0, 1].
     """
     width = int(type_map.max(initial=0)) + 2
     places = regions.places.astype(np.int64) * width + type_map
     size = (len(regions.class_ids) + 1) * width
-    votes = np.bincount(places.ravel(), weights=scores.ravel(), minlength=size)
+    weights = scores.ravel().astype(np.float64) ** VOTE_POWER
+    votes = np.bincount(places.ravel(), weights=weights, minlength=size)
     by_region = votes.reshape(-1, width)[1:, 1:]
     return np.where(by_region.max(1) > 0, 1 + by_region.argmax(1), 0)
 

@@ -34,8 +34,8 @@ class SegmentationMetrics(Metric):
     `type_accuracy`: share of images whose answer is the dominant true type or good;
     `type_accuracy_balanced`: its mean over the types that occur; `type_accuracy_defective`: share
     of defective images whose highest-scored type, good aside, is the dominant true one, a tie none.
-    `name_accuracy`: of the true regions whatever was found there, the share whose pixels' best
-    types, good aside, give their name, mean over the types that occur (`names_by_vote`).
+    `name_accuracy`: of the true regions whatever was found there, the share that their pixels give
+    their name, as those of a found region do, mean over the types that occur (`names_by_vote`).
     `iou_image`, `f1_image`: of the foreground whatever its type, mean over images with defect
     pixels (over all products alike).
     `iou_dataset`, `f1_dataset`: the foreground's, pixels pooled; `iou_type/<name>`,

@@ -13,7 +13,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from datamodules.sample import GOOD_ID, Instance, Prediction
+from datamodules.sample import GOOD_ID, VOTE_POWER, Instance, Prediction
 
 VERSION = 2
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
@@ -78,9 +78,9 @@ class OperatingPoints:
         return next(calibrated, self.default)
 
     def needs_review(self, image_score: float) -> bool:
-        """Whether the score is too close to call."""
+        """Whether the score is too close to call; a band up to 1 holds 1 as well."""
         low, high = self.review_band
-        return low <= image_score < high
+        return low <= image_score < high or low < high == image_score == 1.0
 
 
 def parse_operating_points(content: object) -> OperatingPoints:
@@ -297,11 +297,9 @@ def touching_pixels(marked: np.ndarray) -> Iterator[tuple[tuple[slice, slice], n
 def vote(types: np.ndarray, scores: np.ndarray) -> tuple[int, tuple[tuple[int, float], ...]]:
     """The name that pixels together have, and the runners-up with their shares of the vote.
 
-    types: (N,) int64 best types; scores: (N,) in [0, 1]. A pixel votes by the eighth power of its
-    score, so that a small sure core outvotes a wide pale rim: by the plain score a blowhole in an
-    uneven tile was called uneven, by the highest pixel alone fewer images were named right.
+    types: (N,) int64 best types; scores: (N,) in [0, 1], to the power of `VOTE_POWER` the votes.
     """
-    votes = np.bincount(types, weights=scores.astype(np.float64) ** 8)
+    votes = np.bincount(types, weights=scores.astype(np.float64) ** VOTE_POWER)
     shares = votes / max(votes.sum(), np.finfo(np.float64).tiny)
     first, *others = (1 + np.argsort(-shares[1:], kind="stable")).tolist()
     return first, tuple((k, float(shares[k])) for k in others if shares[k] > 0)

@@ -1,6 +1,7 @@
 """Claims about the comparison of runs."""
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,20 @@ def test_runs_stand_side_by_side_or_below_each_other_by_a_metric(
     printed = capsys.readouterr().out
     places = [printed.index(text) for text in texts]
     assert places == sorted(places)
+
+
+def test_runs_without_a_number_come_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    initialise_tracking(tmp_path)
+    for name, iou in (("low", 0.2), ("boxes", math.nan), ("high", 0.9)):
+        logger = RunLogger(tmp_path, "study", name, {})
+        logger.log_metrics({"mask/test/iou_image": iou})
+        logger.close()
+    words = ["--experiment=study", f"--output={tmp_path}", "--metric=iou_image", "--format=csv"]
+    call_command(compare, words)
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split(",")[0] for line in lines] == ["high", "low", "boxes"]
 
 
 @pytest.mark.parametrize(

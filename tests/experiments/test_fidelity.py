@@ -17,7 +17,7 @@ from datamodules.vocabulary import Vocabulary
 from experiments.cli import call_command
 from experiments.fidelity import FILES, fidelity
 from experiments.generation.copies import NO_COPY, find_copies, most_similar_window
-from experiments.generation.fidelity_report import COPY_COLOR, distances, diversity
+from experiments.generation.fidelity_report import COPY_COLOR, baseline, distances, diversity
 from experiments.generation.views import GeneratedViews, ViewFeatures, extract_features
 from lightning_modules.nets.feature_extractors import TimmExtractor
 from tests.experiments.audits.small_manifest import rewritten, small_manifest
@@ -160,6 +160,15 @@ def test_diversity_is_of_images_of_one_prompt_and_of_real_ones_of_its_type(seed:
     assert found["diversity_real_net"] > 0.5
     assert found["diversity_prompts"] == 1
     assert np.isnan(diversity(same, features_of(real, "stain"), prompts, "n")["diversity_real_n"])
+
+
+def test_baseline_has_as_many_images_as_were_generated() -> None:
+    features = torch.randn(620, 16, generator=torch.Generator().manual_seed(0))
+    real, others = features_of(features[:320]), features_of(features[320:])
+    found = {count: baseline(real, others, "net", count=count, seed=0) for count in (20, 300, 999)}
+    of_twenty, of_all, of_more = (one["fid_held_out_net"] for one in found.values())
+    assert of_twenty > 4 * of_all and of_more == of_all
+    assert [one["views_held_out_fid"] for one in found.values()] == [20, 300, 300]
 
 
 def texture(seed: int, side_px: int = 160) -> np.ndarray:

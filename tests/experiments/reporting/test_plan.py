@@ -7,6 +7,7 @@ import pytest
 
 from experiments.reporting import plan
 from experiments.reporting.plan import Child, Study, Variant, plan_children
+from tests.experiments.audits.small_manifest import small_manifest
 
 
 def children(variants: dict[str, Variant], **settings: object) -> list[Child]:
@@ -82,6 +83,22 @@ def test_child_is_another_when_its_words_its_configuration_or_what_it_needs_is(
         known.add(tuple(child.sha256 for child in children({"stage1": stage1, "cost": BENCH})))
     assert len(known) == 3
     assert len({sha256 for pair in known for sha256 in pair}) == 6
+
+
+def test_child_is_another_when_its_images_are(tmp_path: Path) -> None:
+    needs = Variant(needs=["own"], settings={"manifest": "{own}/manifest.parquet"})
+    own = Variant(module="experiments.prepare", flags=["--out", "{here}"])
+    variants = {"given": Variant(settings={"manifest": str(tmp_path / "manifest.parquet")})}
+    variants |= {"own": own, "needs": needs}
+    known = []
+    for count in (0, 8, 8, 9):
+        if count:
+            small_manifest(tmp_path, count=count)
+            small_manifest(tmp_path / "studies/trial/children/own_s0", count=count)
+        known.append([child.sha256 for child in children(variants, output=str(tmp_path))])
+    given, *others = zip(*known, strict=True)
+    assert given[1] == given[2] and len(set(given)) == 3
+    assert all(len(set(one)) == 1 for one in others)  # what a child prepares follows from its words
 
 
 def test_braces_of_a_prompt_stay_as_they_are() -> None:

@@ -148,5 +148,15 @@ def test_true_regions_are_named_by_their_pixels_whatever_was_marked() -> None:
     unmarked = replace(answer(torch.zeros_like(mask), 0), anomaly_map=scores, type_map=types)
     figures = run([([unmarked], batch_of(mask[None], class_ids=[(1, 2)]))])
     assert figures["name_accuracy"] == pytest.approx((1 + 1 / 2) / 2)
+    # A small sure core has the vote, as in the regions of a prediction.
+    core = torch.where(torch.arange(64).reshape(8, 8) < 16, 0.9, 0.4)
+    crack = torch.ones(8, 8, dtype=torch.int64)
+    rimmed = replace(
+        answer(torch.zeros_like(crack), 0),
+        anomaly_map=core,
+        type_map=torch.where(core > 0.5, 1, 2),
+    )
+    figures = run([([rimmed], batch_of(crack[None], class_ids=[(1, 2)]))])
+    assert figures["name_accuracy"] == 1
     silent = replace(unmarked, anomaly_map=torch.zeros_like(scores))
     assert run([([silent], batch_of(mask[None], class_ids=[(1, 2)]))])["name_accuracy"] == 0

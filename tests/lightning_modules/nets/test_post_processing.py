@@ -134,6 +134,11 @@ def test_person_is_asked_about_scores_in_the_band(score: float, asked: bool) -> 
     assert calibrated(points)(scores).needs_review is asked
 
 
+def test_band_that_ends_at_one_holds_one_and_an_empty_band_nothing() -> None:
+    assert OperatingPoints(image=0.5, review_high=1.0).needs_review(1.0)
+    assert not OperatingPoints(image=1.0).needs_review(1.0)
+
+
 TYPE = {"pixel_threshold": 0.4, "alarm_threshold": 0.7}
 IMAGE = {"threshold": 0.5, "review_low": 0.3, "review_high": 0.6}
 CONTENT = {"version": 2, "image": IMAGE, "default": TYPE, "types": {"crack": TYPE}}
