@@ -172,9 +172,9 @@ class Vocabulary:
         """The vocabulary of a typed list such as "crack; scratch, scuff; good; not shadow, dust".
 
         ";" parts classes and "," synonyms. What means good ("ok", "defect free") may stand anywhere
-        or be left out and always has id 0. A part that begins with "not " holds negatives; a defect
-        that is called so is written "not_soldered". ValueError for empty or repeated names, or
-        without any defect.
+        or be left out, which is the same as "good" alone, and always has id 0. A part that begins
+        with "not " holds negatives; a defect that is called so is written "not_soldered".
+        ValueError for empty or repeated names, or without any defect.
         """
         parts = CLASS_MARK.split(text)
         if not parts[-1].strip():  # a ";" at the very end
@@ -187,7 +187,8 @@ class Vocabulary:
         defects = [entry for entry in entries if entry not in good]
         if not defects:
             raise ValueError(f"labels {text!r} name no defect: expected {EXAMPLE}")
-        extra = [word for entry in good for word in entry] or [*GOOD_WORDS]
+        said = [word for entry in good for word in entry]
+        extra = [*GOOD_WORDS] if said in ([], ["good"]) else said
         if "good" in extra:
             extra.remove("good")  # once: a second one is refused as any repeated word is
         first = ("good", *extra)

@@ -110,6 +110,7 @@ class Predictor:
             stage.store_frozen_in(self._dtype)
         self._trained = self._words
         self._has_labels = self._has_own_gallery = False
+        self._labels: Labels | None = None
         self._embed: RegionEmbedding | None = None
         self.gallery: Gallery | None = None
 
@@ -192,6 +193,10 @@ class Predictor:
         They are embedded only where they differ from the last ones. Raises ValueError for labels
         outside the grammar, and for others than its own where the stage has a closed list.
         """
+        self._name_by(labels)
+        self._labels = labels
+
+    def _name_by(self, labels: Labels | None) -> None:
         vocabulary = self._trained if labels is None else read_labels(labels)
         self._has_labels = labels is not None
         if vocabulary != self._words:
@@ -230,10 +235,10 @@ class Predictor:
         """The result for one image, at its own size.
 
         image: a file, a Pillow image, or (H, W) or (H, W, 3) uint8 pixels, red first. labels: as
-        `read_labels` takes them; None for the names of the training. Raises FileNotFoundError or
-        ValueError, one line, for an image or labels that are none.
+        `read_labels` takes them, for this image; None for those of `use_labels`. Raises
+        FileNotFoundError or ValueError, one line, for an image or labels that are none.
         """
-        self.use_labels(labels)
+        self._name_by(self._labels if labels is None else labels)
         pixels = read_pixels(image)
         found = self._find(to_tensor(pixels))
         if self._by_example:

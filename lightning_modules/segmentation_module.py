@@ -24,7 +24,14 @@ from lightning_modules.weights_io import STAMP, SavedStage, load_part, stamp
 def check_closed_list(
     vocabulary: Vocabulary, *, known: Vocabulary | None, class_count: int
 ) -> None:
-    """ValueError for another count of names than a net was built for, or other than it knows."""
+    """ValueError for another count of names than a net was built for, other than it knows, and for
+    negatives, which it can't read.
+    """
+    if vocabulary.negatives:
+        raise ValueError(
+            f"got 'not {', '.join(vocabulary.negatives)}': this system has a closed list and reads "
+            "no words; leave that out, or use a stage 2"
+        )
     if known is not None and vocabulary.names != known.names:
         raise ValueError(
             f"got the names {', '.join(vocabulary.names[1:])}: this system has the closed list "

@@ -41,6 +41,8 @@ def find_images(pattern: str, root: str = "") -> tuple[list[InputImage], dict[st
     the folder, or that the glob matches, with the reason. Raises FileNotFoundError where there are
     no images, ValueError for a list that is none.
     """
+    if not pattern:  # as a folder it would be the one that the command runs in
+        raise FileNotFoundError("--images is empty: expected an image, a folder, a glob or a list")
     left_out: dict[str, str] = {}
     path = Path(os.path.expanduser(pattern))
     is_list = path.is_file() and path.suffix.lower() in LIST_SUFFIXES

@@ -185,11 +185,12 @@ class Gallery:
                 best.append(fit_space(rest).cosines(one[:, 0]).max(dim=1).values)
         return torch.cat(best)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Writes gallery.safetensors and gallery.json into a folder, each whole or not at all.
 
         Vectors lie under their names: where only the first file is new, none has another's.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         index = {"fingerprint": self.fingerprint, "names": self.names}
         vectors = {NAMED + name: one.contiguous() for name, one in self.vectors.items()}

@@ -18,7 +18,7 @@ GOOD = ("good", "no defect", "normal")
     ("text", "entries", "negatives"),
     [
         ("crack; scratch, scuff", (GOOD, ("crack",), ("scratch", "scuff")), ()),
-        ("crack; scratch; good", (("good",), ("crack",), ("scratch",)), ()),
+        ("crack; scratch; good", (GOOD, ("crack",), ("scratch",)), ()),
         ("crack; intact, good", (("good", "intact"), ("crack",)), ()),
         ("normal; crack", (("good", "normal"), ("crack",)), ()),
         ("crack; hole;", (GOOD, ("crack",), ("hole",)), ()),
@@ -89,7 +89,7 @@ def test_template_without_one_place_for_the_name_is_one_clear_line(templates: li
 
 def test_each_word_has_an_owner_and_negatives_are_never_prompted_as_defects() -> None:
     prompts = Vocabulary.parse("crack; scratch, scuff; good; not dust").owned_prompts()
-    assert [class_id for class_id, _ in prompts] == [0, 1, 2, 2, NEGATIVE_ID]
+    assert [class_id for class_id, _ in prompts] == [0, 0, 0, 1, 2, 2, NEGATIVE_ID]
     assert prompts[-1][1][0] == "dust"
     assert not any("defect" in text for text in prompts[-1][1])
 

@@ -255,6 +255,10 @@ def test_labels_are_embedded_only_when_they_change_and_those_of_the_training_com
     assert [words.names[1:] for words in seen] == [("pit",), ("pit", "burr"), ("crack", "stain")]
     assert np.array_equal(results[0].anomaly_map, results[-1].anomaly_map)
     assert not torch.is_inference(stage.texts)  # it can still be trained
+    door.use_labels("pit; burr")
+    lists = [None, "crack", None]
+    names = [door.predict(pixels(), labels).names for labels in lists]
+    assert names == [("good", "pit", "burr"), ("good", "crack"), ("good", "pit", "burr")]
 
 
 def test_naming_can_be_switched_with_a_warning_and_thresholds_of_a_file_decide(

@@ -157,6 +157,11 @@ def test_other_names_are_refused(student: Student, labels: str) -> None:
         student.set_vocabulary(Vocabulary.parse(labels))
 
 
+def test_negatives_are_refused(student: Student) -> None:
+    with pytest.raises(ValueError, match="got 'not shadow, dust': this system has a closed list"):
+        student.set_vocabulary(Vocabulary.parse("crack; stain; not shadow, dust"))
+
+
 def test_a_teacher_of_other_tiles_and_none_are_refused() -> None:
     with pytest.raises(ValueError, match="sees tiles of 32 px, the student crops of 64 px"):
         small_student().learn_from(Bright(32))

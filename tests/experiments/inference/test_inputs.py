@@ -100,5 +100,7 @@ def test_no_images_and_a_root_without_a_list_are_refused(parts: Path) -> None:
     for pattern in ("nowhere", "empty", "empty/*.png"):
         with pytest.raises(FileNotFoundError, match="holds or matches no image"):
             find_images(str(parts / pattern))
+    with pytest.raises(FileNotFoundError, match="--images is empty"):
+        find_images("")
     with pytest.raises(ValueError, match="--root elsewhere comes with"):
         find_images(str(parts), "elsewhere")

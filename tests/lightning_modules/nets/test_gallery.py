@@ -74,7 +74,7 @@ def test_few_examples_and_few_names_are_enough(
 
 
 def test_saved_gallery_names_as_before(gallery: Gallery, tmp_path: Path) -> None:
-    gallery.save(tmp_path / "kept")
+    gallery.save(str(tmp_path / "kept"))
     loaded = Gallery.load(tmp_path / "kept", fingerprint="net, 128 px")
     vectors = around("pit", 5)[:, 0]
     expected = gallery.name_regions(vectors).probabilities
