@@ -1,9 +1,9 @@
 """Who trains and who is tested: splits by group, types held out, and a few shots of each type.
 
-Records get their split by group, stratified by type, stable by hash. Groups (capture runs, boards,
-wafers) never part; `check_groups` holds that for any manifest, alike images are the matter of
-`preparing/leakage.py`. The class ids of both sides of `TypeDivision` are each vocabulary's own;
-`dataset.py` translates the manifest's.
+Records get their split by group, stratified by the rarest type in it, stable by hash. Groups
+(capture runs, boards, wafers) never part; `check_groups` holds that for any manifest, alike images
+are the matter of `preparing/leakage.py`. The class ids of both sides of `TypeDivision` are each
+vocabulary's own; `dataset.py` translates the manifest's.
 """
 
 import hashlib
@@ -34,7 +34,8 @@ def assign_splits(
 
     train, val, test: shares of the images, summing to one. A record without split follows its
     group; unlabelled ones stay so. Where a source gives splits to all records but none is "val",
-    whole groups of its "train" become "val". A type with three groups or more is in every split.
+    whole groups of its "train" become "val". A type with three groups or more, none of which shows
+    a rarer one, is in every split.
     Generated images train, and so does all that shares a group with them. ValueError where a
     group was given two splits.
     """
@@ -47,7 +48,12 @@ def assign_splits(
     chosen = given | _split_groups(loose, shares, seed)
     if not loose and val > 0 and "val" not in given.values():
         bound = {record.group for record in labelled if record.is_generated}
-        trained = [r for r in labelled if chosen[r.group] == "train" and r.group not in bound]
+        # By the dominant type alone: a published set's val stays what results were measured with.
+        trained = [
+            replace(record, defects=record.defects[:1])
+            for record in labelled
+            if chosen[record.group] == "train" and record.group not in bound
+        ]
         carved = {"train": train / (train + val), "val": val / (train + val)}
         chosen |= _split_groups(trained, carved, seed)
         return [
@@ -121,15 +127,15 @@ def _checked_shares(**shares: float) -> dict[str, float]:
 def _split_groups(
     records: Sequence[Record], shares: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Group -> split; inside each type the groups are cut in hash order."""
+    """Group -> split; of each type the groups that show none rarer are cut in hash order."""
     sizes = Counter(record.group for record in records)
-    frequency = Counter(type_of(record) for record in records)
+    shown = [(record.group, name) for record in records for name in record.defects or (GOOD,)]
+    frequency = Counter(name for _, name in shown)
     stratum: dict[str, tuple[bool, int, str]] = {}
-    for record in records:
-        name = type_of(record)
+    for group, name in shown:
         # A run of many good tiles with one crack is a crack run: rare types must reach each split.
         rarity = (name == GOOD, frequency[name], name)
-        stratum[record.group] = min(stratum.get(record.group, rarity), rarity)
+        stratum[group] = min(stratum.get(group, rarity), rarity)
     members: dict[str, list[str]] = defaultdict(list)
     for group in sorted(sizes, key=lambda name: _hash_rank(name, seed)):
         members[stratum[group][2]].append(group)
@@ -271,8 +277,9 @@ class TypeDivision:
 class FewShots:
     """Which training images are used where few are wanted: some of each type, or a budget for all.
 
-    per_type: images of each type, good included; budget: images in all, defect types in turn and
-    good ones as they fill up; None for no limit. A smaller number is part of a larger one.
+    per_type: images that show each type, good included, of which one may show several; budget:
+    images in all, defect types in turn and good ones as they fill up; None for no limit. A smaller
+    number is part of a larger one.
     Generated images are not counted and stay, so that K real ones can be compared with and without
     them. Raises ValueError for both, and for numbers below 1.
     """
@@ -294,11 +301,12 @@ class FewShots:
         if self.per_type is None and self.budget is None:
             return rows
         is_generated = np.array(index.column("is_generated"), dtype=bool)[rows]
-        images, real = index.column("image"), rows[~is_generated]
+        images, defects = index.column("image"), index.column("defects")
+        real = rows[~is_generated].tolist()
         ranked: dict[str, list[int]] = defaultdict(list)
-        types = dict(zip(real.tolist(), index.types_of(real), strict=True))
-        for row in sorted(types, key=lambda row: _hash_rank(images[row], self.seed)):
-            ranked[types[row]].append(row)
+        for row in sorted(real, key=lambda row: _hash_rank(images[row], self.seed)):
+            for name in defects[row] or (GOOD,):
+                ranked[name].append(row)
         if self.per_type is not None:
             chosen = [row for members in ranked.values() for row in members[: self.per_type]]
         else:
@@ -308,5 +316,6 @@ class FewShots:
                 for name, members in ranked.items()
                 for turn, row in enumerate(members)
             ]
-            chosen = [*(row for _, _, row in sorted(turns)), *good][: self.budget]
+            in_turn = dict.fromkeys(row for _, _, row in sorted(turns))
+            chosen = [*in_turn, *good][: self.budget]
         return np.union1d(np.array(chosen, dtype=np.int64), rows[is_generated])

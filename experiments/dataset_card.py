@@ -3,8 +3,6 @@
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 from datamodules.about import About
 from datamodules.manifest import COLUMNS, VERSION, Manifest
 from datamodules.preparing.preparation import Preparation
@@ -15,11 +13,12 @@ from experiments.tables import Table, to_markdown
 CARD_NAME = "dataset_card.md"
 
 
-def types_or_unlabelled(manifest: Manifest) -> list[str]:
-    """The dominant type of each image; nobody has said of an unlabelled one that it is good."""
-    types = manifest.types_of(np.arange(len(manifest)))
-    splits = manifest.column("split")
-    return [UNLABELLED if s == UNLABELLED else t for t, s in zip(types, splits, strict=True)]
+def types_or_unlabelled(manifest: Manifest) -> list[tuple[str, ...]]:
+    """All types that each image shows; nobody has said of an unlabelled one that it is good."""
+    rows = zip(manifest.column("defects"), manifest.column("split"), strict=True)
+    return [
+        (UNLABELLED,) if split == UNLABELLED else tuple(names) or (GOOD,) for names, split in rows
+    ]
 
 
 def write_card(folder: Path, done: Preparation, *, about: About) -> None:
@@ -30,7 +29,7 @@ def write_card(folder: Path, done: Preparation, *, about: About) -> None:
         f"# {about.title}",
         "",
         f"{len(manifest)} images in {len(set(manifest.column('group')))} groups, "
-        f"{sum(name == GOOD for name in types)} of them without a defect.",
+        f"{types.count((GOOD,))} of them without a defect.",
         "",
         f"- Licence: {about.licence} {about.licence_url}".rstrip(),
         f"- Cite: {about.citation}",
@@ -45,7 +44,7 @@ def write_card(folder: Path, done: Preparation, *, about: About) -> None:
         *(f"- Note: {count} x {note}" for note, count in sorted(done.notes.items())),
         "",
     ]
-    columns = {"type": types}
+    columns = {"type": [name for names in types for name in names]}
     columns |= {name: manifest.column(name) for name in ("split", "licence", "mask_kind")}
     for name, values in columns.items():
         title = "annotation" if name == "mask_kind" else name

@@ -189,26 +189,30 @@ def report(console: Console, done: "Preparation") -> None:
 
 
 def summary_table(manifest: "Manifest") -> Table:
-    """Images per type and split, with totals and groups, types in vocabulary order."""
+    """Images per type and split, with totals and groups, types in vocabulary order.
+
+    An image of several types is in the row of each, and once in the totals.
+    """
     from datamodules.splits import SPLITS
     from experiments.dataset_card import types_or_unlabelled
 
     all_splits, groups = manifest.column("split"), manifest.column("group")
-    types = types_or_unlabelled(manifest)
-    counts = Counter(zip(types, all_splits, strict=True))
+    shown = zip(types_or_unlabelled(manifest), all_splits, strict=True)
+    counts = Counter((name, split) for names, split in shown for name in names)
+    types = {name for name, _ in counts}
     present = set(all_splits)
     splits = [split for split in (*SPLITS, *sorted(present - {*SPLITS})) if split in present]
-    order = [name for name in manifest.vocabulary.names if name in set(types)]
+    order = [name for name in manifest.vocabulary.names if name in types]
     table = Table(title=f"{manifest.source}: images per type and split")
     table.add_column("type")
     for split in [*splits, "all"]:
         table.add_column(split, justify="right")
-    for name in order + sorted(set(types) - {*order}):
+    for name in order + sorted(types - {*order}):
         row = [counts[name, split] for split in splits]
         table.add_row(Text(name), *map(str, row), str(sum(row)))
     totals = Counter(all_splits)
     table.add_section()
-    table.add_row("all", *(str(totals[split]) for split in splits), str(len(types)))
+    table.add_row("all", *(str(totals[split]) for split in splits), str(len(manifest)))
     members = Counter(split for split, _ in set(zip(all_splits, groups, strict=True)))
     table.add_row("groups", *(str(members[split]) for split in splits), str(len(set(groups))))
     return table

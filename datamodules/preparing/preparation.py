@@ -100,7 +100,8 @@ def prepare(
         path, records, root=root, vocabulary=vocabulary, source=name, leaks=len(leaks)
     )
     write_quarantine(path, unusable, left_out)
-    return Preparation(manifest, unusable, left_out, count_notes(source, usable, found), leftovers)
+    notes = count_notes(source, usable, found) + note_untested(records)
+    return Preparation(manifest, unusable, left_out, notes, leftovers)
 
 
 def add_corrections(
@@ -297,6 +298,23 @@ def note_negatives(inspections: Sequence[Inspection]) -> Counter[str]:
     marked = [name for name, mean in means.items() if mean > limit]
     note = f"more than {limit:.0%} of an image is marked, is its mask a negative? the first is "
     return Counter({note + printable(marked[0]): len(marked)} if marked else {})
+
+
+def note_untested(records: Sequence[Record]) -> Counter[str]:
+    """A note on each type that trains and is never tested, with its number of training images.
+
+    None on types of sources that are not tested at all: `leave_out` asks for that.
+    """
+    tested = [record for record in records if record.split == "test"]
+    sources = {record.source for record in tested}
+    known = {name for record in tested for name in record.defects}
+    return Counter(
+        f"{name!r} is trained on and never tested: add groups of images that show it"
+        for record in records
+        if record.split == "train" and record.source in sources
+        for name in record.defects
+        if name not in known
+    )
 
 
 def count_notes(

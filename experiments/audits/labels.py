@@ -27,33 +27,37 @@ PAPER_KAPPA_MASKS = 0.81
 def audit_tail(manifest: Manifest) -> Section:
     """Shares of the ten most frequent types, rare types, tables per type and per domain.
 
-    A domain is the product of the caption. Shares are of defective images by dominant type.
+    A domain is the product of the caption. An image counts for each type that it shows.
     """
-    types = manifest.types_of(np.arange(len(manifest)))
+    shown = [names or [GOOD] for names in manifest.column("defects")]
     splits = manifest.column("split")
     domains = manifest.caption_column("product")
-    counts = Counter(name for name in types if name != GOOD)
-    defective = counts.total()
+    counts = Counter(name for names in shown for name in names if name != GOOD)
     top = sum(count for _, count in counts.most_common(TOP_TYPES))
     rare = sorted(name for name, count in counts.items() if count < FEW_IMAGES)
-    by_type = Counter(zip(types, splits, strict=True))
+    by_type = Counter(
+        (name, split) for names, split in zip(shown, splits, strict=True) for name in names
+    )
     by_domain = Counter(
-        (domain, UNLABELLED if split == UNLABELLED else "good" if name == GOOD else "defective")
-        for domain, name, split in zip(domains, types, splits, strict=True)
+        (domain, UNLABELLED if split == UNLABELLED else GOOD if names == [GOOD] else "defective")
+        for domain, names, split in zip(domains, shown, splits, strict=True)
     )
     tested = sorted(name for name, split in by_type if split == "test")
     untrained = [name for name in tested if not by_type[name, "train"]]
+    trained = sorted(counts) if tested else []
+    untested = [one for one in trained if by_type[one, "train"] and not by_type[one, "test"]]
     figures = {
         "types": float(len(counts)),
         "domains": float(len(set(domains))),
-        "defective_images": float(defective),
+        "defective_images": float(sum(names != [GOOD] for names in shown)),
         "generated_images": float(manifest.generated_count),
-        "share_of_top_10_types": top / defective if defective else math.nan,
+        "share_of_top_10_types": top / counts.total() if counts else math.nan,
         "types_below_10_images": float(len(rare)),
         "gini_of_types": gini(list(counts.values())),
     }
     findings = [Finding("rare_type", name, f"{counts[name]} images") for name in rare]
     findings += [Finding("untrained_type", one, "in test but not in train") for one in untrained]
+    findings += [Finding("untested_type", one, "in train but not in test") for one in untested]
     tables = [
         cross_table("Images per type", "type", by_type, ("train", "val", "test", UNLABELLED)),
         cross_table("Images per domain", "domain", by_domain, ("defective", "good", UNLABELLED)),

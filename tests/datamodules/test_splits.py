@@ -68,6 +68,15 @@ def test_a_rare_type_among_good_images_of_its_run_is_in_every_split() -> None:
     assert splits_of(assign_splits(mixed + runs({"stain": 60})), "crack") == EVERY_SPLIT
 
 
+def test_a_rare_type_beside_a_common_one_is_in_every_split() -> None:
+    for count in (3, 6):
+        both = [replace(record(n), defects=("scratch", "dent")) for n in range(count)]
+        alone = [record(100 + n, "scratch") for n in range(40)]
+        for seed in range(10):
+            done = assign_splits(both + alone, seed=seed)
+            assert splits_of(done, "dent") == splits_of(done, "scratch") == EVERY_SPLIT
+
+
 def test_split_does_not_depend_on_the_order_of_records_but_on_the_seed() -> None:
     records = runs({"": 40, "crack": 20}, per_group=3)
     shuffled = random.Random(1).sample(records, len(records))
@@ -167,6 +176,19 @@ def test_shots_are_so_many_of_each_type(make_index: Callable[..., Manifest]) -> 
     index = make_index(60, 30, 2)
     assert chosen(index, FewShots()) == {"good": 60, "crack": 30, "stain": 2}
     assert chosen(index, FewShots(per_type=4)) == {"good": 4, "crack": 4, "stain": 2}
+
+
+def test_an_image_of_several_types_is_a_shot_of_each(tmp_path: Path) -> None:
+    both = [replace(record(n), defects=("scratch", "dent")) for n in range(3)]
+    records = [replace(r, split="train") for r in both + runs({"stain": 9})]
+    records = [replace(r, image=f"{n}.png") for n, r in enumerate(records)]
+    names = Vocabulary.from_names(["scratch", "dent", "stain"])
+    path = tmp_path / "m.parquet"
+    index = write_manifest(path, records, root=tmp_path, vocabulary=names, source="parts")
+    for shots in (FewShots(per_type=2), FewShots(budget=4)):
+        rows = shots.choose(index, index.rows_of("train"))
+        shown = Counter(name for row in rows for name in index[row].defects)
+        assert shown == {"scratch": 2, "dent": 2, "stain": 2}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from datamodules.decode import open_image
 from datamodules.manifest import COLUMNS, Manifest
 from experiments.cli import call_command, run_command
 from experiments.prepare import prepare
+from tests.datamodules.sources.own_layouts import YOLO_BOX, add_yolo, write_text
 from tests.datamodules.sources.painting import save
 
 Run = Callable[..., Manifest]
@@ -73,6 +74,25 @@ def test_manifest_and_card_are_written_and_originals_are_untouched(run, parts, t
     card = (tmp_path / "out" / "dataset_card.md").read_text(encoding="utf-8")
     assert "16 images in 16 groups" in card and "0 unusable, 0 copies" in card
     assert all(f"| {name} |" in card for name in COLUMNS)
+
+
+def test_every_type_that_an_image_shows_is_counted_and_told_where_it_is_never_tested(
+    tmp_path, capsys
+):
+    write_text(tmp_path / "raw/data.yaml", "names: [scratch, dent]\n")
+    for number in range(12):
+        small = "1 0.8 0.8 0.1 0.1\n" if number == 0 else ""
+        add_yolo(tmp_path / "raw", f"{number}.png", f"{YOLO_BOX}\n{small}")
+    out = tmp_path / "out"
+    assert call_command(prepare, f"--source yolo --root {tmp_path}/raw --out {out}".split()) == 0
+    said = capsys.readouterr().out
+    rows = [line.replace("│", " ").split() for line in said.splitlines() if "│" in line]
+    assert {row[0]: row[-1] for row in rows} == {
+        "scratch": "12", "dent": "1", "all": "12", "groups": "12"
+    }  # fmt: skip
+    note = "1 x 'dent' is trained on and never tested: add groups of images that show it"
+    card = (out / "dataset_card.md").read_text(encoding="utf-8")
+    assert note in said and note in card and "| dent | 1 |" in card
 
 
 def test_same_arguments_give_the_same_bytes_and_another_seed_another_split(run):

@@ -63,6 +63,16 @@ def test_rare_types_and_types_that_are_never_trained_on_are_found(tmp_path):
     assert found == [("rare_type", "crack"), ("rare_type", "stain"), ("untrained_type", "stain")]
 
 
+def test_a_type_counts_in_every_image_that_shows_it_and_is_found_where_never_tested(tmp_path):
+    manifest = small_manifest(tmp_path, defects=("crack",))
+    records = [manifest[row] for row in range(len(manifest))]
+    records[0] = replace(records[0], defects=("crack", "stain"))  # in train
+    section = audit_tail(rewritten(manifest.path, records, manifest.root))
+    assert ("stain", 1, 0, 0, 1) in section.tables[0].rows
+    assert section.figures["defective_images"] == 9
+    assert ("untested_type", "stain") in [(one.kind, one.image) for one in section.findings]
+
+
 def test_annotators_agree_but_for_what_differs(tmp_path):
     first, second = small_manifest(tmp_path / "a"), small_manifest(tmp_path / "b")
     figures = audit_agreement(first, second).figures
