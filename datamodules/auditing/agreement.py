@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.annotation import open_annotation
+from datamodules.decode import read_header
 from datamodules.manifest import Manifest
 from datamodules.sample import GOOD, Record
 from datamodules.vocabulary import Vocabulary
@@ -31,12 +32,12 @@ class MaskAgreement:
 
 
 def common_records(first: Manifest, second: Manifest) -> list[tuple[Record, Record]]:
-    """What two manifests say of the same images, matched by path; ValueError without any."""
-    rows = {image: row for row, image in enumerate(second.column("image"))}
+    """What two manifests say of the same images or tiles, by path and window; else ValueError."""
+    rows = {place: row for row, place in enumerate(_places_of(second))}
     pairs = [
-        (first[row], second[rows[image]])
-        for row, image in enumerate(first.column("image"))
-        if image in rows
+        (first[row], second[rows[place]])
+        for row, place in enumerate(_places_of(first))
+        if place in rows
     ]
     if not pairs:
         raise ValueError(
@@ -85,7 +86,9 @@ def compare_masks(first: Manifest, second: Manifest) -> MaskAgreement | None:
     names = sorted({name for pair in pairs for record in pair for name in record.defects})
     if not names:
         return None
-    vocabulary = Vocabulary.from_names(names)
+    # A mask can name types that no image shows; they are nothing to agree on.
+    unseen = {value.name for pair in pairs for record in pair for value in record.mask_values}
+    vocabulary = Vocabulary.from_names([*names, *sorted(unseen - {GOOD, *names})])
 
     def opened() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for one, other in pairs:
@@ -97,7 +100,7 @@ def compare_masks(first: Manifest, second: Manifest) -> MaskAgreement | None:
                 )
             yield masks
 
-    return compare_maps(opened(), len(vocabulary))
+    return compare_maps(opened(), 1 + len(names))
 
 
 def compare_maps(pairs: Iterable[tuple[np.ndarray, np.ndarray]], class_count: int) -> MaskAgreement:
@@ -139,8 +142,16 @@ def compare_maps(pairs: Iterable[tuple[np.ndarray, np.ndarray]], class_count: in
     )
 
 
+def _places_of(manifest: Manifest) -> list[tuple[str, str]]:
+    """The image and the window of each row."""
+    windows = map(str, manifest.column("window_xywh_px"))
+    return list(zip(manifest.column("image"), windows, strict=True))
+
+
 def _mask_of(record: Record, manifest: Manifest, vocabulary: Vocabulary) -> np.ndarray:
     size_px = (record.height_px, record.width_px)
+    if record.window_xywh_px:
+        size_px = read_header(manifest.root / record.image).shown_px[::-1]
     ids = open_annotation(record, manifest.root, vocabulary=vocabulary, image_size_px=size_px)
     assert ids is not None  # only records with an annotation are compared
     return ids

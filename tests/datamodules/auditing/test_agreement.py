@@ -10,8 +10,15 @@ import pytest
 from PIL import Image
 from sklearn.metrics import cohen_kappa_score
 
-from datamodules.auditing.agreement import cohens_kappa, compare_masks, kappa_of_labels
+from datamodules.auditing.agreement import (
+    cohens_kappa,
+    common_records,
+    compare_masks,
+    kappa_of_labels,
+)
 from datamodules.manifest import Manifest
+from datamodules.preparing.inspection import inspect
+from datamodules.preparing.tiles import tile_records
 from tests.experiments.audits.small_manifest import rewritten, small_manifest
 
 
@@ -60,6 +67,18 @@ def test_the_same_outline_under_two_names_is_two_disagreements(tmp_path):
     found = compare_masks(first, second)
     assert found is not None and (found.by_one_only, found.kappa) == (2, -1)
     assert math.isnan(found.mean_iou)
+
+
+def test_tiles_are_compared_with_themselves_alone(tmp_path):
+    manifest = annotated(tmp_path, [20, 5])
+    tiles = [
+        tile for row in range(2) for tile in tile_records(manifest[row], tile_px=20, overlap_px=0)
+    ]
+    tiles = [inspect(tile, manifest.root).record for tile in tiles]
+    tiled = rewritten(tmp_path / "tiles.parquet", tiles, manifest.root)
+    assert all(one == other for one, other in common_records(tiled, tiled))
+    found = compare_masks(tiled, tiled)
+    assert found is not None and (found.count, found.kappa, found.mean_iou) == (len(tiles), 1, 1)
 
 
 def test_masks_of_two_sizes_are_refused(tmp_path):
