@@ -302,9 +302,15 @@ class FewShots:
             return rows
         is_generated = np.array(index.column("is_generated"), dtype=bool)[rows]
         images, defects = index.column("image"), index.column("defects")
+        # Tiles of one image rank apart, or all shots could be of one.
+        windows = index.column("window_xywh_px")
+        names = [
+            f"{image} {window}" if window else image
+            for image, window in zip(images, windows, strict=True)
+        ]
         real = rows[~is_generated].tolist()
         ranked: dict[str, list[int]] = defaultdict(list)
-        for row in sorted(real, key=lambda row: _hash_rank(images[row], self.seed)):
+        for row in sorted(real, key=lambda row: _hash_rank(names[row], self.seed)):
             for name in defects[row] or (GOOD,):
                 ranked[name].append(row)
         if self.per_type is not None:

@@ -191,6 +191,20 @@ def test_an_image_of_several_types_is_a_shot_of_each(tmp_path: Path) -> None:
         assert shown == {"scratch": 2, "dent": 2, "stain": 2}
 
 
+def test_shots_of_tiles_are_of_many_images(tmp_path: Path) -> None:
+    tiles = [
+        replace(record(n, "crack", split="train"), window_xywh_px=(left, 0, 8, 8))
+        for n in range(10)
+        for left in range(0, 160, 8)
+    ]
+    names = Vocabulary.from_names(["crack"])
+    path = tmp_path / "m.parquet"
+    index = write_manifest(path, tiles, root=tmp_path, vocabulary=names, source="parts")
+    for shots in (FewShots(per_type=20), FewShots(budget=20)):
+        rows = shots.choose(index, index.rows_of("train"))
+        assert len(rows) == 20 and len({index[row].image for row in rows}) > 5
+
+
 @pytest.mark.parametrize(
     ("budget", "counts"),
     [
