@@ -135,15 +135,18 @@ def link_groups(
 ) -> list[Record]:
     """The records with one group for all that are alike: no split can part them.
 
-    Only pairs within one split, or without any, are linked: given splits stay as they are.
-    Raises ValueError where more than half of all images are linked into one.
+    Only pairs within one split, or without any, are linked: given splits stay as they are, and so
+    does a group of which some records have one. Raises ValueError where more than half of all
+    images are linked into one.
     """
-    group_of: dict[tuple[str, str], int] = {}
-    own = [group_of.setdefault((r.split, r.group), len(group_of)) for r in records]
+    group_of: dict[str, int] = {}
+    own = [group_of.setdefault(record.group, len(group_of)) for record in records]
+    given = {r.group: r.split for r in records if r.split not in ("", UNLABELLED)}
+    splits = [given.get(record.group, record.split) for record in records]
     links = [
         replace(pair, first=own[pair.first], second=own[pair.second])
         for pair in pairs
-        if records[pair.first].split == records[pair.second].split
+        if splits[pair.first] == splits[pair.second]
     ]
     labels = duplicate_groups(links, len(group_of))[own]
     largest = int(np.bincount(labels).max())

@@ -82,6 +82,30 @@ def test_alike_images_without_a_split_become_one_group_with_their_groups():
     assert groups == ["g0", "g0", "g0", "g3", "g4", "g5"]
 
 
+@pytest.mark.parametrize("other", [UNLABELLED, "train"])
+@pytest.mark.parametrize("links", [(0, 2), (1, 2), (0, 3), (1, 3)])
+def test_a_group_of_records_with_and_without_a_split_stays_one(other, links):
+    records = images("", other, "", other)
+    records[1] = replace(records[1], group="g0")
+    linked = link_groups(records[::-1], pairs(tuple(3 - k for k in links)))[::-1]
+    assert linked[0].group == linked[1].group
+
+
+def test_likeness_joins_no_groups_of_two_given_splits():
+    records = images("train", "", "test", "", "")
+    records[1], records[3] = (replace(records[k], group=f"g{k - 1}") for k in (1, 3))
+    done, left_out, leaks = resolve_leaks(
+        records,
+        pairs((1, 4), (3, 4)),
+        copies="drop",
+        max_alike_fraction=1,
+        fractions=(0.6, 0.15, 0.25),
+        split_seed=0,
+    )
+    assert {one.group: one.split for one in done}.items() >= {"g0": "train", "g2": "test"}.items()
+    assert not leaks and len(done) + len(left_out) == 5
+
+
 def test_likeness_across_given_splits_joins_nothing():
     records = images("train", "test", "test")
     assert link_groups(records, pairs((0, 1))) == records
