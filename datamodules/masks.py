@@ -26,6 +26,10 @@ from datamodules.sample import MaskValues
 
 REMEDY = "save it in black and white, white where the defect is"
 ONE_CLASS_A_GREY = "save it as an 8-bit grey PNG with one value per class"
+MARKED_GOOD = (
+    "the image is good, but its mask {} marks defects: give the image a type, or draw what is "
+    "good in black"
+)
 SHOWN_COUNT = 5
 # How far a colour may be from its own shades, of 255; compression blurs colours more than greys.
 COLOUR_TOLERANCE, LOSSY_TOLERANCE = 24, 96
@@ -171,10 +175,7 @@ class MaskSurvey:
             return look.flaw if look else ""
         is_bright = look.greys[-1] > self.largest_good
         if is_bright and not defect:
-            return (
-                f"the image is good, but its mask {mask} marks defects: give the image a type, or "
-                "draw what is good in black"
-            )
+            return MARKED_GOOD.format(mask)
         # Grey noise on a good part is harmless; on a defective one it may be a mask of 0 and 1.
         is_too_dark = defect and self.marks(mask) and not is_bright
         if is_too_dark or (look.is_exact and self.largest_good < look.greys[0] < look.greys[-1]):

@@ -4,7 +4,7 @@ root/records.csv   image, and any of mask, type, caption, product, material, gro
                    left, top, width, height; paths are relative to the root
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os.path import normpath
 from pathlib import Path
@@ -14,7 +14,13 @@ from datamodules.formats.layout import SPLIT_WORDS, FileTree, join_below, scan_t
 from datamodules.formats.records import HIGHEST_GREY, UNNAMED_DEFECT, RecordMaker
 from datamodules.formats.tables import TableImage, read_table
 from datamodules.manifest import Source
-from datamodules.masks import MaskSurvey, survey_masks
+from datamodules.masks import (
+    MARKED_GOOD,
+    MaskSurvey,
+    open_mask_values,
+    survey_masks,
+    values_in,
+)
 from datamodules.sample import GOOD, UNLABELLED, MaskValues, Record
 from datamodules.vocabulary import defect_name
 
@@ -72,14 +78,16 @@ class Csv(Source):
         masks = [] if self.mask_ids else filter(None, map(tree.find, named))
         survey = survey_masks(root, masks, largest_good=self.largest_good_grey)
         for entry in entries:
-            record = self._record(entry, tree, survey)
+            record = self._record(root, entry, tree=tree, survey=survey)
             if record.image in records:
                 flaw = f"{record.image} stands in {table} under two spellings: expected one"
                 record = self.maker.make_flawed(record.image, flaw)
             records[record.image] = record
         return list(records.values())
 
-    def _record(self, entry: TableImage, tree: FileTree, survey: MaskSurvey) -> Record:
+    def _record(
+        self, root: Path, entry: TableImage, *, tree: FileTree, survey: MaskSurvey
+    ) -> Record:
         place, cells = f"{self.table} line {entry.line}", entry.cells
         try:
             image = _existing(entry.image, "image", tree)
@@ -92,8 +100,10 @@ class Csv(Source):
                 mask = _existing(cells["mask"], "mask", tree)
                 values = self._mask_values(entry, record, mask, survey)
                 record = replace(record, mask=mask, mask_values=values)
+                if self.mask_ids and entry.types and not record.defects:
+                    _refuse_marked(root / mask, values)
             record = replace(record, split=_split_of(entry, record))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             flaw = flaw or f"{place}: {error}"
         words = {name: cells[name] for name in ("product", "material") if cells[name]}
         return replace(
@@ -123,6 +133,13 @@ class Csv(Source):
         if flaw := survey.problem_of(mask, name):
             raise ValueError(flaw)
         return survey.values_of(name)
+
+
+def _refuse_marked(mask: Path, values: Sequence[MaskValues]) -> None:
+    """ValueError where the mask of ids of a good part shows a defect."""
+    shown = values_in(open_mask_values(mask, values))
+    if any(one.low in shown for one in values if one.name != GOOD):
+        raise ValueError(MARKED_GOOD.format(mask))
 
 
 def _existing(path: str, what: str, tree: FileTree) -> str:

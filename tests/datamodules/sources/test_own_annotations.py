@@ -134,6 +134,19 @@ def read_csv(root: Path, text: str, **settings: object) -> list[Record]:
     return Csv(**settings).records(root)
 
 
+@pytest.mark.parametrize(
+    ("ids", "flaw"),
+    [
+        ({"crack": 200}, "the image is good, but its mask"),
+        ({"good": 200, "crack": 0}, "the image is good, but its mask"),
+        ({"good": 200, "crack": 9}, ""),
+    ],
+)
+def test_ids_of_defects_in_the_mask_of_a_good_part_are_a_flaw(tmp_path, ids, flaw):
+    (record,) = read_csv(tmp_path, "image,mask,type\na.png,m.png,OK\n", mask_ids=ids)
+    assert flaw in record.flaw and bool(flaw) == bool(record.flaw)
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_any_delimiter_and_case_of_the_header_is_read(tmp_path, delimiter):
     text = "\ufeff Image ,TYPE,Split\r\na.png,Pin-Hole,valid\r\n".replace(",", delimiter)
