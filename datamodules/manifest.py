@@ -68,7 +68,8 @@ class Source(ABC):
     types: the types with their synonyms, where the set fixes them. causes: what usually causes a
     type. label_suffixes: endings of the files that each label one image. unclaimed: what an image
     is that no record names. left_on_purpose: (pattern of paths that records leave out, why).
-    names: of types, where a user's labels spell them.
+    names: of types, where a user's labels spell them. group_pattern: a user's regular expression
+    for the groups, searched in the paths of images.
     """
 
     name: ClassVar[str]
@@ -78,6 +79,7 @@ class Source(ABC):
     unclaimed: ClassVar[str] = "image that no annotation names"
     left_on_purpose: Sequence[tuple[str, str]] = ()
     names: TypeNames
+    group_pattern: str = ""
 
     @property
     def about(self) -> About:

@@ -107,7 +107,7 @@ class RecordMaker:
     names: TypeNames = field(default_factory=TypeNames)
 
     def __post_init__(self) -> None:
-        self.source.names = self.names
+        self.source.names, self.source.group_pattern = self.names, self.group_pattern
         if self.unannotated not in UNANNOTATED:
             raise ValueError(
                 f"unannotated is {self.unannotated!r}: expected one of {', '.join(UNANNOTATED)}"

@@ -5,6 +5,7 @@ Each step is its own file: `copies.py` changes, `inspection.py` opens, `duplicat
 """
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -95,12 +96,11 @@ def prepare(
         fractions=fractions,
         split_seed=split_seed,
     )
-    vocabulary, name = source.vocabulary(records), source.name
+    vocabulary, notes = source.vocabulary(records), count_notes(source, usable, found, records)
     manifest = write_manifest(
-        path, records, root=root, vocabulary=vocabulary, source=name, leaks=len(leaks)
+        path, records, root=root, vocabulary=vocabulary, source=source.name, leaks=len(leaks)
     )
     write_quarantine(path, unusable, left_out)
-    notes = count_notes(source, usable, found) + note_untested(records)
     return Preparation(manifest, unusable, left_out, notes, leftovers)
 
 
@@ -188,7 +188,8 @@ def names_of(record: Record) -> set[str]:
 def read_source(source: Source, root: Path, *, output: Path) -> tuple[list[Record], Leftovers]:
     """The records of a source, files as the disk spells them, and what they leave of its files.
 
-    Raises ValueError for no records, an image listed twice, or a split that is none.
+    Raises ValueError for no records, an image listed twice, a split that is none, or a
+    group_pattern that is in no path.
     """
     with noting_documents() as read:
         records = source.records(root)
@@ -211,6 +212,11 @@ def read_source(source: Source, root: Path, *, output: Path) -> tuple[list[Recor
     (image, _), count = windows.most_common(1)[0]
     if count > 1:
         raise ValueError(f"image {image} is listed {count} times, expected once: drop the copies")
+    if not any(re.search(source.group_pattern, record.image) for record in records):
+        raise ValueError(
+            f"group_pattern {source.group_pattern!r} is in none of {len(records)} paths, the first "
+            f"is {printable(records[0].image)}: expected it in paths below the root; correct it"
+        )
     for record in records:
         if record.split not in ("", *SPLITS, UNLABELLED):
             raise ValueError(
@@ -318,11 +324,17 @@ def note_untested(records: Sequence[Record]) -> Counter[str]:
 
 
 def count_notes(
-    source: Source, inspections: Sequence[Inspection], found: Duplicates
+    source: Source,
+    inspections: Sequence[Inspection],
+    found: Duplicates,
+    records: Sequence[Record],
 ) -> Counter[str]:
-    """How often each thing was found and decided."""
+    """How often each thing was found and decided; records: those of the manifest."""
     notes = Counter(note for one in inspections for note in one.notes)
     notes += source.names.notes() if hasattr(source, "names") else Counter()
+    pattern = source.group_pattern
+    ungrouped = sum(not re.search(pattern, one.record.image) for one in inspections)
+    notes[f"group_pattern {pattern!r} is not in an image's path"] = ungrouped
     notes[UNSAID] = sum(one.record.split == UNLABELLED for one in inspections)
     notes += Counter({HASHED_SEARCH: int(found.search == "hashed")})
-    return notes + note_negatives(inspections)
+    return notes + note_negatives(inspections) + note_untested(records)

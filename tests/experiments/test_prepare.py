@@ -95,6 +95,21 @@ def test_every_type_that_an_image_shows_is_counted_and_told_where_it_is_never_te
     assert note in said and note in card and "| dent | 1 |" in card
 
 
+def test_group_pattern_that_is_in_no_path_is_refused_and_in_some_noted(tmp_path, capsys):
+    write_text(tmp_path / "raw/data.yaml", "names: [scratch]\n")
+    for number in range(12):
+        add_yolo(tmp_path / "raw", f"{'board' * (number > 2)}{number}.png", YOLO_BOX)
+    words = f"--source yolo --root {tmp_path}/raw --out {tmp_path}/out".split()
+    with pytest.raises(
+        ValueError, match=r"group_pattern '\^board' is in none of 12 paths, .*images/"
+    ):
+        call_command(prepare, [*words, "--source.group_pattern", "^board"])
+    assert call_command(prepare, [*words, "--source.group_pattern", "(board)"]) == 0
+    said = capsys.readouterr().out
+    assert "12 in 4 groups" in said
+    assert "3 x group_pattern '(board)' is not in an image's path" in said
+
+
 def test_same_arguments_give_the_same_bytes_and_another_seed_another_split(run):
     first, second, third = run(out="1"), run(out="2"), run("--split_seed", "3", out="3")
     assert first.path.read_bytes() == second.path.read_bytes()
