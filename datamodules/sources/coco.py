@@ -18,6 +18,7 @@ from datamodules.formats.layout import (
     join_below,
     scan_tree,
     split_of_name,
+    split_of_path,
 )
 from datamodules.formats.records import RecordMaker
 from datamodules.formats.text_files import numbers_of, objects_of, read_json, whole_number
@@ -114,10 +115,12 @@ class Coco(Source):
         return list(records.values())
 
     def _record(self, entry: CocoImage, content: CocoFile, *, file: str, tree: FileTree) -> Record:
+        split = split_of_name(Path(file).stem) or split_of_name(Path(file).parent.name)
         if not entry.file_name:
             return self.maker.make_flawed(entry.place, entry.flaw)
         try:
             image = find_named(entry.file_name, self._folders(file), tree)
+            _check_split(image, split, entry.file_name)
         except ValueError as error:
             return self.maker.make_flawed(entry.place, entry.flaw or str(error))
         has_annotation = entry.annotation_count > 0
@@ -125,7 +128,7 @@ class Coco(Source):
             image,
             regions=entry.regions,
             types=entry.types,
-            split=split_of_name(Path(file).stem) or split_of_name(Path(file).parent.name),
+            split=split,
             is_labelled=content.is_annotated and (has_annotation or self.maker.counts_as_good),
             size_px=entry.size_px,
             flaw=entry.flaw,
@@ -140,6 +143,16 @@ class Coco(Source):
         subset = Path(file).stem.partition("_")[2]
         named = [f"images/{subset}", subset] if subset else []
         return [*named, folder_of(file), "images", ""]
+
+
+def _check_split(image: str, split: str, name: str) -> None:
+    """ValueError where `name`, without a folder, found an image in the folder of another split."""
+    # "images/val2017/a.png" is of val.
+    of_folder = split_of_path(re.sub(r"\d+/", "/", image))
+    if split and of_folder not in ("", split) and "/" not in name.replace("\\", "/"):
+        raise ValueError(
+            f"image {name!r} of {split} is missing, {image} is of {of_folder}: add or drop it"
+        )
 
 
 def _find_files(root: Path, pattern: str, tree: FileTree) -> list[str]:

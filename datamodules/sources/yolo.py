@@ -84,6 +84,7 @@ class Yolo(Source):
         self.maker.names.compare(data.names.values())
         records: dict[str, Record] = {}
         splits: dict[str, str] = {}
+        owners: dict[str, str] = {}
         for split, image in _listed(root, data, tree):
             if not tree.find(image):
                 flaw = f"a list of split {split} names {image!r}: expected an image below the root"
@@ -92,13 +93,15 @@ class Yolo(Source):
                 flaw = f"{image} is in the splits {splits[image]} and {split}: expected one"
                 records[image] = self.maker.make_flawed(image, flaw)
             elif image not in records:
-                records[image] = self._record(root, image, split=split, data=data, tree=tree)
+                label = next(filter(None, map(tree.find, label_paths(image))), "")
+                records[image] = self._record(root, image, split=split, data=data, label=label)
+                twin = owners.setdefault(label, image) if label else image
+                if twin != image:
+                    flaw = f"{label} is of {twin} and of {image}: expected one image of a name"
+                    records |= {one: self.maker.make_flawed(one, flaw) for one in (twin, image)}
         return list(records.values())
 
-    def _record(
-        self, root: Path, image: str, *, split: str, data: YoloData, tree: FileTree
-    ) -> Record:
-        label = next(filter(None, map(tree.find, label_paths(image))), "")
+    def _record(self, root: Path, image: str, *, split: str, data: YoloData, label: str) -> Record:
         if not label:
             return self.maker.make(image, split=split, is_labelled=self.maker.counts_as_good)
         try:

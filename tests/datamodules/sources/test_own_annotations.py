@@ -92,6 +92,28 @@ def test_coco_names_of_two_splits_do_not_mix(tmp_path):
     assert found == {"train2017/1.png": "train", "images/val2017/1.png": "val"}
 
 
+@pytest.mark.parametrize(
+    ("file", "image", "name", "is_missing"),
+    [
+        ("instances_train.json", "images/val/1.png", "1.png", True),
+        ("instances_train2017.json", "val2017/1.png", "1.png", True),
+        ("instances_train.json", "images/val/1.png", "val/1.png", False),
+        ("instances_train.json", "images/line 1/1.png", "1.png", False),
+        ("instances.json", "images/val/1.png", "1.png", False),
+    ],
+)
+def test_image_in_the_folder_of_another_coco_split_is_missing(
+    tmp_path, file, image, name, is_missing
+):
+    add_coco(tmp_path, file, [image], [])
+    path = tmp_path / "annotations" / file
+    images = {"images": [{"id": 1, "file_name": name}]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | images))
+    (record,) = Coco().records(tmp_path)
+    assert (record.flaw == "") != is_missing
+    assert ("is missing" in record.flaw) == is_missing and (record.image != image) == is_missing
+
+
 @pytest.mark.parametrize("fields", [None, {"product": 5}, ["plate"], {"colour": "red"}])
 def test_caption_that_is_not_six_texts_is_a_flaw(tmp_path, fields):
     read_coco(tmp_path, bbox=[1, 1, 4, 4])
@@ -231,6 +253,16 @@ def test_folder_of_a_yolo_split_is_found_however_it_is_written(tmp_path, places)
     (tmp_path / "list.txt").write_text("./images/train/a b.JPG\n\n", encoding="utf-8")
     found = {record.image: record.split for record in Yolo().records(tmp_path)}
     assert found == {"images/train/a b.JPG": "train"}
+
+
+def test_two_images_of_one_yolo_label_are_flaws(tmp_path):
+    write_text(tmp_path / "data.yaml", YAML)
+    for name in ("train/a.png", "train/A.jpg", "train/b.png", "val/a.png"):
+        add_yolo(tmp_path, name, YOLO_BOX)
+    (tmp_path / "labels/train/A.txt").unlink()
+    found = {record.image: record.flaw for record in Yolo().records(tmp_path)}
+    flawed = {image for image, flaw in found.items() if "expected one image of a name" in flaw}
+    assert len(found) == 4 and flawed == {"images/train/a.png", "images/train/A.jpg"}
 
 
 def test_yolo_layout_of_roboflow_is_read(tmp_path):
