@@ -29,8 +29,9 @@ IGNORED_NAMES = (
     *("ignore", "ignored", "ignore region", "void", "unlabeled", "unlabelled"),
     *("don't care", "dont care", "dontcare"),
 )
-# "_", every dash, and what no eye sees: variation selectors beside the formatting signs.
-_JOINTS = re.compile("[_\\-\u2010-\u2015\u2212]+")
+# "_", every dash, what parts names in a typed list, and what no eye sees: variation selectors
+# beside the formatting signs.
+_JOINTS = re.compile("[_\\-\u2010-\u2015\u2212,;\u3001]+")
 _SELECTORS = re.compile("[\ufe00-\ufe0f]")
 
 
@@ -38,8 +39,9 @@ def normalise_name(text: str) -> str:
     """The one spelling in which names are shown and compared, "" where nothing is left to see.
 
     Unicode's compatible form (full width becomes plain, ligatures letters) in lower case, with
-    single spaces for "_", dashes and white space of any kind, without invisible signs. Lower, not
-    folded case: "Riß" stays one word, and no "riss".
+    single spaces for "_", dashes, commas, semicolons and white space of any kind, without invisible
+    signs: each name can be typed in a list. Lower, not folded case: "Riß" stays one word, and no
+    "riss".
     """
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
     seen = (sign for sign in _SELECTORS.sub("", plain) if unicodedata.category(sign) != "Cf")

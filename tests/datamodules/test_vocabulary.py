@@ -9,6 +9,7 @@ from datamodules.vocabulary import (
     NEGATIVE_ID,
     Vocabulary,
     as_typed,
+    defect_name,
 )
 
 GOOD = ("good", "no defect", "normal")
@@ -103,6 +104,16 @@ def test_division_parts_seen_from_novel_and_gives_both_good_and_the_negatives() 
     for name, why in (("good", "good"), ("unknown", "not in the vocabulary")):
         with pytest.raises(ValueError, match=why):
             vocabulary.division([name])
+
+
+@pytest.mark.parametrize(
+    "name", ["scratch, deep", "scratch; deep", "scratch，deep；", "scratch、deep"]
+)
+def test_name_with_a_comma_or_semicolon_can_be_typed_in_a_list(name: str) -> None:
+    assert defect_name(name) == "scratch deep"
+    vocabulary = Vocabulary.from_names([defect_name(name)])
+    assert vocabulary.id_of(name) == 1
+    assert Vocabulary.parse("; ".join(map(as_typed, vocabulary.names[1:]))) == vocabulary
 
 
 def test_a_defect_that_is_called_not_something_is_typed_as_one() -> None:

@@ -27,7 +27,7 @@ SIGNS = {
     **{"ﬁssure": "fissure", "ｆｕｌｌ　１": "full 1", "Riß": "riß", "İz": "i̇z", "划痕": "划痕"},
     **{"Трещина": "трещина", "キズ": "キズ", "ｷｽﾞ2": "キズ2", "crack\u00a0two": "crack two"},
     **{"pin\u2010hole": "pin hole", "__init__": "init", "cut and fold": "cut and fold"},
-    **{"crack, deep": "crack, deep", "  edge  ": "edge", "zero\u200bwidth": "zerowidth"},
+    **{"crack, deep": "crack deep", "  edge  ": "edge", "zero\u200bwidth": "zerowidth"},
     **{"🔥\ufe0f": "🔥", "not soldered": "not soldered", "no. 5": "no. 5"},
 }
 NAMES = PLAIN | SIGNS
