@@ -141,11 +141,15 @@ def _listed(pixels: np.ndarray) -> str:
 
 
 class _Look(NamedTuple):
-    """The greys in a mask, ascending; whether they are exact; why it is no mask of one class."""
+    """The greys in a mask, ascending; whether they are exact; why it is no mask of one class.
+
+    step: how many greys of the file are one of them.
+    """
 
     greys: list[int]
     is_exact: bool
     flaw: str
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -164,9 +168,11 @@ class MaskSurvey:
         """Whether a mask shows anything, be it too dark for a defect."""
         return mask in self.looks and self.looks[mask].greys[-1] > self.darkest
 
-    def values_of(self, defect: str) -> tuple[MaskValues, ...]:
-        """What the greys of a mask of that type mean, of a good part for ""."""
-        return grey_values(defect, largest_good=self.largest_good, highest=HIGHEST_GREY)
+    def values_of(self, mask: str, defect: str) -> tuple[MaskValues, ...]:
+        """What the greys in the file of a mask of that type mean, of a good part for ""."""
+        step = self.looks[mask].step if mask in self.looks else 1
+        largest_good = self.largest_good * step + step // 2
+        return grey_values(defect, largest_good=largest_good, highest=HIGHEST_GREY)
 
     def problem_of(self, mask: str, defect: str) -> str:
         """What is wrong with the mask of an image of that type, "" for good; "" for nothing."""
@@ -201,6 +207,8 @@ def survey_masks(
     if largest_good is not None:
         looks = {name: look._replace(is_exact=False, flaw="") for name, look in looks.items()}
         return MaskSurvey(largest_good, largest_good, looks)
+    if any(0 < look.greys[-1] <= 255 for look in looks.values()):
+        looks = {name: _in_eight_bits(look) for name, look in looks.items()}
     dark = min((look.greys[0] for look in looks.values()), default=0)
     bright = max((look.greys[-1] for look in looks.values()), default=0)
     exact = sorted({grey for look in looks.values() if look.is_exact for grey in look.greys})
@@ -214,6 +222,13 @@ def survey_masks(
     dark = 0 if dark == bright else dark
     noise = 0 if all(look.is_exact for look in looks.values()) else NOISE_SHARE * (bright - dark)
     return MaskSurvey(dark + int(noise), (dark + bright) // 2 if bright else 127, looks)
+
+
+def _in_eight_bits(look: _Look) -> _Look:
+    """Greys of 16 bits as the 8 bits that a viewer shows; where none is above 255, as they are."""
+    if look.greys[0] < 0 or not 255 < look.greys[-1] <= HIGHEST_GREY:
+        return look
+    return look._replace(greys=sorted({(grey + 128) // 257 for grey in look.greys}), step=257)
 
 
 def _look(path: Path) -> _Look | None:

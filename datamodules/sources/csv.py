@@ -132,7 +132,7 @@ class Csv(Source):
         name = record.defects[0] if record.defects else UNNAMED_DEFECT if is_unnamed else ""
         if flaw := survey.problem_of(mask, name):
             raise ValueError(flaw)
-        return survey.values_of(name)
+        return survey.values_of(mask, name)
 
 
 def _refuse_marked(mask: Path, values: Sequence[MaskValues]) -> None:

@@ -84,7 +84,7 @@ class Folder(Source):
                 replace(
                     record,
                     mask=mask,
-                    mask_values=survey.values_of(defect) if mask else (),
+                    mask_values=survey.values_of(mask, defect) if mask else (),
                     caption=_caption_of(label, record.caption),
                     released_caption=label.caption,
                     group=label.group or image,

@@ -159,7 +159,8 @@ def read_mask(path: Path, size_px: tuple[int, int]) -> np.ndarray:
     Raises ValueError, one line, for another size, several colours, or an empty one.
     """
     survey, defect = survey_masks(path.parent, [path.name]), ANY_DEFECT.names[1]
-    mask = open_mask(path, survey.values_of(defect), vocabulary=ANY_DEFECT, size_px=size_px) > 0
+    values = survey.values_of(path.name, defect)
+    mask = open_mask(path, values, vocabulary=ANY_DEFECT, size_px=size_px) > 0
     if flaw := survey.problem_of(path.name, defect):
         raise ValueError(flaw)
     if not mask.any():

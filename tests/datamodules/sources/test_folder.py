@@ -56,6 +56,15 @@ def test_mask_threshold_follows_the_highest_value(tmp_path, grey, largest_good):
     assert record.mask_values == (MaskValues(0, largest_good, "good"), crack)
 
 
+def test_one_mask_of_16_bits_among_those_of_8_is_read_as_they_are(tmp_path):
+    for number in range(4):
+        add_image(tmp_path, f"crack/{number}.png", grey=255 if number else 65535)
+    for record in read(tmp_path):
+        inspection = inspect(record, tmp_path)
+        assert not inspection.problem and not inspection.notes
+        assert inspection.marked_share == 25 / 600
+
+
 def test_two_images_of_one_name_are_refused(tmp_path):
     add_image(tmp_path, "crack/a.png", grey=255)
     add_image(tmp_path, "crack/a.jpg")
