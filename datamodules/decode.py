@@ -57,10 +57,14 @@ _ONE_THREAD = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """The (width, height) as stored, and how a viewer turns it: EXIF's 1 (not at all) to 8."""
+    """The (width, height) as stored, and how a viewer turns it: EXIF's 1 (not at all) to 8.
+
+    page_count: pages or frames, of which the first is read; 1 of a stereo camera's MPO.
+    """
 
     stored_px: tuple[int, int]
     orientation: int
+    page_count: int = 1
 
     @property
     def is_large(self) -> bool:
@@ -105,7 +109,9 @@ def read_header(path: Path) -> ImageHeader:
         orientation = _orientation_of(image)
         # Of a TIFF alone, Pillow tells the size as shown.
         is_swapped = is_tiff and orientation >= 5
-        return ImageHeader(image.size[::-1] if is_swapped else image.size, orientation)
+        size_px = image.size[::-1] if is_swapped else image.size
+        page_count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        return ImageHeader(size_px, orientation, page_count)
 
 
 def open_image(path: Path) -> np.ndarray:

@@ -35,10 +35,11 @@ from datamodules.vocabulary import Vocabulary
 
 BLANK_MASK = "blank mask in a defective image: kept without a mask"
 TURNED = "turned by EXIF: image and annotation are taken as a viewer shows them"
+PAGES = "of several pages or frames: only the first is read"
 FILE_ERRORS = (OSError, ValueError, cv2.error)
 STORE_NAME = ".inspections.db"
 # Raised whenever an inspection comes to see other things in the same file.
-RULES_VERSION = 7
+RULES_VERSION = 8
 TABLE = f"inspections_{RULES_VERSION}"
 CHUNK = 64
 # Below this many images, starting processes takes longer than they save.
@@ -129,6 +130,8 @@ def inspect(record: Record, root: Path) -> Inspection:
         record, notes = describe(record, ids, vocabulary=vocabulary)
         if header.orientation != 1:
             notes = (*notes, TURNED)
+        if header.page_count > 1:
+            notes = (*notes, PAGES)
         seen = fingerprint(image)
         is_drawn = ids is not None and record.mask_kind == "pixel"
         marked_share = float(np.mean(np.asarray(ids) > 0)) if is_drawn else 0.0

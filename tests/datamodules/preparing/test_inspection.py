@@ -13,6 +13,7 @@ from datamodules.decode import sha256_of
 from datamodules.formats.synthetic_mark import with_mark
 from datamodules.preparing.inspection import (
     BLANK_MASK,
+    PAGES,
     STORE_NAME,
     Inspection,
     inspect,
@@ -50,6 +51,18 @@ def test_blank_mask_of_a_defective_part_is_noted_and_left_out(part, tmp_path):
     seen = inspect(part, tmp_path)
     assert seen.notes == (BLANK_MASK,)
     assert (seen.record.mask_kind, seen.record.defects) == ("none", ("crack",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "notes"),
+    [("TIFF", (PAGES,)), ("GIF", (PAGES,)), ("PNG", (PAGES,)), ("WEBP", (PAGES,)), ("MPO", ())],
+)
+def test_pages_and_frames_behind_the_first_are_noted(part, tmp_path, kind, notes):
+    first = Image.open(tmp_path / part.image)
+    others = [first.transpose(Image.Transpose.FLIP_TOP_BOTTOM)]
+    first.save(tmp_path / part.image, kind, save_all=True, append_images=others)
+    seen = inspect(part, tmp_path)
+    assert (seen.problem, seen.notes) == ("", notes)
 
 
 def test_type_that_is_named_but_not_drawn_is_noted(part, tmp_path):
