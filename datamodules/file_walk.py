@@ -37,6 +37,7 @@ _HIDDEN_NAMES = re.compile(
 HIDDEN = "hidden, or left behind by a desktop"
 DOCUMENT = "text, archive or document"
 UNREADABLE = "unreadable"
+MORE_PAGES = "pages or frames after the first of an image"
 LINKED_TWIN = "the file of another name, through a link"
 
 

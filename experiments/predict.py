@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.progress import track
 
-from datamodules.file_walk import UNREADABLE, count_reasons, is_lost_image, write_reasons
+from datamodules.decode import read_header
+from datamodules.file_walk import (
+    MORE_PAGES,
+    UNREADABLE,
+    count_reasons,
+    is_lost_image,
+    write_reasons,
+)
 from datamodules.vocabulary import Vocabulary
 from experiments.cli import check_is_free, error_line, run_command, whole_folder
 from experiments.inference.inputs import InputImage, check_images_stay, find_images
@@ -107,6 +114,8 @@ def predict(
                 continue
             for add in writers:
                 add(image, result)
+            if read_header(image.path).page_count > 1:
+                left_out[image.file_name] = MORE_PAGES
             name = result.name + (", needs review" if result.needs_review else "")
             defects = ", ".join(count_defects(result)) or "-"
             rows.append((image.file_name, name, f"{result.image_score:.2f}", defects))

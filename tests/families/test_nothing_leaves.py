@@ -299,9 +299,13 @@ def test_one_unreadable_image_costs_one_answer_and_is_named(parts, tmp_path, cap
 def test_a_whole_folder_ends_with_code_0_and_without_a_list(parts, tmp_path, capsys):
     for name in ("cut.jpg", "c.heic"):
         (parts / name).unlink()
+    page = Image.open(parts / "a.png").copy()
+    page.save(parts / "pages.tif", save_all=True, append_images=[page])
     assert answer(parts, tmp_path / "out") == 0
     assert not (tmp_path / "out/left_out.csv").exists()
-    assert "text, archive or document, the first is notes.txt" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "text, archive or document, the first is notes.txt" in said
+    assert "1 x pages or frames after the first of an image, the first is pages.tif" in said
 
 
 def test_where_no_image_can_be_read_there_is_one_line_and_nothing_else(parts, tmp_path):
