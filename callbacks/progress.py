@@ -51,7 +51,7 @@ class PlainProgress(Callback):
                 "step %s, epoch %d: loss %.4f, %.2f steps/s, %.1f images/s%s",
                 f"{step}/{last}" if last > 0 else str(step),
                 trainer.current_epoch,
-                float(outputs["loss"]),
+                float(outputs["loss"]) * trainer.accumulate_grad_batches,
                 done / seconds,
                 self._images * trainer.world_size / seconds,
                 f", {left} left" if last > step else "",

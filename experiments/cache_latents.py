@@ -44,7 +44,8 @@ def cache_latents(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     from datamodules.latents import LatentStore
     from experiments.config import parse_stage
-    from experiments.train import latent_index, prepare_stage
+    from experiments.latent_store import latent_index
+    from experiments.train import prepare_stage
     from lightning_modules.diffusion_pretrain import DiffusionPretrain
 
     # It sets its own level when it is imported.

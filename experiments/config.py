@@ -19,6 +19,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from datamodules.about import source_class_path
 from datamodules.formats.text_files import NOTHING
 from experiments.cli import nearest_names
+from experiments.config_layers import merge_layers
 from experiments.typed_words import (
     TypedList,
     TypedMapping,
@@ -66,6 +67,9 @@ def load_config(
         layer = name if isinstance(name, Mapping) else read_layer(find_config(name))
         raw = merge_layers(raw, layer)
     pairs = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    if "seed" in pairs and value_at(raw, "data.init_args.seed") is not None:
+        # A run's own config.yaml has the data's seed as well.
+        raw = merge_layers(raw, {"data": {"init_args": {"seed": read_value(pairs["seed"])}}})
     layer = {}
     for key, text in pairs.items():
         value = text if key in (*SHORT_KEYS, *WORD_KEYS) else read_value(text)
@@ -108,33 +112,6 @@ def read_layer(path: Path) -> dict[str, object]:
     bases = own.pop(BASE_KEY, [])
     below = load_config([bases] if isinstance(bases, str) else bases)  # type: ignore[arg-type]
     return merge_layers(below, own)
-
-
-def merge_layers(lower: Mapping[str, object], upper: Mapping[str, object]) -> dict[str, object]:
-    """Both layers as one; mappings merge key by key, everything else is replaced by `upper`.
-
-    An upper class_path that is another replaces the node whole: init_args of the old class would
-    mean nothing to the new one. Keys that are numbers reach into a list. An upper manifest takes
-    the place of a lower source and its root, and the other way round.
-    """
-    if "class_path" in upper and lower.get("class_path") not in (None, upper["class_path"]):
-        return dict(upper)
-    merged = dict(lower)
-    if upper.get("manifest") and not upper.get("source"):
-        merged = {key: value for key, value in merged.items() if key not in ("source", "root")}
-    elif upper.get("source") and "manifest" not in upper:
-        merged.pop("manifest", None)
-    for key, value in upper.items():
-        below = merged.get(key)
-        if isinstance(value, TypedMapping):
-            merged[key] = value
-        elif isinstance(below, list) and isinstance(value, Mapping):
-            merged[key] = _merge_items(key, below, value)
-        elif isinstance(below, Mapping) and isinstance(value, Mapping):
-            merged[key] = merge_layers(below, value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, str]:
@@ -365,19 +342,6 @@ def _unknown_line(where: str, known: Sequence[str], owner: str) -> str:
     """The line for a key that `owner` does not take."""
     near = nearest_names(where.rpartition(".")[2], known)
     return f"{where}: got an unknown key, expected an argument of {owner}; {near}"
-
-
-def _merge_items(key: str, items: Sequence[object], upper: Mapping[str, object]) -> list[object]:
-    """The list with the items that `upper` numbers merged; ValueError for one that is not there."""
-    merged = list(items)
-    for part, value in upper.items():
-        if not part.isdigit() or int(part) >= len(merged):
-            raise ValueError(
-                f"{key}: got the item {part!r} of a list, expected a number below {len(merged)}"
-            )
-        # By way of a mapping, so that both kinds of value merge as everywhere.
-        merged[int(part)] = merge_layers({"item": merged[int(part)]}, {"item": value})["item"]
-    return merged
 
 
 def value_at(node: object, key: str) -> object:

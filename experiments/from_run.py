@@ -12,7 +12,8 @@ from filelock import FileLock
 from datamodules.about import source_class_path
 from datamodules.preparing.preparation import add_corrections
 from experiments.checkpoints import directory_of, reopen
-from experiments.config import build_data, merge_layers, value_at
+from experiments.config import build_data, value_at
+from experiments.config_layers import merge_layers
 from experiments.serving.corrections import is_corrections
 from experiments.train import prepare_alone
 from lightning_modules.weights_io import find_checkpoint

@@ -29,7 +29,7 @@ from callbacks.finite_guard import FiniteGuard
 from callbacks.progress import PlainProgress
 from callbacks.run_record import RunRecord
 from datamodules.imdd import ONLINE, IMDDDataModule
-from datamodules.latents import LatentStore, StoreIndex
+from datamodules.latents import LatentStore
 from experiments.checkpoints import (
     CONFIG_NAME,
     THRESHOLDS_NAME,
@@ -43,6 +43,7 @@ from experiments.checkpoints import (
 from experiments.config import build_stage
 from experiments.inference.changes import report_changes
 from experiments.inference.new_words import keep_seen_regions, use_new_words
+from experiments.latent_store import latent_index
 from experiments.resume import AUTO, NEVER, metrics_of_the_end, run_directory
 from experiments.run_logger import SPOOL_NAME, RunLogger
 from experiments.seen_images import count_seen
@@ -57,7 +58,6 @@ from experiments.tracking import (
 )
 from lightning_modules.anomaly_module import AnomalyModule
 from lightning_modules.diffusion_pretrain import DiffusionPretrain
-from lightning_modules.latent_encoding import parts_sha256
 from lightning_modules.segmentation_module import SegmentationModule
 from lightning_modules.student import Student
 from lightning_modules.weights_io import read_stage
@@ -107,6 +107,7 @@ def train(
         log = tracked_run(stage, directory, data=data, model=model)
         stop = StopSignal()
         trainer = build_trainer(objects.trainer, directory, data=data, stop=stop, log=log)
+        note_settings(stage, directory, data, log)
         results: dict[str, float] = {}
         try:
             with expected_warnings_hidden(), stop.listening(), log.watching_machine():
@@ -127,6 +128,7 @@ def train(
                             results[name] = float(value)
                 if weights is None:
                     keep_seen_regions(model, data, directory)
+                    trainer.strategy.barrier()  # what the first process wrote, all read
                 use_new_words(model, weights or directory)
                 results |= calibrate_and_test(trainer, model, data, thresholds)
                 if weights is not None:
@@ -240,7 +242,6 @@ def tracked_run(
         {**tags, **declared, **stage.tags},
         directory=directory,
     )
-    note_settings(stage, directory, data, log)
     return log
 
 
@@ -270,7 +271,12 @@ def build_trainer(
     log: RunLogger,
 ) -> Trainer:
     """The Trainer of the configuration with the callbacks that every run has."""
-    arguments = {key: value for key, value in settings.as_dict().items() if value is not None}
+    # Of epochs between validations nothing means that steps are counted.
+    arguments = {
+        key: value
+        for key, value in settings.as_dict().items()
+        if value is not None or key == "check_val_every_n_epoch"
+    }
     is_terminal = sys.stdout.isatty()
     if not is_terminal:
         arguments |= {"enable_progress_bar": False, "enable_model_summary": False}
@@ -308,6 +314,8 @@ def calibrate_and_test(
     """Validate, which sets the thresholds where none are given, then test; figures by name."""
     results: dict[str, float] = {}
     if thresholds is None:
+        if isinstance(model, SegmentationModule) and not trainer.limit_val_batches:
+            trainer.limit_val_batches = 1.0  # the thresholds come from it
         for metrics in trainer.validate(model, data, verbose=False):
             results |= metrics
         if not is_overridden("training_step", model):
@@ -373,22 +381,6 @@ def prepare_alone(data: IMDDDataModule) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".prepare.lock"):
         data.prepare_data()
-
-
-def latent_index(
-    model: DiffusionPretrain, data: IMDDDataModule, *, variants: int, per_shard: int
-) -> StoreIndex:
-    """What a store of this stage's latents must be made from."""
-    words = [f"{name}={value}" for name, value in sorted(vars(data.train_transform).items())]
-    return StoreIndex(
-        manifest_sha256=data.index.sha256,
-        parts_sha256=parts_sha256(model.diffusion),
-        transform=f"{type(data.train_transform).__name__}({', '.join(words)})",
-        seed=data.seed,
-        row_count=len(data.training_dataset()),
-        variants=variants,
-        samples_per_shard=per_shard,
-    )
 
 
 @contextmanager

@@ -117,8 +117,9 @@ def with_words(node: object, change: Callable[[Word], object]) -> object:
 
 
 def value_of(word: Word) -> object:
-    """What YAML reads in a word."""
+    """What YAML reads in a word; a time such as 1:00:00 is a text, not a number to base 60."""
     try:
-        return yaml.safe_load(word)
+        value = yaml.safe_load(word)
     except (yaml.YAMLError, ValueError):
         return str(word)
+    return str(word) if isinstance(value, int | float) and ":" in word else value

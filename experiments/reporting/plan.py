@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from datamodules.manifest import Manifest
 from experiments.config import load_config
 from experiments.reporting.rows import paper_tables
 from experiments.typed_words import write_words
@@ -296,6 +295,8 @@ def _manifest(study: Study, variant: Variant, places: Mapping[str, str]) -> str:
 
 def _images_sha256(manifest: str, needed: Sequence[str]) -> list[str]:
     """The hash of a manifest's records, none where it isn't prepared yet or a need prepares it."""
+    from datamodules.manifest import Manifest
+
     path = Path(manifest)
     is_given = bool(manifest) and not any(path.is_relative_to(folder) for folder in needed)
     return [Manifest.open(path).sha256] if is_given and path.is_file() else []

@@ -141,6 +141,17 @@ def test_one_line_every_so_many_steps(tmp_path: Path, caplog: pytest.LogCaptureF
     assert third == "validated at step 5: mask/val/iou_image 0.5000"
 
 
+def test_a_line_says_the_loss_of_the_crops_however_many_passes_a_step_has(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="callbacks.progress")
+    trainer = toy_trainer(tmp_path, [PlainProgress(every_steps=1)])
+    trainer.accumulate_grad_batches = 2
+    trainer.fit(ToyModule(), toy_loader(2))
+    logged = float(trainer.callback_metrics["mask/train/loss"])
+    assert f"loss {logged:.4f}," in caplog.records[-1].getMessage()
+
+
 def test_speed_is_a_metric_and_leaves_the_first_steps_out(tmp_path: Path) -> None:
     throughput = Throughput(skip_steps=3)
     trainer = toy_trainer(tmp_path, [throughput])

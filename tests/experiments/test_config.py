@@ -12,11 +12,12 @@ from experiments.config import (
     find_config,
     full_key,
     load_config,
-    merge_layers,
     parse_overrides,
     parse_stage,
     stage_parser,
+    value_at,
 )
+from experiments.config_layers import merge_layers
 
 
 class ToySource:
@@ -94,6 +95,28 @@ def test_layers_merge_key_by_key_and_another_class_drops_the_old_arguments(
     node = {"class_path": "a.A", "init_args": merged} if merged else {"class_path": "b.B"}
     assert merge_layers(lower, {"model": upper}) == {"x": 1, "model": node}
     assert lower == kept
+
+
+def test_callbacks_join_those_below_and_take_the_place_of_their_own_class() -> None:
+    ema, charts = {"class_path": "a.Ema", "init_args": {"decay": 0.9}}, {"class_path": "a.Charts"}
+    lower = {"trainer": {"callbacks": [ema, charts]}}
+    upper: list[dict[str, object]] = [{"class_path": "a.Stop"}, {"class_path": "a.Charts"}]
+    merged = merge_layers(lower, {"trainer": {"callbacks": upper}})
+    assert merged == {"trainer": {"callbacks": [ema, *upper]}}
+    assert merge_layers(lower, {"trainer": {"callbacks": []}}) == {"trainer": {"callbacks": []}}
+
+
+def seeds_of(raw: dict[str, object]) -> tuple[int, ...]:
+    found = (value_at(raw, key) for key in ("seed", "data.init_args.seed"))
+    return tuple(int(str(one)) for one in found)
+
+
+def test_a_typed_seed_is_the_datas_too_whatever_a_runs_own_config_has(tmp_path: Path) -> None:
+    run = tmp_path / "config.yaml"
+    run.write_text("seed: 0\ndata: {class_path: a.A, init_args: {seed: 0}}\n")
+    for words, seeds in ((["--seed", "7"], (7, 7)), (["--seed", "7", "--data.seed", "3"], (7, 3))):
+        assert seeds_of(load_config([str(run)], words)) == seeds
+    assert seeds_of(load_config([str(run)], ["--data.seed", "3"])) == (0, 3)
 
 
 def test_a_file_lies_over_the_configs_that_its_from_names(tmp_path: Path) -> None:

@@ -152,6 +152,22 @@ def test_weights_are_tested_again_and_on_other_data_and_names_at_given_threshold
     assert not (finished.output / "runs" / "else" / "thresholds.json").exists()
 
 
+def test_training_that_never_validates_has_thresholds_all_the_same(finished: SmallRun) -> None:
+    never = ["--trainer.limit_val_batches=0", "--trainer.check_val_every_n_epoch=null"]
+    words = small_words("stage2", finished.output, "--name=unwatched", "--experiment=other", *never)
+    assert call_command(run, words) == 0
+    directory = finished.output / "runs" / "unwatched"
+    assert (directory / "thresholds.json").is_file()
+    results = json.loads((directory / "results.json").read_text())
+    assert math.isfinite(results["mask/val/type_accuracy"])
+
+
+def test_what_the_trainer_refuses_leaves_no_run(finished: SmallRun) -> None:
+    words = ["--name=none", "--experiment=other", "--trainer.accelerator=abacus"]
+    assert "abacus" in refused(run, *small_words("stage2", finished.output, *words))
+    assert not (finished.output / "runs" / "none").exists()
+
+
 def test_finished_training_whose_test_was_lost_is_tested_again_alike(
     finished: SmallRun, tmp_path: Path
 ) -> None:
