@@ -124,7 +124,10 @@ def on_device(net: Net, device: str) -> Net:
 
 def write_configuration(stage: Namespace, directory: Path) -> None:
     """Write the resolved configuration of a stage as config.yaml in its run directory."""
-    write_whole(directory / CONFIG_NAME, stage_parser().dump(stage, format="yaml"))
+    text = stage_parser().dump(stage, format="yaml")  # without what is None
+    if stage.trainer.check_val_every_n_epoch is None:  # which is not the default here
+        text = text.replace("\ntrainer:\n", "\ntrainer:\n  check_val_every_n_epoch: null\n")
+    write_whole(directory / CONFIG_NAME, text)
 
 
 def keep_manifest(index: Path, directory: Path) -> None:

@@ -21,7 +21,7 @@ from callbacks.ema import LIVE_KEY
 from datamodules.imdd import IMDDDataModule
 from experiments.checkpoints import load_stage
 from experiments.cli import call_command
-from experiments.config import parse_stage, stage_parser
+from experiments.config import load_config, parse_stage, stage_parser
 from experiments.inference.new_words import SEEN_REGIONS
 from experiments.resume import PLACE_VARIABLE
 from experiments.run import run
@@ -158,6 +158,8 @@ def test_training_that_never_validates_has_thresholds_all_the_same(finished: Sma
     assert call_command(run, words) == 0
     directory = finished.output / "runs" / "unwatched"
     assert (directory / "thresholds.json").is_file()
+    again = parse_stage(load_config([str(directory / "config.yaml")]))
+    assert again.trainer.check_val_every_n_epoch is None
     results = json.loads((directory / "results.json").read_text())
     assert math.isfinite(results["mask/val/type_accuracy"])
 
