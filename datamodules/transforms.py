@@ -276,10 +276,7 @@ def _defect_pixel(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray | No
 def _window_centre(
     shape: tuple[int, ...], window: float, target: np.ndarray | None, rng: np.random.Generator
 ) -> np.ndarray:
-    """The (x, y) centre of a window in the image, with the target inside where there is one.
-
-    At the image's border the window sticks out rather than have the target on its rim.
-    """
+    """The (x, y) centre of a window in the image, with the target inside where there is one."""
     length = np.array([shape[1], shape[0]], dtype=float)
     nearest = np.minimum(window / 2, length - window / 2)
     farthest = np.maximum(window / 2, length - window / 2)
@@ -287,9 +284,7 @@ def _window_centre(
         centre = rng.uniform(nearest, farthest)
     else:
         # 0.35 keeps the target off the crop's rim, and in the crop when that turns by 15 degrees.
-        reach = 0.35 * window
-        centre = np.clip(target + rng.uniform(-reach, reach, 2), nearest, farthest)
-        centre = np.clip(centre, target - reach, target + reach)
+        centre = np.clip(target + rng.uniform(-0.35, 0.35, 2) * window, nearest, farthest)
     # On whole pixels, so that without turn and zoom the crop is a copy and not a blend.
     return np.round(centre - window / 2) + window / 2 - 0.5
 

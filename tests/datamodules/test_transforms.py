@@ -174,30 +174,6 @@ def test_crop_on_a_defect_shows_it() -> None:
     assert all(shown)
 
 
-@pytest.mark.parametrize("side", [64, 300])
-@pytest.mark.parametrize("across", [slice(0, 2), slice(-2, None)])
-@pytest.mark.parametrize("down", [slice(0, 2), slice(-2, None)])
-def test_crop_on_a_defect_in_a_corner_of_the_image_shows_it(
-    side: int, across: slice, down: slice
-) -> None:
-    image = np.random.default_rng(0).integers(0, 200, (side, side), dtype=np.uint8)
-    mask = np.zeros_like(image)
-    mask[down, across] = 3
-    crop = NativeCrop(64, defect_probability=1.0)
-    shown = [crop(image, mask, LEFT, has_mask=True, seed=seed)[1].any() for seed in range(200)]
-    assert all(shown)
-
-
-def test_what_lies_beyond_the_border_of_the_image_is_its_mirror() -> None:
-    image = np.random.default_rng(0).integers(0, 200, (300, 300), dtype=np.uint8)
-    mask = np.zeros_like(image)
-    mask[0, 0] = 3
-    crop = NativeCrop(100, 1.0, (1.0, 1.0), 0.0, 0.0, 0.0, (0.0,) * 4)
-    cropped, ids, _ = crop(image, mask, LEFT, has_mask=True, seed=0)
-    assert (cropped == np.pad(image, ((15, 0), (15, 0)), "reflect")[:100, :100]).all()
-    assert np.argwhere(ids).tolist() == [[15, 15]]
-
-
 def test_rare_types_are_cropped_as_often_as_common_ones() -> None:
     image, mask = part(height=300, width=400)
     mask[:, 200:] = 2
