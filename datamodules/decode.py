@@ -110,8 +110,15 @@ def read_header(path: Path) -> ImageHeader:
         # Of a TIFF alone, Pillow tells the size as shown.
         is_swapped = is_tiff and orientation >= 5
         size_px = image.size[::-1] if is_swapped else image.size
-        page_count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-        return ImageHeader(size_px, orientation, page_count)
+        return ImageHeader(size_px, orientation, _page_count(image))
+
+
+def _page_count(image: Image.Image) -> int:
+    """Pages or frames, 1 of a stereo camera's MPO; 2 where what follows the first is damaged."""
+    try:
+        return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    except DECODE_ERRORS:  # the first is readable all the same
+        return 2
 
 
 def open_image(path: Path) -> np.ndarray:

@@ -125,7 +125,8 @@ def on_device(net: Net, device: str) -> Net:
 def write_configuration(stage: Namespace, directory: Path) -> None:
     """Write the resolved configuration of a stage as config.yaml in its run directory."""
     text = stage_parser().dump(stage, format="yaml")  # without what is None
-    if stage.trainer.check_val_every_n_epoch is None:  # which is not the default here
+    # A None that is not the default; a release has no trainer at all.
+    if stage.trainer and stage.trainer.check_val_every_n_epoch is None:
         text = text.replace("\ntrainer:\n", "\ntrainer:\n  check_val_every_n_epoch: null\n")
     write_whole(directory / CONFIG_NAME, text)
 

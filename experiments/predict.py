@@ -105,7 +105,7 @@ def predict(
         writers += [counts.add] if counts else []
         for image in track(inputs, "predicting", console=console, transient=True, disable=hidden):
             try:
-                result = predictor.predict(image.path, labels)
+                result = predictor.predict(image.path)
             except (ValueError, OSError) as error:
                 unreadable[image.file_name] = f"{UNREADABLE}: {error_line(error)}"
                 if len(unreadable) == len(inputs):

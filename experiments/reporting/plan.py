@@ -261,7 +261,7 @@ def _child_of(
     same = _words(study, variant, places | {need.variant: need.sha256 for need in needs})
     rests_on = [need.sha256 for need in needs]
     if is_run:
-        rests_on.append(_configuration_sha256(_base(study, variant)))
+        rests_on.append(_sha256(json.dumps(_configuration(_base(study, variant)), sort_keys=True)))
         rests_on += _images_sha256(_manifest(study, variant, places), [one.folder for one in needs])
     sha256 = _sha256(variant.module, *same, *rests_on)
     if is_run:
@@ -288,7 +288,7 @@ def _base(study: Study, variant: Variant) -> tuple[str, ...]:
 
 def _manifest(study: Study, variant: Variant, places: Mapping[str, str]) -> str:
     """The path of the manifest that a run reads, "" where it has none."""
-    over = dotted(load_config(_base(study, variant))) | _settings(study, variant)
+    over = dotted(_configuration(_base(study, variant))) | _settings(study, variant)
     path = over.get("manifest") or over.get("data.init_args.manifest") or ""
     return filled(str(path), places)
 
@@ -355,6 +355,6 @@ def _sha256(*words: str) -> str:
 
 
 @cache
-def _configuration_sha256(configs: tuple[str, ...]) -> str:
-    """The hash of what these files say together."""
-    return _sha256(json.dumps(load_config(configs), sort_keys=True))
+def _configuration(configs: tuple[str, ...]) -> dict[str, object]:
+    """What these files say together."""
+    return load_config(configs)

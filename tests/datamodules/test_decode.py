@@ -149,6 +149,17 @@ def test_first_page_or_frame_is_read(suffix: str, tmp_path: Path) -> None:
     assert (open_image(path) == 10).all()
 
 
+def test_damage_behind_the_first_page_leaves_that_one_readable(tmp_path: Path) -> None:
+    path = saved(Image.fromarray(np.full((4, 6), 10, np.uint8)), tmp_path / "a.tif")
+    content = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    struct.pack_into("<I", content, start + 2 + 12 * count, 10**8)  # where a second page would be
+    path.write_bytes(content)
+    assert read_header(path).page_count == 2
+    assert (open_image(path) == 10).all()
+
+
 def test_header_is_read_without_the_pixels(tmp_path: Path) -> None:
     path = saved(IMAGES["L"], tmp_path / "a.png")
     content = path.read_bytes()

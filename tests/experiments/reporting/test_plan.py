@@ -78,7 +78,7 @@ def test_child_is_another_when_its_words_its_configuration_or_what_it_needs_is(
     known = set()
     for content, epochs in (("seed: 0", 2), ("seed: 0 # the same", 2), ("seed: 1", 2), ("", 3)):
         config.write_text(content)
-        plan._configuration_sha256.cache_clear()
+        plan._configuration.cache_clear()
         stage1 = replace(STAGE1, base=[str(config)], settings={"trainer.max_epochs": epochs})
         known.add(tuple(child.sha256 for child in children({"stage1": stage1, "cost": BENCH})))
     assert len(known) == 3
